@@ -1,0 +1,1 @@
+"""The ground floor: the captured graph, how it is edited, the contract of a pass, and what a graph costs."""

@@ -1,0 +1,90 @@
+"""The contract of a pass: a frozen dataclass whose fields are its options, on the command line and in recipes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from compressor.graph.program import Program
+
+if TYPE_CHECKING:
+    from compressor.graph.cost import LatencyModel
+    from compressor.targets import Target
+
+__all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Setting", "Skip", "Value"]
+
+Value = str | int | float | bool
+Setting = Mapping[str, Value]
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Where a pass declined, and why, in a sentence for the user."""
+
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that could be done at one site, with its three numbers (None: not known)."""
+
+    site: str
+    setting: Setting
+    bytes: int
+    latency_ms: float | None = None
+    damage: float | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pass may ask for. `calibration` is empty where there is no data."""
+
+    target: Target
+    latency: LatencyModel | None = None
+    calibration: Sequence[Batch] = ()
+    synthetic: bool = True
+    teacher: Program | None = None
+    train: Callable[..., object] | None = None
+    seed: int = 0
+    progress: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """The rewritten program; `changed` and `skipped` together are all the sites that were considered.
+
+    `settings` are the site-by-site settings which, given as `sites`, do exactly the same again.
+    """
+
+    program: Program
+    changed: tuple[str, ...] = ()
+    skipped: tuple[Skip, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A named rewrite of a program. `exact` passes claim equivalence, and the pipeline holds them to it.
+
+    With `sites`, exactly those settings run and the scalar options are ignored. `main` names the field that
+    `name=value` sets. A pass never writes into a tensor of the program it was given.
+    """
+
+    name: ClassVar[str]
+    main: ClassVar[str] = ""
+    exact: ClassVar[bool] = False
+    sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)
+    keep: tuple[str, ...] = field(default=(), kw_only=True)  # globs of parameter names to leave alone
+
+    def options(self, program: Program, context: Context) -> Iterable[Option]:
+        """What it could do, and where."""
+        return ()
+
+    @abstractmethod
+    def run(self, program: Program, context: Context) -> PassResult: ...

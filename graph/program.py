@@ -1,0 +1,154 @@
+"""`Program`: the captured PyTorch graph, its example inputs, its dynamic shapes, and nothing clever.
+
+The graph is flat (tensors in, tuple of tensors out) and made of ATen ops; parameters and buffers keep the names
+they had in the model. A copy shares tensors with its original, so a pass replaces a tensor and never writes into
+one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import Dim, ExportedProgram
+
+from compressor.errors import InputError
+from compressor.graph.signature import TensorSpec, dtype_name
+
+__all__ = ["Program"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A flat ATen graph with named inputs and outputs.
+
+    `module(*example)` returns a tuple of tensors in the order of `outputs`; `example` is one batch in the order
+    of `inputs`. `synthetic` says that the example was made up, not taken from the user's data.
+    """
+
+    module: fx.GraphModule
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    example: tuple[Tensor, ...]
+    synthetic: bool = False
+
+    @property
+    def graph(self) -> fx.Graph:
+        return self.module.graph
+
+    def nodes(self) -> Iterator[fx.Node]:
+        """The call nodes, in order of execution."""
+        return (node for node in self.graph.nodes if node.op in ("call_function", "call_module", "call_method"))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter and buffer that the graph reads, by name; shared ones appear under each name."""
+        found: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            if node.op == "get_attr" and isinstance(value := self.get(str(node.target)), Tensor):
+                found[str(node.target)] = value
+        return found
+
+    def get(self, name: str) -> Any:
+        """The attribute under a dotted name (a tensor, or a submodule of a control-flow op)."""
+        value: Any = self.module
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+    def copy(self) -> Program:
+        """The same program in a graph of its own; tensors are shared."""
+        graph = fx.Graph()
+        mapping: dict[fx.Node, fx.Node] = {}
+        result = graph.graph_copy(self.graph, mapping)
+        old = next(iter(reversed(self.graph.nodes)))
+        output = graph.output(result)
+        output.meta = dict(old.meta)
+        return replace(self, module=fx.GraphModule(self.module, graph))
+
+    def run(self, inputs: Mapping[str, Tensor] | Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+        """Outputs by name for one batch (the example if none is given), without gradients.
+
+        Raises InputError when a name is missing or a shape or dtype does not fit.
+        """
+        flat = self.example if inputs is None else self.flatten(inputs)
+        with torch.no_grad():
+            results = self.module(*flat)
+        return dict(zip((spec.name for spec in self.outputs), results, strict=True))
+
+    def flatten(self, inputs: Mapping[str, Tensor] | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One batch in the order of `inputs`, checked against their specs."""
+        if isinstance(inputs, Mapping):
+            missing = [spec.name for spec in self.inputs if spec.name not in inputs]
+            if missing:
+                raise InputError(f"no value for input {missing[0]!r}; got {sorted(inputs)}")
+            flat = tuple(inputs[spec.name] for spec in self.inputs)
+        else:
+            flat = tuple(inputs)
+        sizes: dict[str, int] = {}
+        for spec, tensor in zip(self.inputs, flat, strict=True):
+            _check(spec, tensor, sizes)
+        return flat
+
+    def export(self) -> ExportedProgram:
+        """The program through `torch.export` again: fresh metadata, and proof that it still captures."""
+        shapes = tuple(
+            {i: Dim.AUTO for i, size in enumerate(spec.shape) if isinstance(size, str)} or None
+            for spec in self.inputs
+        )
+        with torch.no_grad():
+            return torch.export.export(self.module, self.example, dynamic_shapes=shapes, strict=False)
+
+    def unique_bytes(self) -> int:
+        """Bytes of parameters and buffers, shared storage counted once."""
+        storages = {
+            (t.untyped_storage().data_ptr(), t.storage_offset(), t.numel() * t.element_size())
+            for t in self.tensors().values()
+        }
+        return sum(size for _, _, size in storages)
+
+    def parameters(self) -> int:
+        """Number of stored weight elements, shared ones counted once."""
+        unique = {(t.untyped_storage().data_ptr(), t.storage_offset()): t.numel() for t in self.tensors().values()}
+        return sum(unique.values())
+
+    def hash(self) -> str:
+        """SHA-256 of what the program computes: operators, wiring, tensors and signature (not the example)."""
+        digest = hashlib.sha256()
+        names: dict[fx.Node, str] = {}
+        for index, node in enumerate(self.graph.nodes):
+            names[node] = f"%{index}"
+            arguments = fx.node.map_arg((node.args, node.kwargs), lambda n: names[n])
+            digest.update(f"{node.op} {_target(node)} {arguments}\n".encode())
+        for name, tensor in sorted(self.tensors().items()):
+            digest.update(f"{name} {dtype_name(tensor.dtype)} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        specs = [spec.to_json() for spec in (*self.inputs, *self.outputs)]
+        digest.update(json.dumps(specs, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+def _target(node: fx.Node) -> str:
+    if node.op in ("placeholder", "output"):
+        return ""
+    return str(node.target) if not callable(node.target) else torch.typename(node.target) + str(node.target)
+
+
+def _check(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
+    if tensor.dtype != spec.dtype:
+        raise InputError(
+            f"dtype is {dtype_name(tensor.dtype)}, the model takes {dtype_name(spec.dtype)}",
+            where=f"input {spec.name!r}",
+        )
+    fits = tensor.dim() == len(spec.shape)
+    for want, got in zip(spec.shape, tensor.shape, strict=False):
+        fits = fits and got == (want if isinstance(want, int) else sizes.setdefault(want, got))
+    if not fits:
+        raise InputError(
+            f"shape is {tuple(tensor.shape)}, the model takes ({', '.join(map(str, spec.shape))})",
+            where=f"input {spec.name!r}",
+        )

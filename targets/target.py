@@ -1,0 +1,83 @@
+"""What a board is, as plain data: runtime, providers, formats, rates; each number with its source.
+
+One TOML file a board in this folder; the loader is `targets/loader.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Figure", "Objective", "Provider", "Runtime", "Target"]
+
+Objective = Literal["latency", "size"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and where it comes from (a data sheet, a measurement, an estimate that says so)."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The newest runtime that the board can install."""
+
+    name: str  # "onnxruntime", "onnxruntime-web", …
+    version: str
+    opset: int  # newest ONNX opset that version knows
+    source: str
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One execution provider, in order of preference: what it runs, and in which formats.
+
+    `operators` are ONNX operator types, or ("*",) for all that its runtime knows. `activations` is the integer
+    format that its int8 kernels want for activations ("int8" symmetric or "uint8"), or "" where it has none.
+    """
+
+    name: str  # "TensorrtExecutionProvider", …
+    formats: tuple[str, ...]  # "fp32", "fp16", "int8"
+    operators: tuple[str, ...]
+    activations: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of board. Rates are peaks for all cores together, of the preferred provider.
+
+    Units: `rates` multiply–accumulates a second by format; `bandwidth` bytes a second; `node_overhead` seconds a
+    kernel; `memory` bytes.
+    """
+
+    name: str
+    title: str
+    objective: Objective
+    runtime: Runtime
+    providers: tuple[Provider, ...]
+    passes: str  # default pass list, in the command line's spelling
+    passes_with_data: str  # the same where calibration data is given
+    rates: Mapping[str, Figure]
+    bandwidth: Figure
+    node_overhead: Figure
+    memory: Figure
+    threads: int
+    width_multiple: int  # channel counts that it runs well are multiples of this
+    arch: str  # "aarch64", "x86_64", "wasm32"
+    aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_host: bool = False  # true when it describes the machine this process runs on
+
+    @property
+    def activations(self) -> str:
+        """The activation format of the first provider that runs int8, or ""."""
+        return next((p.activations for p in self.providers if p.activations), "")
+
+    def rate(self, format_name: str) -> float:
+        """Multiply–accumulates a second in this format; fp32's where the format has no rate of its own."""
+        return self.rates.get(format_name, self.rates["fp32"]).value
