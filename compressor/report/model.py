@@ -1,0 +1,221 @@
+"""What a run found, as plain frozen dataclasses; `to_json` and `from_json` are inverse on finite numbers.
+
+    Report
+    ├── verdict: Verdict                       what was kept, and why
+    ├── before, after: Figures                 every cost and quality, side by side
+    ├── passes: PassReport …                   what each pass changed, skipped, or had to give back
+    ├── layers: LayerError …                   error added by layer
+    └── layer_latency: LayerLatency …          predicted time by layer
+
+Units are in the names: `_ms` milliseconds, `_bytes` bytes. None always means "not known", never zero. This module
+imports neither torch nor the graph, so that a report can be read where neither is installed.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from compressor.errors import InputError
+
+__all__ = [
+    "SCHEMA", "Agreement", "Cost", "Figures", "Latency", "LayerError", "LayerLatency", "PassReport", "Report",
+    "SkippedSite", "Verdict",
+]  # fmt: skip
+
+SCHEMA = 1  # raised when a field changes its meaning
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One batch, in milliseconds: what the latency model said and what a device showed (p50)."""
+
+    predicted: float | None = None
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All costs and qualities of one program. They often disagree, so all of them are shown.
+
+    `latency_detail` is how `latency_ms.measured` was taken: `p50`, `p90`, `p99`, `min`, `first` (ms), `runs`,
+    `threads`. `output_error` is the relative root-mean-square error of the outputs against the original's.
+    """
+
+    parameters: int
+    unique_bytes: int
+    file_bytes: int | None = None
+    macs: int | None = None
+    peak_activation_bytes: int | None = None
+    load_ms: float | None = None
+    latency_ms: Latency = field(default_factory=Latency)
+    latency_detail: Mapping[str, float] | None = None
+    metric: float | None = None
+    output_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Where a program stood before or after one pass: predicted milliseconds and unique bytes."""
+
+    latency_ms: float | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SkippedSite:
+    """Where a pass declined, and why."""
+
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did. `reverted` is the reason it was taken back, `warning` why it should be looked at."""
+
+    name: str
+    before: Cost
+    after: Cost
+    options: Mapping[str, Value] = field(default_factory=dict)
+    chosen_by: Literal["default", "user", "recipe"] = "default"
+    changed: tuple[str, ...] = ()
+    skipped: tuple[SkippedSite, ...] = ()
+    reverted: str | None = None
+    warning: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Sites considered: the M of "changed N of M"."""
+        return len(self.changed) + len(self.skipped)
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Relative root-mean-square error at one layer's output, original against compressed."""
+
+    layer: str
+    error: float
+
+
+@dataclass(frozen=True)
+class LayerLatency:
+    """Predicted milliseconds of one layer; None on the side where the layer does not exist."""
+
+    layer: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the artifact, run in `runtime`, is from the PyTorch program it was lowered from (relative)."""
+
+    runtime: str
+    error: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`compressed`; `unchanged` when no pass survived; `original-kept` when a budget or `--max-drop` was missed."""
+
+    outcome: Literal["compressed", "unchanged", "original-kept"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run. `synthetic`: inputs were made up, so error and metric say little about real data.
+
+    `calibrated`: predicted latencies come from a model fitted to measurements on such a board. `placement` counts
+    graph nodes by execution provider.
+    """
+
+    model: str
+    target: str
+    objective: Literal["latency", "size"]
+    verdict: Verdict
+    before: Figures
+    after: Figures
+    synthetic: bool
+    calibrated: bool = False
+    passes: tuple[PassReport, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+    layer_latency: tuple[LayerLatency, ...] = ()
+    placement: Mapping[str, int] = field(default_factory=dict)
+    agreement: Agreement | None = None
+    metric: str | None = None
+    metric_better: Literal["higher", "lower"] = "higher"
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+    batch: int = 1
+    threads: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and finite numbers; a number that is not finite becomes null."""
+        data: dict[str, Any] = {"schema": SCHEMA, **_plain(asdict(self))}
+        for entry, done in zip(data["passes"], self.passes, strict=True):
+            entry["total"] = done.total
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Report:
+        """Raises InputError when the data is not a report of this schema."""
+        if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+            raise InputError(
+                f"not a report of schema {SCHEMA}", way_out="Read it with the version of compress that wrote it."
+            )
+        report: Report = _build(cls, data, "report")
+        return report
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` from JSON as the annotated type `kind`."""
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(kind)
+        names = [f.name for f in fields(kind) if f.name in value]
+        known = {name: _build(hints[name], value[name], f"{where}.{name}") for name in names}
+        try:
+            return kind(**known)  # type: ignore[operator]
+        except TypeError as error:
+            raise InputError(f"a field is missing: {error}", where=where) from error
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _build_any(arguments, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float and (value is None or type(value) is int):
+        return math.nan if value is None else float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise InputError(f"{value!r:.60} is not {kind}", where=where)
+
+
+def _build_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`value` as the first member of a union that takes it: the exact type before one it converts to."""
+    for kind in sorted(kinds, key=lambda kind: type(value) is not kind):
+        try:
+            return _build(kind, value, where)
+        except InputError:
+            continue
+    raise InputError(f"{value!r:.60} is not {' or '.join(map(str, kinds))}", where=where)
