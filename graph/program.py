@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,19 +118,57 @@ class Program:
         return sum(unique.values())
 
     def hash(self) -> str:
-        """SHA-256 of what the program computes: operators, wiring, tensors and signature (not the example)."""
-        digest = hashlib.sha256()
-        names: dict[fx.Node, str] = {}
-        for index, node in enumerate(self.graph.nodes):
-            names[node] = f"%{index}"
-            arguments = fx.node.map_arg((node.args, node.kwargs), lambda n: names[n])
-            digest.update(f"{node.op} {_target(node)} {arguments}\n".encode())
-        for name, tensor in sorted(self.tensors().items()):
-            digest.update(f"{name} {dtype_name(tensor.dtype)} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        """SHA-256 of what the program computes: operators, wiring, tensors with their names, and signature.
+
+        Each node's digest covers its operator and its arguments' digests, so that neither the order of independent
+        nodes nor nodes without a user count, and saving and loading keeps it. The example does not count.
+        """
         specs = [spec.to_json() for spec in (*self.inputs, *self.outputs)]
-        digest.update(json.dumps(specs, sort_keys=True).encode())
-        return digest.hexdigest()
+        return _sha(_graph_digest(self.module), json.dumps(specs, sort_keys=True))
+
+
+def _graph_digest(module: fx.GraphModule) -> str:
+    digests: dict[fx.Node, str] = {}
+    inputs = 0
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            digests[node] = f"input {inputs}"
+            inputs += 1
+        elif node.op == "get_attr":
+            digests[node] = _attribute_digest(str(node.target), operator.attrgetter(node.target)(module))
+        else:
+            digests[node] = _sha(node.op, _target(node), _written((node.args, dict(node.kwargs)), digests))
+    return digests[next(iter(reversed(module.graph.nodes)))]
+
+
+def _written(argument: Any, digests: Mapping[fx.Node, str]) -> str:
+    """An argument as text; a tuple as a list and keywords sorted, since saving keeps neither distinction."""
+    if isinstance(argument, fx.Node):
+        return digests[argument]
+    if isinstance(argument, list | tuple):
+        return f"[{', '.join(_written(item, digests) for item in argument)}]"
+    if isinstance(argument, Mapping):
+        return f"{{{', '.join(f'{key}: {_written(argument[key], digests)}' for key in sorted(argument))}}}"
+    if isinstance(argument, slice):
+        return f"slice{_written((argument.start, argument.stop, argument.step), digests)}"
+    return repr(argument)
+
+
+def _attribute_digest(name: str, value: Any) -> str:
+    if isinstance(value, fx.GraphModule):  # a branch or body of a control-flow operator
+        return _graph_digest(value)
+    if not isinstance(value, Tensor):
+        return _sha(name, repr(value))
+    content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return _sha(name, dtype_name(value.dtype), str(tuple(value.shape)), content.data)
+
+
+def _sha(*parts: str | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\n")
+    return digest.hexdigest()
 
 
 def _target(node: fx.Node) -> str:
