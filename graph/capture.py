@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
-import logging
 import re
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from compressor.errors import CaptureError, CompressError, InputError
 from compressor.graph.program import Program
+from compressor.graph.quiet import quiet
 from compressor.graph.signature import TensorSpec, flat_names
 
 __all__ = ["Captured", "capture", "from_exported"]
@@ -60,7 +58,7 @@ def capture(
     model itself rejects the inputs.
     """
     given = (tuple(args), dict(kwargs or {}))
-    with _eval_mode(model), _quiet():
+    with _eval_mode(model), quiet():
         _eager(model, given)
         notes: list[str] = []
         failure: Exception | None = None
@@ -254,17 +252,3 @@ def _capture_error(error: Exception | None) -> CaptureError:
 
 def _depends_on_data(error: Exception) -> bool:
     return "data-dependent" in str(error) or type(error).__name__ == "GuardOnDataDependentSymNode"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export logs graph dumps and deprecations of its own that no user can act on."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
