@@ -2,6 +2,9 @@
 
     t(kernel) = max(MACs / rate(format), bytes / bandwidth) + overhead
     t(program) = Σ t(kernel)        over fused kernels
+
+Williams, Waterman, Patterson: Roofline, an insightful visual performance model (2009). The rates are peaks from data
+sheets, so a real board is slower, by a factor that differs between kinds of kernel: the result is uncalibrated.
 """
 
 from __future__ import annotations
@@ -9,10 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from torch import Tensor
+
+from compressor.graph.concrete import concrete_values
+from compressor.graph.kernels import Kernel, Schedule, layer_of, schedule
+from compressor.graph.memory import peak_activation_bytes
 from compressor.graph.program import Program
 from compressor.targets.target import Target
 
-__all__ = ["Estimate", "KernelCost", "LatencyModel"]
+__all__ = ["Estimate", "KernelCost", "LatencyModel", "Roofline"]
+
+_BYTES = {"fp16": 2, "bf16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -52,3 +62,58 @@ class LatencyModel(Protocol):
     """Predicts what a program would cost on a target, without running it."""
 
     def predict(self, program: Program, target: Target, *, batch: int = 1, threads: int | None = None) -> Estimate: ...
+
+
+class Roofline:
+    """The analytical model. A target's own numbers are all it knows of a board."""
+
+    def predict(self, program: Program, target: Target, *, batch: int = 1, threads: int | None = None) -> Estimate:
+        """The cost of one inference of `batch` samples; `threads` scales the compute rate of a CPU.
+
+        A dimension that is dynamic besides the batch (a sequence) has the example's size.
+        """
+        plan = schedule(program, concrete_values(program, batch))
+        share = min(threads or target.threads, target.threads) / target.threads if _is_cpu(target) else 1.0
+        kernels = tuple(_cost(kernel, plan, target, share) for kernel in plan.kernels)
+        total = sum(kernel.latency_ms for kernel in kernels)
+        return Estimate(kernels, total, calibrated=False, peak_activation_bytes=peak_activation_bytes(plan))
+
+
+def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float) -> KernelCost:
+    weights, activations = sum(kernel.weights.values()), kernel.activation_bytes
+    native = _runs_natively(kernel.format, target)
+    rate = target.rate(kernel.format if native else "fp32") * share
+    moved = (weights + activations) * (1 if native else _cast_factor(kernel.format))
+    compute, memory, overhead = kernel.macs / rate, moved / target.bandwidth.value, target.node_overhead.value
+    roof: Literal["compute", "memory", "overhead"] = "compute" if compute > memory else "memory"
+    return KernelCost(
+        layer=layer_of(kernel),
+        kind=kernel.kind,
+        shape=_shape(kernel, plan),
+        format=kernel.format,
+        macs=kernel.macs,
+        weight_bytes=weights,
+        activation_bytes=activations,
+        latency_ms=1e3 * (max(compute, memory) + overhead),
+        roof="overhead" if overhead > max(compute, memory) else roof,
+        nodes=tuple(node.name for node in kernel.nodes),
+    )
+
+
+def _runs_natively(format_name: str, target: Target) -> bool:
+    return format_name == "fp32" or any(format_name in provider.formats for provider in target.providers)
+
+
+def _cast_factor(format_name: str) -> float:
+    """Bytes moved for each stored byte of a format that no provider runs: it is read, widened to fp32, read again."""
+    return 1 + 2 * 4 / _BYTES.get(format_name, 4)
+
+
+def _is_cpu(target: Target) -> bool:
+    first = target.providers[0].name if target.providers else "CPU"
+    return any(word in first.lower() for word in ("cpu", "wasm", "xnnpack"))
+
+
+def _shape(kernel: Kernel, plan: Schedule) -> tuple[int, ...]:
+    shapes = [plan.values[node] for node in kernel.outputs or kernel.nodes[-1:]]
+    return tuple(shapes[-1].shape) if shapes and isinstance(shapes[-1], Tensor) else ()
