@@ -54,9 +54,9 @@ def is_arithmetic(text: str) -> bool:
 
 
 def _bits(node: ast.expr) -> int:
-    """An upper bound on the width of any integer that evaluating `node` makes; raises _OutsideError outside the grammar."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
-        return int(node.value).bit_length() if not isinstance(node.value, float) else 64
+    """An upper bound on the width of any integer that evaluating `node` makes."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return node.value.bit_length() if isinstance(node.value, int) else 64
     if isinstance(node, ast.Name) and _NAME.fullmatch(node.id):
         return 64
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, _OPERATORS):
