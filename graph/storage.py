@@ -56,9 +56,30 @@ def save_file(program: Program, file: IO[bytes]) -> None:
         "outputs": [spec.to_json() for spec in program.outputs],
         "synthetic": program.synthetic,
     }
-    exported = program.export()
+    exported, sink = program.export(), _Sink(file)
     with quiet():
-        torch.export.save(exported, file, extra_files={_SIDECAR: json.dumps(sidecar)})
+        torch.export.save(exported, sink, extra_files={_SIDECAR: json.dumps(sidecar)})  # type: ignore[arg-type]
+    if sink.error:
+        raise sink.error
+
+
+class _Sink:
+    """Passes writes on and keeps the first error: torch's writer aborts the process when one is raised into it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            if self.error is None:
+                self.file.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        self.write(b"")
 
 
 def load(path: str | Path, *, trust: bool = False) -> Program:
