@@ -1,0 +1,96 @@
+"""The main job, for the command line and for Python alike.
+
+request ─ prepare ─ passes ─ select ─ assemble ─▶ bundle, report, exit status
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from compressor.assemble import write
+from compressor.cache import Cache, default_folder
+from compressor.errors import InputError, did_you_mean
+from compressor.graph.contract import Context
+from compressor.graph.cost import Roofline
+from compressor.inspecting import Inspection, inspect_program
+from compressor.judging import Workshop
+from compressor.metrics import parse_drop
+from compressor.outcome import Outcome
+from compressor.pipeline import run_passes
+from compressor.prepare import Prepared, prepare
+from compressor.reporting import dry_report
+from compressor.request import Request
+from compressor.selecting import select
+from compressor.targets import load_target
+from compressor.versions import versions
+
+__all__ = ["compress", "inspect_request", "run_request"]
+
+
+def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
+    """Compress a model for a target; the same job, options and result as `compress MODEL --target T`.
+
+    `model` is a path or an `nn.Module`. Options are those of the command line with underscores (`max_drop="1%"`,
+    `inputs=["1x3x224x224"]`, `out=…`, `say=print` for progress); `data` may also be an iterable of batches and `metric`
+    a function of outputs and labels. Raises the errors of `compressor.errors`; the outcome's `exit_code` is 3 when the
+    metric fell too far or a budget was missed.
+    """
+    say = options.pop("say", lambda text: None)
+    known = {field.name for field in fields(Request)}
+    for name in options:
+        if name not in known:
+            raise InputError(f"compress() has no option {name!r}", way_out=did_you_mean(name, sorted(known)))
+    for name in ("inputs", "keep"):
+        if isinstance(options.get(name), str):
+            options[name] = (options[name],)
+    return run_request(Request(model=model, target=target, **options), say=say)
+
+
+def run_request(request: Request, *, say: Callable[[str], None] = lambda text: None) -> Outcome:
+    """Do what was asked. Cheap checks come first; nothing is written before the artifact is verified."""
+    recipe = request.loaded_recipe()
+    target = load_target(request.target_name(recipe))
+    specs = request.pass_specs(target, recipe, has_data=request.data is not None)
+    gate, drop_limit = request.gate_for(target), parse_drop(request.max_drop)
+    out = None if request.dry_run else request.out_folder(target.name)
+    seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
+    prepared = prepare(request, target, seed, say)
+    context = _context(prepared, say)
+    if out is None:
+        return Outcome(dry_report(request, prepared, specs, context), None)
+    cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
+    stages = run_passes(
+        prepared.program, specs, context,
+        gate=gate, cache=cache, fingerprint=_fingerprint(cache, prepared), keep=tuple(request.keep), say=say,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
+        workshop = Workshop(prepared, Path(folder), drop_limit, request.batch, request.threads, say)
+        selection = select(prepared.program, stages, workshop, gate)
+        return write(out, request, prepared, selection, workshop, context, gate)
+
+
+def inspect_request(request: Request) -> Inspection:
+    """The per-layer table of the model as it is."""
+    target = load_target(request.target_name(None))
+    prepared = prepare(request, target, request.seed or 0, lambda text: None)
+    return inspect_program(prepared.program, target, request.batch)
+
+
+def _context(prepared: Prepared, say: Callable[[str], None]) -> Context:
+    return Context(
+        target=prepared.target,
+        latency=Roofline(),
+        calibration=prepared.calibration,
+        synthetic=prepared.synthetic,
+        seed=prepared.seed,
+        progress=say,
+    )
+
+
+def _fingerprint(cache: Cache, prepared: Prepared) -> str:
+    """One key for what decides a stage besides the program and the pass."""
+    return cache.key(prepared.target, prepared.calibration_digest(), prepared.seed, sorted(versions().items()))

@@ -1,0 +1,81 @@
+"""From a selection to the bundle: lowers to ORT format, fills in report and recipe, and writes all of it in one step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from compressor.export.bundle import golden, write_bundle
+from compressor.export.ort import to_ort
+from compressor.gate import Gate
+from compressor.graph.contract import Context
+from compressor.judging import Artifact, Workshop
+from compressor.outcome import Outcome
+from compressor.pipeline import Stage
+from compressor.prepare import Prepared
+from compressor.recipe import Recipe, dump_recipe
+from compressor.report.html import to_html
+from compressor.report.model import Report
+from compressor.reporting import find, full_report
+from compressor.request import Request
+from compressor.selecting import Selection
+
+__all__ = ["write"]
+
+KEPT_ORIGINAL = 3
+
+
+def write(
+    out: Path, request: Request, prepared: Prepared, selection: Selection[Artifact], workshop: Workshop,
+    context: Context, gate: Gate,
+) -> Outcome:  # fmt: skip
+    """Write the bundle. Exit status 3 when the metric fell beyond `--max-drop` or a budget was missed."""
+    kept = selection.kept
+    findings = find(request, prepared, workshop, kept, context, gate)
+    workshop.say("converting to ORT format")
+    ort = to_ort(kept.path, prepared.target)
+    notes = (*prepared.notes, *([ort.note] if ort.note else []))
+    report = full_report(request, prepared, selection, findings, notes)
+    files: dict[str, bytes | Path | Callable[[Path], None]] = {
+        **{file.name: file for file in (*kept.files, *ort.files)},
+        "golden.npz": golden(kept.program, prepared.program, prepared.timed_batch(2)),
+        "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
+        "report.json": json.dumps(report.to_json(), indent=2).encode(),
+        "report.html": to_html(report).encode(),
+    }
+    if selection.rejected is not None:
+        files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
+    workshop.say(f"writing {out}")
+    folder = write_bundle(out, force=request.force, files=files, manifest=_manifest(report, prepared, selection))
+    kept_original = selection.rejected is not None or bool(findings.missed)
+    return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
+
+
+def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> str:
+    """The passes that stand, pinned to their sites, under the command that runs them again."""
+    passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
+    target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
+    comment = f"compress {prepared.name} --recipe recipe.toml"
+    return dump_recipe(Recipe(passes, target, prepared.seed), comment)
+
+
+def _manifest(report: Report, prepared: Prepared, selection: Selection[Artifact]) -> Mapping[str, Any]:
+    program, agreement = selection.kept.program, selection.kept.agreement
+    target = prepared.target
+    return {
+        "model": prepared.name,
+        "target": target.name,
+        "runtime": {"name": target.runtime.name, "version": target.runtime.version},
+        "inputs": [spec.to_json() for spec in program.inputs],
+        "outputs": [spec.to_json() for spec in program.outputs],
+        "passes": [
+            {"name": stage.spec.name, "options": dict(stage.spec.options)}
+            for stage in selection.stages
+            if stage.kept and stage.report.changed
+        ],
+        "tolerance": agreement.tolerance,
+        "seed": prepared.seed,
+        "versions": dict(report.versions),
+    }

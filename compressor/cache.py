@@ -1,0 +1,122 @@
+"""Finished stages on disk, by content, so that a rerun resumes after any interruption.
+
+    key = SHA-256(program, pass with options, target, data, seed, versions)
+
+An entry is a folder that is renamed into place when it is whole; the oldest entries go when the cache is over its
+bound. It lives in the user's cache folder (`COMPRESS_CACHE` or `--cache-dir` move it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import OutputError
+
+__all__ = ["Cache", "default_folder"]
+
+LIMIT_BYTES = 4 << 30
+
+
+def default_folder() -> Path:
+    """Where stages are kept unless the user says otherwise."""
+    import platformdirs
+
+    return Path(os.environ.get("COMPRESS_CACHE") or platformdirs.user_cache_dir("edge-compressor")) / "stages"
+
+
+class Cache:
+    """A bounded folder of finished stages. With `folder=None` nothing is kept."""
+
+    def __init__(self, folder: Path | None, limit: int = LIMIT_BYTES) -> None:
+        self.folder, self.limit = folder, limit
+
+    def key(self, *parts: object) -> str:
+        """A stage's name from everything that decides its result."""
+        return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+
+    def find(self, key: str) -> Path | None:
+        """The folder of a finished stage."""
+        if self.folder is None or not (entry := self.folder / key).is_dir():
+            return None
+        with contextlib.suppress(OSError):  # a read-only cache is still a cache
+            os.utime(entry)
+        return entry
+
+    def store(self, key: str, fill: Callable[[Path], None]) -> None:
+        """Let `fill` write a stage into a fresh folder, then rename it into place; a full or read-only disk only
+        costs the entry, never the run."""
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
+        except OSError:
+            self.folder = None
+            return
+        try:
+            fill(temporary)
+            if not (self.folder / key).exists():
+                temporary.rename(self.folder / key)
+        except OSError:
+            self.folder = None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._trim()
+
+    def forget(self, key: str) -> None:
+        """Drop an entry that cannot be read."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / key, ignore_errors=True)
+
+    def size(self) -> tuple[int, int]:
+        """Entries and bytes."""
+        entries = self._entries()
+        return len(entries), sum(size for _, size, _ in entries)
+
+    def clear(self) -> tuple[int, int]:
+        """Remove everything; entries and bytes removed. Raises OutputError when the folder does not let it."""
+        removed = self.size()
+        if self.folder is not None and self.folder.exists():
+            try:
+                shutil.rmtree(self.folder)
+            except OSError as error:
+                raise OutputError(f"cannot be cleared: {error.strerror}", where=str(self.folder)) from error
+        return removed
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        found = []
+        for entry in self.folder.iterdir():
+            with contextlib.suppress(OSError):  # another run may be trimming too
+                size = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+                found.append((entry.stat().st_mtime, size, entry))
+        return sorted(found)
+
+    def _trim(self) -> None:
+        entries = self._entries()
+        total = sum(size for _, size, _ in entries)
+        for _, size, entry in entries:
+            if total <= self.limit:
+                return
+            shutil.rmtree(entry, ignore_errors=True)
+            total -= size
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON with stable order."""
+    path.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")

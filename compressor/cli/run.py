@@ -1,0 +1,47 @@
+"""`compress MODEL --target T`: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.cli.options import as_json, model_options, quiet
+
+__all__ = ["run"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@model_options
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder. [default: MODEL-TARGET]")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option("--passes", metavar="LIST", help="fold,int8:calibrator=entropy … instead of the target's defaults.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="Run a recipe.toml again.")
+@click.option("--keep", multiple=True, metavar="GLOB", help="Parameters to leave alone.")
+@click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
+@click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
+@click.option("--size", metavar="2MB|0.25x", help="Size budget.")
+@click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep finished stages.")
+@click.option("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where finished stages are kept.")
+@as_json
+@quiet
+def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Compile a PyTorch model into a small, fast, verified artifact for one edge board."""
+    from compressor.api import run_request
+    from compressor.request import Request
+
+    outcome = run_request(Request(model=model, **options), say=_progress(quiet))
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), indent=2))
+    else:
+        outcome.render(sys.stdout)
+    return outcome.exit_code
+
+
+def _progress(quiet: bool) -> Any:
+    return (lambda text: None) if quiet else (lambda text: click.echo(f"· {text}", err=True))

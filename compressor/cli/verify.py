@@ -1,0 +1,24 @@
+"""`compress verify BUNDLE`: hashes and golden vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from compressor.cli.options import as_json
+
+__all__ = ["verify"]
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@as_json
+def verify(bundle: Path, as_json: bool) -> int:
+    """Check a bundle: every file's hash, and the golden vectors in ONNX Runtime."""
+    from compressor.export.bundle import verify_bundle
+
+    found = verify_bundle(bundle)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
+    return 0 if found.ok else 1

@@ -1,0 +1,93 @@
+"""The gate: a pass that makes the objective worse, or breaks a budget, is taken back.
+
+    worse  ⇔  cost(after) > 1.01 · cost(before)        cost: predicted milliseconds or bytes, as the target says
+
+What the defaults chose is reverted; what the user named is warned about, unless `--gate` asks for reverting too.
+The other axis is reported and never grounds for reverting: on wasm compression buys size, not speed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compressor.errors import InputError
+
+if TYPE_CHECKING:
+    from compressor.report.model import Cost
+    from compressor.targets import Objective
+
+__all__ = ["Budget", "Gate", "parse_budget"]
+
+SLACK = 1.01
+
+_UNITS = {
+    "latency": {"us": 1e-3, "ms": 1.0, "s": 1e3},
+    "size": {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper bound on one axis: absolute (milliseconds or bytes), or relative to the uncompressed model."""
+
+    axis: Objective
+    value: float
+    relative: bool
+    text: str
+
+    def limit(self, original: float) -> float:
+        return self.value * original if self.relative else self.value
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`strict` reverts what the user named, too."""
+
+    objective: Objective
+    budgets: tuple[Budget, ...] = ()
+    strict: bool = False
+
+    @property
+    def axes(self) -> tuple[Objective, ...]:
+        """What is judged: the budgets' axes where there are budgets, else the target's objective."""
+        return tuple(dict.fromkeys(b.axis for b in self.budgets)) or (self.objective,)
+
+    def objection(self, before: Cost, after: Cost) -> str | None:
+        """Why the step from `before` to `after` should be taken back, or None."""
+        for axis in self.axes:
+            old, new = on_axis(before, axis), on_axis(after, axis)
+            if old is not None and new is not None and new > SLACK * old:
+                return (
+                    f"{_words(axis)} got worse by {100 * (new / old - 1):.1f}%: {show(axis, old)} to {show(axis, new)}"
+                )
+        return None
+
+
+def on_axis(cost: Cost, axis: Objective) -> float | None:
+    """One number of a cost."""
+    return cost.latency_ms if axis == "latency" else float(cost.bytes)
+
+
+def show(axis: Objective, value: float) -> str:
+    """A number with its unit."""
+    return f"{value:.4g} ms" if axis == "latency" else f"{value / 1e6:.4g} MB"
+
+
+def _words(axis: Objective) -> str:
+    return "predicted latency" if axis == "latency" else "size"
+
+
+def parse_budget(axis: Literal["latency", "size"], text: str) -> Budget:
+    """`8ms`, `2MB`, or `0.6x` of the uncompressed model. Raises InputError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]+)", text.strip())
+    units = _UNITS[axis]
+    if match and float(match[1]) > 0:
+        if match[2] == "x":
+            return Budget(axis, float(match[1]), True, text)
+        if match[2] in units:
+            return Budget(axis, float(match[1]) * units[match[2]], False, text)
+    raise InputError(
+        f"{text!r} is not a budget", where=f"--{axis}", way_out=f"Write a number with x, {', '.join(units)}: 0.5x."
+    )

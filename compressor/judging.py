@@ -1,0 +1,113 @@
+"""Lowers candidates and judges them: placement, agreement with PyTorch, the metric of the artifact, times on the host.
+
+Every answer about a candidate is given by its artifact in ONNX Runtime, not by the program it was lowered from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from compressor.devices.local import Measurement, compare
+from compressor.export.check import Agreement, check, runner
+from compressor.export.onnx import to_onnx
+from compressor.export.operators import Placement, place
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+from compressor.metrics import Drop
+from compressor.prepare import Prepared
+from compressor.verify import relative_error
+
+__all__ = ["Artifact", "Workshop"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A program's ONNX file (external data beside it), where its nodes run, and how far it is from PyTorch."""
+
+    program: Program
+    path: Path
+    files: tuple[Path, ...]
+    placement: Placement
+    agreement: Agreement
+
+    @cached_property
+    def run(self) -> Callable[[Batch], dict[str, Tensor]]:
+        return runner(self.path)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
+
+
+@dataclass
+class Workshop:
+    """Builds each program once into `folder` and answers what selecting and the report ask."""
+
+    prepared: Prepared
+    folder: Path
+    drop_limit: Drop
+    batch: int
+    threads: int | None
+    say: Callable[[str], None] = lambda text: None
+    _built: dict[int, Artifact] = field(default_factory=dict)
+    _metric: dict[int, float] = field(default_factory=dict)
+    _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
+
+    def build(self, program: Program) -> Artifact:
+        """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
+        if id(program) not in self._built:
+            number = len(self._built)
+            self.say(f"lowering to ONNX ({'original' if program is self.prepared.program else 'compressed'})")
+            path = self.folder / str(number) / "model.onnx"
+            path.parent.mkdir(parents=True)
+            lowered = to_onnx(program, self.prepared.target)
+            placement = place(lowered.model, self.prepared.target)
+            files = lowered.save(path)
+            agreement = check(program, path, self.prepared.evaluation)
+            self._built[id(program)] = Artifact(program, path, files, placement, agreement)
+        return self._built[id(program)]
+
+    def metric(self, artifact: Artifact) -> float:
+        """The metric of the artifact as ONNX Runtime runs it, against the original in PyTorch where it compares."""
+        key = id(artifact.program)
+        if key not in self._metric:
+            original = self.prepared.program
+            self._metric[key] = self.prepared.metric.evaluate(artifact.run, self.prepared.judged, original.run)
+        return self._metric[key]
+
+    def drop(self, candidate: Artifact) -> str | None:
+        before, after = self.metric(self.build(self.prepared.program)), self.metric(candidate)
+        metric = self.prepared.metric
+        if not self.drop_limit.exceeded(metric, before, after):
+            return None
+        return f"{metric.name} went from {before:.4f} to {after:.4f}, more than --max-drop {self.drop_limit.text}"
+
+    def times(self, before: Artifact, after: Artifact) -> tuple[float, float] | None:
+        measured = self.measured(before, after)
+        return (measured["0"].p50, measured["1"].p50) if measured else None
+
+    def measured(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
+        if not self.prepared.target.is_host:
+            return {}
+        key = tuple(id(artifact.program) for artifact in artifacts)
+        if key not in self._times:
+            self.say("measuring on this machine")
+            paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
+            threads = self.threads or self.prepared.target.threads
+            self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+        return self._times[key]
+
+    def output_error(self, artifact: Artifact) -> float:
+        """Relative root-mean-square error of all float outputs against the original's, worst output."""
+        worst = 0.0
+        for batch in self.prepared.evaluation[:4]:
+            ours, theirs = artifact.run(batch), self.prepared.program.run(batch)
+            floats = [name for name, value in theirs.items() if value.dtype.is_floating_point]
+            worst = max([worst, *(relative_error(ours[name], theirs[name]) for name in floats)])
+        return worst

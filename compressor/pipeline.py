@@ -1,0 +1,176 @@
+"""Runs passes one after the other: build, run (or take from the cache), verify, gate.
+
+A stage is cached under everything that decides its result, so a run that was interrupted resumes after its last
+finished pass.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compressor.cache import Cache, write_json
+from compressor.errors import CompressError, PassError
+from compressor.gate import Gate
+from compressor.graph import storage
+from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip
+from compressor.graph.program import Program
+from compressor.passlist import PassSpec
+from compressor.recipe import with_sites
+from compressor.report.model import Cost, PassReport, SkippedSite
+from compressor.verify import verify
+
+__all__ = ["Stage", "cost_of", "run_passes"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The program after a pass, what the pass said, and the pass pinned to what it did."""
+
+    program: Program
+    report: PassReport
+    spec: PassSpec
+
+    @property
+    def kept(self) -> bool:
+        return self.report.reverted is None
+
+
+def run_passes(
+    program: Program,
+    specs: Sequence[PassSpec],
+    context: Context,
+    *,
+    gate: Gate,
+    cache: Cache,
+    fingerprint: str,
+    keep: tuple[str, ...] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Stage]:
+    """One stage a pass, in order; a reverted one carries the program from before it.
+
+    `fingerprint` stands for target, data, seed and versions in the cache's keys. Raises PassError when a pass that
+    the user named breaks the program; one that the defaults chose is reverted, with the reason.
+    """
+    stages: list[Stage] = []
+    digest = program.hash()
+    for spec in specs:
+        say(f"{spec}")
+        key = cache.key(digest, spec, sorted(spec.sites.items()), keep, fingerprint)
+        stage = _run_one(program, spec, context, gate, cache, key, keep, [s.spec.name for s in stages])
+        stages.append(stage)
+        if stage.kept:
+            program, digest = stage.program, cache.key(key, "done")
+    return stages
+
+
+def _run_one(
+    program: Program, spec: PassSpec, context: Context, gate: Gate, cache: Cache, key: str,
+    keep: tuple[str, ...], earlier: Sequence[str],
+) -> Stage:  # fmt: skip
+    objection: str | None
+    started = time.perf_counter()
+    done, before = spec.build(keep), cost_of(program, context)
+    try:
+        result = _cached(cache, key) or _fresh(done, program, context, cache, key, earlier)
+        after = cost_of(result.program, context)
+        objection = gate.objection(before, after)
+    except CompressError as error:
+        if spec.chosen_by != "default":
+            raise
+        result, after, objection = PassResult(program), before, str(error)
+    revert = objection is not None and (spec.chosen_by == "default" or gate.strict)
+    report = PassReport(
+        name=spec.name,
+        before=before,
+        after=after,
+        options=dict(spec.options),
+        chosen_by=spec.chosen_by,
+        changed=result.changed,
+        skipped=tuple(SkippedSite(s.site, s.reason) for s in result.skipped),
+        reverted=objection if revert else None,
+        warning=_warning(result, None if revert else objection),
+        seconds=time.perf_counter() - started,
+    )
+    return Stage(program if revert else result.program, report, with_sites(spec, result.settings))
+
+
+def _warning(result: PassResult, objection: str | None) -> str | None:
+    if objection is not None:
+        return f"{objection}; kept because you named this pass"
+    return None if result.changed else "changed nothing"
+
+
+def _fresh(
+    done: Pass, program: Program, context: Context, cache: Cache, key: str, earlier: Sequence[str]
+) -> PassResult:
+    try:
+        result = done.run(program, context)
+    except CompressError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise PassError(f"failed: {type(error).__name__}: {line}", where=f"pass {done.name}") from error
+    if result.changed:
+        batch = _verification_batch(program, context)
+        verify(done.name, program, result.program, batch, exact=done.exact, earlier=earlier)
+    cache.store(key, lambda folder: _write(folder, result))
+    return result
+
+
+def _verification_batch(program: Program, context: Context) -> Batch:
+    if context.calibration:
+        return context.calibration[0]
+    return {spec.name: tensor for spec, tensor in zip(program.inputs, program.example, strict=True)}
+
+
+def _write(folder: Path, result: PassResult) -> None:
+    storage.save(result.program, folder / "program.pt2")
+    write_json(
+        folder / "result.json",
+        {
+            "changed": result.changed,
+            "skipped": [(skip.site, skip.reason) for skip in result.skipped],
+            "settings": {site: dict(setting) for site, setting in result.settings.items()},
+        },
+    )
+
+
+def _cached(cache: Cache, key: str) -> PassResult | None:
+    folder = cache.find(key)
+    if folder is None:
+        return None
+    try:
+        said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        program = storage.load(folder / "program.pt2")
+        skipped = tuple(Skip(site, reason) for site, reason in said["skipped"])
+        return PassResult(program, tuple(said["changed"]), skipped, said["settings"])
+    except (OSError, ValueError, KeyError, TypeError, CompressError):
+        cache.forget(key)  # a damaged entry costs a recomputation, never the run
+        return None
+
+
+def cost_of(program: Program, context: Context) -> Cost:
+    """Predicted latency (None without a model) and unique bytes."""
+    estimate = context.latency.predict(program, context.target) if context.latency else None
+    return Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
+
+
+def last_kept(program: Program, stages: Sequence[Stage]) -> Program:
+    """The program after the last pass that was not reverted."""
+    return next((stage.program for stage in reversed(stages) if stage.kept), program)
+
+
+def take_back(stage: Stage, reason: str) -> Stage:
+    """The same stage, reverted after the fact (the metric or a measurement objected)."""
+    return replace(stage, report=replace(stage.report, reverted=reason))
+
+
+def fingerprint(cache: Cache, parts: Mapping[str, object]) -> str:
+    """One key for what decides every stage: target, data, seed, versions."""
+    return cache.key(*(f"{name}={value}" for name, value in sorted(parts.items())))

@@ -1,0 +1,116 @@
+"""From a request to a captured program with its data: everything that happens before the first pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.data import Dataset, example_from_data, load_data
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+from compressor.inputs import example_inputs, parse_input, synthetic_batches
+from compressor.load import Loaded, load_model, to_program
+from compressor.metrics import Metric, load_metric
+from compressor.request import Request
+from compressor.targets import Target
+
+__all__ = ["Prepared", "prepare"]
+
+SYNTHETIC_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The captured program, and what it is judged by. Without data, `evaluation` is synthetic."""
+
+    name: str
+    target: Target
+    program: Program
+    dataset: Dataset | None
+    evaluation: Sequence[Batch]
+    metric: Metric
+    seed: int
+    notes: tuple[str, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        return self.dataset is None
+
+    @property
+    def judged(self) -> Dataset:
+        """What the metric is evaluated on: the user's data, or the synthetic batches."""
+        return self.dataset or Dataset(
+            calibration=[], evaluation=list(self.evaluation), labels=None, source="synthetic"
+        )
+
+    def timed_batch(self, size: int) -> Batch:
+        """One batch of `size` samples to time with, cut or repeated from the first one."""
+        return {
+            spec.name: tensor if not spec.shape or spec.shape[0] != "batch" else _sized(tensor, size)
+            for spec, tensor in ((spec, self.evaluation[0][spec.name]) for spec in self.program.inputs)
+        }
+
+    def calibration_digest(self) -> str:
+        """SHA-256 over the calibration data: what a cached stage depends on."""
+        digest = hashlib.sha256()
+        for batch in self.calibration:
+            for name, tensor in sorted(batch.items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @property
+    def calibration(self) -> Sequence[Batch]:
+        return self.dataset.calibration if self.dataset else ()
+
+
+def prepare(request: Request, target: Target, seed: int, say: Callable[[str], None]) -> Prepared:
+    """Load the model and its data, and capture it. Raises what loading, capture and data raise."""
+    loaded = _loaded(request)
+    say(f"{loaded.name}: {loaded.kind}")
+    args, kwargs, synthetic = _example(request, loaded, seed)
+    captured = to_program(loaded, args, kwargs, synthetic=synthetic)
+    program = captured.program
+    dataset = load_data(request.data, program.inputs) if request.data is not None else None
+    if dataset is not None:
+        program = replace(program, synthetic=False)
+    evaluation = (
+        dataset.evaluation if dataset else synthetic_batches(program, count=SYNTHETIC_BATCHES, batch_size=2, seed=seed)
+    )
+    notes = (*loaded.notes, *captured.notes, *(dataset.notes if dataset else ()))
+    metric = load_metric(request.metric, dataset, program)
+    return Prepared(loaded.name, target, program, dataset, evaluation, metric, seed, notes)
+
+
+def _loaded(request: Request) -> Loaded:
+    if isinstance(request.model, nn.Module):
+        return Loaded(name=request.model_name, kind="nn.Module", module=request.model)
+    return load_model(Path(request.model), factory=request.factory, trust=request.trust)
+
+
+def _example(request: Request, loaded: Loaded, seed: int) -> tuple[Sequence[Any], dict[str, Any], bool]:
+    """The inputs to capture with: the user's shapes, else real data, else what the source knows."""
+    if request.inputs:
+        specs = [parse_input(text) for text in request.inputs]
+        args, kwargs = example_inputs(loaded.module, specs, seed=seed)
+        return args, kwargs, True
+    if loaded.program is None and request.data is not None:
+        args, kwargs = example_from_data(request.data, loaded.module)
+        return args, kwargs, False
+    if loaded.example is not None:
+        return *loaded.example, True
+    if loaded.program is not None:
+        return (), {}, loaded.program.synthetic
+    args, kwargs = example_inputs(loaded.module, [], seed=seed)
+    return args, kwargs, True
+
+
+def _sized(tensor: Tensor, size: int) -> Tensor:
+    repeats = -(-size // tensor.shape[0])
+    return torch.cat([tensor] * repeats)[:size]

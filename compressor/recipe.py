@@ -1,0 +1,107 @@
+"""Recipes: what was done, site by site, as readable TOML that runs again without planning or calibrating.
+
+version = 1
+target = "jetson-orin-nano"
+seed = 0
+
+[[pass]]
+name = "quantize"
+[pass.options]
+format = "int8"
+[pass.sites."conv1"]
+format = "int8"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import RecipeError, did_you_mean
+from compressor.passlist import PassSpec
+
+__all__ = ["Recipe", "dump_recipe", "load_recipe"]
+
+VERSION = 1
+_KEYS = {"version": int, "target": str, "seed": int, "pass": list}
+_PASS_KEYS = {"name": str, "options": dict, "sites": dict}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A target (its name, or the path of a user's own), a seed, and passes with their settings."""
+
+    passes: tuple[PassSpec, ...]
+    target: str | None = None
+    seed: int = 0
+
+
+def dump_recipe(recipe: Recipe, comment: str = "") -> str:
+    """The recipe as TOML, under a comment."""
+    import tomli_w
+
+    document: dict[str, Any] = {"version": VERSION, "seed": recipe.seed}
+    if recipe.target is not None:
+        document["target"] = recipe.target
+    document["pass"] = [
+        {"name": spec.name, "options": dict(spec.options), "sites": {k: dict(v) for k, v in spec.sites.items()}}
+        for spec in recipe.passes
+    ]
+    head = "".join(f"# {line}\n" for line in comment.splitlines())
+    return head + tomli_w.dumps(document)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe. Raises RecipeError with the key (or line) that is wrong."""
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"is not TOML: {error}", where=str(path)) from error
+    _check(document, _KEYS, str(path))
+    if document.get("version", VERSION) != VERSION:
+        raise RecipeError(f"version {document['version']} is not known; this program writes {VERSION}", where=str(path))
+    passes = [_pass(entry, f"{path}: pass {index + 1}") for index, entry in enumerate(document.get("pass", []))]
+    return Recipe(tuple(passes), document.get("target"), document.get("seed", 0))
+
+
+def _pass(entry: Any, where: str) -> PassSpec:
+    if not isinstance(entry, Mapping):
+        raise RecipeError("is not a table", where=where, way_out="Write [[pass]] with a name under it.")
+    _check(entry, _PASS_KEYS, where)
+    if "name" not in entry:
+        raise RecipeError("has no name", where=where)
+    sites = entry.get("sites", {})
+    for site, setting in sites.items():
+        if not isinstance(setting, Mapping) or not _all_plain(list(setting.values())):
+            raise RecipeError("is not a table of plain values", where=f"{where}: site {site!r}")
+    if not _all_plain(list(entry.get("options", {}).values())):
+        raise RecipeError("options are plain values", where=where)
+    spec = PassSpec(entry["name"], entry.get("options", {}), sites, "recipe")
+    try:
+        spec.build()
+    except RecipeError as error:
+        raise RecipeError(error.what, where=f"{where}: {error.where}".rstrip(": "), way_out=error.way_out) from error
+    return spec
+
+
+def _check(table: Mapping[str, Any], keys: Mapping[str, type], where: str) -> None:
+    for key, value in table.items():
+        if key not in keys:
+            raise RecipeError(f"unknown key {key!r}", where=where, way_out=did_you_mean(key, list(keys)))
+        if not isinstance(value, keys[key]) or isinstance(value, bool):
+            raise RecipeError(f"{key} is a {type(value).__name__}, not a {keys[key].__name__}", where=where)
+
+
+def _all_plain(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str | int | float | bool) for value in values)
+
+
+def with_sites(spec: PassSpec, sites: Mapping[str, Any]) -> PassSpec:
+    """The same pass, pinned to the site-by-site settings that it ended with."""
+    return replace(spec, sites={site: dict(setting) for site, setting in sites.items()})

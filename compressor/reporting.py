@@ -1,0 +1,162 @@
+"""Fills in the report: figures of original and result, layer by layer, and what was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compressor.devices.local import Measurement
+from compressor.gate import Gate, show
+from compressor.graph.contract import Context
+from compressor.graph.cost import Estimate
+from compressor.graph.program import Program
+from compressor.judging import Artifact, Workshop
+from compressor.passlist import PassSpec
+from compressor.prepare import Prepared
+from compressor.report.layers import layer_errors
+from compressor.report.model import Agreement, Cost, Figures, Latency, LayerLatency, PassReport, Report, Verdict
+from compressor.request import Request
+from compressor.selecting import Selection
+from compressor.targets import Objective
+from compressor.versions import versions
+
+__all__ = ["Findings", "dry_report", "find", "full_report"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Figures and estimates of original and result, and the budgets that the result misses."""
+
+    before: Figures
+    after: Figures
+    estimates: tuple[Estimate | None, Estimate | None]
+    missed: tuple[str, ...]
+
+
+def find(
+    request: Request, prepared: Prepared, workshop: Workshop, kept: Artifact, context: Context, gate: Gate
+) -> Findings:
+    """Everything that is predicted or measured about both programs."""
+    original = workshop.build(prepared.program)
+    first, last = (_predict(a.program, prepared, request, context) for a in (original, kept))
+    measured = workshop.measured(original, kept)
+    before = _figures(workshop, original, first, measured.get("0"))
+    after = _figures(workshop, kept, last, measured.get("1"))
+    return Findings(before, after, (first, last), tuple(_missed(gate, before, after)))
+
+
+def full_report(
+    request: Request, prepared: Prepared, selection: Selection[Artifact], findings: Findings, notes: tuple[str, ...]
+) -> Report:
+    """The report of a finished run."""
+    kept = selection.kept
+    return Report(
+        verdict=_verdict(selection, findings),
+        before=findings.before,
+        after=findings.after,
+        calibrated=all(e is not None and e.calibrated for e in findings.estimates),
+        passes=tuple(stage.report for stage in selection.stages),
+        layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
+        layer_latency=_by_layer(*findings.estimates),
+        placement=kept.placement.counts,
+        agreement=Agreement("onnxruntime", kept.agreement.error, kept.agreement.tolerance),
+        notes=notes,
+        **_common(request, prepared),
+    )
+
+
+def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], context: Context) -> Report:
+    """What each pass could change, and the model as it is."""
+    program, estimate = prepared.program, _predict(prepared.program, prepared, request, context)
+    cost = Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
+    figures = _program_figures(program, estimate)
+    passes = []
+    for spec in specs:
+        sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
+        passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites)))
+    verdict = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
+    return Report(
+        verdict=verdict, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
+        **_common(request, prepared),
+    )  # fmt: skip
+
+
+def _common(request: Request, prepared: Prepared) -> dict[str, Any]:
+    return {
+        "model": prepared.name,
+        "target": prepared.target.name,
+        "objective": prepared.target.objective,
+        "synthetic": prepared.synthetic,
+        "metric": prepared.metric.name,
+        "metric_better": "higher" if prepared.metric.higher_is_better else "lower",
+        "seed": prepared.seed,
+        "batch": request.batch,
+        "threads": request.threads or prepared.target.threads,
+        "versions": versions(),
+    }
+
+
+def _verdict(selection: Selection[Artifact], findings: Findings) -> Verdict:
+    if findings.missed:
+        return Verdict("compressed", f"closest result; {'; '.join(findings.missed)}")
+    if selection.rejected is not None:
+        kept = " and ".join(str(s.spec) for s in selection.stages if s.kept and s.report.changed)
+        return Verdict("original-kept", f"{selection.reason}; kept: {kept or 'the original as it was'}")
+    changed = any(stage.kept and stage.report.changed for stage in selection.stages)
+    return Verdict("compressed" if changed else "unchanged")
+
+
+def _predict(program: Program, prepared: Prepared, request: Request, context: Context) -> Estimate | None:
+    if context.latency is None:
+        return None
+    return context.latency.predict(program, prepared.target, batch=request.batch, threads=request.threads)
+
+
+def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
+    return Figures(
+        parameters=program.parameters(),
+        unique_bytes=program.unique_bytes(),
+        macs=estimate.macs if estimate else None,
+        peak_activation_bytes=estimate.peak_activation_bytes if estimate else None,
+        latency_ms=Latency(predicted=estimate.latency_ms if estimate else None),
+    )
+
+
+def _figures(
+    workshop: Workshop, artifact: Artifact, estimate: Estimate | None, measured: Measurement | None
+) -> Figures:
+    return replace(
+        _program_figures(artifact.program, estimate),
+        file_bytes=artifact.bytes,
+        load_ms=measured.load_ms if measured else workshop.load_ms(artifact),
+        latency_ms=Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None),
+        latency_detail=measured.detail() if measured else None,
+        metric=workshop.metric(artifact),
+        output_error=workshop.output_error(artifact),
+    )
+
+
+def _missed(gate: Gate, before: Figures, after: Figures) -> Iterator[str]:
+    for budget in gate.budgets:
+        first, last = (_axis(figures, budget.axis) for figures in (before, after))
+        if first is not None and last is not None and last > budget.limit(first):
+            limit = show(budget.axis, budget.limit(first))
+            yield f"{budget.axis} budget {budget.text} missed: {show(budget.axis, last)}, the limit is {limit}"
+
+
+def _axis(figures: Figures, axis: Objective) -> float | None:
+    """Measured where it was measured, else predicted; bytes on disk for size."""
+    if axis == "size":
+        return figures.file_bytes
+    latency = figures.latency_ms
+    return latency.predicted if latency.measured is None else latency.measured
+
+
+def _by_layer(before: Estimate | None, after: Estimate | None) -> tuple[LayerLatency, ...]:
+    """Predicted milliseconds by layer on both sides, in the original's order."""
+    sums: list[dict[str, float]] = [{}, {}]
+    for side, estimate in zip(sums, (before, after), strict=True):
+        for kernel in estimate.kernels if estimate else ():
+            side[kernel.layer] = side.get(kernel.layer, 0.0) + kernel.latency_ms
+    return tuple(LayerLatency(layer, sums[0].get(layer), sums[1].get(layer)) for layer in {**sums[0], **sums[1]})

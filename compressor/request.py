@@ -1,0 +1,99 @@
+"""What was asked for: every option of the main job in one plain value, checked before anything slow starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.errors import InputError, OutputError, RecipeError
+from compressor.gate import Budget, Gate, parse_budget
+from compressor.passlist import PassSpec, parse_passes
+from compressor.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compressor.targets import Target
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `compress`, named as on the command line. `model` is a path, or an `nn.Module` from Python."""
+
+    model: str | Path | nn.Module
+    target: str | None = None
+    data: Any = None
+    inputs: tuple[str, ...] = ()
+    metric: Any = None
+    factory: str | None = None
+    trust: bool = False
+    batch: int = 1
+    threads: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    force: bool = False
+    passes: str | None = None
+    recipe: Path | None = None
+    keep: tuple[str, ...] = ()
+    max_drop: str = "1%"
+    latency: str | None = None
+    size: str | None = None
+    gate: bool = False
+    dry_run: bool = False
+    no_cache: bool = False
+    cache_dir: Path | None = None
+
+    def loaded_recipe(self) -> Recipe | None:
+        """The recipe, if one was given. Raises RecipeError when it is malformed or `--passes` is given too."""
+        if self.recipe is None:
+            return None
+        if self.passes is not None:
+            raise RecipeError("--passes and --recipe exclude each other", way_out="A recipe already lists its passes.")
+        return load_recipe(self.recipe)
+
+    def target_name(self, recipe: Recipe | None) -> str:
+        """The target given here, or the recipe's. Raises InputError when neither names one."""
+        name = self.target or (recipe.target if recipe else None)
+        if not name:
+            raise InputError("no target", way_out="Add --target jetson; `compress targets` lists them all.")
+        return name
+
+    def pass_specs(self, target: Target, recipe: Recipe | None, *, has_data: bool) -> list[PassSpec]:
+        """The passes to run: the recipe's, `--passes`, or the target's defaults."""
+        if recipe is not None:
+            return list(recipe.passes)
+        if self.passes is not None:
+            return parse_passes(self.passes)
+        return parse_passes(target.passes_with_data if has_data else target.passes, "default")
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets given. Raises InputError for one that cannot be read."""
+        pairs = (("latency", self.latency), ("size", self.size))
+        return tuple(parse_budget(axis, text) for axis, text in pairs if text is not None)  # type: ignore[arg-type]
+
+    def gate_for(self, target: Target) -> Gate:
+        return Gate(target.objective, self.budgets(), self.gate)
+
+    @property
+    def model_name(self) -> str:
+        """What the bundle is called after: the file's stem, or the module's class."""
+        if isinstance(self.model, str | Path):
+            path = Path(self.model)
+            return path.resolve().name if path.is_dir() else path.stem or "model"
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self.model).__name__).lower()
+
+    def out_folder(self, target_name: str) -> Path:
+        """Where the bundle goes; checked now so that a long run does not end in a refusal.
+
+        Raises OutputError when it exists (without `--force`), or its parent does not or is not a folder.
+        """
+        out = Path(self.out) if self.out is not None else Path(f"{self.model_name}-{target_name}")
+        if (out.exists() or out.is_symlink()) and not self.force:
+            raise OutputError("exists", where=str(out), way_out="Give another --out, or --force to replace it.")
+        if not out.absolute().parent.is_dir():
+            raise OutputError("its parent folder does not exist", where=str(out), way_out="Create it, or change --out.")
+        return out

@@ -1,0 +1,81 @@
+"""Which of the programs that the passes produced is kept.
+
+From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
+(what the defaults chose, or `--gate`), or when the metric fell beyond `--max-drop`. The first that stands is kept: the
+best so far, down to the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from compressor.gate import SLACK, Gate
+from compressor.graph.program import Program
+from compressor.pipeline import Stage, take_back
+
+__all__ = ["Judge", "Selection", "select"]
+
+C = TypeVar("C")
+
+
+class Judge(Protocol[C]):
+    """What selecting asks about candidates; answers are measured, so each is asked for only when it matters."""
+
+    def build(self, program: Program) -> C:
+        """Lower a program; the same one only once."""
+
+    def drop(self, candidate: C) -> str | None:
+        """Why the metric fell too far, or None."""
+
+    def times(self, before: C, after: C) -> tuple[float, float] | None:
+        """Milliseconds of both, measured side by side; None where this machine is not the target."""
+
+
+@dataclass(frozen=True)
+class Selection(Generic[C]):
+    """What is kept, the stages with what was taken back, and what fell beyond `--max-drop` (saved beside it)."""
+
+    kept: C
+    stages: tuple[Stage, ...]
+    rejected: C | None = None
+    reason: str = ""
+
+
+def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Gate) -> Selection[C]:
+    """Walk back from the last stage to the first candidate that nothing speaks against."""
+    stages = list(stages)
+    rejected: C | None = None
+    reason = ""
+    while (last := _last_kept(stages)) is not None:
+        before = _program_before(original, stages, last)
+        candidate = judge.build(stages[last].program)
+        objection = _slower(judge, before, candidate, stages[last], gate)
+        if objection is None and (fall := judge.drop(candidate)) is not None:
+            objection, reason = fall, reason or f"{stages[last].spec}: {fall}"
+            rejected = rejected or candidate
+        if objection is None:
+            return Selection(candidate, tuple(stages), rejected, reason)
+        stages[last] = take_back(stages[last], objection)
+    return Selection(judge.build(original), tuple(stages), rejected, reason)
+
+
+def _slower(judge: Judge[C], before: Program, candidate: C, stage: Stage, gate: Gate) -> str | None:
+    """A measured objection to a stage that the gate may take back."""
+    if "latency" not in gate.axes or not (stage.spec.chosen_by == "default" or gate.strict):
+        return None
+    times = judge.times(judge.build(before), candidate)
+    if times is None or times[1] <= SLACK * times[0]:
+        return None
+    return f"measured latency got worse by {100 * (times[1] / times[0] - 1):.1f}%: {times[0]:.4g} to {times[1]:.4g} ms"
+
+
+def _last_kept(stages: Sequence[Stage]) -> int | None:
+    """The last stage that still stands and changed something."""
+    standing = (i for i in reversed(range(len(stages))) if stages[i].kept and stages[i].report.changed)
+    return next(standing, None)
+
+
+def _program_before(original: Program, stages: Sequence[Stage], index: int) -> Program:
+    return next((s.program for s in reversed(stages[:index]) if s.kept and s.report.changed), original)

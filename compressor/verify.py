@@ -1,0 +1,58 @@
+"""What every pass must leave behind: a program that runs, is finite, keeps its signature, and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from compressor.errors import PassError
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+
+__all__ = ["relative_error", "verify"]
+
+EXACT = 1e-4  # relative root-mean-square; what a pass that claims equivalence is held to
+
+
+def verify(
+    name: str, before: Program, after: Program, batch: Batch, *, exact: bool, earlier: Sequence[str] = ()
+) -> None:
+    """Raises PassError that names the pass, what it broke, and the passes that ran before it."""
+    where = f"pass {name}" + (f" (after {', '.join(earlier)})" if earlier else "")
+    if (before.inputs, before.outputs) != (after.inputs, after.outputs):
+        raise PassError("changed the program's inputs or outputs", where=where)
+    try:
+        old, new = before.run(batch), after.run(batch)
+        exported = after.export()
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PassError(f"left a program that does not run or export: {line}", where=where) from error
+    _dynamic(after, exported, where)
+    for output, value in new.items():
+        if value.shape != old[output].shape or value.dtype != old[output].dtype:
+            raise PassError(f"changed the shape or dtype of output {output!r}", where=where)
+        if torch.isfinite(old[output]).all() and not torch.isfinite(value).all():
+            raise PassError(f"made output {output!r} infinite or NaN", where=where)
+        if exact and (error_ := relative_error(value, old[output])) > EXACT:
+            raise PassError(f"claims equivalence, yet output {output!r} moved by {error_:.2g} relative", where=where)
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """‖value − reference‖ / ‖reference‖ over the finite elements of the reference; 0 when both are all zero."""
+    value, reference = value.double(), reference.double()
+    finite = torch.isfinite(reference)
+    distance, scale = (value - reference)[finite].norm().item(), reference[finite].norm().item()
+    return distance / scale if scale else distance
+
+
+def _dynamic(program: Program, exported: ExportedProgram, where: str) -> None:
+    """Dimensions that were dynamic still are."""
+    names = exported.graph_signature.user_inputs
+    values = {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
+    for spec, name in zip(program.inputs, names, strict=True):
+        for want, got in zip(spec.shape, values[str(name)].shape, strict=True):
+            if isinstance(want, str) and (isinstance(got, int) or got.node.maybe_as_int() is not None):
+                raise PassError(f"fixed the dynamic dimension {want!r} of input {spec.name!r} to {got}", where=where)

@@ -1,0 +1,134 @@
+"""Passes run in order, are verified and gated, and resume from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from compressor import passes
+from compressor.cache import Cache
+from compressor.errors import PassError
+from compressor.gate import Gate
+from compressor.graph import edit
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context, Pass, PassResult
+from compressor.graph.program import Program
+from compressor.passlist import PassSpec
+from compressor.pipeline import last_kept, run_passes
+
+
+@dataclass(frozen=True)
+class Scale(Pass):
+    """Multiplies the first weight; with `pad`, stores a tensor that makes the program bigger."""
+
+    name: ClassVar[str] = "scale"
+    main: ClassVar[str] = "factor"
+    runs: ClassVar[list[float]] = []
+    factor: float = 2.0
+    pad: int = 0
+
+    def run(self, program: Program, context: Context) -> PassResult:
+        self.runs.append(self.factor)
+        if self.factor == 13:
+            raise RuntimeError("an unlucky number")
+        if self.factor == 1:
+            return PassResult(program)
+        changed = program.copy()
+        edit.set_tensor(changed, "0.weight", program.get("0.weight") * self.factor)
+        if self.pad:
+            output = next(iter(reversed(changed.graph.nodes)))
+            [result] = output.args[0]
+            extra = edit.add_tensor(changed, "extra", torch.zeros(self.pad, 3), before=output)
+            row = edit.insert(changed, torch.ops.aten.sum.dim_IntList, (extra, [0]), like=result, before=output)
+            output.args = (
+                (edit.insert(changed, torch.ops.aten.add.Tensor, (result, row), like=result, before=output),),
+            )
+        return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}})
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "compressor.passlist.find_pass", lambda name: Scale if name == "scale" else passes.find_pass(name)
+    )
+    Scale.runs.clear()
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    torch.manual_seed(0)
+    return capture(nn.Sequential(nn.Linear(4, 3)), (torch.randn(2, 4),)).program
+
+
+Run = Callable[..., list[Any]]
+BY_SIZE = Gate("size")
+
+
+@pytest.fixture
+def run(program: Program, tmp_path: Path) -> Run:
+    def go(*specs: PassSpec, gate: Gate = BY_SIZE, cache: Cache | None = None) -> list[Any]:
+        context = Context(target=None)  # type: ignore[arg-type]  # without a latency model no pass asks for it
+        return run_passes(program, specs, context, gate=gate, cache=cache or Cache(None), fingerprint="f")
+
+    return go
+
+
+def _spec(factor: float, chosen_by: str = "user", **options: Any) -> PassSpec:
+    return PassSpec("scale", {"factor": factor, **options}, {}, chosen_by)  # type: ignore[arg-type]
+
+
+def test_passes_build_on_each_other(run: Run, program: Program) -> None:
+    stages = run(_spec(2.0), _spec(3.0))
+    assert torch.equal(last_kept(program, stages).get("0.weight"), program.get("0.weight") * 6)
+    assert stages[1].report.changed == ("0.weight",)
+    assert stages[1].spec.sites == {"0.weight": {"factor": 3.0}}
+
+
+def test_a_bigger_default_is_reverted_and_the_next_builds_on_what_was_before(run: Run, program: Program) -> None:
+    stages = run(_spec(2.0, "default", pad=50), _spec(3.0))
+    assert "size got worse" in stages[0].report.reverted
+    assert torch.equal(stages[1].program.get("0.weight"), program.get("0.weight") * 3)
+
+
+def test_a_bigger_named_pass_is_warned_about_unless_strict(run: Run) -> None:
+    [stage] = run(_spec(2.0, pad=50))
+    assert stage.kept
+    assert "kept because you named this pass" in stage.report.warning
+    [stage] = run(_spec(2.0, pad=50), gate=Gate("size", strict=True))
+    assert not stage.kept
+
+
+def test_a_pass_that_changes_nothing_says_so(run: Run) -> None:
+    assert run(_spec(1.0))[0].report.warning == "changed nothing"
+
+
+def test_a_failing_default_is_reverted_and_a_failing_named_pass_fails(run: Run) -> None:
+    [stage] = run(_spec(13.0, "default"))
+    assert "an unlucky number" in stage.report.reverted
+    with pytest.raises(PassError, match=r"pass scale.*an unlucky number"):
+        run(_spec(13.0))
+
+
+def test_finished_stages_resume_from_the_cache(run: Run, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(PassError):
+        run(_spec(2.0), _spec(13.0), cache=cache)
+    [first, second] = run(_spec(2.0), _spec(3.0), cache=cache)
+    assert Scale.runs == [2.0, 13.0, 3.0]  # the first pass ran once
+    assert first.report.changed == ("0.weight",)
+    assert second.kept
+
+
+def test_a_damaged_entry_is_computed_again(run: Run, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    run(_spec(2.0), cache=cache)
+    for file in tmp_path.rglob("program.pt2"):
+        file.write_bytes(b"not a program")
+    run(_spec(2.0), cache=cache)
+    assert Scale.runs == [2.0, 2.0]

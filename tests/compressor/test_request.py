@@ -1,0 +1,41 @@
+"""Requests are checked before anything slow starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compressor.errors import InputError, OutputError, RecipeError
+from compressor.request import Request
+
+
+def test_the_default_folder_is_model_and_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Request("m.pt").out_folder("jetson-orin-nano") == Path("m-jetson-orin-nano")
+
+
+def test_an_existing_bundle_needs_force(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="--force"):
+        Request("m.pt", out=tmp_path).out_folder("t")
+    assert Request("m.pt", out=tmp_path, force=True).out_folder("t") == tmp_path
+
+
+def test_a_missing_parent_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="parent folder"):
+        Request("m.pt", out=tmp_path / "no" / "out").out_folder("t")
+
+
+def test_a_target_is_needed() -> None:
+    with pytest.raises(InputError, match="--target"):
+        Request("m.pt").target_name(None)
+
+
+def test_passes_and_recipe_exclude_each_other() -> None:
+    with pytest.raises(RecipeError, match="exclude"):
+        Request("m.pt", passes="fold", recipe=Path("r.toml")).loaded_recipe()
+
+
+def test_budgets_are_read() -> None:
+    [latency, size] = Request("m.pt", latency="0.5x", size="2MB").budgets()
+    assert (latency.axis, size.axis) == ("latency", "size")

@@ -1,0 +1,88 @@
+"""The best that stands is kept: stages go from the last to the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.gate import Gate
+from compressor.graph.capture import capture
+from compressor.graph.program import Program
+from compressor.passlist import PassSpec
+from compressor.pipeline import Stage
+from compressor.report.model import Cost, PassReport
+from compressor.selecting import select
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return capture(nn.Linear(2, 2), (torch.zeros(1, 2),)).program
+
+
+@dataclass
+class Judged:
+    """A judge with its answers written down, by the order in which programs appear."""
+
+    order: list[Program]
+    milliseconds: list[float] | None
+    falls: dict[int, str] = field(default_factory=dict)
+
+    def build(self, program: Program) -> int:
+        return next(i for i, known in enumerate(self.order) if known is program)
+
+    def drop(self, candidate: int) -> str | None:
+        return self.falls.get(candidate)
+
+    def times(self, before: int, after: int) -> tuple[float, float] | None:
+        return None if self.milliseconds is None else (self.milliseconds[before], self.milliseconds[after])
+
+
+def _stages(program: Program, *chosen_by: str) -> tuple[list[Program], list[Stage]]:
+    programs = [program, *(program.copy() for _ in chosen_by)]
+    cost = Cost(None, 1)
+    stages = [
+        Stage(made, PassReport("fold", cost, cost, changed=("a",)), PassSpec("fold", chosen_by=by))  # type: ignore[arg-type]
+        for made, by in zip(programs[1:], chosen_by, strict=True)
+    ]
+    return programs, stages
+
+
+def test_the_last_is_kept_when_nothing_speaks_against_it(program: Program) -> None:
+    programs, stages = _stages(program, "default", "default")
+    chosen = select(program, stages, Judged(programs, [3.0, 2.0, 1.0]), Gate("latency"))
+    assert (chosen.kept, chosen.rejected, [s.kept for s in chosen.stages]) == (2, None, [True, True])
+
+
+def test_a_slower_default_is_taken_back(program: Program) -> None:
+    programs, stages = _stages(program, "default", "default")
+    chosen = select(program, stages, Judged(programs, [3.0, 2.0, 2.5]), Gate("latency"))
+    assert chosen.kept == 1
+    assert "measured latency got worse by 25.0%" in (chosen.stages[1].report.reverted or "")
+    assert chosen.rejected is None  # a slower one is no loss of quality: exit 0
+
+
+def test_what_the_user_named_is_kept_though_slower_unless_strict(program: Program) -> None:
+    programs, stages = _stages(program, "user")
+    judge = Judged(programs, [1.0, 2.0])
+    assert select(program, stages, judge, Gate("latency")).kept == 1
+    assert select(program, stages, judge, Gate("latency", strict=True)).kept == 0
+
+
+def test_size_objectives_do_not_ask_for_times(program: Program) -> None:
+    programs, stages = _stages(program, "default")
+    assert select(program, stages, Judged(programs, [1.0, 9.0]), Gate("size")).kept == 1
+
+
+def test_a_fallen_metric_keeps_the_best_stage_before_it(program: Program) -> None:
+    programs, stages = _stages(program, "user", "user")
+    chosen = select(program, stages, Judged(programs, None, {2: "accuracy fell by 9%"}), Gate("latency"))
+    assert (chosen.kept, chosen.rejected, chosen.reason) == (1, 2, "fold: accuracy fell by 9%")
+
+
+def test_nothing_left_keeps_the_original(program: Program) -> None:
+    programs, stages = _stages(program, "user", "user")
+    chosen = select(program, stages, Judged(programs, None, {1: "fell", 2: "fell more"}), Gate("latency"))
+    assert (chosen.kept, chosen.rejected) == (0, 2)
