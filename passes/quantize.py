@@ -1,0 +1,100 @@
+"""Fewer bits a number: fp16, or int8 with calibrated activations.
+
+    x̂ = s · (clamp(round(x / s) + z, low, high) − z)
+
+int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
+integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow.
+(Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
+arXiv:2106.08295.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip
+from compressor.graph.edit import begin, finish
+from compressor.graph.functional import functionalize
+from compressor.graph.program import Program
+from compressor.passes.quantizing.half import apply_half, plan_half
+from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.plan import Limits, plan_integer
+from compressor.passes.quantizing.settings import check_settings, format_of
+from compressor.passes.quantizing.sites import find_glue, find_layers
+from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
+
+__all__ = ["Quantize"]
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Store and compute in a smaller number format.
+
+    format: "int8" or "fp16".
+    mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
+        computes in float, "auto" is static where there is calibration data and the target has integer kernels.
+    calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
+    percentile: of the values that the percentile calibrator keeps at each end.
+    samples: how many calibration samples are used.
+    max_error: relative output error above which a layer's activations stay float.
+    """
+
+    name: ClassVar[str] = "quantize"
+    main: ClassVar[str] = "format"
+    format: Literal["int8", "fp16"] = "int8"
+    mode: Literal["auto", "static", "weight-only"] = "auto"
+    calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    percentile: float = 99.99
+    samples: int = 128
+    max_error: float = 0.1
+
+    def options(self, program: Program, context: Context) -> Iterable[Option]:
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
+        copy = begin(program)
+        functionalize(copy)
+        if self.format == "fp16":
+            return plan_half(copy, context, self.keep).options(copy)
+        plan = plan_integer(copy, context, self._limits(), self.keep)
+        found: list[Option] = []
+        for layer in plan.layers:
+            weight = program.get(layer.weight)
+            small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
+            found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
+            damage = plan.damage.weight_only[layer.name]
+            found.append(Option(layer.name, {"format": "int8", "weights": "int8"}, small, damage=damage))
+            if layer.name in plan.static:
+                damage = plan.damage.static[layer.name]
+                found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
+        return found
+
+    def run(self, program: Program, context: Context) -> PassResult:
+        copy = begin(program)
+        left = list(functionalize(copy))
+        if self.sites:
+            return self._apply(copy, self.sites, left)
+        if self.format == "fp16":
+            half = plan_half(copy, context, self.keep)
+            return self._apply(copy, half.settings, left + half.skipped)
+        plan = plan_integer(copy, context, self._limits(), self.keep)
+        return self._apply(copy, plan.settings, left + plan.skipped)
+
+    def _apply(self, copy: Program, settings: Mapping[str, Setting], skipped: list[Skip]) -> PassResult:
+        for site, setting in settings.items():
+            check_settings(site, setting)
+        layers, _ = find_layers(copy)
+        glue = find_glue(copy)
+        by_format = {
+            name: {site: setting for site, setting in settings.items() if format_of(setting) == name}
+            for name in ("int8", "fp16")
+        }
+        changed = apply_integer(copy, layers, glue, by_format["int8"]) if by_format["int8"] else []
+        if by_format["fp16"]:
+            changed += apply_half(copy, layers, by_format["fp16"])
+        known = {layer.name for layer in layers} | set(glue)
+        skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
+        return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
+
+    def _limits(self) -> Limits:
+        return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

@@ -1,0 +1,138 @@
+"""Static integer arithmetic as quantize–dequantize pairs around values, placed so that integer kernels chain.
+
+    y = relu(conv(x, W) + b)   →   y = dq(q(relu(conv(dq(q(x)), dq(Wq)) + dq(bq))))
+
+Every value has at most one pair, which all that read it share. Convolutions and glue need one on their output,
+after the fused ReLU or clip: without it runtimes keep the float kernel. Linears do not (their integer kernels can
+return floats), so their output is only quantized for the next layer's sake. Across transparent operators the pair
+is repeated with the same scale, and the runtime drops it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from compressor.graph.contract import Setting
+from compressor.graph.edit import add_tensor, insert, read
+from compressor.graph.program import Program
+from compressor.passes.quantizing.settings import INPUT, OUTPUT, activation_format, bounds, is_static, weight_format
+from compressor.passes.quantizing.sites import Layer, glue_inputs, is_transparent, rank, tail
+from compressor.passes.quantizing.weights import WeightWriter
+from compressor.quant.formats import Format, choose_qparams
+
+__all__ = ["Pair", "apply_integer", "plan_pairs"]
+
+ops = torch.ops.compressor
+_INSIDE = 1 - 2.0**-22  # keeps the largest code below a clip's bound in float32, so that the clip is seen as redundant
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One value's quantize–dequantize: its range, the format, and where scale and zero point are stored."""
+
+    name: str
+    low: float
+    high: float
+    format: Format
+
+    def qparams(self) -> tuple[Tensor, Tensor]:
+        chosen = choose_qparams((self.low, self.high), self.format)
+        return chosen.scale, chosen.zero_point
+
+
+def apply_integer(
+    program: Program, layers: Sequence[Layer], glue: Mapping[str, fx.Node], settings: Mapping[str, Setting]
+) -> list[str]:
+    """Rewrite an already copied, functional program; the names of the weights that became integer."""
+    layers = [layer for layer in layers if layer.name in settings]
+    pairs = plan_pairs(program, layers, glue, settings)
+    static = [layer for layer in layers if is_static(settings[layer.name])]
+    scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
+    floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
+    _insert_pairs(program, pairs)
+    writer = WeightWriter(program)
+    for layer in layers:
+        own = [scales[node] for node in layer.nodes if node in scales]
+        codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))
+        for node in layer.nodes if own else ():
+            if rank(node) == 2 or layer.kind == "conv":
+                writer.bias(layer, node, codes, scales[node])
+            elif node in floats:
+                writer.bias_after(layer, node)
+    return [layer.weight for layer in layers]
+
+
+def plan_pairs(
+    program: Program, layers: Sequence[Layer], glue: Mapping[str, fx.Node], settings: Mapping[str, Setting]
+) -> dict[fx.Node, Pair]:
+    """Which values get a pair, in order of execution."""
+    inputs: dict[fx.Node, Pair] = {}
+    outputs: dict[fx.Node, tuple[Sequence[fx.Node], Pair]] = {}
+    for layer in layers:
+        if is_static(setting := settings[layer.name]):
+            for node in layer.nodes:
+                inputs.setdefault(layer.data(node), _pair(f"{layer.stem}input", setting, INPUT))
+                if OUTPUT[0] in setting:
+                    outputs[tail(node).node] = ((), _output_pair(f"{layer.stem}output", node, setting))
+    for name, node in glue.items():
+        if name in settings:
+            outputs[tail(node).node] = (glue_inputs(node), _output_pair(f"{name}.output", node, settings[name]))
+    wanted = {*inputs, *(source for sources, _ in outputs.values() for source in sources)}
+    pairs: dict[fx.Node, Pair] = {}
+    for node in program.graph.nodes:
+        if is_transparent(node) and node.args[0] in pairs and _leads_to(node, wanted):
+            pairs[node] = pairs[node.args[0]]
+        elif node in outputs and all(source in pairs for source in outputs[node][0]):
+            pairs[node] = outputs[node][1]
+        elif node in inputs:
+            pairs[node] = inputs[node]
+    return pairs
+
+
+def _leads_to(node: fx.Node, wanted: set[fx.Node]) -> bool:
+    return node in wanted or any(is_transparent(user) and _leads_to(user, wanted) for user in node.users)
+
+
+def _pair(name: str, setting: Setting, keys: tuple[str, str]) -> Pair:
+    low, high = bounds(setting, keys)
+    return Pair(name, low, high, activation_format(setting))
+
+
+def _output_pair(name: str, node: fx.Node, setting: Setting) -> Pair:
+    pair, end = _pair(name, setting, OUTPUT), tail(node)
+    low, high = max(pair.low, end.low), min(pair.high, end.high)
+    if math.isfinite(end.high) and high == end.high:
+        high *= _INSIDE
+    if math.isfinite(end.low) and low == end.low:
+        low *= _INSIDE
+    return replace(pair, low=min(low, 0.0), high=max(high, 0.0))
+
+
+def _insert_pairs(program: Program, pairs: Mapping[fx.Node, Pair]) -> None:
+    stored: dict[str, tuple[str, str]] = {}
+    for node, pair in pairs.items():
+        users = list(node.users)
+        if not users:
+            continue
+        at = min(users)
+        if pair.name not in stored:
+            scale, zero_point = pair.qparams()
+            parts = (
+                add_tensor(program, f"{pair.name}_scale", scale, at, buffer=True),
+                add_tensor(program, f"{pair.name}_zero_point", zero_point, at),
+            )
+            stored[pair.name] = (str(parts[0].target), str(parts[1].target))
+        else:
+            parts = (read(program, stored[pair.name][0], at), read(program, stored[pair.name][1], at))
+        codes, dtype = torch.iinfo(pair.format.dtype), pair.format.dtype
+        source = node if node.op != "placeholder" else at
+        args = (node, *parts, codes.min, codes.max, 0, dtype)
+        q = insert(program, ops.quantize.default, args, like=source, before=at)
+        value = insert(program, ops.dequantize.default, (q, *parts, 0), like=source, before=at)
+        for user in users:
+            user.replace_input_with(node, value)

@@ -1,0 +1,157 @@
+"""Which sites become int8, and how: the settings, each with the damage measured there.
+
+A layer is *static* (weights and activations integer) where there is calibration data and the target has integer
+kernels, else *weight-only*. A static layer whose output is further than `max_error` from its float output
+(‖y − ŷ‖ / ‖y‖ on calibration data) falls back to weight-only: outlier activations do not fit eight bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, fx
+
+from compressor.errors import InputError
+from compressor.graph.contract import Context, Setting, Skip
+from compressor.graph.functional import mutated
+from compressor.graph.program import Program
+from compressor.passes.quantizing.calibrate import limited, observe
+from compressor.passes.quantizing.damage import Damage, measure_damage
+from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, tail
+from compressor.passes.quantizing.weights import storage_key
+from compressor.quant.calibrators import calibrator
+from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
+from compressor.targets.target import Target
+
+__all__ = ["IntegerPlan", "Limits", "activation_format_of", "plan_integer"]
+
+STATIC_KINDS = ("conv", "linear", "matmul")
+FEW = 256  # weights below this many elements save less than their scales and the extra nodes cost
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How to calibrate, and what to tolerate."""
+
+    static: bool
+    calibrator: str
+    percentile: float
+    samples: int
+    max_error: float
+
+
+@dataclass
+class IntegerPlan:
+    """Settings by site (layers and glue), and both kinds' damage and settings for every layer that was considered."""
+
+    layers: list[Layer]
+    glue: dict[str, fx.Node]
+    settings: dict[str, Setting] = field(default_factory=dict)
+    static: dict[str, Setting] = field(default_factory=dict)
+    damage: Damage = field(default_factory=Damage)
+    skipped: list[Skip] = field(default_factory=list)
+
+
+def plan_integer(program: Program, context: Context, limits: Limits, keep: Sequence[str] = ()) -> IntegerPlan:
+    """Plan int8 for a functional program. Raises InputError where calibration meets NaN or infinity."""
+    layers, skipped = find_layers(program, keep)
+    plan = IntegerPlan([], find_glue(program, keep), skipped=skipped)
+    for layer in layers:
+        reason = _unfit(program, layer)
+        if reason:
+            plan.skipped.append(Skip(layer.name, reason))
+        else:
+            plan.layers.append(layer)
+    activation = activation_format_of(context.target)
+    reason = "" if activation else f"{context.target.name} has no integer kernels"
+    if limits.static and not context.calibration:
+        reason = "there is no calibration data"
+    if limits.static and reason:
+        plan.skipped.append(Skip("activations", f"stay float: {reason}"))
+    batches = limited(context.calibration, limits.samples)
+    if limits.static and not reason and activation is not None:
+        _calibrate(program, plan, batches, limits, activation)
+    plan.damage = measure_damage(program, plan.layers, plan.static, batches)
+    _choose(plan, limits)
+    _agree_on_tied(program, plan)
+    return plan
+
+
+def activation_format_of(target: Target) -> Format | None:
+    """What the target's integer kernels take. TensorRT knows no zero points; other signed kernels do."""
+    if target.activations == "uint8":
+        return UINT8
+    if target.activations == "int8":
+        provider = next(p.name for p in target.providers if p.activations)
+        return INT8 if provider == "TensorrtExecutionProvider" else INT8_AFFINE
+    return None
+
+
+def _unfit(program: Program, layer: Layer) -> str:
+    weight: Tensor = program.get(layer.weight)
+    if layer.kind in ("embedding", "conv_transpose") and weight.numel() < FEW:
+        return f"only {weight.numel()} weights: the scales would cost more than is saved"
+    try:
+        ranges(weight)
+    except InputError as error:
+        return error.what
+    return ""
+
+
+def _calibrate(
+    program: Program, plan: IntegerPlan, batches: Sequence[Mapping[str, Tensor]], limits: Limits, activation: Format
+) -> None:
+    """Settings with ranges for every layer that can be static, and for glue."""
+    moving = mutated(program)
+    static = [layer for layer in plan.layers if layer.kind in STATIC_KINDS and not _touches(layer, moving)]
+    glue = {name: node for name, node in plan.glue.items() if not {node, tail(node).node} & moving}
+    plan.glue = glue
+    inputs = {layer.name: [layer.data(node) for node in layer.nodes] for layer in static}
+    outputs = {layer.name: [tail(node).node for node in layer.nodes] for layer in static if layer.kind == "conv"}
+    outputs |= {name: [tail(node).node] for name, node in glue.items()}
+    nodes = {node for group in (*inputs.values(), *outputs.values()) for node in group}
+    watched = {node: calibrator(limits.calibrator, activation, percentile=limits.percentile) for node in nodes}
+    observe(program, batches, watched)
+    found = {node: watcher.range() for node, watcher in watched.items()}
+    # VPMADDUBSW adds two unsigned-by-signed products in 16 bits and saturates: x86 without VNNI needs 7-bit weights.
+    weights = INT7 if activation is UINT8 else INT8
+    for name in (*inputs, *glue):
+        setting: dict[str, str | float] = {"format": "int8", "activation": activation.name}
+        if name in inputs:
+            setting |= {"weights": weights.name, **_union("low", "high", [found[n] for n in inputs[name]])}
+        if name in outputs:
+            setting |= _union("out_low", "out_high", [found[n] for n in outputs[name]])
+        plan.static[name] = setting
+
+
+def _union(low: str, high: str, found: Sequence[tuple[float, float]]) -> dict[str, float]:
+    return {low: min(bounds[0] for bounds in found), high: max(bounds[1] for bounds in found)}
+
+
+def _touches(layer: Layer, moving: set[fx.Node]) -> bool:
+    return any({layer.data(node), node, tail(node).node} & moving for node in layer.nodes)
+
+
+def _choose(plan: IntegerPlan, limits: Limits) -> None:
+    for layer in plan.layers:
+        setting = plan.static.get(layer.name)
+        error = plan.damage.static.get(layer.name, 0.0)
+        if setting is not None and error > limits.max_error:
+            text = f"activations stay float: they would add {error:.1%} error here, above {limits.max_error:.1%}"
+            plan.skipped.append(Skip(layer.name, text))
+            setting = None
+        plan.settings[layer.name] = setting or {"format": "int8", "weights": "int8"}
+    if any("activation" in setting for setting in plan.settings.values()):
+        plan.settings |= {name: plan.static[name] for name in plan.glue if name in plan.static}
+
+
+def _agree_on_tied(program: Program, plan: IntegerPlan) -> None:
+    """Layers that share memory share codes: the narrowest weight format among them is everyone's."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for layer in plan.layers:
+        groups.setdefault(storage_key(program.get(layer.weight)), []).append(layer.name)
+    for names in groups.values():
+        formats = {str(plan.settings[name]["weights"]) for name in names}
+        for name in names if len(formats) > 1 else ():
+            plan.settings[name] = {**plan.settings[name], "weights": min(formats)}

@@ -1,0 +1,67 @@
+"""The settings of a quantized site, as recipes write them.
+
+    {format = "int8", weights = "int7", activation = "uint8", low = −2.1, high = 2.6, out_low = 0.0, out_high = 6.0}
+
+`weights` is the weight's format; `activation`, with the calibrated range of the input (`low`, `high`) and, where the
+output is quantized too, of the output (`out_low`, `out_high`), is absent where only weights are integer. They hold
+all that calibration found, so a recipe runs again without data.
+"""
+
+from __future__ import annotations
+
+from compressor.errors import InputError, RecipeError
+from compressor.graph.contract import Setting
+from compressor.quant.formats import Format, format_named
+
+__all__ = [
+    "INPUT", "OUTPUT", "activation_format", "bounds", "check_settings", "format_of", "is_static", "weight_format",
+]  # fmt: skip
+
+INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
+SITE_FORMATS = ("int8", "fp16", "fp32")
+
+
+def format_of(setting: Setting) -> str:
+    return str(setting["format"])
+
+
+def is_static(setting: Setting) -> bool:
+    """Whether activations are integer too."""
+    return INPUT[0] in setting
+
+
+def weight_format(setting: Setting) -> Format:
+    return format_named(str(setting.get("weights", "int8")))
+
+
+def activation_format(setting: Setting) -> Format:
+    return format_named(str(setting["activation"]))
+
+
+def bounds(setting: Setting, keys: tuple[str, str]) -> tuple[float, float]:
+    low, high = (float(setting[key]) for key in keys)
+    return low, high
+
+
+def check_settings(site: str, setting: Setting) -> None:
+    """Raises RecipeError, naming the site and key, for a setting that cannot be carried out."""
+    where = f"quantize: site {site!r}"
+    if setting.get("format") not in SITE_FORMATS:
+        raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
+    known = {"format", "weights", "activation", *INPUT, *OUTPUT}
+    if unknown := set(setting) - known:
+        raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")
+    for keys in (INPUT, OUTPUT):
+        given = [setting.get(key) for key in keys]
+        if given != [None, None]:
+            numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
+            if len(numbers) < 2 or not -3e38 < numbers[0] <= numbers[1] < 3e38:
+                raise RecipeError(f"{' and '.join(keys)} are {given[0]} and {given[1]}, not a range", where=where)
+            if "activation" not in setting:
+                raise RecipeError("has a range but no activation format", where=where)
+    for key in ("weights", "activation"):
+        try:
+            if key in setting and not format_named(str(setting[key])).integer:
+                raise RecipeError(f"{key} is {setting[key]!r}, not an integer format", where=where)
+        except InputError as error:
+            raise RecipeError(error.what, where=f"{where}: {key}", way_out=error.way_out) from error

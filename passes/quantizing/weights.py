@@ -1,0 +1,130 @@
+"""Stored weights to integer codes, in place of the floats.
+
+    W  →  dequantize(Wq, s)             symmetric, one scale an output channel
+    b  →  dequantize(bq, s_x · s)       int32, counted in the unit of the integer accumulator
+    embedding(W, ids)  →  embedding(Wq, ids) · embedding(s, ids)      only the rows that are read are converted
+
+Tensors that share memory (an embedding tied to the output layer) keep sharing one integer tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx
+
+import compressor.quant.ops  # noqa: F401  registers the custom ops
+from compressor.graph.edit import add_tensor, insert, read, set_tensor, substitute, tensor_of
+from compressor.graph.program import Program
+from compressor.passes.quantizing.sites import Layer, rank
+from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
+
+__all__ = ["Codes", "WeightWriter", "fake_weight", "storage_key", "weight_qparams"]
+
+aten, ops = torch.ops.aten, torch.ops.compressor
+ACCUMULATOR = 2**30  # a bias may use half of an int32 accumulator
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Where a quantized weight's codes and scales are stored."""
+
+    weight: str
+    scale: str
+    zero_point: str
+    qparams: QParams
+
+
+@dataclass
+class WeightWriter:
+    """Writes the weights of one program, each memory once."""
+
+    program: Program
+    written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
+
+    def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
+        """Replace the layer's weight by codes that every call reads. A tied weight is written once."""
+        tensor = self.program.get(layer.weight)
+        key = storage_key(tensor) if tensor.is_floating_point() else ()
+        codes = self.written.get(key) or next((c for c in self.written.values() if c.weight == layer.weight), None)
+        if codes is None:
+            qparams = weight_qparams(self.program, layer, format, input_scale)
+            at = layer.nodes[0]
+            set_tensor(self.program, layer.weight, quantize(tensor, qparams))
+            scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
+            zero = add_tensor(self.program, f"{layer.weight}_zero_point", qparams.zero_point, at)
+            codes = self.written[key] = Codes(layer.weight, str(scale.target), str(zero.target), qparams)
+        for node in layer.nodes:
+            (self._embed if layer.kind == "embedding" else self._dequantize)(layer, node, codes)
+        return codes
+
+    def bias(self, layer: Layer, node: fx.Node, codes: Codes, input_scale: Tensor) -> None:
+        """Replace one call's bias by an int32 one."""
+        source = layer.bias(node)
+        value = tensor_of(self.program, source)
+        if source is None or value is None or value.shape != codes.qparams.scale.shape:
+            return
+        scale = codes.qparams.scale * input_scale
+        counted = torch.round(value.detach().double() / scale.double()).clamp(-(2**31), 2**31 - 1).to(torch.int32)
+        name = str(source.target)
+        stored = add_tensor(self.program, f"{name}_int32", counted, node)
+        scales = add_tensor(self.program, f"{name}_scale", scale, node, buffer=True)
+        zeros = add_tensor(self.program, f"{name}_zero_point", torch.zeros_like(counted), node)
+        bias = insert(self.program, ops.dequantize.default, (stored, scales, zeros, 0), like=node)
+        node.replace_input_with(source, bias)
+
+    def bias_after(self, layer: Layer, node: fx.Node) -> None:
+        """linear(x, W, b) → linear(x, W) + b, with b of the output's rank.
+
+        ONNX Runtime would otherwise fuse product and bias into a float Gemm before it looks for integer products.
+        """
+        source = layer.bias(node)
+        if source is None or layer.kind != "linear":
+            return
+        node.args = node.args[: layer.positions[2]]
+        following = node.next
+        shape = [1] * (rank(node) - 1) + [-1]
+        row = insert(self.program, aten.view.default, (source, shape), like=node, before=following)
+        total = insert(self.program, aten.add.Tensor, (node, row), like=node, before=following)
+        node.replace_all_uses_with(total, delete_user_cb=lambda user: user is not total)
+
+    def _dequantize(self, layer: Layer, node: fx.Node, codes: Codes) -> None:
+        parts = (read(self.program, name, node) for name in (codes.weight, codes.scale, codes.zero_point))
+        weight = insert(self.program, ops.dequantize.default, (*parts, layer.axis), like=node)
+        position = layer.positions[1]
+        node.args = (*node.args[:position], weight, *node.args[position + 1 :])
+
+    def _embed(self, layer: Layer, node: fx.Node, codes: Codes) -> None:
+        ids, dtype = layer.data(node), node.meta["val"].dtype
+        table = read(self.program, codes.weight, node)
+        column = insert(self.program, aten.unsqueeze.default, (read(self.program, codes.scale, node), 1), like=node)
+        rows = insert(self.program, aten.embedding.default, (table, ids), like=node)
+        scales = insert(self.program, aten.embedding.default, (column, ids), like=node)
+        values = insert(self.program, aten.to.dtype, (rows, dtype), like=node)
+        substitute(self.program, node, insert(self.program, aten.mul.Tensor, (values, scales), like=node))
+
+
+def weight_qparams(program: Program, layer: Layer, format: Format, input_scale: Tensor | None = None) -> QParams:
+    """Symmetric scales, one an output channel, wide enough that the bias fits the accumulator."""
+    weight: Tensor = program.get(layer.weight)
+    qparams = choose_qparams(weight, format, Granularity(layer.axis))
+    if input_scale is None:
+        return qparams
+    scale = qparams.scale
+    for node in layer.nodes:
+        bias = tensor_of(program, layer.bias(node))
+        if bias is not None and bias.shape == scale.shape:
+            scale = torch.maximum(scale, bias.detach().abs().float() / (input_scale * ACCUMULATOR))
+    return QParams(scale, qparams.zero_point, format, qparams.granularity)
+
+
+def fake_weight(weight: Tensor, layer: Layer, format: Format) -> Tensor:
+    """The weight as its codes will say it."""
+    qparams = choose_qparams(weight, format, Granularity(layer.axis))
+    return dequantize(quantize(weight, qparams), qparams)
+
+
+def storage_key(tensor: Tensor) -> tuple[int, ...]:
+    """The same for tensors that are the same view of the same memory."""
+    return (tensor.data_ptr(), *tensor.shape, *tensor.stride())
