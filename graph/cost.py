@@ -72,7 +72,7 @@ class Roofline:
 
         A dimension that is dynamic besides the batch (a sequence) has the example's size.
         """
-        plan = schedule(program, concrete_values(program, batch))
+        plan = schedule(program, concrete_values(program, batch), requantized="tensorrt" not in _first_provider(target))
         share = min(threads or target.threads, target.threads) / target.threads if _is_cpu(target) else 1.0
         kernels = tuple(_cost(kernel, plan, target, share) for kernel in plan.kernels)
         total = sum(kernel.latency_ms for kernel in kernels)
@@ -109,9 +109,12 @@ def _cast_factor(format_name: str) -> float:
     return 1 + 2 * 4 / _BYTES.get(format_name, 4)
 
 
+def _first_provider(target: Target) -> str:
+    return target.providers[0].name.lower() if target.providers else "cpu"
+
+
 def _is_cpu(target: Target) -> bool:
-    first = target.providers[0].name if target.providers else "CPU"
-    return any(word in first.lower() for word in ("cpu", "wasm", "xnnpack"))
+    return any(word in _first_provider(target) for word in ("cpu", "wasm", "xnnpack"))
 
 
 def _shape(kernel: Kernel, plan: Schedule) -> tuple[int, ...]:

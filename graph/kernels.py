@@ -8,8 +8,10 @@ Fused as ONNX Runtime and TensorRT fuse:
     dequantize(x) … → pointwise | pool | cat → quantize                              one int8 kernel
     dequantize(w) → anything float                                                   a kernel of its own, each inference
 
-What depends on no input is folded when the model is loaded and costs nothing, except a dequantize: runtimes keep
-it, because they look for it. A value is written to memory unless all that read it are in its own kernel.
+ONNX Runtime's own kernels run a conv on integers only where its result is quantized again, past nothing but a clip,
+and a transposed conv never (seen in the graphs that it optimizes); TensorRT asks for neither. What depends on no
+input is folded when the model is loaded and costs nothing, except a dequantize: runtimes keep it, because they look
+for it. A value is written to memory unless all that read it are in its own kernel.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ __all__ = ["Kernel", "Schedule", "layer_of", "schedule"]
 
 _CHAINS = frozenset({"elementwise", "reduce"})
 _INTEGER_CAPABLE = frozenset({"elementwise", "pool", "layout", "softmax", "reduce", "resize", "gather"})
+_CLIPS = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min"})
 _FORMATS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -63,16 +66,19 @@ class Schedule:
     results: frozenset[fx.Node]  # values that the program returns
 
 
-def schedule(program: Program, values: Values) -> Schedule:
-    """Group a program's nodes into kernels and count each one's work. `values` are concrete shapes by node."""
-    return _Fuser(program, values).run()
+def schedule(program: Program, values: Values, *, requantized: bool = True) -> Schedule:
+    """Group a program's nodes into kernels and count each one's work. `values` are concrete shapes by node.
+
+    `requantized`: convs run on integers only under the conditions of ONNX Runtime's own kernels (see above).
+    """
+    return _Fuser(program, values, requantized).run()
 
 
 class _Fuser:
     """One walk over the graph in order; each node starts a kernel or joins those of the values it reads."""
 
-    def __init__(self, program: Program, values: Values) -> None:
-        self.graph, self.values = program.graph, values
+    def __init__(self, program: Program, values: Values, requantized: bool) -> None:
+        self.graph, self.values, self.requantized = program.graph, values, requantized
         self.order = {node: index for index, node in enumerate(self.graph.nodes)}
         self.constant: set[fx.Node] = set()  # depends on no input
         self.folded: set[fx.Node] = set()  # … and is computed when the model is loaded
@@ -145,7 +151,9 @@ class _Fuser:
             return False
         kind = kind_of(node)
         if kind in COMPUTE:
-            return all(self._is_dequantized(operand) for operand in _operands(node))
+            conv = self.requantized and kind.startswith("conv")
+            fits = not conv or (kind != "conv_transpose" and self._leads_to_quantize(node))
+            return fits and all(self._is_dequantized(operand) for operand in _operands(node))
         data = [s for s in node.all_input_nodes if self._is_floating(s) and _numel(self.values[s]) > 1]
         return (
             kind in _INTEGER_CAPABLE
@@ -163,12 +171,11 @@ class _Fuser:
         return isinstance(value, Tensor) and value.dtype.is_floating_point
 
     def _leads_to_quantize(self, node: fx.Node) -> bool:
-        """Whether the one reader, past pointwise functions of this value alone, quantizes it."""
+        """Whether the one reader, past clips, quantizes this value."""
         readers = self.consumers(node)
         if len(readers) != 1 or (reader := next(iter(readers))).op == "output":
             return False
-        alone = kind_of(reader) == "elementwise" and len(reader.all_input_nodes) == 1
-        return kind_of(reader) == "quantize" or (alone and self._leads_to_quantize(reader))
+        return kind_of(reader) == "quantize" or (op_name(reader) in _CLIPS and self._leads_to_quantize(reader))
 
     def _place(self, node: fx.Node) -> None:
         hosts = self._hosts(node)
