@@ -40,7 +40,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Span:
     """Samples `start` to `stop` of a chunk."""
 
@@ -100,13 +100,15 @@ def load_data(
         evaluation = _cut(evaluation, limit)[0]
     calibration = _batched(calibration, fixed, batch_size, fitter)
     evaluation = _batched(evaluation, fixed, batch_size, fitter)
+    for span in dict.fromkeys((*calibration, *evaluation)):
+        fitter.check_values(span.chunk, span.start, span.stop)
     labels = _labels(evaluation, source.name)
     return Dataset(_Batches(calibration), _Batches(evaluation), labels, source.name, tuple(fitter.notes))
 
 
 def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """`(args, kwargs)` of the first two samples, to capture `module` with. Raises what `load_data` raises."""
-    from compressor.fitting import normal, resolve
+    from compressor.fitting import LABELS, normal, resolve
     from compressor.sources import open_source
 
     source = open_source(data)
@@ -114,10 +116,11 @@ def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], di
     if item is None:
         raise InputError("there are no samples", where=source.name)
     signature = signature_of(module)
-    expected = signature.required or signature.names[:1]
-    values, _ = resolve(item, signature.names, len(expected), source.name)
+    names = [name for name in signature.names if name != LABELS or name in signature.required]
+    expected = signature.required or tuple(names[:1])
+    values, _ = resolve(item, names, len(expected), source.name)
     if len(values) == 1 and len(expected) == 1:
-        values = {name if _takes(signature.names, name) else expected[0]: v for name, v in values.items()}
+        values = {name if _takes(names, name) else expected[0]: v for name, v in values.items()}
     lengths = {tensor.shape[0] if tensor.dim() else None for tensor in values.values()}
     if lengths & {0}:
         raise InputError("there are no samples", where=source.name)
@@ -205,7 +208,7 @@ def _batched(spans: Sequence[_Span], fixed: int | None, batch_size: int, fitter:
 
 
 def _labels(spans: Sequence[_Span], source: str) -> list[Tensor] | None:
-    labels = [None if s.chunk.labels is None else s.chunk.labels[s.start : s.stop] for s in spans]
+    labels = [span.chunk.labels_of(span.start, span.stop) for span in spans]
     present = [label for label in labels if label is not None]
     if present and len(present) < len(labels):
         raise InputError("some batches have labels and some have none", where=source)

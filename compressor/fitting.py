@@ -21,12 +21,12 @@ _BLOCK = 256  # samples looked at together when values are checked
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples that lie side by side. `shared` inputs have no batch dimension and serve every batch whole."""
+    """Samples that lie side by side along each input's axis; an input without one serves every batch whole."""
 
     inputs: Mapping[str, Tensor]
     labels: Tensor | None
     dtypes: Mapping[str, torch.dtype]
-    shared: frozenset[str]
+    axes: Mapping[str, int]
     length: int
 
     def __len__(self) -> int:
@@ -34,10 +34,15 @@ class Chunk:
 
     def batch(self, start: int, stop: int) -> dict[str, Tensor]:
         """Samples `start` to `stop` in the program's dtypes."""
-        return {
-            name: (tensor if name in self.shared else tensor[start:stop]).to(self.dtypes[name])
-            for name, tensor in self.inputs.items()
-        }
+        return {name: self.part(name, start, stop).to(self.dtypes[name]) for name in self.inputs}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Those samples of one input, as they were given."""
+        tensor, axis = self.inputs[name], self.axes.get(name)
+        return tensor if axis is None else tensor.narrow(axis, start, min(stop, self.length) - start)
+
+    def labels_of(self, start: int, stop: int) -> Tensor | None:
+        return self.labels[start:stop] if self.labels is not None and self.axes else self.labels
 
 
 class Fitter:
@@ -45,7 +50,7 @@ class Fitter:
 
     def __init__(self, specs: Sequence[TensorSpec], source: str) -> None:
         self.specs, self.source = {spec.name: spec for spec in specs}, source
-        self.shared = frozenset(self.specs) - _batched(specs)
+        self.axes = _axes(specs)
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -56,7 +61,7 @@ class Fitter:
         """One item as a chunk. Raises InputError when it does not fit the program's inputs."""
         values, labels = resolve(item, list(self.specs), len(self.specs), self.source)
         inputs = self._named(values)
-        lengths = {n: len(t) for n, t in inputs.items() if n not in self.shared and t.dim()}
+        lengths = {name: inputs[name].shape[axis] for name, axis in self.axes.items() if inputs[name].dim() > axis}
         if labels is not None and len(lengths):
             lengths[LABELS] = len(labels) if labels.dim() else 0
         if len(set(lengths.values())) > 1:
@@ -65,15 +70,13 @@ class Fitter:
         sizes: dict[str, int] = {}
         for name, tensor in inputs.items():
             self._check_shape(self.specs[name], tensor, sizes)
-        chunk = Chunk(
+        return Chunk(
             inputs,
             None if labels is None else self._label_dtype(labels),
             {name: self._dtype(self.specs[name], tensor) for name, tensor in inputs.items()},
-            self.shared,
+            self.axes,
             next(iter(lengths.values()), 1),
         )
-        self._check_values(chunk)
-        return chunk
 
     def _named(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """In the order of the program's inputs; the one array for the one input may have any name."""
@@ -93,14 +96,13 @@ class Fitter:
         return {name: values[name] for name in wanted}
 
     def _check_shape(self, spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
-        skip = 0 if spec.name in self.shared else 1  # the batch is cut to size later
+        batch = self.axes.get(spec.name)  # is cut to size later
         fits = tensor.dim() == len(spec.shape)
-        for wanted, size in list(zip(spec.shape, tensor.shape, strict=False))[skip:]:
-            free = isinstance(wanted, str)
-            fits = fits and size == (sizes.setdefault(wanted, size) if isinstance(wanted, str) else wanted)
-            fits = fits and not (free and size == 0)
+        for axis, (wanted, size) in enumerate(zip(spec.shape, tensor.shape, strict=False)):
+            if axis != batch:
+                fits = fits and size == (sizes.setdefault(wanted, size or 1) if isinstance(wanted, str) else wanted)
         if not fits:
-            shape = ", ".join(map(str, (*["samples"] * skip, *spec.shape[skip:])))
+            shape = ", ".join("samples" if axis == batch else str(size) for axis, size in enumerate(spec.shape))
             raise InputError(
                 f"input {spec.name!r} has the shape {tuple(tensor.shape)}, the model takes ({shape})",
                 where=self.source,
@@ -128,16 +130,15 @@ class Fitter:
             raise InputError("labels hold NaN or infinite values", where=self.source)
         return labels if labels.dtype.is_floating_point or labels.dtype == torch.bool else labels.to(torch.int64)
 
-    def _check_values(self, chunk: Chunk) -> None:
-        """Every value finite, before and after conversion, and no whole number changed by it."""
-        for name, tensor in chunk.inputs.items():
-            wanted = chunk.dtypes[name]
-            for number, block in _blocks(tensor, whole=name in chunk.shared):
-                if tensor.dtype.is_floating_point and not bool(torch.isfinite(block).all()):
-                    index = number + int((~torch.isfinite(block)).nonzero()[0][0]) if block.dim() else number
-                    raise InputError(
-                        f"input {name!r} holds NaN or infinite values, first in sample {index}", where=self.source
-                    )
+    def check_values(self, chunk: Chunk, start: int, stop: int) -> None:
+        """Every value of these samples finite, before and after conversion, and no whole number changed by it."""
+        for name, wanted in chunk.dtypes.items():
+            for first in range(start, stop, _BLOCK):
+                block = chunk.part(name, first, min(first + _BLOCK, stop))
+                if block.dtype.is_floating_point and not bool(torch.isfinite(block).all()):
+                    place = (~torch.isfinite(block)).nonzero()[0]
+                    sample = f", first in sample {first + int(place[chunk.axes[name]])}" if name in chunk.axes else ""
+                    raise InputError(f"input {name!r} holds NaN or infinite values{sample}", where=self.source)
                 if not _survives(block, wanted):
                     raise InputError(f"input {name!r} holds values beyond {dtype_name(wanted)}", where=self.source)
 
@@ -150,10 +151,10 @@ def resolve(item: Any, names: Sequence[str], count: int, source: str) -> tuple[d
     """
     if isinstance(item, Mapping):
         values = dict(_leaves(item))
-        labels = None if LABELS in names else values.pop(LABELS, None)
-        return {name: as_tensor(value, f"{source}, {name!r}") for name, value in values.items()}, _tensor(labels, source)
-    if isinstance(item, (tuple, list)) and not _is_numbers(item):
-        if len(item) == 2 and isinstance(item[0], (Mapping, tuple, list)) and not _is_numbers(item[0]):
+        labels = None if LABELS in names else _tensor(values.pop(LABELS, None), source)
+        return {name: as_tensor(value, f"{source}, {name!r}") for name, value in values.items()}, labels
+    if _is_container(item):
+        if len(item) == 2 and (isinstance(item[0], Mapping) or _is_container(item[0])):
             return resolve(item[0], names, count, source)[0], _tensor(item[1], source)
         if len(item) not in (count, count + 1) or len(names) < count:
             raise InputError(
@@ -181,11 +182,12 @@ def normal(tensor: Tensor, module: nn.Module) -> Tensor:
     return tensor if tensor.dtype in (torch.bool, torch.uint8) else tensor.to(torch.int64)
 
 
-def _batched(specs: Sequence[TensorSpec]) -> frozenset[str]:
-    """The inputs whose first dimension counts samples."""
+def _axes(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """The axis that counts samples, of each input that has one."""
     if fixed_batch(specs) is not None:
-        return frozenset(spec.name for spec in specs if spec.shape)
-    return frozenset(spec.name for spec in specs if spec.shape and isinstance(spec.shape[0], str))
+        return {spec.name: 0 for spec in specs if spec.shape}
+    batch = next((spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], str)), None)
+    return {spec.name: spec.shape.index(batch) for spec in specs if batch is not None and batch in spec.shape}
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -193,11 +195,15 @@ def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(tree, (list, tuple)) and not _is_numbers(tree):
+    elif _is_container(tree):
         for index, value in enumerate(tree):
             yield from _leaves(value, f"{prefix}.{index}")
     else:
         yield prefix, tree
+
+
+def _is_container(tree: Any) -> bool:
+    return isinstance(tree, (list, tuple)) and not _is_numbers(tree)
 
 
 def _is_numbers(tree: Sequence[Any]) -> bool:
@@ -215,14 +221,6 @@ def _kind(dtype: torch.dtype) -> str:
     if dtype == torch.bool:
         return "bool"
     return "float" if dtype.is_floating_point else "complex" if dtype.is_complex else "int"
-
-
-def _blocks(tensor: Tensor, *, whole: bool) -> Iterator[tuple[int, Tensor]]:
-    if whole or not tensor.dim():
-        yield 0, tensor
-    else:
-        for start in range(0, len(tensor), _BLOCK):
-            yield start, tensor[start : start + _BLOCK]
 
 
 def _survives(block: Tensor, wanted: torch.dtype) -> bool:

@@ -16,7 +16,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,7 +57,7 @@ def open_source(data: Any) -> Source:
         return _arrays("data", arrays)
     if callable(data):
         name = getattr(data, "__name__", "data")
-        return Source(name, _yielded(data, name, None), streams=True)
+        return Source(name, _Yielded(data, name, None), streams=True)
     if isinstance(data, Iterator) or not isinstance(data, Iterable):
         raise InputError(
             f"data is a {type(data).__name__}, which cannot be read twice",
@@ -191,20 +190,21 @@ def _memory() -> int:
 
 def _function_source(text: str) -> Source:
     function = load_function(text, "--data")
-    return Source(text, _yielded(function, text, text.rpartition(":")[0]), streams=True)
+    return Source(text, _Yielded(function, text, text.rpartition(":")[0]), streams=True)
 
 
 @dataclass(frozen=True)
-class _yielded:  # noqa: N801  reads as a verb where it is used
+class _Yielded:
     """The batches of a user's function, called anew for every reading."""
 
-    function: Callable[[], Iterable[Any]]
+    function: Callable[[], Any]
     name: str
     file: str | None
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            yield from islice(self.function(), None)
+            result = self.function()
+            yield from [result] if isinstance(result, (Mapping, Tensor, np.ndarray)) else result
         except Exception as error:
             line = f" {own_line(error, self.file)}" if self.file else ""
             raise InputError(f"failed: {type(error).__name__}: {error}", where=f"{self.name}{line}") from error

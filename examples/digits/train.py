@@ -63,7 +63,7 @@ def steps(model: DigitNet, images: Tensor, labels: Tensor, *, epochs: int, seed:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * count)
     for _ in range(epochs):
         model.train()
-        for index in torch.randperm(len(images), generator=generator).split(BATCH):
+        for index in torch.split(torch.randperm(len(images), generator=generator), BATCH):
             loss = nn.functional.cross_entropy(model(shifted(images[index], generator)), labels[index])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
