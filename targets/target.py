@@ -6,7 +6,7 @@ One TOML file a board in this folder; the loader is `targets/loader.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Figure", "Objective", "Provider", "Runtime", "Target"]
@@ -28,13 +28,14 @@ class Runtime:
 
     name: str  # "onnxruntime", "onnxruntime-web", …
     version: str
-    opset: int  # newest ONNX opset that version knows
+    opset: int  # newest ONNX opset that version accepts
     source: str
+    install: str = ""  # how to get it onto the board, in a sentence or a command
 
 
 @dataclass(frozen=True)
 class Provider:
-    """One execution provider, in order of preference: what it runs, and in which formats.
+    """One execution provider: what it runs, and in which formats.
 
     `operators` are ONNX operator types, or ("*",) for all that its runtime knows. `activations` is the integer
     format that its int8 kernels want for activations ("int8" symmetric or "uint8"), or "" where it has none.
@@ -46,13 +47,18 @@ class Provider:
     activations: str
     source: str
 
+    def runs(self, operator: str) -> bool:
+        """Whether it has a kernel for this ONNX operator type."""
+        return self.operators == ("*",) or operator in self.operators
+
 
 @dataclass(frozen=True)
 class Target:
     """A kind of board. Rates are peaks for all cores together, of the preferred provider.
 
     Units: `rates` multiply–accumulates a second by format; `bandwidth` bytes a second; `node_overhead` seconds a
-    kernel; `memory` bytes.
+    kernel; `memory` bytes. `providers` are in order of preference; `optional_providers` an application has to ask for,
+    so nothing is predicted or lowered for them. `sources` says where the counts `threads` and `width_multiple` are from.
     """
 
     name: str
@@ -72,6 +78,8 @@ class Target:
     aliases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     is_host: bool = False  # true when it describes the machine this process runs on
+    optional_providers: tuple[Provider, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def activations(self) -> str:
@@ -81,3 +89,7 @@ class Target:
     def rate(self, format_name: str) -> float:
         """Multiply–accumulates a second in this format; fp32's where the format has no rate of its own."""
         return self.rates.get(format_name, self.rates["fp32"]).value
+
+    def provider_of(self, operator: str) -> Provider | None:
+        """The first provider that runs this ONNX operator type, or None where no provider does."""
+        return next((provider for provider in self.providers if provider.runs(operator)), None)

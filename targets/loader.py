@@ -1,0 +1,264 @@
+"""Reads board files: by name, by alias, or by the path of a user's own TOML file.
+
+Every key is checked before anything uses it, and an error names file, key, what is expected and the way out. Nothing
+here imports torch; `host` alone imports the runtime that is installed, to ask it what it can do.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from compressor.errors import TargetError, did_you_mean
+from compressor.targets.operators import operators
+from compressor.targets.target import Figure, Objective, Provider, Runtime, Target
+
+__all__ = ["HOST", "load_target", "target_names"]
+
+HOST = "host"
+FORMATS = ("fp32", "fp16", "int8")
+ARCHITECTURES = ("aarch64", "armv7l", "riscv64", "wasm32", "x86_64")
+_LARGEST_FILE = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REQUIRED: Any = object()
+
+
+def target_names() -> list[str]:
+    """The names of all boards, and `host`, sorted."""
+    return sorted([HOST, *(path.name.removesuffix(".toml") for path in _board_files())])
+
+
+def load_target(name_or_path: str, *, host_threads: int | None = None) -> Target:
+    """The target of that name, alias or TOML file. `host_threads` is how many threads `host` is described with.
+
+    Raises TargetError for an unknown name and for a file that cannot be read or is malformed.
+    """
+    if name_or_path == HOST:
+        from compressor.targets.host import host_target
+
+        return host_target(threads=host_threads)
+    if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
+        return parse_target(_read(Path(name_or_path)), where=name_or_path)
+    boards = {path.name.removesuffix(".toml"): path for path in _board_files()}
+    if name_or_path in boards:
+        return _bundled(boards[name_or_path])
+    aliases = {alias: target for target in map(_bundled, boards.values()) for alias in target.aliases}
+    if name_or_path in aliases:
+        return aliases[name_or_path]
+    known = [HOST, *boards, *aliases]
+    raise TargetError(
+        f"there is no target called {name_or_path!r}",
+        way_out=f"{did_you_mean(name_or_path, known)} `compress targets` lists them; a file of your own works by its path.",
+    )
+
+
+def parse_target(text: str, where: str) -> Target:
+    """Read a board file's text. `where` names it in errors. Raises TargetError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TargetError(f"not valid TOML: {error}", where=where, way_out=_example()) from error
+    except RecursionError as error:
+        raise TargetError("not valid TOML: nested too deeply", where=where, way_out=_example()) from error
+    return _target(_Table(table, where))
+
+
+class _Table:
+    """One TOML table. Every key is taken exactly once; `close` refuses those that nobody took."""
+
+    def __init__(self, values: Mapping[str, Any], where: str, label: str = "") -> None:
+        self.values, self.where, self.label = dict(values), where, label
+        self.known: list[str] = []
+
+    def fail(self, key: str, expected: str, way_out: str = "") -> NoReturn:
+        place = f"{self.label}.{key}" if self.label else key
+        got = f"is {self.values[key]!r}" if key in self.values else "is missing"
+        if len(got) > 80:
+            got = got[:77] + "…"
+        raise TargetError(f"{place} {got}: expected {expected}", where=self.where, way_out=way_out or _example())
+
+    def take(self, key: str, expected: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
+        self.known.append(key)
+        if key not in self.values and default is not _REQUIRED:
+            return default
+        value = self.values.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self.fail(key, expected)
+        return value
+
+    def text(self, key: str, default: Any = _REQUIRED, *, empty: bool = False) -> str:
+        value: str = self.take(key, "a text", str, default)
+        if not value.strip() and not empty and key in self.values:
+            self.fail(key, "a text that is not empty")
+        return value
+
+    def choice(self, key: str, choices: Iterable[str]) -> str:
+        options = list(choices)
+        expected = " or ".join(repr(option) for option in options)
+        value: str = self.take(key, expected, str)
+        if value not in options:
+            self.fail(key, expected, did_you_mean(value, [o for o in options if o]))
+        return value
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        expected = f"a whole number from {low} to {high}"
+        value: int = self.take(key, expected, int)
+        if not low <= value <= high:
+            self.fail(key, expected)
+        return value
+
+    def texts(self, key: str, default: Any = _REQUIRED) -> tuple[str, ...]:
+        values = self.take(key, "a list of texts", list, default)
+        if not all(isinstance(value, str) and value for value in values):
+            self.fail(key, "a list of texts")
+        return tuple(values)
+
+    def table(self, key: str) -> _Table:
+        return _Table(self.take(key, f"a table [{self._path(key)}]", dict), self.where, self._path(key))
+
+    def tables(self, key: str, default: Any = _REQUIRED) -> list[_Table]:
+        expected = f"one or more tables [[{self._path(key)}]]"
+        values = self.take(key, expected, list, default)
+        if (not values and default is _REQUIRED) or not all(isinstance(value, dict) for value in values):
+            self.fail(key, expected)
+        return [_Table(value, self.where, f"{self._path(key)}[{i}]") for i, value in enumerate(values)]
+
+    def figure(self, key: str) -> Figure:
+        inner = self.table(key)
+        value = inner.take("value", "a positive number", (int, float))
+        if not 0 < value < math.inf:
+            inner.fail("value", "a positive number")
+        found = Figure(float(value), inner.text("source"))
+        inner.close()
+        return found
+
+    def count(self, key: str, high: int) -> tuple[int, str]:
+        inner = self.table(key)
+        found = inner.whole("value", 1, high), inner.text("source")
+        inner.close()
+        return found
+
+    def close(self) -> None:
+        for key in self.values:
+            if key not in self.known:
+                place = f"unknown key {self._path(key)!r}"
+                raise TargetError(place, where=self.where, way_out=did_you_mean(key, self.known))
+
+    def _path(self, key: str) -> str:
+        return f"{self.label}.{key}" if self.label else key
+
+
+def _target(table: _Table) -> Target:
+    counts = {"threads": table.count("threads", 1024), "width_multiple": table.count("width_multiple", 1024)}
+    providers = tuple(map(_provider, table.tables("providers")))
+    target = Target(
+        name=_name(table),
+        title=table.text("title"),
+        objective="size" if table.choice("objective", get_args(Objective)) == "size" else "latency",
+        runtime=_runtime(table.table("runtime")),
+        providers=providers,
+        passes=table.text("passes", empty=True),
+        passes_with_data=table.text("passes_with_data", empty=True),
+        rates=_rates(table.table("rates")),
+        bandwidth=table.figure("bandwidth"),
+        node_overhead=table.figure("node_overhead"),
+        memory=table.figure("memory"),
+        threads=counts["threads"][0],
+        width_multiple=counts["width_multiple"][0],
+        arch=table.choice("arch", ARCHITECTURES),
+        aliases=table.texts("aliases", ()),
+        notes=table.texts("notes", ()),
+        optional_providers=tuple(map(_provider, table.tables("optional_providers", ()))),
+        sources={key: source for key, (_, source) in counts.items()},
+    )
+    table.close()
+    names = [provider.name for provider in (*target.providers, *target.optional_providers)]
+    for name in names:
+        if names.count(name) > 1:
+            raise TargetError(f"provider {name!r} is listed {names.count(name)} times", where=table.where)
+    return target
+
+
+def _name(table: _Table) -> str:
+    name = table.text("name")
+    if not _NAME.fullmatch(name) or name == HOST:
+        # The name becomes part of the output folder's name, so a path separator must not get through.
+        table.fail("name", f"letters, digits, dots and dashes, other than {HOST!r}")
+    return name
+
+
+def _runtime(table: _Table) -> Runtime:
+    runtime = Runtime(
+        name=table.text("name"),
+        version=table.text("version"),
+        opset=table.whole("opset", 7, 99),
+        source=table.text("source"),
+        install=table.text("install", ""),
+    )
+    table.close()
+    return runtime
+
+
+def _provider(table: _Table) -> Provider:
+    formats, listed = table.texts("formats"), table.texts("operators")
+    for name in formats:
+        if name not in FORMATS:
+            table.fail("formats", f"formats out of {', '.join(FORMATS)}", did_you_mean(name, list(FORMATS)))
+    if not formats:
+        table.fail("formats", "at least one format")
+    if not listed or ("*" in listed and len(listed) > 1):
+        table.fail("operators", 'operator types, "@list" names, or "*" alone')
+    provider = Provider(
+        name=table.text("name"),
+        formats=formats,
+        operators=operators(listed, where=f"{table.where}: {table.label}.operators"),
+        activations=table.choice("activations", ("int8", "uint8", "")),
+        source=table.text("source"),
+    )
+    if ("int8" in formats) != bool(provider.activations):
+        table.fail("activations", "'int8' or 'uint8' where formats has int8, '' where it has not")
+    table.close()
+    return provider
+
+
+def _rates(table: _Table) -> dict[str, Figure]:
+    rates = {name: table.figure(name) for name in FORMATS if name in table.values or name == "fp32"}
+    table.known += FORMATS
+    table.close()
+    return rates
+
+
+def _read(path: Path) -> str:
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+        if len(data) > _LARGEST_FILE:
+            raise TargetError("larger than 1 MB: not a target file", where=where, way_out=_example())
+        return data.decode("utf-8")
+    except FileNotFoundError as error:
+        names = f"Targets by name: {', '.join(target_names())}."
+        raise TargetError("there is no such file", where=where, way_out=names) from error
+    except UnicodeDecodeError as error:
+        raise TargetError("not UTF-8 text: not a target file", where=where, way_out=_example()) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise TargetError(f"cannot be read: {error}", where=where, way_out="Check the path and its permissions.") from error
+
+
+def _bundled(path: Traversable) -> Target:
+    return parse_target(path.read_text(encoding="utf-8"), where=f"targets/{path.name}")
+
+
+def _board_files() -> list[Traversable]:
+    folder = resources.files("compressor.targets")
+    return sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+
+
+def _example() -> str:
+    return "targets/raspberry-pi-5.toml in the package is a complete example to copy from."
