@@ -54,7 +54,7 @@ def load_target(name_or_path: str, *, host_threads: int | None = None) -> Target
     known = [HOST, *boards, *aliases]
     raise TargetError(
         f"there is no target called {name_or_path!r}",
-        way_out=f"{did_you_mean(name_or_path, known)} `compress targets` lists them; a file of your own works by its path.",
+        way_out=f"{did_you_mean(name_or_path, known)} `compress targets` lists them; a file of yours works by its path.",
     )
 
 
@@ -248,7 +248,8 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise TargetError("not UTF-8 text: not a target file", where=where, way_out=_example()) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise TargetError(f"cannot be read: {error}", where=where, way_out="Check the path and its permissions.") from error
+        way_out = "Check the path and its permissions."
+        raise TargetError(f"cannot be read: {error}", where=where, way_out=way_out) from error
 
 
 def _bundled(path: Traversable) -> Target:

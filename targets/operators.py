@@ -101,7 +101,6 @@ def operators(names: tuple[str, ...], where: str = "") -> tuple[str, ...]:
         elif name[1:] in OPERATORS:
             found += OPERATORS[name[1:]]
         else:
-            raise TargetError(
-                f"there is no operator list called {name!r}", where=where, way_out=did_you_mean(name[1:], list(OPERATORS))
-            )
+            known = [f"@{known}" for known in OPERATORS]
+            raise TargetError(f"no operator list is called {name!r}", where=where, way_out=did_you_mean(name, known))
     return tuple(dict.fromkeys(found))

@@ -58,7 +58,7 @@ class Target:
 
     Units: `rates` multiply–accumulates a second by format; `bandwidth` bytes a second; `node_overhead` seconds a
     kernel; `memory` bytes. `providers` are in order of preference; `optional_providers` an application has to ask for,
-    so nothing is predicted or lowered for them. `sources` says where the counts `threads` and `width_multiple` are from.
+    so nothing is predicted or lowered for them. `sources` tells where `threads` and `width_multiple` are from.
     """
 
     name: str
