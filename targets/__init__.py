@@ -1,6 +1,6 @@
 """Boards as data: one TOML file each, and the loader that reads them."""
 
-from compressor.targets.loader import load_target, target_names
+from compressor.targets.loader import HOST, load_target, target_names
 from compressor.targets.target import Figure, Objective, Provider, Runtime, Target
 
-__all__ = ["Figure", "Objective", "Provider", "Runtime", "Target", "load_target", "target_names"]
+__all__ = ["HOST", "Figure", "Objective", "Provider", "Runtime", "Target", "load_target", "target_names"]

@@ -54,7 +54,7 @@ def load_target(name_or_path: str, *, host_threads: int | None = None) -> Target
     known = [HOST, *boards, *aliases]
     raise TargetError(
         f"there is no target called {name_or_path!r}",
-        way_out=f"{did_you_mean(name_or_path, known)} `compress targets` lists them; a file of yours works by its path.",
+        way_out=f"{did_you_mean(name_or_path, known)} `compress targets` lists them; your own file works by its path.",
     )
 
 
