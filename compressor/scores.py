@@ -234,7 +234,8 @@ def _token_input(program: Program, scores: TensorSpec) -> str | None:
 def _float_outputs(program: Program, metric: str) -> tuple[TensorSpec, ...]:
     outputs = tuple(spec for spec in program.outputs if spec.dtype.is_floating_point)
     if not outputs:
-        raise InputError("no output holds floats", where=f"--metric {metric}", way_out="Give --metric file.py:function.")
+        way_out = "Give a function of your own: --metric file.py:function."
+        raise InputError("no output of the model holds floats", where=f"--metric {metric}", way_out=way_out)
     return outputs
 
 
@@ -248,8 +249,9 @@ def _pairs(
 
 
 def _rows(value: Tensor) -> Tensor:
-    """One row a sample, along dimension 0; a scalar is one row."""
-    return value.double().flatten(1) if value.dim() > 1 else value.double().reshape(-1, 1)
+    """One row a sample; where a sample is one number, whose cosine would be its sign, the batch is one row."""
+    single = value.dim() < 2 or value[0].numel() == 1
+    return value.double().reshape(1, -1) if single else value.double().flatten(1)
 
 
 def _cosines(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ __all__ = ["Source", "open_source"]
 
 CALIBRATION = "calibration/"
 _FORMATS = "--data takes an .npz, an .npy, a folder of .npy, or file.py:function."
-_ZIP_MAGIC, _NPY_MAGIC = b"PK\x03\x04", b"\x93NUMPY"
+_ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 
 
 @dataclass(frozen=True)

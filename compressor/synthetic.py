@@ -45,7 +45,7 @@ def draw(slot: Slot, bound: int | None, generator: torch.Generator) -> Tensor:
     if bound is not None:
         return torch.randint(max(bound, 1), slot.shape, generator=generator).to(slot.dtype)
     mask = torch.randint(2, slot.shape, generator=generator).to(slot.dtype)
-    mask[..., :1] = 1
+    (mask[..., :1] if slot.shape else mask).fill_(1)
     return mask
 
 
