@@ -87,7 +87,7 @@ def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float) -> Kerne
     compute, memory, overhead = kernel.macs / rate, moved / target.bandwidth.value, target.node_overhead.value
     roof: Literal["compute", "memory", "overhead"] = "compute" if compute > memory else "memory"
     return KernelCost(
-        layer=layer_of(kernel),
+        layer=layer_of(kernel.anchor),
         kind=kernel.kind,
         shape=_shape(kernel, plan),
         format=kernel.format,

@@ -16,7 +16,6 @@ for it. A value is written to memory unless all that read it are in its own kern
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -242,19 +241,14 @@ class _Fuser:
         return source
 
 
-def layer_of(kernel: Kernel) -> str:
-    """What a user calls this kernel: the module path of its weight, looked for behind a dequantize too."""
-    for argument in _behind(kernel.anchor):
+def layer_of(node: fx.Node) -> str:
+    """What a user calls this call: the module path of its weight, looked for behind a dequantize or transpose too."""
+    for argument in node.all_input_nodes:
+        while argument.op == "call_function" and kind_of(argument) in ("dequantize", "layout"):
+            argument = argument.all_input_nodes[0]
         if argument.op == "get_attr" and "." in str(argument.target):
             return str(argument.target).rpartition(".")[0]
-    return layer_name(kernel.anchor)
-
-
-def _behind(node: fx.Node) -> Iterator[fx.Node]:
-    for argument in node.all_input_nodes:
-        yield argument
-        if argument.op == "call_function" and kind_of(argument) in ("dequantize", "layout"):
-            yield from _behind(argument)
+    return layer_name(node)
 
 
 def _operands(node: fx.Node) -> list[fx.Node]:

@@ -1,0 +1,95 @@
+"""`compress inspect`: what each fused kernel of a model does and would cost on a target, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from compressor.report.compare import display
+from compressor.report.terminal import line, plain, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compressor.graph.cost import Estimate, KernelCost
+    from compressor.graph.program import Program
+    from compressor.targets.target import Target
+
+__all__ = ["Inspection", "inspect_program"]
+
+UNCALIBRATED = "uncalibrated: a roofline from the target's data sheet, not a measurement"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A program's costs on a target: totals, and the estimate with its kernels in order of execution."""
+
+    target: str
+    batch: int
+    parameters: int
+    unique_bytes: int
+    inputs: tuple[str, ...]
+    estimate: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Totals and one entry a kernel; times in milliseconds, `share` of the total time, sizes in bytes."""
+        estimate = self.estimate
+        return {
+            "target": self.target,
+            "batch": self.batch,
+            "inputs": list(self.inputs),
+            "parameters": self.parameters,
+            "unique_bytes": self.unique_bytes,
+            "macs": estimate.macs,
+            "peak_activation_bytes": estimate.peak_activation_bytes,
+            "latency_ms": {"predicted": estimate.latency_ms, "measured": None},
+            "calibrated": estimate.calibrated,
+            "kernels": [{**asdict(kernel), "share": self._share(kernel)} for kernel in estimate.kernels],
+        }
+
+    def render(self, console: Console) -> None:
+        """One row a kernel and the totals, readable at 80 columns."""
+        rows = [
+            [
+                plain(kernel.layer),
+                plain(kernel.kind),
+                "×".join(map(str, kernel.shape)),
+                display(kernel.macs, "count"),
+                display(kernel.weight_bytes + kernel.activation_bytes, "bytes"),
+                kernel.format,
+                display(kernel.latency_ms, "ms"),
+                f"{self._share(kernel):.1%}",
+                kernel.roof,
+            ]
+            for kernel in self.estimate.kernels
+        ]
+        headings = ["layer", "kind", "output", "MACs", "bytes", "in", "time", "share", "roof"]
+        console.print(table(headings, rows, right=(3, 4, 6, 7)))
+        for text in self._totals():
+            console.print(line(text, console))
+
+    def _totals(self) -> list[str]:
+        estimate = self.estimate
+        label = "" if estimate.calibrated else f" ({UNCALIBRATED})"
+        return [
+            f"target {plain(self.target)}, batch {self.batch}, inputs {plain(', '.join(self.inputs))}",
+            f"parameters {display(self.parameters, 'count')}, weights {display(self.unique_bytes, 'bytes')}, "
+            f"MACs {display(estimate.macs, 'count')}, "
+            f"peak activation memory {display(estimate.peak_activation_bytes, 'bytes')}",
+            f"predicted latency {display(estimate.latency_ms, 'ms')}{label}",
+        ]
+
+    def _share(self, kernel: KernelCost) -> float:
+        return kernel.latency_ms / self.estimate.latency_ms if self.estimate.latency_ms else 0.0
+
+
+def inspect_program(program: Program, target: Target, batch: int = 1) -> Inspection:
+    """The roofline's view of a program at one batch size. Dynamic dimensions besides it take the example's sizes."""
+    from compressor.graph.cost import Roofline
+    from compressor.graph.signature import dtype_name
+
+    inputs = tuple(
+        f"{spec.name} {'×'.join(str(size) for size in spec.shape)} {dtype_name(spec.dtype)}" for spec in program.inputs
+    )
+    estimate = Roofline().predict(program, target, batch=batch)
+    return Inspection(target.name, batch, program.parameters(), program.unique_bytes(), inputs, estimate)

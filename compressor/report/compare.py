@@ -1,0 +1,142 @@
+"""Relative changes, in one place: `ratio = after / before`, and where two figures of one report disagree.
+
+Dehghani, Arnab, Beyer, Vaswani, Tay: The Efficiency Misnomer (2021). Parameters, MACs, bytes and latency are
+different costs, and a method can improve one while it worsens another; so all are shown, and conflicts are named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from compressor.report.model import PassReport, Report
+
+__all__ = ["Row", "conflicts", "display", "ratio", "rows", "skip_groups"]
+
+Unit = Literal["count", "bytes", "ms", "metric", "error"]
+SAME = 0.01  # relative; a smaller change is shown as none
+FELL = 0.05  # relative; a larger fall of one figure sets an expectation of the others
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure before and after. `note` says what to hold against it ("uncalibrated", "synthetic")."""
+
+    key: str
+    label: str
+    unit: Unit
+    before: float | None
+    after: float | None
+    better: Literal["lower", "higher"] = "lower"
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        return ratio(self.before, self.after)
+
+    @property
+    def word(self) -> str:
+        """`better`, `worse`, `same`, or nothing where it cannot be told."""
+        if self.before is None or self.after is None:
+            return ""
+        if abs(self.after - self.before) <= SAME * abs(self.before):
+            return "same"
+        return "better" if (self.after < self.before) == (self.better == "lower") else "worse"
+
+
+def ratio(before: float | None, after: float | None) -> float | None:
+    """after / before, or None where one is unknown or the division says nothing."""
+    return None if before is None or after is None or before == 0 else after / before
+
+
+def rows(report: Report) -> tuple[Row, ...]:
+    """Every figure of the report, always in the same order, known or not."""
+    before, after = report.before, report.after
+    uncalibrated = "" if report.calibrated else "uncalibrated"
+    synthetic = "synthetic" if report.synthetic else ""
+
+    def row(key: str, label: str, unit: Unit) -> Row:
+        return Row(key, label, unit, getattr(before, key), getattr(after, key))
+
+    first, last, better = before.latency_ms, after.latency_ms, report.metric_better
+    return (
+        row("parameters", "parameters", "count"),
+        row("unique_bytes", "weights, unique bytes", "bytes"),
+        row("file_bytes", "file", "bytes"),
+        row("macs", "MACs", "count"),
+        row("peak_activation_bytes", "peak activation memory", "bytes"),
+        row("load_ms", "load time", "ms"),
+        Row("predicted", "latency, predicted", "ms", first.predicted, last.predicted, note=uncalibrated),
+        Row("measured", "latency, measured", "ms", first.measured, last.measured),
+        Row("metric", report.metric or "metric", "metric", before.metric, after.metric, better, synthetic),
+        Row("output_error", "output error", "error", before.output_error, after.output_error, note=synthetic),
+    )
+
+
+def conflicts(report: Report) -> tuple[str, ...]:
+    """A sentence for each cost that did not fall although others did, and for a prediction that measuring refutes."""
+    ratios = {row.key: row.ratio for row in rows(report)}
+    names = {row.key: row.label for row in rows(report)} | {
+        "unique_bytes": "unique bytes", "file_bytes": "the file",
+        "predicted": "predicted latency", "measured": "measured latency",
+    }  # fmt: skip
+    latency = "predicted" if ratios["measured"] is None else "measured"
+    stays, rises = 1 - SAME, 1 + SAME  # what contradicts the fall of another: to stay, or only to rise
+    expected = [
+        (("parameters", "unique_bytes", "macs"), latency, stays),
+        (("predicted",) if latency == "measured" else (), "measured", stays),
+        (("parameters", "unique_bytes"), "file_bytes", stays),
+        ((latency,), "file_bytes", rises),
+        (("file_bytes", latency), "peak_activation_bytes", rises),
+    ]
+    found: list[str] = []
+    for sources, outcome, bound in expected:
+        result = ratios[outcome]
+        fell = [f"{names[key]} ({ratios[key]:.2f}×)" for key in sources if (ratios[key] or 1.0) <= 1 - FELL]
+        if result is not None and fell and result >= bound:
+            verb = "rose" if result > rises else "did not change"
+            found.append(f"{_join(fell)} fell, but {names[outcome]} {verb} ({result:.2f}×)")
+    return tuple(found)
+
+
+def skip_groups(done: PassReport) -> list[tuple[str, list[str]]]:
+    """Reasons for which sites were skipped, with their sites, the commonest reason first."""
+    counts = Counter(skip.reason for skip in done.skipped)
+    return [(reason, [s.site for s in done.skipped if s.reason == reason]) for reason, _ in counts.most_common()]
+
+
+def display(value: float | None, unit: Unit) -> str:
+    """A figure with its unit, to three or four digits; a dash where it is unknown."""
+    if value is None:
+        return "–"
+    if unit == "bytes":
+        return _scaled(value, 1000, ("B", "kB", "MB", "GB", "TB"))
+    if unit == "count":
+        return _scaled(value, 1000, ("", "k", "M", "G", "T"))
+    if unit == "ms":
+        return _duration(value)
+    return f"{value:.2e}" if unit == "error" else f"{value:.4g}"
+
+
+def _duration(ms: float) -> str:
+    if 0 < ms < 0.1:
+        return f"{ms * 1e3:.3g} µs"
+    return f"{ms:.3g} ms" if ms < 1e3 else f"{ms / 1e3:.3g} s"
+
+
+def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
+    """1234567 → 1.23 M: three digits or all of them below the first step."""
+    index = 0
+    while abs(value) >= step * 0.9995 and index < len(units) - 1:
+        value, index = value / step, index + 1
+    number = f"{value:.0f}" if index == 0 or abs(value) >= 99.95 else f"{value:.3g}"
+    return f"{number} {units[index]}".rstrip()
+
+
+def _join(words: Iterable[str]) -> str:
+    *rest, last = words
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+

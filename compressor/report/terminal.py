@@ -1,0 +1,130 @@
+"""A report for the terminal: before and after side by side, then what each pass did. Words carry what colour shows.
+
+Names come from the model's file, so nothing in them is read as markup or sent to the terminal as a control code.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from compressor.report.compare import Row, conflicts, display, rows, skip_groups
+from compressor.report.model import PassReport, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["line", "plain", "render", "table"]
+
+REASONS = 3  # of a pass's reasons for skipping, the commonest are shown
+WORST = 5  # layers shown by error
+STYLES = {"better": "green", "worse": "red", "same": "dim", "": "dim"}
+OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept": "ORIGINAL KEPT"}
+
+
+def render(report: Report, console: Console) -> None:
+    """Print a report, 80 columns wide where the console is."""
+    verdict = f"{OUTCOMES[report.verdict.outcome]}{': ' if report.verdict.reason else ''}{report.verdict.reason}"
+    console.print(line(f"{report.model} for {report.target}, objective {report.objective}", console, "bold"))
+    console.print(line(verdict, console, "bold red" if report.verdict.outcome == "original-kept" else "bold"))
+    console.print(_figures(report))
+    for text in _cautions(report):
+        console.print(line(text, console))
+    for done in report.passes:
+        for text, style in _pass(done):
+            console.print(line(text, console, style))
+    for text in _details(report):
+        console.print(line(text, console, "dim"))
+
+
+def table(headings: Sequence[str], body: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
+    """A light table of plain cells; `right` are the columns of numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+    numbers = set(right)
+    for index, heading in enumerate(headings):
+        made.add_column(
+            heading, justify="right" if index in numbers else "left", overflow="fold", no_wrap=index in numbers
+        )
+    for cells in body:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    return made
+
+
+def line(text: str, console: Console, style: str = "") -> Text:
+    """One paragraph of plain text, its later lines indented."""
+    return Text(textwrap.fill(plain(text), console.width, subsequent_indent="    "), style=style)
+
+
+def plain(text: str) -> str:
+    """Text without control characters: a layer's name may hold an escape sequence."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _figures(report: Report) -> Table:
+    return table(["", "before", "after", "ratio", ""], (_cells(row) for row in rows(report)), right=(1, 2, 3))
+
+
+def _cells(row: Row) -> list[str | Text]:
+    label = f"{row.label} ({row.note})" if row.note else row.label
+    shown = "" if row.ratio is None else f"{row.ratio:.2f}×"
+    style = STYLES[row.word]
+    return [
+        plain(label),
+        display(row.before, row.unit),
+        display(row.after, row.unit),
+        Text(shown, style),
+        Text(row.word, style),
+    ]
+
+
+def _cautions(report: Report) -> Iterator[str]:
+    """What to hold against the figures just above."""
+    yield from (f"! {sentence}" for sentence in conflicts(report))
+    if not report.calibrated:
+        yield "uncalibrated: predicted by a roofline from the target's data sheet, not measured on a board"
+    if report.synthetic:
+        yield "synthetic: on made-up inputs, not your data (give --data); it says little about real accuracy"
+    yield from (f"note: {note}" for note in report.notes)
+
+
+def _pass(done: PassReport) -> Iterator[tuple[str, str]]:
+    options = ", ".join(f"{key}={value}" for key, value in done.options.items())
+    what = f"{done.name} ({options})" if options else done.name
+    state = "reverted" if done.reverted else f"changed {len(done.changed)} of {done.total}"
+    yield f"{what}, {done.chosen_by}: {state}, {done.seconds:.1f} s", "bold"
+    if done.reverted:
+        yield f"  reverted (had changed {len(done.changed)} of {done.total}): {done.reverted}", "yellow"
+    if done.warning:
+        yield f"  warning: {done.warning}", "yellow"
+    yield f"  {_change(done)}", ""
+    groups = skip_groups(done)
+    for reason, sites in groups[:REASONS]:
+        more = f" and {len(sites) - 2} more" if len(sites) > 2 else ""
+        yield f"  skipped {len(sites)}: {reason} ({', '.join(sites[:2])}{more})", ""
+    if rest := groups[REASONS:]:
+        yield f"  skipped {sum(len(sites) for _, sites in rest)} for {len(rest)} other reasons (see the report)", ""
+
+
+def _change(done: PassReport) -> str:
+    latency = f"{display(done.before.latency_ms, 'ms')} → {display(done.after.latency_ms, 'ms')} predicted"
+    return f"{latency}, {display(done.before.bytes, 'bytes')} → {display(done.after.bytes, 'bytes')}"
+
+
+def _details(report: Report) -> Iterator[str]:
+    worst = sorted(report.layers, key=lambda layer: -layer.error)[:WORST]
+    if worst and worst[0].error > 0:
+        yield "most error added: " + ", ".join(f"{entry.layer} {entry.error:.1e}" for entry in worst)
+    if report.placement:
+        yield "runs on: " + ", ".join(f"{provider} {count} nodes" for provider, count in report.placement.items())
+    if (agreement := report.agreement) is not None:
+        yield f"{agreement.runtime} agrees with PyTorch to {agreement.error:.1e} (tolerance {agreement.tolerance:.0e})"
+    for name, figures in (("before", report.before), ("after", report.after)):
+        if figures.latency_detail:
+            detail = ", ".join(f"{key} {value:.4g}" for key, value in figures.latency_detail.items())
+            yield f"measured {name} (ms): {detail}"
+    threads = "" if report.threads is None else f", {report.threads} threads"
+    yield f"batch {report.batch}{threads}, seed {report.seed}"
