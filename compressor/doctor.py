@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,8 +56,9 @@ def diagnose(target: str | None = None) -> list[Finding]:
     Raises TargetError for an unknown target.
     """
     board = load_target(target) if target is not None else None
-    findings = [_python(), *_dependencies(), _torch(), *_runtimes(), *_extras(), *_browser()]
-    findings += [_package(), _program(), _cache()]
+    owners = metadata.packages_distributions()
+    findings = [_python(), *_dependencies(), _torch(), *_runtimes(owners), *_extras(), *_browser()]
+    findings += [_package(owners), _program(), _cache()]
     if board is None:
         return findings + [_needs(load_target(name)) for name in target_names() if name != HOST]
     return [*findings, _needs(board), *_verifiable(board)]
@@ -113,9 +114,9 @@ def _torch() -> Finding:
     return Finding("torch build", "ok", "CPU" if build == "cpu" else build)
 
 
-def _runtimes() -> Iterator[Finding]:
+def _runtimes(owners: Mapping[str, list[str]]) -> Iterator[Finding]:
     """onnxruntime, onnxruntime-gpu and their kin unpack into one folder; the last one installed wins, file by file."""
-    builds = sorted({*metadata.packages_distributions().get("onnxruntime", ())})
+    builds = sorted({*owners.get("onnxruntime", ())})
     if len(builds) > 1:
         way_out = f"Uninstall {', '.join(builds)}, then install the one you want."
         yield Finding("onnxruntime", "warning", f"{' and '.join(builds)} are both installed: their files mix", way_out)
@@ -148,11 +149,11 @@ def _browser() -> Iterator[Finding]:
         yield Finding("chromium", "warning", "not found: the report's browser tests skip", "apt install chromium")
 
 
-def _package() -> Finding:
+def _package(owners: Mapping[str, list[str]]) -> Finding:
     """Another distribution, django-compressor for one, may own files of the import package `compressor` too."""
-    owners = {*metadata.packages_distributions().get("compressor", ())} - {_DISTRIBUTION}
-    if owners:
-        names = " and ".join(sorted(owners))
+    others = {*owners.get("compressor", ())} - {_DISTRIBUTION}
+    if others:
+        names = " and ".join(sorted(others))
         return Finding(
             "import package", "missing", f"{names} installs a package called compressor, too: their files mix",
             f"Use an environment of its own, or: pip uninstall {names}; pip install --force-reinstall {_DISTRIBUTION}",

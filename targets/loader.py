@@ -6,7 +6,6 @@ here imports torch; `host` alone imports the runtime that is installed, to ask i
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ HOST = "host"
 FORMATS = ("fp32", "fp16", "int8")
 ARCHITECTURES = ("aarch64", "armv7l", "riscv64", "wasm32", "x86_64")
 _LARGEST_FILE = 1 << 20
+_LARGEST_NUMBER = 1e30
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REQUIRED: Any = object()
 
@@ -62,7 +62,7 @@ def parse_target(text: str, where: str) -> Target:
     """Read a board file's text. `where` names it in errors. Raises TargetError."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits raises the bare kind
         raise TargetError(f"not valid TOML: {error}", where=where, way_out=_example()) from error
     except RecursionError as error:
         raise TargetError("not valid TOML: nested too deeply", where=where, way_out=_example()) from error
@@ -78,9 +78,7 @@ class _Table:
 
     def fail(self, key: str, expected: str, way_out: str = "") -> NoReturn:
         place = f"{self.label}.{key}" if self.label else key
-        got = f"is {self.values[key]!r}" if key in self.values else "is missing"
-        if len(got) > 80:
-            got = got[:77] + "…"
+        got = f"is {_shown(self.values[key])}" if key in self.values else "is missing"
         raise TargetError(f"{place} {got}: expected {expected}", where=self.where, way_out=way_out or _example())
 
     def take(self, key: str, expected: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
@@ -132,7 +130,7 @@ class _Table:
     def figure(self, key: str) -> Figure:
         inner = self.table(key)
         value = inner.take("value", "a positive number", (int, float))
-        if not 0 < value < math.inf:
+        if not 0 < value < _LARGEST_NUMBER:
             inner.fail("value", "a positive number")
         found = Figure(float(value), inner.text("source"))
         inner.close()
@@ -259,6 +257,17 @@ def _bundled(path: Traversable) -> Target:
 def _board_files() -> list[Traversable]:
     folder = resources.files("compressor.targets")
     return sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it: short, and safe for integers that Python refuses to write out."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except ValueError:  # a container of such integers
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _example() -> str:

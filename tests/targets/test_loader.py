@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressor.errors import TargetError
+from compressor.passlist import parse_passes
+from compressor.targets import HOST, Target, load_target, target_names
+from compressor.targets.loader import parse_target
+
+BOARDS = [name for name in target_names() if name != HOST]
+FOLDER = Path(__file__).parents[2] / "targets"
+EXAMPLE = (FOLDER / "raspberry-pi-5.toml").read_text(encoding="utf-8")
+
+
+def test_the_boards_of_the_issue_are_there() -> None:
+    assert target_names() == [
+        "android-arm64", "host", "iphone", "jetson-agx-orin", "jetson-orin-nano", "jetson-xavier-nx",
+        "raspberry-pi-4", "raspberry-pi-5", "web-wasm", "x86-64",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_is_complete_and_every_number_has_its_source(name: str) -> None:
+    target = load_target(name)
+    assert target.name == name
+    figures = [*target.rates.values(), target.bandwidth, target.node_overhead, target.memory]
+    sources = [figure.source for figure in figures] + list(target.sources.values()) + [target.runtime.source]
+    sources += [provider.source for provider in (*target.providers, *target.optional_providers)]
+    assert all(len(source) > 15 for source in sources)
+    assert set(target.sources) == {"threads", "width_multiple"}
+    assert target.runtime.install
+    assert "://" not in (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    assert not target.is_host
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_default_passes_can_be_run_and_the_runtime_runs_their_formats(name: str) -> None:
+    target = load_target(name)
+    for text in (target.passes, target.passes_with_data):
+        formats = {str(spec.options["format"]) for spec in parse_passes(text, "default") if "format" in spec.options}
+        assert formats <= {name for provider in target.providers for name in provider.formats}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_last_provider_takes_every_operator(name: str) -> None:
+    assert load_target(name).providers[-1].operators == ("*",)
+
+
+def test_aliases_are_unique_and_lead_to_their_board() -> None:
+    aliases = [alias for name in BOARDS for alias in load_target(name).aliases]
+    assert len({*aliases, *target_names()}) == len(aliases) + len(target_names())
+    assert load_target("jetson") == load_target("jetson-orin-nano")
+    assert load_target("android").name == "android-arm64"
+
+
+def test_activations_are_signed_on_arm_and_tensorrt_and_unsigned_on_x86_and_the_web() -> None:
+    unsigned = {name for name in BOARDS if load_target(name).activations == "uint8"}
+    assert unsigned == {"x86-64", "web-wasm"}
+
+
+def test_the_web_is_for_size_and_the_others_for_latency() -> None:
+    assert {name for name in BOARDS if load_target(name).objective == "size"} == {"web-wasm"}
+
+
+def test_figures_that_follow_from_others_agree() -> None:
+    orin, agx, xavier = map(load_target, ("jetson-orin-nano", "jetson-agx-orin", "jetson-xavier-nx"))
+    for target in (orin, agx, xavier):
+        assert target.rate("int8") == pytest.approx(2 * target.rate("fp16"), rel=0.01)
+        assert target.rate("fp16") > 4 * target.rate("fp32")
+    # NVIDIA's sparse TOPS are four operations a dense multiply–accumulate.
+    assert 4 * orin.rate("int8") == pytest.approx(40e12, rel=0.05)
+    assert 4 * agx.rate("int8") == pytest.approx(170e12, rel=0.05)
+    pi4, pi5 = load_target("raspberry-pi-4"), load_target("raspberry-pi-5")
+    assert pi4.rate("fp32") == 4 * 4 * 1.8e9
+    assert pi5.rate("fp32") == 4 * 8 * 2.4e9
+    assert pi4.rate("int8") == pi4.rate("fp32")  # no dotprod
+    assert pi5.rate("int8") == 4 * pi5.rate("fp32")  # dotprod
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 40, "0x" + "f" * 9000, "[0x" + "f" * 9000 + "]", "1e300"])
+def test_a_number_too_large_to_write_out_is_refused_all_the_same(number: str) -> None:
+    text = EXAMPLE.replace("value = 17.1e9", f"value = {number}")
+    with pytest.raises(TargetError, match=r"bandwidth\.value is "):
+        parse_target(text, "my.toml")
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(TargetError, match="jetsno") as caught:
+        load_target("jetsno")
+    assert "Did you mean jetson" in caught.value.way_out
+    with pytest.raises(TargetError) as caught:
+        load_target("")
+    assert "raspberry-pi-4" in caught.value.way_out
+
+
+def test_a_users_own_file_works_by_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(EXAMPLE.replace('name = "raspberry-pi-5"', 'name = "mine"'), encoding="utf-8")
+    target = load_target(str(file))
+    assert target.name == "mine"
+    assert target.providers == load_target("raspberry-pi-5").providers
+
+
+NO_TARGETS = ("absent", "folder", "binary", "large", "syntax", "nested", "digits", "empty")
+
+
+def _broken_files(folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.toml" for name in NO_TARGETS}
+    files["folder"].mkdir()
+    files["binary"].write_bytes(b"\xff\xfe\x00\x80")
+    files["large"].write_bytes(b"#" * (2 << 20))
+    files["syntax"].write_text("name = = 3", encoding="utf-8")
+    files["nested"].write_text("a = " + "[" * 5000, encoding="utf-8")
+    files["digits"].write_text("a = " + "1" * 5000, encoding="utf-8")
+    files["empty"].write_text("", encoding="utf-8")
+    return files
+
+
+@pytest.mark.parametrize("kind", NO_TARGETS)
+def test_a_file_that_is_no_target_is_refused_by_its_name(kind: str, tmp_path: Path) -> None:
+    file = _broken_files(tmp_path)[kind]
+    with pytest.raises(TargetError) as caught:
+        load_target(str(file))
+    assert caught.value.where == str(file)
+    assert caught.value.way_out
+
+
+def _changed(change: Callable[[dict[str, Any]], object]) -> str:
+    values = copy.deepcopy(tomllib.loads(EXAMPLE))
+    change(values)
+    return tomli_w.dumps(values)
+
+
+def _provider(values: dict[str, Any]) -> dict[str, Any]:
+    first: dict[str, Any] = values["providers"][0]
+    return first
+
+
+MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
+    ("no name", lambda v: v.pop("name"), "name is missing"),
+    ("name of a folder", lambda v: v.update(name="../up"), "name is '../up'"),
+    ("name of the host", lambda v: v.update(name="host"), "name is 'host'"),
+    ("blank title", lambda v: v.update(title=" "), "title is ' '"),
+    ("objective", lambda v: v.update(objective="latancy"), "objective is 'latancy'"),
+    ("architecture", lambda v: v.update(arch="arm"), "arch is 'arm'"),
+    ("number for a text", lambda v: v.update(passes=3), "passes is 3"),
+    ("text for a list", lambda v: v.update(aliases="pi"), "aliases is 'pi'"),
+    ("list of numbers", lambda v: v.update(notes=[1]), r"notes is \[1\]"),
+    ("no runtime", lambda v: v.pop("runtime"), "runtime is missing"),
+    ("opset as text", lambda v: v["runtime"].update(opset="21"), "runtime.opset is '21'"),
+    ("opset of the past", lambda v: v["runtime"].update(opset=3), "runtime.opset is 3: expected a whole number from 7"),
+    ("opset true", lambda v: v["runtime"].update(opset=True), "runtime.opset is True"),
+    ("runtime without source", lambda v: v["runtime"].pop("source"), "runtime.source is missing"),
+    ("no providers", lambda v: v.update(providers=[]), r"providers is \[\]"),
+    ("a provider that is no table", lambda v: v.update(providers=["CPU"]), r"providers is \['CPU'\]"),
+    ("format", lambda v: _provider(v).update(formats=["int16"]), r"providers\[0\].formats is \['int16'\]"),
+    ("no format", lambda v: _provider(v).update(formats=[]), r"providers\[0\].formats"),
+    ("no operators", lambda v: _provider(v).update(operators=[]), r"providers\[0\].operators"),
+    ("star and more", lambda v: _provider(v).update(operators=["*", "Conv"]), r"providers\[0\].operators"),
+    ("unknown list", lambda v: _provider(v).update(operators=["@cda"]), "no operator list is called '@cda'"),
+    ("activations", lambda v: _provider(v).update(activations="int4"), r"providers\[0\].activations is 'int4'"),
+    ("int8 without activations", lambda v: _provider(v).update(activations=""), r"providers\[0\].activations is ''"),
+    ("twice", lambda v: v["providers"].append(_provider(v)), "listed 2 times"),
+    ("no fp32 rate", lambda v: v["rates"].pop("fp32"), "rates.fp32 is missing"),
+    ("rate without source", lambda v: v["rates"]["int8"].pop("source"), "rates.int8.source is missing"),
+    ("bare rate", lambda v: v["rates"].update(fp32=1e9), "rates.fp32 is 1000000000.0"),
+    ("rate of nothing", lambda v: v["rates"]["fp32"].update(value=0), "rates.fp32.value is 0"),
+    ("rate not a number", lambda v: v["rates"]["fp32"].update(value=float("nan")), "rates.fp32.value is nan"),
+    ("endless memory", lambda v: v["memory"].update(value=float("inf")), "memory.value is inf"),
+    ("negative", lambda v: v["bandwidth"].update(value=-1), "bandwidth.value is -1"),
+    ("half a thread", lambda v: v["threads"].update(value=0.5), "threads.value is 0.5"),
+    ("no thread", lambda v: v["threads"].update(value=0), "threads.value is 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
+def test_a_malformed_key_is_named_with_what_is_expected(
+    change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        parse_target(_changed(change), "my.toml")
+    assert caught.value.where.startswith("my.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "hint"),
+    [
+        (lambda v: v.update(titel="x"), "titel", "title"),
+        (lambda v: v["runtime"].update(opsets=3), "runtime.opsets", "opset"),
+        (lambda v: _provider(v).update(operator=["Conv"]), "providers[0].operator", "operators"),
+        (lambda v: v["rates"].update(int4=v["rates"]["int8"]), "rates.int4", "int8"),
+        (lambda v: v["memory"].update(unit="GB"), "memory.unit", "value"),
+    ],
+)
+def test_an_unknown_key_gets_a_suggestion(change: Callable[[dict[str, Any]], object], key: str, hint: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(f"unknown key {key!r}")) as caught:
+        parse_target(_changed(change), "my.toml")
+    assert hint in caught.value.way_out
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = [*sorted(tomllib.loads(EXAMPLE)), "optional_providers", "other"]
+_INNER = ["value", "source", "opset", "name", "fp32"]
+
+
+@given(key=st.sampled_from(_KEYS), inner=st.none() | st.sampled_from(_INNER), value=_VALUES)
+def test_any_value_anywhere_is_read_or_refused(key: str, inner: str | None, value: Any) -> None:
+    def change(values: dict[str, Any]) -> None:
+        if inner is not None and isinstance(values.get(key), dict):
+            values[key][inner] = value
+        else:
+            values[key] = value
+
+    values = copy.deepcopy(tomllib.loads(EXAMPLE))
+    change(values)
+    try:
+        text = tomli_w.dumps(values)
+        tomllib.loads(text)
+    except (TypeError, ValueError):  # nothing that TOML can say
+        return
+    try:
+        assert isinstance(parse_target(text, "my.toml"), Target)
+    except TargetError as error:
+        assert error.where.startswith("my.toml")  # noqa: PT017  either outcome is right; neither is a traceback
+        assert error.way_out or "times" in error.what  # noqa: PT017
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(TargetError):
+        parse_target(text, "my.toml")

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from boards import board
+
+from compressor.targets import Figure, Provider
+
+
+def test_a_format_without_a_rate_runs_at_fp32s() -> None:
+    target = board(rates={"fp32": Figure(2e9, "test"), "int8": Figure(8e9, "test")})
+    assert target.rate("int8") == 8e9
+    assert target.rate("fp16") == target.rate("fp32") == 2e9
+
+
+def test_activations_are_those_of_the_first_provider_that_runs_int8() -> None:
+    gpu = Provider("CoreMLExecutionProvider", ("fp32", "fp16"), ("Conv",), "", "test")
+    cpu = Provider("CPUExecutionProvider", ("fp32", "int8"), ("*",), "uint8", "test")
+    assert board(providers=(gpu, cpu)).activations == "uint8"
+    assert board(providers=(gpu,)).activations == ""
+
+
+def test_an_operator_goes_to_the_first_provider_that_runs_it() -> None:
+    gpu = Provider("CUDAExecutionProvider", ("fp32",), ("Conv", "Relu"), "", "test")
+    cpu = Provider("CPUExecutionProvider", ("fp32",), ("*",), "", "test")
+    target = board(providers=(gpu, cpu))
+    assert target.provider_of("Conv") is gpu
+    assert target.provider_of("Unique") is cpu
+    assert board(providers=(gpu,)).provider_of("Unique") is None
