@@ -1,0 +1,141 @@
+"""Measures models with ONNX Runtime on this machine.
+
+Each model is warmed up, then timed in rounds that go through all models in turn, so that a clock change or another
+process falls on all of them alike. Thread pools spin while a model runs, as in deployment, and are told to stop when
+it returns, so that they do not take processor time from the model measured next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from compressor.export.session import session
+from compressor.graph.contract import Batch
+
+__all__ = ["Measurement", "compare", "load_ms", "measure"]
+
+_STOP_SPINNING = {"session.force_spinning_stop": "1"}
+_BLOCK_SECONDS = 0.1  # one model's share of a round
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latencies in milliseconds of one model. `load_ms` is until it is ready, `first_ms` its first run.
+
+    `peak_memory_bytes` is None where it was not measured.
+    """
+
+    load_ms: float
+    first_ms: float
+    p50: float
+    p90: float
+    p99: float
+    min: float
+    runs: int
+    threads: int
+    runtime: str
+    peak_memory_bytes: int | None = None
+
+    def detail(self) -> dict[str, float]:
+        """The figures as the report shows them."""
+        return {
+            "p50": self.p50, "p90": self.p90, "p99": self.p99, "min": self.min, "first": self.first_ms,
+            "runs": self.runs, "threads": self.threads,
+        }  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(model_path: Path, batch: Batch, *, threads: int, **limits: float) -> Measurement:
+    """Measure one model; limits as in `compare`."""
+    return compare({"model": model_path}, batch, threads=threads, **limits)["model"]
+
+
+def compare(
+    paths: Mapping[str, Path],
+    batch: Batch,
+    *,
+    threads: int,
+    min_seconds: float = 1.0,
+    min_runs: float = 50,
+    warmup_seconds: float = 0.5,
+    max_seconds: float = 20.0,
+) -> dict[str, Measurement]:
+    """Measure several models on one batch, interleaved. `max_seconds` bounds the whole of it, warm-up included:
+    a model that is slow gets fewer runs, one at least.
+
+    Raises ExportError or UnsupportedError when a model does not run.
+    """
+    deadline = time.perf_counter() + max_seconds
+    models = {name: _Model(path, batch, threads) for name, path in paths.items()}
+    for model in models.values():
+        model.warm_up(min(warmup_seconds, (deadline - time.perf_counter()) / (2 * len(models))))
+    waiting = list(models.values())
+    while waiting and (time.perf_counter() < deadline or any(not model.times for model in waiting)):
+        for model in waiting:
+            model.block()
+        waiting = [m for m in reversed(waiting) if len(m.times) < min_runs or sum(m.times) < min_seconds]
+    return {name: model.measurement() for name, model in models.items()}
+
+
+def load_ms(model_path: Path, *, threads: int | None = None) -> float:
+    """Milliseconds until a model is ready to run, its optimization and packing of weights included."""
+    start = time.perf_counter()
+    session(model_path, threads)
+    return (time.perf_counter() - start) * 1e3
+
+
+@dataclass
+class _Model:
+    """A loaded model and its times in seconds."""
+
+    path: Path
+    batch: Batch
+    threads: int
+    times: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        start = time.perf_counter()
+        self.session = session(self.path, self.threads, config=_STOP_SPINNING)
+        self.load = time.perf_counter() - start
+        names = [value.name for value in self.session.get_inputs()]
+        self.feed = {name: self.batch[name].detach().cpu().contiguous().numpy() for name in names}
+        self.first = self.once()
+
+    def once(self) -> float:
+        start = time.perf_counter()
+        self.session.run(None, self.feed)
+        return time.perf_counter() - start
+
+    def warm_up(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            self.once()
+
+    def block(self) -> None:
+        """A tenth of a second of runs, one at least; the first after another model's turn is not counted."""
+        end = time.perf_counter() + _BLOCK_SECONDS
+        self.once()
+        self.times.append(self.once())
+        while time.perf_counter() < end:
+            self.times.append(self.once())
+
+    def measurement(self) -> Measurement:
+        milliseconds = np.array(self.times) * 1e3
+        p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, (50, 90, 99)))
+        return Measurement(
+            load_ms=self.load * 1e3, first_ms=self.first * 1e3, p50=p50, p90=p90, p99=p99,
+            min=float(milliseconds.min()), runs=len(self.times), threads=self.threads, runtime=_runtime(),
+        )  # fmt: skip
+
+
+def _runtime() -> str:
+    return f"onnxruntime {onnxruntime.__version__}"

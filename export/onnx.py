@@ -1,0 +1,211 @@
+"""From a `Program` to ONNX, through `torch.onnx.export(dynamo=True)`.
+
+    program ─ torch.export ─ translate ─ fold constants, never integer weights ─ name and clean ─▶ Lowered
+
+The opset is the newest that the target's runtime knows, 21 at most (the first whose quantization operators cover
+every format here, and the newest that all current runtimes and providers know).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnxscript import optimizer, version_converter
+from torch import fx
+from torch._decomp import get_decompositions
+from torch.export import ExportedProgram
+
+from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
+from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
+from compressor.export.onnx_ops import TRANSLATIONS
+from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
+from compressor.graph.edit import finish, layer_name
+from compressor.graph.functional import functionalize, is_mutating
+from compressor.graph.program import Program
+from compressor.graph.quiet import quiet
+from compressor.graph.signature import TensorSpec
+from compressor.targets.target import Target
+
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "Lowered", "to_onnx"]
+
+NEWEST_OPSET, OLDEST_OPSET = 21, 13  # 13: the first with per-channel quantization
+_TORCH_OPSET = 18  # the oldest that torch's exporter writes
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """An ONNX model in memory; its weights are the program's own tensors, not copies."""
+
+    model: ir.Model
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        return weight_bytes(self.model)
+
+    def save(self, path: Path, *, limit: int = INLINE_LIMIT) -> tuple[Path, ...]:
+        """Write `path`, and `path.data` beside it when the weights exceed `limit` bytes; the files written."""
+        return save(self.model, path, limit=limit)
+
+
+def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | None = None) -> Lowered:
+    """Lower for the target's runtime. `exported` is `program.export()` where the caller has it already.
+
+    Raises UnsupportedError, naming operator and layer, where ONNX has no such operator or the runtime's opset is too
+    old; ExportError where torch fails.
+    """
+    opset = min(NEWEST_OPSET, target.runtime.opset)
+    if opset < OLDEST_OPSET:
+        raise UnsupportedError(
+            f"{target.runtime.name} {target.runtime.version} knows ONNX opset {opset}; {OLDEST_OPSET} is needed",
+            where=f"target {target.name!r}",
+            way_out="Install a newer runtime on the board and state its opset in a target file of your own.",
+        )
+    with _quiet():
+        model = _translate(program, exported, max(opset, _TORCH_OPSET))
+        tie(model)
+        store_transposed(model)
+        optimizer.optimize_ir(model, should_fold=lambda node: True if is_packing(node) else None)
+        own_zero_points(model)
+        name_interface(model, program)
+        clean(model)
+        if opset < _TORCH_OPSET:
+            model = _older(model, opset, target)
+    model.ir_version = _ir_version(opset)
+    model.producer_name, model.producer_version = "compressor", ""
+    return Lowered(model, opset, program.inputs, program.outputs)
+
+
+class _Decomposer:
+    """Stands in for `exported.run_decompositions`: where no operator needs it, the graph stays as it is.
+
+    That spares tracing it once more, a third of the time of a lowering. With `always` it is torch's own behaviour.
+    """
+
+    def __init__(self, exported: ExportedProgram, *, always: bool) -> None:
+        self.given = self.result = exported
+        self.always = always
+
+    def __call__(self, table: Any = None, **options: Any) -> ExportedProgram:
+        if self.always or any(_needs_decomposition(node, table or {}) for node in self.given.graph.nodes):
+            self.result = ExportedProgram.run_decompositions(self.given, table, **options)
+        return self.result
+
+
+def _needs_decomposition(node: fx.Node, table: Any) -> bool:
+    if node.op != "call_function":
+        return node.op in ("call_module", "call_method", "get_attr")
+    schema = getattr(node.target, "_schema", None)
+    return node.target in table or (schema is not None and bool(schema.is_mutable))
+
+
+def _translate(program: Program, exported: ExportedProgram | None, opset: int) -> ir.Model:
+    """torch's ONNX graph, unoptimized: first without decomposing what ONNX seems to have, then as torch does it."""
+    try:
+        exported = exported or _functional(program).export()
+        if has_projection(program):
+            exported = exported.run_decompositions(get_decompositions([torch.ops.aten.lstm.input]))
+    except Exception as error:  # torch.export raises many types
+        raise ExportError(f"the program cannot be exported again: {_first_line(error)}") from error
+    for always in (False, True):
+        decomposer = _Decomposer(exported, always=always)
+        setattr(exported, "run_decompositions", decomposer)  # noqa: B010  an instance's own, not the class's
+        try:
+            table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS}
+            result = torch.onnx.export(
+                exported, dynamo=True, opset_version=opset, custom_translation_table=table,
+                optimize=False, verbose=False,
+            )  # fmt: skip
+            model: ir.Model = result.model  # type: ignore[union-attr]
+            return model
+        except Exception as error:  # noqa: BLE001  as above; told after the second attempt
+            failure = error
+        finally:
+            del exported.run_decompositions
+        if decomposer.result is not exported:
+            break
+    raise _failure(failure, decomposer.result.graph) from failure
+
+
+def _functional(program: Program) -> Program:
+    """The program without in-place operators, which would cost a decomposition."""
+    if not any(is_mutating(node) for node in program.graph.nodes):
+        return program
+    program = program.copy()
+    functionalize(program)
+    return finish(program)
+
+
+def _failure(error: Exception, graph: fx.Graph) -> CompressError:
+    """The innermost cause in a sentence, with the operators and layers that it concerns."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    failed = next((m[1] for e in chain if (m := re.search(r"translating node %(\w+)", str(e)))), None)
+    node = next((n for n in graph.nodes if n.name == failed), None)
+    if node is None:
+        return ExportError(f"the program cannot be lowered to ONNX: {_first_line(chain[-1])}")
+    same = [n for n in graph.nodes if n.op == "call_function" and n.target is node.target]
+    places = ", ".join(dict.fromkeys(layer_name(n) for n in same))
+    if type(chain[-1]).__name__ != "DispatchError":
+        return ExportError(f"{node.target} cannot be lowered to ONNX: {_first_line(chain[-1])}", where=places)
+    return UnsupportedError(
+        f"ONNX has no operator for {node.target}",
+        where=places,
+        way_out="Write that layer with operators that ONNX has, or leave it out of the exported model.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _older(model: ir.Model, opset: int, target: Target) -> ir.Model:
+    """The same model in an older opset. Raises UnsupportedError where an operator is newer than that."""
+    version_converter.convert_version(model, opset, fallback=True)  # a failure is logged and leaves the model as it is
+    if model.opset_imports.get("") == opset:
+        return model
+    newer = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if _since(node) > opset]
+    raise UnsupportedError(
+        f"ONNX opset {opset} lacks these forms of " + ", ".join(sorted({node.op_type for node in newer})),
+        where=", ".join(dict.fromkeys(str(node.name) for node in newer)),
+        way_out=f"{target.name} runs {target.runtime.name} {target.runtime.version}, which knows no newer opset; "
+        "install a newer runtime, or replace these operators.",
+    )
+
+
+def _since(node: ir.Node) -> int:
+    """The opset in which this form of an operator appeared."""
+    return int(onnx.defs.get_schema(node.op_type, _TORCH_OPSET).since_version) if not node.domain else 1
+
+
+def _ir_version(opset: int) -> int:
+    """The oldest file format version that goes with an opset: older runtimes refuse newer ones."""
+    return int(next(version for _, version, known, *_ in onnx.helper.VERSION_TABLE if known >= opset))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch and onnxscript print progress, deprecations of their own, and that torchvision is not installed."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with quiet():
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,82 @@
+"""ONNX lowerings of the operators that torch's exporter does not know or lowers badly.
+
+    compressor::quantize    →  QuantizeLinear
+    compressor::dequantize  →  DequantizeLinear
+    aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
+    aten::to                →  Cast
+
+Each function takes and returns ONNX values while torch traces the graph (`custom_translation_table`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in every later opset
+
+import compressor.quant.ops  # noqa: F401  registers the custom ops
+
+__all__ = ["TRANSLATIONS"]
+
+_RANGES = {
+    ir.DataType.INT8: (-128, 127),
+    ir.DataType.UINT8: (0, 255),
+    ir.DataType.INT16: (-(2**15), 2**15 - 1),
+    ir.DataType.UINT16: (0, 2**16 - 1),
+}
+
+
+def quantize(x: Any, scale: Any, zero_point: Any, low: int, high: int, axis: int, dtype: int) -> Any:
+    """QuantizeLinear saturates at the dtype's range; a narrower range is clipped explicitly."""
+    kind = ir.DataType(dtype)
+    q = op.QuantizeLinear(x, scale, _cast(zero_point, kind), axis=axis)
+    if (low, high) == _RANGES[kind]:
+        return q
+    bounds = [op.Constant(value=ir.tensor(bound, dtype=kind)) for bound in (low, high)]
+    return op.Clip(q, *bounds)
+
+
+def dequantize(q: Any, scale: Any, zero_point: Any, axis: int) -> Any:
+    """The zero point takes the quantized tensor's dtype, as the operator wants it."""
+    return op.DequantizeLinear(q, scale, _cast(zero_point, q.dtype), axis=axis)
+
+
+def batch_norm(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool
+) -> Any:
+    """With running statistics: a batch norm that has none is refused, for it is no function of one sample."""
+    if training or mean is None or var is None:
+        raise NotImplementedError("batch_norm without running statistics")
+    weight = _filled(1.0, mean) if weight is None else weight
+    bias = _filled(0.0, mean) if bias is None else bias
+    return op.BatchNormalization(x, weight, bias, mean, var, epsilon=eps)
+
+
+def to_dtype(x: Any, dtype: int, *unused: Any, **also_unused: Any) -> Any:
+    """What is left says whether to copy and in which memory format, which ONNX does not know."""
+    return _cast(x, ir.DataType(dtype))
+
+
+def same(x: Any, *unused: Any, **also_unused: Any) -> Any:
+    """Memory formats do not exist in ONNX."""
+    return op.Identity(x)
+
+
+def _cast(value: Any, kind: ir.DataType) -> Any:
+    return op.Cast(value, to=kind)  # the optimizer drops one that changes nothing
+
+
+def _filled(value: float, like: Any) -> Any:
+    return op.Expand(op.CastLike(op.Constant(value_floats=[value]), like), op.Shape(like))
+
+
+TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.compressor.quantize.default: quantize,
+    torch.ops.compressor.dequantize.default: dequantize,
+    torch.ops.aten.batch_norm.default: batch_norm,
+    torch.ops.aten.to.dtype: to_dtype,
+    torch.ops.aten.contiguous.default: same,
+}
