@@ -21,10 +21,12 @@ from compressor.graph.contract import Batch
 from compressor.graph.edit import module_path
 from compressor.graph.kernels import layer_of
 from compressor.graph.program import Program
+from compressor.graph.work import kind_of
 from compressor.report.model import LayerError
 
 __all__ = ["layer_errors"]
 
+_FORMAT_CHANGES = ("quantize", "dequantize")
 SAMPLE = 1 << 14  # elements a layer; at this many the error of the error is under one percent
 
 
@@ -58,14 +60,25 @@ def _layers(program: Program) -> dict[str, set[str]]:
     for node in program.nodes():
         layer = _name(node)
         if layer is not None:
-            stored = {str(a.target) for a in node.all_input_nodes if a.op == "get_attr"}
-            layers.setdefault(layer, set()).update(stored)
+            layers.setdefault(layer, set()).update(_stored(node))
     return layers
 
 
 def _name(node: fx.Node) -> str | None:
-    name = layer_of(node)
+    """The layer whose output a call may be; a change of format belongs to none."""
+    name = None if kind_of(node) in _FORMAT_CHANGES else layer_of(node)
     return None if name == node.name and not module_path(node) else name
+
+
+def _stored(node: fx.Node) -> set[str]:
+    """The stored tensors that a call reads, behind a dequantize too."""
+    found: set[str] = set()
+    for argument in node.all_input_nodes:
+        if argument.op == "get_attr":
+            found.add(str(argument.target))
+        elif argument.op == "call_function" and kind_of(argument) == "dequantize":
+            found |= {str(a.target) for a in argument.all_input_nodes[:1] if a.op == "get_attr"}
+    return found
 
 
 def _points(program: Program, layers: list[str], others: Collection[str]) -> dict[fx.Node, list[str]]:
@@ -83,14 +96,14 @@ def _points(program: Program, layers: list[str], others: Collection[str]) -> dic
 
 
 def _past_folded(node: fx.Node, others: Collection[str]) -> fx.Node:
-    """Follows sole readers that belong to layers which the other graph does not have."""
-    while len(node.users) == 1:
-        reader = next(iter(node.users))
-        name = _name(reader) if reader.op == "call_function" else None
-        if name is None or name in others or _shape(reader) != _shape(node):
+    """Follows sole readers that only change the format, or belong to layers which the other graph does not have."""
+    while len(node.users) == 1 and (reader := next(iter(node.users))).op == "call_function":
+        name = _name(reader)
+        absent = name is not None and name not in others
+        if _shape(reader) != _shape(node) or not (absent or kind_of(reader) in _FORMAT_CHANGES):
             break
         node = reader
-    return node
+    return node if kind_of(node) != "quantize" else node.all_input_nodes[0]
 
 
 def _shape(node: fx.Node) -> str:

@@ -13,7 +13,7 @@ __all__ = ["error_by_layer", "latency_by_layer", "ratio_bar", "waterfall"]
 
 WIDTH = 760
 LABEL = 190  # left column of names
-TOP = 24  # layers shown by name; the rest are one row
+TOP = 24  # layers drawn; the rest are a sum
 FLOOR = 1e-9  # errors below it are drawn as none
 
 
@@ -29,19 +29,22 @@ def ratio_bar(row: Row) -> str:
 
 
 def latency_by_layer(layers: Sequence[LayerLatency]) -> str:
-    """Two bars a layer, before and after: the slowest by name in order of execution, the others as one."""
+    """Two bars a layer, before and after: the slowest in order of execution, the others as a sum in words."""
     if not layers:
         return ""
     slowest = sorted(layers, key=lambda entry: -max(entry.before or 0.0, entry.after or 0.0))[:TOP]
     named = [entry for entry in layers if entry in slowest]
     others = [entry for entry in layers if entry not in slowest]
-    if others:
-        sums = [sum(getattr(entry, side) or 0.0 for entry in others) for side in ("before", "after")]
-        named.append(LayerLatency(f"{len(others)} other layers", sums[0], sums[1]))
     longest = max(max(entry.before or 0.0, entry.after or 0.0) for entry in named) or 1.0
     scale, step = (WIDTH - LABEL - 90) / longest, 30
     parts = [_layer_row(entry, index * step, scale) for index, entry in enumerate(named)]
-    return _svg(WIDTH, len(named) * step, "".join(parts), "Predicted time by layer, before and after")
+    height = len(named) * step
+    if others:
+        first, last = (sum(getattr(entry, side) or 0.0 for entry in others) for side in ("before", "after"))
+        text = f"{len(others)} faster layers together: {display(first, 'ms')} before, {display(last, 'ms')} after"
+        parts.append(f'<text x="{LABEL}" y="{height + 16}" class="value">{text}</text>')
+        height += 24
+    return _svg(WIDTH, height, "".join(parts), "Predicted time by layer, before and after")
 
 
 def _layer_row(entry: LayerLatency, y: float, scale: float) -> str:
@@ -60,7 +63,7 @@ def error_by_layer(layers: Sequence[LayerError]) -> str:
     finite = [entry.error for entry in layers if math.isfinite(entry.error) and entry.error > FLOOR]
     if not finite:
         return ""
-    low, high = math.floor(math.log10(min(finite))), math.ceil(math.log10(max(finite)) + 1e-9)
+    low, high = math.floor(math.log10(min(finite))), math.ceil(math.log10(max(finite)) - 1e-6)
     high = max(high, low + 1)
     height, left, bottom = 220.0, 52.0, 24.0
     unit = (height - bottom - 10) / (high - low)
