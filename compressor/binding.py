@@ -15,7 +15,7 @@ from compressor.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Signature", "bind", "nest", "signature_of", "suggest_input"]
+__all__ = ["EXTRA", "Signature", "bind", "nest", "signature_of", "suggest_input"]
 
 EXTRA = "*"  # prefix of the names that stand for members of `*args`
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from compressor.errors import OutputError
 
-__all__ = ["Cache", "default_folder"]
+__all__ = ["Cache", "default_folder", "write_json"]
 
 LIMIT_BYTES = 4 << 30
 

@@ -13,7 +13,7 @@ from compressor.errors import InputError, did_you_mean
 from compressor.graph.signature import TensorSpec, dtype_name
 from compressor.sources import as_tensor
 
-__all__ = ["Chunk", "Fitter", "fixed_batch", "normal", "resolve"]
+__all__ = ["LABELS", "Chunk", "Fitter", "fixed_batch", "normal", "resolve"]
 
 LABELS = "labels"
 _BLOCK = 256  # samples looked at together when values are checked

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compressor.report.model import Cost
     from compressor.targets import Objective
 
-__all__ = ["Budget", "Gate", "parse_budget"]
+__all__ = ["SLACK", "Budget", "Gate", "parse_budget", "show"]
 
 SLACK = 1.01
 

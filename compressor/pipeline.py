@@ -23,7 +23,7 @@ from compressor.recipe import with_sites
 from compressor.report.model import Cost, PassReport, SkippedSite
 from compressor.verify import verify
 
-__all__ = ["Stage", "cost_of", "run_passes"]
+__all__ = ["Stage", "cost_of", "run_passes", "take_back"]
 
 
 @dataclass(frozen=True)

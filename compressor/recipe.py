@@ -23,7 +23,7 @@ from typing import Any
 from compressor.errors import RecipeError, did_you_mean
 from compressor.passlist import PassSpec
 
-__all__ = ["Recipe", "dump_recipe", "load_recipe"]
+__all__ = ["Recipe", "dump_recipe", "load_recipe", "with_sites"]
 
 VERSION = 1
 _KEYS = {"version": int, "target": str, "seed": int, "pass": list}

@@ -27,7 +27,7 @@ from torch import Tensor
 from compressor.errors import CompressError, InputError, UntrustedError
 from compressor.userfile import is_function_text, load_function, own_line
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "as_tensor", "open_source"]
 
 CALIBRATION = "calibration/"
 _FORMATS = "--data takes an .npz, an .npy, a folder of .npy, or file.py:function."

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from compressor.ranges import index_bounds
 
-__all__ = ["Slot", "draw", "fitting_bounds"]
+__all__ = ["Slot", "accepts", "draw", "fitting_bounds"]
 
 
 @dataclass(frozen=True)

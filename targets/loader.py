@@ -18,7 +18,7 @@ from compressor.errors import TargetError, did_you_mean
 from compressor.targets.operators import operators
 from compressor.targets.target import Figure, Objective, Provider, Runtime, Target
 
-__all__ = ["HOST", "load_target", "target_names"]
+__all__ = ["HOST", "load_target", "parse_target", "target_names"]
 
 HOST = "host"
 FORMATS = ("fp32", "fp16", "int8")

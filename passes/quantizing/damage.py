@@ -22,7 +22,7 @@ from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.weights import fake_weight
 from compressor.quant.formats import INT8, choose_qparams, dequantize, quantize
 
-__all__ = ["Damage", "measure_damage"]
+__all__ = ["Damage", "measure_damage", "relative_error"]
 
 SAMPLES = 8  # a ratio of sums over every position of every channel: few samples suffice
 
