@@ -1,0 +1,250 @@
+"""Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in ONNX Runtime.
+
+Nothing in it is trusted: names may not leave the folder, links are refused, arrays are read without pickle and only
+after their stated sizes were compared with the bytes that are there, and weights outside the model file must be
+files of the bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes without types
+
+from compressor.errors import CompressError, LoadError
+from compressor.export.ort import same_outputs
+from compressor.export.session import runner
+
+__all__ = ["Verification", "verify_bundle"]
+
+_MANIFEST_LIMIT = 2**24
+_GOLDEN_LIMIT = 2**31
+_TIES = 0.05
+_Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked, and what is wrong (nothing when it is sound).
+
+    `errors` are the golden outputs' relative RMS errors; of integer outputs the share of elements that differ, beyond
+    the twentieth that a tie between two scores may cost.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    errors: Mapping[str, float]
+    tolerance: float
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path, "ok": self.ok, "files": list(self.files), "errors": dict(self.errors),
+            "tolerance": self.tolerance, "problems": list(self.problems),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        if self.problems:
+            return "\n".join([f"{self.path}: not sound", *(f"  {problem}" for problem in self.problems)])
+        worst = max(self.errors.values(), default=0.0)
+        return (
+            f"{self.path}: sound. {len(self.files)} files match their hashes; {len(self.errors)} outputs agree with "
+            f"PyTorch, the worst within {worst:.1e} (allowed {self.tolerance:.0e})"
+        )
+
+
+def verify_bundle(path: Path) -> Verification:
+    """Check hashes, missing and unexpected files, and the golden vectors. What is wrong is in `problems`.
+
+    Raises LoadError when there is no manifest, or it is not one that this program could have written.
+    """
+    manifest = _manifest(path)
+    files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
+    problems = list(_differences(path, files))
+    errors: dict[str, float] = {}
+    if not problems:
+        try:
+            errors = _golden_errors(path, manifest, files)
+        except CompressError as error:
+            problems.append(str(error))
+    problems += [
+        f"output {name!r}: error {error:.2e}, allowed {tolerance:.0e}"
+        for name, error in errors.items()
+        if not error <= tolerance
+    ]
+    return Verification(str(path), tuple(files), errors, tolerance, tuple(problems))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    if not path.is_dir() or not file.is_file() or file.is_symlink():
+        raise LoadError("no bundle: it has no manifest.json", where=str(path), way_out="Give the folder it is in.")
+    if file.stat().st_size > _MANIFEST_LIMIT:
+        raise _bad("it is larger than any manifest")
+    try:
+        data = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"not JSON: {str(error)[:200]}") from error
+    if not isinstance(data, dict):
+        raise _bad("not an object")
+    if data.get("format") != 1:
+        raise _bad(f"format {str(data.get('format'))[:40]!r} is not known to this version")
+    return data
+
+
+def _files(manifest: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    """Name → (sha256, bytes)."""
+    entries = manifest.get("files")
+    if not isinstance(entries, dict):
+        raise _bad("`files` is not an object")
+    found = {}
+    for name, entry in entries.items():
+        path = PurePosixPath(name)
+        inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+        if not inside or "\0" in name or ":" in name or str(path) != name:
+            raise _bad(f"{name[:80]!r} is no name of a file in a bundle")
+        digest, size = (entry.get("sha256"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(digest, str) or type(size) is not int or size < 0:
+            raise _bad(f"the entry of {name[:80]!r} has no sha256 and bytes")
+        found[name] = (digest, size)
+    return found
+
+
+def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[str]:
+    present = set()
+    for entry in path.rglob("*"):
+        mode = entry.lstat().st_mode
+        name = entry.relative_to(path).as_posix()
+        if stat.S_ISREG(mode):
+            present.add(name)
+        elif not stat.S_ISDIR(mode):
+            yield f"{name}: neither a file nor a folder"
+    for name in sorted(present - set(files) - {"manifest.json"}):
+        yield f"{name}: not in the manifest"
+    for name, (digest, size) in files.items():
+        if name not in present:
+            yield f"{name}: missing"
+        elif (actual := (path / name).stat().st_size) != size:
+            yield f"{name}: {actual} bytes, the manifest says {size}"
+        else:
+            with (path / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    yield f"{name}: its content is not what the manifest's sha256 says"
+
+
+def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> dict[str, float]:
+    """Relative RMS error of each output of model.onnx; model.ort must do as model.onnx does."""
+    for name in ("model.onnx", "golden.npz"):
+        if name not in files:
+            raise LoadError(f"the bundle has no {name}", where=str(path))
+    inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
+    arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
+    _check_external(path / "model.onnx", set(files))
+    batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
+    actual = runner(path / "model.onnx")(batch)
+    missing = [name for name in outputs if name not in actual]
+    if missing:
+        raise LoadError(f"the model has no output {missing[0]!r}", where="model.onnx")
+    if "model.ort" in files and not same_outputs(path / "model.onnx", path / "model.ort", batch):
+        raise LoadError("it disagrees with model.onnx", where="model.ort")
+    return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}
+
+
+def _relative(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
+    if actual.shape != expected.shape:
+        return float("inf")
+    if not np.issubdtype(expected.dtype, np.floating):
+        return max(0.0, float(np.mean(actual != expected)) - _TIES) if expected.size else 0.0
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    difference, scale = np.where(same, 0.0, a - b), float(np.linalg.norm(np.where(np.isfinite(b), b, 0.0)))
+    error = float(np.linalg.norm(difference))
+    return error / scale if scale else error
+
+
+def _arrays(path: Path, wanted: Iterable[str]) -> _Arrays:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if sum(info.file_size for info in members.values()) > _GOLDEN_LIMIT:
+                raise LoadError("it unpacks to more than 2 GB", where=path.name)
+            found: _Arrays = {}
+            for name in wanted:
+                info = members.get(f"{name}.npy")
+                if info is None:
+                    raise LoadError(f"it has no {name!r}", where=path.name)
+                _check_header(archive, info)
+                with archive.open(info) as entry:
+                    found[name] = np.lib.format.read_array(entry, allow_pickle=False)
+            return found
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError) as error:
+        raise LoadError(f"not an archive of arrays: {str(error)[:200]}", where=path.name) from error
+
+
+def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """The header's shape fits the bytes that follow: reading allocates what it says."""
+    with archive.open(info) as entry:
+        version = np.lib.format.read_magic(entry)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise ValueError(f"array format {version} of {info.filename!r}")
+        shape, _, dtype = readers[version](entry)
+        count = 1
+        for size in shape:
+            count *= int(size)
+        if dtype.hasobject or count * dtype.itemsize != info.file_size - entry.tell():
+            raise ValueError(f"the header of {info.filename!r} does not fit its content")
+
+
+def _check_external(path: Path, files: set[str]) -> None:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError, OSError) as error:
+        raise LoadError(f"not an ONNX model: {str(error)[:200]}", where=path.name) from error
+    for tensor in _tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location" and entry.value not in files:
+                raise LoadError(f"weights in {entry.value[:80]!r}, which is not of the bundle", where=path.name)
+
+
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model, those in attributes and subgraphs included."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in value if isinstance(value, Iterable) else (value,):
+                yield from _tensors(child)
+
+
+def _names(manifest: Mapping[str, Any], key: str) -> list[str]:
+    entries = manifest.get(key)
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries or ()]
+    if not isinstance(entries, list) or not all(isinstance(name, str) for name in names):
+        raise _bad(f"`{key}` is not a list of named tensors")
+    return [str(name) for name in names]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise _bad("`tolerance` is not a number from 0 to 1")
+    return float(value)
+
+
+def _bad(reason: str) -> LoadError:
+    return LoadError(f"the manifest is not one: {reason}", where="manifest.json", way_out="Build the bundle again.")
