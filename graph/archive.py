@@ -169,4 +169,4 @@ def _whole(value: dict[str, Any], where: str) -> int:
 
 
 def _broken(what: str, where: str) -> LoadError:
-    return LoadError(what, where=where, way_out="Save the model again: torch.export.save(program, path).")
+    return LoadError(what, where=where, way_out="The file may be incomplete: copy it or save it again.")

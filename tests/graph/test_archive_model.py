@@ -34,7 +34,7 @@ def test_harmless_operator(target: str) -> None:
      "torch.ops.aten.conv2d.default.__call__", "torch.opsXaten.conv2d.default", "os.system", "", "torch"],
 )  # fmt: skip
 def test_harmful_operator(target: str) -> None:
-    with pytest.raises(UntrustedError, match="operator|reaches beyond"):
+    with pytest.raises(UntrustedError, match=r"operator|reaches beyond"):
         check_json(schema.Node, node(target), "m")
 
 

@@ -120,8 +120,9 @@ def test_foreign_archive_without_our_names(nested: Program, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", "{}", '{"inputs": [], "outputs": [], "synthetic": false}', '{"inputs": 3, "outputs": [], "synthetic": 0}'],
-)
+    ["{", "[]", "{}", '{"inputs": [], "outputs": [], "synthetic": false}',
+     '{"inputs": 3, "outputs": [], "synthetic": 0}'],
+)  # fmt: skip
 def test_damaged_names(nested: Program, tmp_path: Path, text: str) -> None:
     storage.save(nested, tmp_path / "p.pt2")
     damaged = rewrite(

@@ -1,0 +1,35 @@
+"""What loading gives: a module, an already captured program, or a way to make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compressor.graph.capture import Captured
+    from compressor.graph.program import Program
+
+__all__ = ["Converter", "Loaded"]
+
+Converter = Callable[[Sequence[Any], Mapping[str, Any], bool], "Captured"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model.
+
+    `kind` is what the file was, in words. Exactly one of `module` (a Python model), `program` (already captured) and
+    `convert` (called with args, kwargs and `synthetic`) leads to a program, except that a module may bring its own
+    `convert`. `example` holds positional and keyword inputs, where the file itself tells what they are.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module | None = None
+    program: Program | None = None
+    example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    notes: tuple[str, ...] = ()
+    convert: Converter | None = None
