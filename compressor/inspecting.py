@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from compressor.report.compare import display
-from compressor.report.terminal import line, plain, table
+from compressor.report.compare import display, plain
+from compressor.report.terminal import line, table
 
 if TYPE_CHECKING:
     from rich.console import Console

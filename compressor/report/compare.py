@@ -6,6 +6,7 @@ different costs, and a method can improve one while it worsens another; so all a
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Literal
 
 from compressor.report.model import PassReport, Report
 
-__all__ = ["Row", "conflicts", "display", "ratio", "rows", "skip_groups"]
+__all__ = ["Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
 
 Unit = Literal["count", "bytes", "ms", "metric", "error"]
 SAME = 0.01  # relative; a smaller change is shown as none
@@ -118,6 +119,16 @@ def display(value: float | None, unit: Unit) -> str:
     if unit == "ms":
         return _duration(value)
     return f"{value:.2e}" if unit == "error" else f"{value:.4g}"
+
+
+def plain(text: str) -> str:
+    """Text without control characters or halves of characters: a layer's name may hold an escape sequence."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def escape(text: str) -> str:
+    """Text for HTML, in elements and in quoted attributes."""
+    return html.escape(plain(text))
 
 
 def _duration(ms: float) -> str:

@@ -6,10 +6,9 @@ Every name in it comes from the model's file, the target or the user, so all tex
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from importlib.resources import files
 
-from compressor.report.compare import Row, conflicts, display, rows, skip_groups
+from compressor.report.compare import Row, conflicts, display, escape, rows, skip_groups
 from compressor.report.model import PassReport, Report
 from compressor.report.plots import error_by_layer, latency_by_layer, ratio_bar, waterfall
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
-from compressor.report.compare import Row, display
+from compressor.report.compare import Row, display, escape
 from compressor.report.model import LayerError, LayerLatency, PassReport
 
 __all__ = ["error_by_layer", "latency_by_layer", "ratio_bar", "waterfall"]

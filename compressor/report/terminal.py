@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from compressor.report.compare import Row, conflicts, display, rows, skip_groups
+from compressor.report.compare import Row, conflicts, display, plain, rows, skip_groups
 from compressor.report.model import PassReport, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["line", "plain", "render", "table"]
+__all__ = ["line", "render", "table"]
 
 REASONS = 3  # of a pass's reasons for skipping, the commonest are shown
 WORST = 5  # layers shown by error
@@ -57,11 +57,6 @@ def table(headings: Sequence[str], body: Iterable[Sequence[str | Text]], right: 
 def line(text: str, console: Console, style: str = "") -> Text:
     """One paragraph of plain text, its later lines indented."""
     return Text(textwrap.fill(plain(text), console.width, subsequent_indent="    "), style=style)
-
-
-def plain(text: str) -> str:
-    """Text without control characters: a layer's name may hold an escape sequence."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _figures(report: Report) -> Table:

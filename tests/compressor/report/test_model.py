@@ -1,0 +1,86 @@
+"""The report's JSON: what it promises to machines, and that reading it back gives the same report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reports import figures, sample
+
+from compressor.errors import InputError
+from compressor.report.model import Cost, Latency, LayerError, PassReport, Report, SkippedSite
+
+
+def written(report: Report) -> Any:
+    return json.loads(json.dumps(report.to_json(), allow_nan=False))
+
+
+def test_round_trip() -> None:
+    assert Report.from_json(written(sample())) == sample()
+
+
+def test_latencies_are_null_where_unknown() -> None:
+    data = written(sample(after=figures(latency_ms=Latency(4.0), latency_detail=None)))
+    assert data["before"]["latency_ms"] == {"predicted": 12.0, "measured": 15.0}
+    assert data["after"]["latency_ms"] == {"predicted": 4.0, "measured": None}
+
+
+def test_total_counts_changed_and_skipped() -> None:
+    assert [entry["total"] for entry in written(sample())["passes"]] == [6, 1, 1]
+
+
+@given(st.floats())
+def test_numbers_that_are_not_finite_become_null(value: float) -> None:
+    data = written(sample(layers=(LayerError("a", value),)))
+    error = data["layers"][0]["error"]
+    assert (error is None) == (value != value or value in (float("inf"), float("-inf")))
+    assert len(Report.from_json(data).layers) == 1
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text())), st.dictionaries(st.text(), st.integers() | st.text()))
+def test_round_trip_of_any_text(name: str, skips: list[tuple[str, str]], options: dict[str, Any]) -> None:
+    cost = Cost(None, 0)
+    done = PassReport(name, cost, cost, options, skipped=tuple(SkippedSite(*skip) for skip in skips))
+    report = sample(name, passes=(done,))
+    assert Report.from_json(written(report)) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"before": 3}, "report.before"),
+        ({"verdict": {"outcome": "great"}}, "report.verdict.outcome"),
+        ({"passes": [{"name": "fold"}]}, "report.passes[0]"),
+        ({"layers": [{"layer": "a", "error": "big"}]}, "report.layers[0].error"),
+        ({"seed": "0"}, "report.seed"),
+        ({"synthetic": 1}, "report.synthetic"),
+        ({"threads": 1.5}, "report.threads"),
+    ],
+)
+def test_what_is_no_report_is_refused_with_its_place(change: dict[str, Any], where: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Report.from_json({**written(sample()), **change})
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize("data", [{}, {"schema": 99}, [], None])
+def test_another_schema_is_refused(data: Any) -> None:
+    with pytest.raises(InputError, match="schema"):
+        Report.from_json(data)
+
+
+def test_unknown_fields_of_a_newer_writer_are_ignored() -> None:
+    assert Report.from_json({**written(sample()), "bundle": "out", "exit_code": 0}) == sample()
+
+
+
+
+def test_reading_and_rendering_a_report_need_no_torch() -> None:
+    code = "import compressor.report.model, compressor.report.html, compressor.report.terminal, compressor.inspecting"
+    check = f"import sys; {code}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

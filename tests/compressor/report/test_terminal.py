@@ -1,0 +1,95 @@
+"""The report in a terminal: complete without colour at 80 columns, and deaf to what names contain."""
+
+from __future__ import annotations
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+from reports import HOSTILE, figures, sample
+from rich.console import Console
+
+from compressor.report.compare import plain
+from compressor.report.model import Cost, Figures, PassReport, Report, SkippedSite, Verdict
+from compressor.report.terminal import render
+
+
+def shown(report: Report, width: int = 80) -> str:
+    stream = io.StringIO()
+    render(report, Console(file=stream, width=width, no_color=True, highlight=False))
+    return stream.getvalue()
+
+
+def joined(report: Report) -> str:
+    return " ".join(shown(report).split())
+
+
+def test_no_line_is_wider_than_80_columns_and_no_colour_is_needed() -> None:
+    text = shown(sample(synthetic=True))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+
+
+def test_before_and_after_stand_side_by_side_with_ratio_and_word() -> None:
+    lines = [" ".join(line.split()) for line in shown(sample()).splitlines()]
+    assert "file 14.1 MB 3.7 MB 0.26× better" in lines
+    assert "latency, predicted (uncalibrated) 12 ms 4 ms 0.33× better" in lines
+    assert "output error – 3.10e-02" in lines
+
+
+def test_each_pass_says_changed_n_of_m_and_why_not_the_rest() -> None:
+    text = joined(sample())
+    assert "fold, default: changed 2 of 6" in text
+    assert "skipped 4: two layers read its output (features.0.0, features.0.1 and 2 more)" in text
+    assert "reverted (had changed 1 of 1): predicted latency 11 ms → 16 ms: worse by 45%" in text
+    assert "warning: few samples" in text
+    assert "quantize (format=int8), user: changed 1 of 1" in text
+
+
+def test_many_reasons_are_cut_with_their_count() -> None:
+    skips = tuple(SkippedSite(f"layer{i}", f"reason {i}") for i in range(7))
+    done = PassReport("fold", Cost(1.0, 1), Cost(1.0, 1), skipped=skips)
+    assert "skipped 4 for 4 other reasons" in joined(sample(passes=(done,)))
+
+
+def test_labels_stand_where_the_numbers_are() -> None:
+    text = joined(sample(synthetic=True))
+    assert "accuracy (synthetic) 0.724 0.719" in text
+    assert "synthetic: on made-up inputs" in text
+    assert "uncalibrated: predicted by a roofline" in text
+    calibrated = joined(sample(calibrated=True))
+    assert "uncalibrated" not in calibrated
+    assert "synthetic" not in calibrated
+
+
+def test_the_original_kept_is_said_first_with_its_reason() -> None:
+    first = shown(sample(verdict=Verdict("original-kept", "accuracy fell by 4%"))).splitlines()[1]
+    assert first == "ORIGINAL KEPT: accuracy fell by 4%"
+
+
+def test_conflicts_are_pointed_out() -> None:
+    assert "! parameters (0.29×) fell, but measured latency" in joined(sample(after=figures(parameters=1_000_000)))
+
+
+def test_a_report_that_knows_almost_nothing() -> None:
+    empty = sample(
+        before=Figures(0, 0), after=Figures(0, 0), passes=(), layers=(), layer_latency=(), placement={}, agreement=None,
+        metric=None, notes=(), threads=None, versions={},
+    )  # fmt: skip
+    assert "metric – –" in joined(empty)
+
+
+def test_markup_and_control_codes_in_names_are_text() -> None:
+    text = shown(sample(HOSTILE, HOSTILE, notes=(HOSTILE,), metric=HOSTILE))
+    assert "[/b]" in text
+    assert not any(ord(c) < 32 and c != "\n" for c in text)
+
+
+@given(st.text(), st.integers(20, 120))
+def test_any_name_can_be_rendered(name: str, width: int) -> None:
+    text = shown(sample(name, name, verdict=Verdict("unchanged", name)), width)
+    assert all(c == "\n" or c.isprintable() for c in text)
+
+
+def test_plain_keeps_every_printable_character() -> None:
+    assert plain("größe×\x1b[31m\n") == "größe×?[31m?"
