@@ -77,7 +77,7 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
         model = _translate(program, exported, max(opset, _TORCH_OPSET))
         tie(model)
         store_transposed(model)
-        optimizer.optimize_ir(model, should_fold=lambda node: True if is_packing(node) else None)
+        optimizer.optimize_ir(model, should_fold=_should_fold)
         own_zero_points(model)
         name_interface(model, program)
         clean(model)
@@ -170,6 +170,13 @@ def _failure(error: Exception, graph: fx.Graph) -> CompressError:
 
 def _first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Recurrent weights at any size; never the transpose of a tied weight, which would store it twice."""
+    if node.op_type == "Transpose":
+        return False if len(node.inputs[0].uses()) > 1 else None  # type: ignore[union-attr]
+    return True if is_packing(node) else None
 
 
 def _older(model: ir.Model, opset: int, target: Target) -> ir.Model:

@@ -103,6 +103,11 @@ def name_interface(model: ir.Model, program: Program) -> None:
     ):  # fmt: skip
         if len(values) != len(specs):
             raise ExportError(f"lowering kept {len(values)} of {len(specs)} {kind}")
+    if shared := {spec.name for spec in program.inputs} & {spec.name for spec in program.outputs}:
+        raise ExportError(
+            f"an input and an output are both called {sorted(shared)[0]!r}, which ONNX forbids",
+            way_out="Rename one of them in the model's forward.",
+        )
     symbols = _symbols(model.graph.inputs, program.inputs)
     public = list(zip((*model.graph.inputs, *model.graph.outputs), (*program.inputs, *program.outputs), strict=True))
     wanted = {spec.name for _, spec in public}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import torch
+from boards import board
+from quantized import with_int8
+from torch import nn
+
+from compressor.export.check import check
+from compressor.export.onnx import Lowered, to_onnx
+from compressor.graph.capture import capture
+
+
+def test_no_path_of_this_machine_is_in_the_file(text_lowered: Lowered, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    text_lowered.save(path)
+    content = path.read_bytes()
+    for part in (str(Path(torch.__file__).parent.parent), str(Path(__file__).parent), "site-packages", "Traceback"):
+        assert part.encode() not in content
+    model = onnx.load(path)
+    assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+    assert not model.metadata_props
+
+
+def test_nodes_are_called_after_their_layers(conv_lowered: Lowered) -> None:
+    names = [str(node.name) for node in conv_lowered.model.graph]
+    assert len(set(names)) == len(names)
+    assert any(name.endswith("/Conv") for name in names)
+    assert "head/Gemm" in names
+
+
+def test_parameters_keep_their_names(text_lowered: Lowered) -> None:
+    names = set(text_lowered.model.graph.initializers)
+    assert {"block.linear1.weight", "block.linear1.bias", "block.norm1.weight"} <= names
+    assert names & {"embed.weight", "head.weight"}
+
+
+def test_a_quantized_matrix_is_stored_as_the_kernels_want_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 4))
+    program = capture(model, (torch.rand(2, 5, 8),)).program
+    names = [node.name for node in program.nodes() if "linear" in node.name]
+    program = with_int8(program, *names)
+    lowered = to_onnx(program, board())
+    kinds = [node.op_type for node in lowered.model.graph]
+    assert "Transpose" not in kinds
+    weight = lowered.model.graph.initializers["0.weight_0"].const_value
+    assert weight is not None
+    assert (weight.dtype, list(weight.shape)) == (ir.DataType.INT8, [8, 12])
+    points = [node.inputs[2] for node in lowered.model.graph if node.op_type == "DequantizeLinear"]
+    owned = [point for point in points if point is not None and point.const_value is not None and len(point.shape or ())]
+    assert len({id(point) for point in owned}) == len(owned) == 2
+    path = tmp_path / "model.onnx"
+    lowered.save(path)
+    check(program, path)

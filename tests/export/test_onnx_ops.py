@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from boards import board
+from quantized import with_int8
+
+from compressor.export.check import INT8, check, tolerance_of
+from compressor.export.onnx import to_onnx
+from compressor.graph.edit import finish
+from compressor.graph.program import Program
+from compressor.targets.target import Runtime
+
+
+@pytest.fixture(scope="module")
+def int8_program(conv_program: Program) -> Program:
+    return with_int8(conv_program, "conv2d", "linear", output=False)
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_quantized_program_becomes_qdq_that_agrees(int8_program: Program, opset: int, tmp_path: Path) -> None:
+    target = board(runtime=Runtime("onnxruntime", "1.23", opset, "test"))
+    lowered = to_onnx(int8_program, target)
+    counts = Counter(node.op_type for node in lowered.model.graph)
+    assert (counts["QuantizeLinear"], counts["DequantizeLinear"]) == (2, 4)
+    assert counts["Clip"] == 0
+    kinds = {name: str(v.const_value.dtype) for name, v in lowered.model.graph.initializers.items() if v.const_value}
+    assert kinds["conv.weight_0"] == kinds["head.weight_0"] == "INT8"
+    lowered.save(tmp_path / "model.onnx")
+    assert tolerance_of(int8_program) is INT8
+    assert check(int8_program, tmp_path / "model.onnx").error < INT8.relative_rms
+
+
+def test_a_narrower_range_is_clipped(int8_program: Program, tmp_path: Path) -> None:
+    program = int8_program.copy()
+    for node in program.nodes():
+        if node.target is torch.ops.compressor.quantize.default:
+            node.update_arg(3, 10)
+            node.update_arg(4, 200)
+    program = finish(program)
+    lowered = to_onnx(program, board())
+    assert Counter(node.op_type for node in lowered.model.graph)["Clip"] == 2
+    lowered.save(tmp_path / "model.onnx")
+    check(program, tmp_path / "model.onnx")
+
+
+def test_batch_norm_is_one_node_or_folded_into_the_convolution(conv_lowered) -> None:  # type: ignore[no-untyped-def]
+    kinds = {node.op_type for node in conv_lowered.model.graph}
+    assert kinds <= {"Conv", "BatchNormalization", "Relu", "ReduceMean", "Gemm"}
