@@ -1,7 +1,7 @@
 """Editing helpers that leave no dead nodes and keep metadata, parameter names and shapes.
 
-A pass works on `program.copy()`, inserts with `insert`, replaces tensors with `set_tensor`, and ends with
-`finish`, which removes what nothing reads and infers shapes of what is new.
+A pass works on `begin(program)` (or `program.copy()`), inserts with `insert`, replaces tensors with `set_tensor`,
+and ends with `finish`, which removes what nothing reads and infers shapes of what is new.
 """
 
 from __future__ import annotations
@@ -13,19 +13,62 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from compressor.graph import shapes
 from compressor.graph.program import Program
 
 __all__ = [
-    "add_tensor", "attribute", "delete_unused", "finish", "insert", "is_call", "is_kept", "layer_name", "read",
-    "set_tensor", "sole_user", "substitute", "tensor_of",
+    "add_tensor", "argument", "attribute", "begin", "delete_unused", "finish", "insert", "is_call", "is_kept",
+    "layer_name", "module_path", "permutation", "read", "set_tensor", "sole_user", "substitute", "tensor_of",
 ]  # fmt: skip
+
+
+def begin(program: Program) -> Program:
+    """A copy to edit. Its shapes are taken as right, so that `finish` infers only what changes after this."""
+    copy = program.copy()
+    shapes.trust(copy)
+    return copy
 
 
 def is_call(node: object, *targets: Callable[..., Any]) -> bool:
     """Whether `node` calls one of these operators."""
     return isinstance(node, fx.Node) and node.op == "call_function" and node.target in targets
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """The argument that an operator's schema calls `name`: positional, keyword, or its default; else None."""
+    if name in node.kwargs:
+        return node.kwargs[name]
+    schema = getattr(node.target, "_schema", None)
+    for index, declared in enumerate(schema.arguments if schema is not None else ()):
+        if declared.name == name:
+            return node.args[index] if index < len(node.args) else declared.default_value
+    return None
+
+
+def set_argument(node: fx.Node, name: str, value: Any) -> None:
+    """Set the argument that an operator's schema calls `name`, positionally where it can be."""
+    names = [declared.name for declared in node.target._schema.arguments]  # type: ignore[union-attr]
+    index = names.index(name)
+    if name in node.kwargs or index > len(node.args):
+        node.kwargs = {**node.kwargs, name: value}
+    else:
+        node.args = (*node.args[:index], value, *node.args[index + 1 :])
+
+
+def permutation(node: fx.Node) -> list[int] | None:
+    """The order in which a permute or transpose takes its input's dimensions, or None for any other node."""
+    aten = torch.ops.aten
+    if not is_call(node, aten.permute.default, aten.transpose.int, aten.t.default):
+        return None
+    rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
+    if node.target is aten.permute.default:
+        return [d % rank for d in argument(node, "dims")]
+    order = list(range(rank))
+    if rank > 1:
+        one, two = (0, 1) if node.target is aten.t.default else (argument(node, "dim0"), argument(node, "dim1"))
+        order[one % rank], order[two % rank] = order[two % rank], order[one % rank]
+    return order
 
 
 def attribute(node: object) -> str | None:
@@ -47,13 +90,18 @@ def sole_user(node: fx.Node) -> fx.Node | None:
 
 def layer_name(node: fx.Node) -> str:
     """What a user calls this node: its weight's module path, then the module it came from, then its own name."""
-    for argument in node.all_input_nodes:
-        name = attribute(argument)
+    for source in (node, *node.all_input_nodes):
+        name = attribute(source)
         if name is not None:
             return name.rpartition(".")[0] or name
+    return module_path(node) or node.name
+
+
+def module_path(node: fx.Node) -> str:
+    """The path of the module whose forward made this node; empty for the outermost one."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, *_ in stack.values() if path]
-    return paths[-1] if paths else node.name
+    return str(paths[-1]) if paths else ""
 
 
 def is_kept(name: str, keep: Iterable[str]) -> bool:
@@ -68,23 +116,19 @@ def set_tensor(program: Program, name: str, value: Tensor) -> None:
     was_parameter = leaf in owner._parameters or leaf not in owner._buffers
     for store in (owner._parameters, owner._buffers):
         store.pop(leaf, None)
-    if was_parameter and value.dtype.is_floating_point:
-        owner.register_parameter(leaf, nn.Parameter(value.detach()))
-    else:
-        owner.register_buffer(leaf, value.detach())
+    _register(owner, leaf, value, buffer=not was_parameter)
 
 
 def add_tensor(program: Program, name: str, value: Tensor, before: fx.Node, *, buffer: bool = False) -> fx.Node:
-    """Store `value` under a new dotted name (a number is appended if it is taken) and read it before a node."""
-    taken, unique, number = {*_names(program.module)}, name, 1
-    while unique in taken:
+    """Store `value` under a new dotted name (a number is appended if it is taken) and read it before a node.
+
+    It becomes a parameter where it is a float, unless `buffer`.
+    """
+    unique, number = name, 1
+    while _is_taken(program.module, unique):
         unique, number = f"{name}_{number}", number + 1
     path, _, leaf = unique.rpartition(".")
-    owner = _owner(program.module, path)
-    if buffer or not value.dtype.is_floating_point:
-        owner.register_buffer(leaf, value.detach())
-    else:
-        owner.register_parameter(leaf, nn.Parameter(value.detach()))
+    _register(_owner(program.module, path), leaf, value, buffer=buffer)
     return read(program, unique, before)
 
 
@@ -92,6 +136,7 @@ def read(program: Program, name: str, before: fx.Node) -> fx.Node:
     """A `get_attr` node for a stored tensor, placed before a node."""
     with program.graph.inserting_before(before):
         node = program.graph.get_attr(name)
+    shapes.infer_node(program, node)
     return node
 
 
@@ -104,10 +149,15 @@ def insert(
     before: fx.Node | None = None,
     kwargs: dict[str, Any] | None = None,
 ) -> fx.Node:
-    """A call placed before a node (`like` unless given) with `like`'s metadata, so that it keeps its layer's name."""
+    """A call placed before a node (`like` unless given) with `like`'s metadata, so that it keeps its layer's name.
+
+    Raises PassError when the operator rejects its arguments.
+    """
     with program.graph.inserting_before(before or like):
         node = program.graph.call_function(target, tuple(args), kwargs or {})
-    node.meta = {key: value for key, value in like.meta.items() if key not in ("val", "tensor_meta")}
+    node.meta = {key: value for key, value in like.meta.items() if key not in shapes.INFERRED}
+    if all("val" in source.meta for source in node.all_input_nodes):
+        shapes.infer_node(program, node)
     return node
 
 
@@ -119,50 +169,41 @@ def substitute(program: Program, old: fx.Node, new: fx.Node) -> None:
 
 
 def delete_unused(program: Program) -> None:
-    """Remove nodes and stored tensors that no output depends on; inputs stay."""
-    program.graph.eliminate_dead_code(lambda node: node.is_impure() and node.op != "get_attr")
+    """Remove nodes and stored tensors that no output depends on; inputs, checks and writes into tensors stay."""
+    program.graph.eliminate_dead_code(_has_effect)
     used = {str(node.target) for node in program.graph.nodes if node.op == "get_attr"}
+    holders = tuple(name for name in used if not isinstance(program.get(name), Tensor))
     for name in _names(program.module):
-        if not any(name == u or name.startswith(f"{u}.") for u in used):
+        if name not in used and not any(name.startswith(f"{holder}.") for holder in holders):
             path, _, leaf = name.rpartition(".")
             delattr(_owner(program.module, path), leaf)
 
 
 def finish(program: Program) -> Program:
-    """The edited program, checked and recompiled, without dead nodes or tensors, with every shape inferred."""
+    """The edited program, checked and recompiled, without dead nodes or tensors, with every shape inferred.
+
+    Raises PassError, naming the operator and its layer, when an operator rejects what the edit feeds it.
+    """
     delete_unused(program)
     program.graph.lint()
-    _infer(program)
+    shapes.infer(program)
     program.module.recompile()
     return replace(program)
 
 
-def _infer(program: Program) -> None:
-    """Fake values for the whole graph from the placeholders' own, so that dynamic dimensions stay symbols."""
-    mode = next(
-        (v.fake_mode for n in program.graph.nodes if isinstance(v := n.meta.get("val"), FakeTensor)), FakeTensorMode()
-    )
-    values: dict[fx.Node, Any] = {}
-    known: dict[int, Any] = {}
-    with mode:
-        for node in program.graph.nodes:
-            if node.op == "placeholder":
-                values[node] = node.meta["val"]
-            elif node.op == "get_attr":
-                values[node] = _fake(program.get(str(node.target)), mode, known)
-            elif node.op != "output":
-                args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-                values[node] = node.target(*args, **kwargs)
-            if node in values:
-                node.meta["val"] = values[node]
+def _has_effect(node: fx.Node) -> bool:
+    """Whether a node does something besides returning a value. Drawing random numbers does not count."""
+    if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+        schema = node.target._schema
+        return schema.is_mutable or not schema.returns
+    return node.is_impure() and node.op != "get_attr"
 
 
-def _fake(value: Any, mode: FakeTensorMode, known: dict[int, Any]) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    if id(value) not in known:
-        known[id(value)] = mode.from_tensor(value, static_shapes=True)
-    return known[id(value)]
+def _register(owner: nn.Module, leaf: str, value: Tensor, *, buffer: bool) -> None:
+    if buffer or not value.dtype.is_floating_point:
+        owner.register_buffer(leaf, value.detach())
+    else:
+        owner.register_parameter(leaf, nn.Parameter(value.detach()))
 
 
 def _names(module: nn.Module) -> list[str]:
@@ -171,12 +212,18 @@ def _names(module: nn.Module) -> list[str]:
     return [name for name, _ in (*parameters, *buffers)]
 
 
+def _is_taken(module: nn.Module, name: str) -> bool:
+    for part in name.split("."):
+        if not hasattr(module, part):
+            return False
+        module = getattr(module, part)
+    return True
+
+
 def _owner(module: nn.Module, path: str) -> nn.Module:
-    """The submodule at a path. Containers on the way are created, and copied before they are first changed."""
+    """The submodule at a path; containers on the way are created. A program's copy has containers of its own."""
     for part in path.split(".") if path else ():
-        child = getattr(module, part, None)
-        if child is None:
-            child = nn.Module()
-            module.add_module(part, child)
-        module = child
+        if not hasattr(module, part):
+            module.add_module(part, nn.Module())
+        module = getattr(module, part)
     return module
