@@ -28,7 +28,7 @@ def state_dict_in(thing: object) -> dict[str, Tensor] | None:
         if isinstance(inner := thing.get(key), Mapping) and (found := state_dict_in(inner)):
             return found
     tensors = {key: value for key, value in thing.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    return tensors if len(tensors) >= max(1, len(thing) // 2) else None
+    return tensors if tensors and 2 * len(tensors) >= len(thing) else None
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
