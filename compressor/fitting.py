@@ -183,11 +183,13 @@ def normal(tensor: Tensor, module: nn.Module) -> Tensor:
 
 
 def _axes(specs: Sequence[TensorSpec]) -> dict[str, int]:
-    """The axis that counts samples, of each input that has one."""
+    """The axis that counts samples, of each input that has one: called `batch`, or `NAME.batch` where capture could
+    not prove two batches equal.
+    """
     if fixed_batch(specs) is not None:
         return {spec.name: 0 for spec in specs if spec.shape}
-    batch = next((spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], str)), None)
-    return {spec.name: spec.shape.index(batch) for spec in specs if batch is not None and batch in spec.shape}
+    axes = {s.name: [i for i, size in enumerate(s.shape) if str(size).rpartition(".")[2] == "batch"] for s in specs}
+    return {name: found[0] for name, found in axes.items() if found}
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

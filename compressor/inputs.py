@@ -35,6 +35,7 @@ DTYPES = (
     "bfloat16", "bool", "complex64", "float16", "float32", "float64", "int16", "int32", "int64", "int8", "uint8",
 )  # fmt: skip
 MAX_ELEMENTS = 2**31
+MIXED_LIMIT = 6  # inputs of undecided dtype whose every combination is tried
 _WAY_OUT = "Write it as [name=]1x3x224x224[:dtype]; the batch stays dynamic where the model allows."
 
 
@@ -107,16 +108,16 @@ def example_inputs(
 def synthetic_batches(program: Program, *, count: int, batch_size: int, seed: int = 0) -> list[Batch]:
     """`count` seeded batches for a captured program.
 
-    A dimension called `batch` gets `batch_size`; any other dynamic one keeps the example's size, and a program whose
-    batch is fixed gets that.
+    A dimension called `batch` (or `NAME.batch`) gets `batch_size`; any other dynamic one keeps the example's size, and
+    a program whose batch is fixed gets that.
     """
     from compressor.synthetic import Slot, draw, fitting_bounds
 
-    sizes = {"batch": batch_size}
+    sizes = {"batch": batch_size}  # of dynamic dimensions
     for spec, tensor in zip(program.inputs, program.example, strict=True):
         for wanted, size in zip(spec.shape, tensor.shape, strict=True):
             if isinstance(wanted, str):
-                sizes.setdefault(wanted, size)
+                sizes.setdefault(wanted, batch_size if wanted.endswith(".batch") else size)
     slots = [
         Slot(spec.dtype, tuple(size if isinstance(size, int) else _size(size, sizes) for size in spec.shape))
         for spec in program.inputs
@@ -164,7 +165,11 @@ def _named(signature: Signature, specs: Sequence[InputSpec]) -> dict[str, InputS
 
 
 def _slots(module: nn.Module, specs: Sequence[InputSpec], run: Any) -> list[Slot]:
-    """Dtypes decided: as given, else the first combination of the model's float and int64 that it runs on."""
+    """Dtypes decided: as given, else the first combination of the model's float and int64 that it runs on.
+
+    Floats are tried first, then whole numbers for vectors and matrices (ids and masks come together), then for all,
+    then every mixture.
+    """
     import torch
 
     from compressor.synthetic import Slot, accepts
@@ -178,8 +183,9 @@ def _slots(module: nn.Module, specs: Sequence[InputSpec], run: Any) -> list[Slot
         return [Slot(dtypes.get(i) or getattr(torch, str(s.dtype)), s.shape) for i, s in enumerate(specs)]
 
     every = [tuple(kind for _ in open_places) for kind in kinds]
-    mixed = itertools.product(kinds, repeat=len(open_places)) if len(open_places) <= 4 else ()
-    for chosen in dict.fromkeys([*every, *mixed] if open_places else []):
+    ranked = tuple(kinds[len(specs[i].shape) < 3] for i in open_places)
+    mixed = itertools.product(kinds, repeat=len(open_places)) if len(open_places) <= MIXED_LIMIT else ()
+    for chosen in dict.fromkeys([every[0], ranked, every[1], *mixed] if open_places else []):
         if accepts(run, [torch.zeros(slot.shape, dtype=slot.dtype) for slot in slots(chosen)]):
             return slots(chosen)
     return slots(every[0])

@@ -145,6 +145,12 @@ def test_inputs_without_a_batch_serve_every_batch_and_others_are_cut_along_their
     assert batch["h"][0, :, 0].tolist() == batch["x"][:, 0].tolist()
 
 
+def test_batches_that_capture_could_not_prove_equal_are_cut_together() -> None:
+    specs = [X, TensorSpec("mask", torch.float32, ("mask.batch", 4))]
+    batch = load_data({"x": rows(40), "mask": rows(40)}, specs, batch_size=10).evaluation[0]
+    assert torch.equal(batch["x"], batch["mask"])
+
+
 def test_a_program_without_a_batch_takes_one_example() -> None:
     specs = [TensorSpec("a", torch.float32, (3, 4)), TensorSpec("b", torch.float32, (5,))]
     dataset = load_data({"a": np.ones((3, 4), "f4"), "b": np.ones(5, "f4"), "labels": np.arange(3)}, specs)
