@@ -1,4 +1,4 @@
-"""From a selection to the bundle: lowers to ORT format, fills in report and recipe, and writes all of it in one step."""
+"""From a selection to the bundle: converts to ORT format, fills in report and recipe, writes all of it in one step."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def write(
     kept = selection.kept
     findings = find(request, prepared, workshop, kept, context, gate)
     workshop.say("converting to ORT format")
-    ort = to_ort(kept.path, prepared.target)
-    notes = (*prepared.notes, *([ort.note] if ort.note else []))
+    ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
+    notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
     report = full_report(request, prepared, selection, findings, notes)
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
         **{file.name: file for file in (*kept.files, *ort.files)},

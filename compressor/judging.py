@@ -12,10 +12,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from compressor.devices.local import Measurement, compare
-from compressor.export.check import Agreement, check, runner
+from compressor.devices.local import Measurement, compare, load_ms
+from compressor.export.check import Agreement, check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
+from compressor.export.session import runner
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 from compressor.metrics import Drop
@@ -35,9 +36,12 @@ class Artifact:
     placement: Placement
     agreement: Agreement
 
+    x86: bool
+
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
-        return runner(self.path)
+        """The artifact in ONNX Runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
+        return runner(self.path, exact=not self.x86)
 
     @property
     def bytes(self) -> int:
@@ -69,7 +73,7 @@ class Workshop:
             placement = place(lowered.model, self.prepared.target)
             files = lowered.save(path)
             agreement = check(program, path, self.prepared.evaluation)
-            self._built[id(program)] = Artifact(program, path, files, placement, agreement)
+            self._built[id(program)] = Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64")
         return self._built[id(program)]
 
     def metric(self, artifact: Artifact) -> float:
@@ -102,6 +106,10 @@ class Workshop:
             threads = self.threads or self.prepared.target.threads
             self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
         return self._times[key]
+
+    def load_ms(self, artifact: Artifact) -> float | None:
+        """Milliseconds to load on this machine, where it is the target."""
+        return load_ms(artifact.path) if self.prepared.target.is_host else None
 
     def output_error(self, artifact: Artifact) -> float:
         """Relative root-mean-square error of all float outputs against the original's, worst output."""

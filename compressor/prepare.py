@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.data import Dataset, example_from_data, load_data
+from compressor.data import Dataset, check_indices, example_from_data, load_data
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
+from compressor.unbound import unbound_example, unbound_inputs
 from compressor.load import Loaded, load_model, to_program
 from compressor.metrics import Metric, load_metric
 from compressor.request import Request
@@ -79,6 +80,7 @@ def prepare(request: Request, target: Target, seed: int, say: Callable[[str], No
     program = captured.program
     dataset = load_data(request.data, program.inputs) if request.data is not None else None
     if dataset is not None:
+        check_indices(program, dataset)
         program = replace(program, synthetic=False)
     evaluation = (
         dataset.evaluation if dataset else synthetic_batches(program, count=SYNTHETIC_BATCHES, batch_size=2, seed=seed)
@@ -98,17 +100,18 @@ def _example(request: Request, loaded: Loaded, seed: int) -> tuple[Sequence[Any]
     """The inputs to capture with: the user's shapes, else real data, else what the source knows."""
     if request.inputs:
         specs = [parse_input(text) for text in request.inputs]
-        args, kwargs = example_inputs(loaded.module, specs, seed=seed)
-        return args, kwargs, True
-    if loaded.program is None and request.data is not None:
-        args, kwargs = example_from_data(request.data, loaded.module)
-        return args, kwargs, False
+        if loaded.module is None:
+            return *unbound_inputs(specs, seed=seed), True
+        return *example_inputs(loaded.module, specs, seed=seed), True
+    if request.data is not None and loaded.program is None:
+        if loaded.module is None:
+            return *unbound_example(request.data), False
+        return *example_from_data(request.data, loaded.module), False
     if loaded.example is not None:
         return *loaded.example, True
-    if loaded.program is not None:
-        return (), {}, loaded.program.synthetic
-    args, kwargs = example_inputs(loaded.module, [], seed=seed)
-    return args, kwargs, True
+    if loaded.module is None:
+        return (), {}, loaded.program is None or loaded.program.synthetic
+    return *example_inputs(loaded.module, [], seed=seed), True
 
 
 def _sized(tensor: Tensor, size: int) -> Tensor:

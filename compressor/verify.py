@@ -45,7 +45,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
     value, reference = value.double(), reference.double()
     finite = torch.isfinite(reference)
     distance, scale = (value - reference)[finite].norm().item(), reference[finite].norm().item()
-    return distance / scale if scale else distance
+    return float(distance / scale if scale else distance)
 
 
 def _dynamic(program: Program, exported: ExportedProgram, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -19,19 +20,20 @@ __all__ = ["doctor", "passes", "targets"]
 @as_json
 def targets(name: str | None, as_json: bool) -> None:
     """List the boards, or show one with the source of every number."""
-    from compressor.targets import load_target, target_names
+    from compressor.targets import HOST, load_target, target_names
 
     if name is not None:
         target = load_target(name)
         click.echo(json.dumps(dataclasses.asdict(target), indent=2)) if as_json else _show_target(target)
         return
-    known = [load_target(each) for each in target_names()]
+    known = [load_target(each) for each in target_names() if each != HOST]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in known], indent=2))
         return
     rows = [
         (t.name, ", ".join(t.aliases), t.title, f"{t.runtime.name} {t.runtime.version}", t.objective) for t in known
     ]
+    rows.append((HOST, "", "the machine this runs on, read off it", "what is installed", "latency"))
     _table(("target", "alias", "board", "runtime", "objective"), rows)
 
 
@@ -41,10 +43,17 @@ def _show_target(target: Any) -> None:
     click.echo(f"objective {target.objective}; passes {target.passes}; with data {target.passes_with_data}")
     runtime = target.runtime
     click.echo(f"runtime {runtime.name} {runtime.version}, ONNX opset {runtime.opset}; {runtime.source}")
-    figures = [(f"{name} multiply–accumulates/s", figure) for name, figure in target.rates.items()]
-    figures += [(f"{name.replace('_', ' ')} ({unit})", getattr(target, name)) for name, unit in _FIGURES]
-    _table(("figure", "value", "source"), [(name, f"{f.value:.4g}", f.source) for name, f in figures])
-    rows = [(p.name, ", ".join(p.formats), _operators(p), p.source) for p in target.providers]
+    if runtime.install:
+        click.echo(f"install: {runtime.install}")
+    rows = [(f"{name} multiply–accumulates/s", f"{f.value:.4g}", f.source) for name, f in target.rates.items()]
+    for name, unit in _FIGURES:
+        figure = getattr(target, name)
+        rows.append((f"{name.replace('_', ' ')} ({unit})", f"{figure.value:.4g}", figure.source))
+    rows += [(name.replace("_", " "), str(getattr(target, name)), text) for name, text in target.sources.items()]
+    _table(("figure", "value", "source"), rows)
+    optional = [(f"{p.name} (optional)", p) for p in target.optional_providers]
+    providers = [*((p.name, p) for p in target.providers), *optional]
+    rows = [(name, ", ".join(p.formats), _operators(p), p.source) for name, p in providers]
     _table(("provider", "formats", "operators", "source"), rows)
     for note in target.notes:
         click.echo(f"- {note}")
@@ -88,11 +97,14 @@ def doctor(target: str | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        _table(("", "what", "found", "way out"), [(f.status, f.subject, f.detail, f.way_out) for f in findings])
+        for finding in findings:
+            click.echo(f"{finding.status:8} {finding.subject}: {finding.detail}")
+            if finding.status != "ok" and finding.way_out:
+                click.echo(f"{'':8} → {finding.way_out}")
     return 0
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
