@@ -2,19 +2,18 @@
 
     torch.export.export(model, args, kwargs, dynamic_shapes).module()  →  flat fx graph of ATen ops
 
-Batch (dimension 0) and sequence length (dimension 1 of integer matrices and of 3-d floats) stay dynamic where the
-model allows; what had to be fixed is told.
+Batch (dimension 0) and sequence length (dimension 1 of integer or boolean matrices and of 3-d floats) stay dynamic
+where the model allows; what had to be fixed is told. The captured graph never writes into its inputs or the model's
+buffers: where the model does, it gets a copy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import re
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,20 +23,20 @@ from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
 from compressor.errors import CaptureError, CompressError, InputError
+from compressor.graph.blame import depends_on_data, first_line, torch_layer, user_line
+from compressor.graph.eager import Inputs, close, eager, owned, untouched
+from compressor.graph.naming import BATCH, SEQUENCE, input_specs, output_names, output_specs
 from compressor.graph.program import Program
+from compressor.graph.protect import protected
 from compressor.graph.quiet import quiet
-from compressor.graph.signature import TensorSpec, flat_names
+from compressor.graph.signature import flat_names
 
-__all__ = ["Captured", "capture", "from_exported"]
-
-_Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-BATCH, SEQUENCE = "batch", "sequence"
-TOLERANCE = 1e-3  # relative; capture decomposes nothing, so only reordered reductions may differ
+__all__ = ["Captured", "capture", "from_exported", "widened"]
 
 
 @dataclass(frozen=True)
 class Captured:
-    """The program, and in words which wished-for dimensions had to be fixed, with the reason."""
+    """The program, and in words what the capture had to fix or leave out, with the reason."""
 
     program: Program
     notes: tuple[str, ...] = ()
@@ -53,31 +52,29 @@ def capture(
 ) -> Captured:
     """Capture `model` in eval mode with these inputs (nested containers of tensors).
 
-    A batch of one is doubled, because torch specializes on one. The program shares the model's parameters.
-    Raises CaptureError with the user's line when the model's control flow depends on data, InputError when the
-    model itself rejects the inputs.
+    A batch of one is doubled, because torch specializes on one. The program shares the model's parameters, never its
+    inputs; the model's mode and buffers are left as they were. Raises CaptureError with the user's line when the
+    model's control flow depends on data or its outputs are not a function of its inputs, InputError when the model
+    itself rejects the inputs.
     """
-    given = (tuple(args), dict(kwargs or {}))
-    with _eval_mode(model), quiet():
-        _eager(model, given)
-        notes: list[str] = []
+    given = owned((tuple(args), dict(kwargs or {})))
+    with untouched(model) as written, quiet():
+        expected = eager(model, given)
+        tries = [(given, expected, ())] if static else _tries(model, given, expected)
         failure: Exception | None = None
-        for wish in [()] if static else [(BATCH, SEQUENCE), (BATCH,), ()]:
-            inputs = _widened(model, given) if wish else given
+        for inputs, reference, wish in tries:
             try:
                 program = _export(model, inputs, wish, synthetic)
-                if wish and not _is_dynamic(program, BATCH) and _batch_of(given) is not None:
-                    notes.append("batch fixed: the model's code fixes it")
-                    continue
-                _agree(model, inputs, program)
-                return Captured(program, tuple(notes))
             except CompressError:
                 raise
             except Exception as error:  # noqa: BLE001  torch.export raises many types; each means "not this wish"
-                failure = error
-                if _depends_on_data(error):
-                    break
-                notes.append(f"{' and '.join(wish) or 'everything'} fixed: {_first_line(error)}")
+                failure = failure if failure is not None and depends_on_data(failure) else error
+                continue
+            if BATCH in wish and _batch_of(given) is not None and not _is_dynamic(program, BATCH):
+                continue
+            _agree(program, reference)
+            notes = () if static else (*_fixed(program, failure), *(_stateful(name) for name in written()))
+            return Captured(program, notes)
     raise _capture_error(failure) from failure
 
 
@@ -85,7 +82,7 @@ def from_exported(exported: ExportedProgram, *, synthetic: bool = False) -> Prog
     """The flat program of a `torch.export` artifact, with inputs and outputs named after their structure.
 
     Arguments that are not tensors are constants of the captured graph and disappear, as do outputs that are not.
-    Raises CaptureError when the artifact carries no example inputs.
+    Raises CaptureError when the artifact carries no example inputs or returns no tensor.
     """
     if exported.example_inputs is None:
         raise CaptureError("the exported program carries no example inputs", way_out="Export it again with them.")
@@ -101,154 +98,146 @@ def from_exported(exported: ExportedProgram, *, synthetic: bool = False) -> Prog
     for index, node in enumerate(placeholders):
         if index not in kept:
             graph.erase_node(node)
-    output = next(iter(reversed(graph.nodes)))
+    output = graph.output_node()
     leaves = pytree.tree_leaves(output.args[0], is_leaf=lambda leaf: leaf is None)
-    output_names = _output_names(exported, len(leaves))
-    results = [i for i, leaf in enumerate(leaves) if isinstance(leaf, fx.Node) and isinstance(leaf.meta["val"], Tensor)]
+    results = [i for i, leaf in enumerate(leaves) if isinstance(_value(nested, leaf), Tensor)]
+    if not results:
+        raise CaptureError("the model returns no tensor", way_out="Return the tensors that its user needs.")
     output.args = (tuple(leaves[i] for i in results),)
-    symbols: dict[str, str] = {}
-    inputs = tuple(_input_spec(names[i], placeholders[i].meta["val"], symbols) for i in kept)
-    outputs = tuple(_spec(output_names[i], leaves[i].meta["val"], symbols) for i in results)
-    module = fx.GraphModule(nested, graph)
-    return Program(module, inputs, outputs, tuple(example[i] for i in kept), synthetic)
+    inputs, words = input_specs([names[i] for i in kept], [placeholders[i].meta["val"] for i in kept])
+    shown = output_names(exported, len(leaves), [spec.name for spec in inputs])
+    outputs = output_specs([shown[i] for i in results], [_value(nested, leaves[i]) for i in results], words)
+    program = Program(fx.GraphModule(nested, graph), inputs, outputs, tuple(example[i] for i in kept), synthetic)
+    return protected(program)
 
 
-def _export(model: nn.Module, inputs: _Inputs, wish: Sequence[str], synthetic: bool) -> Program:
+def widened(model: nn.Module, inputs: Inputs) -> Inputs:
+    """The same inputs with a batch of two where they had one, if the model accepts that."""
+    return _widened(model, inputs)[0]
+
+
+def _widened(model: nn.Module, inputs: Inputs) -> tuple[Inputs, list[Tensor] | None]:
+    """The same with the model's outputs for it, None where the inputs stayed as they were."""
+    if _batch_of(inputs) != 1:
+        return inputs, None
+    doubled: Inputs = pytree.tree_map(lambda t: torch.cat([t, t]) if isinstance(t, Tensor) and t.dim() else t, inputs)
+    with contextlib.suppress(InputError):
+        return doubled, eager(model, doubled)
+    return inputs, None
+
+
+_Try = tuple[Inputs, list[Tensor], tuple[str, ...]]
+
+
+def _tries(model: nn.Module, given: Inputs, expected: list[Tensor]) -> list[_Try]:
+    """What to ask torch.export for, most dynamic first, without asking for the same twice.
+
+    The original sizes come back into play where the batch cannot be dynamic.
+    """
+    wide, outputs = _widened(model, given)
+    reference = expected if outputs is None else outputs
+    full, seen = (BATCH, SEQUENCE), []
+    ladder: list[_Try] = [(wide, reference, full), (wide, reference, (BATCH,)), (given, expected, (SEQUENCE,))]
+    tries: list[_Try] = []
+    for inputs, outputs, wish in [*ladder, (given, expected, ())]:
+        key = _dims(inputs, wish), inputs is wide
+        if key not in seen:
+            seen.append(key)
+            tries.append((inputs, outputs, wish))
+    return tries
+
+
+def _export(model: nn.Module, inputs: Inputs, wish: Sequence[str], synthetic: bool) -> Program:
     args, kwargs = inputs
-    dims = tuple(pytree.tree_map(lambda leaf: _dims(leaf, wish), args))
-    shapes: Any = dims
-    if kwargs:
-        shapes = dict(zip(_argument_names(model, args), dims, strict=True))
-        shapes |= pytree.tree_map(lambda leaf: _dims(leaf, wish), kwargs)
+    bound = dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+    lengths = _lengths(inputs)
+    dims: Any = pytree.tree_map(lambda leaf: _dynamic(leaf, wish, lengths), bound) if wish else None
     with torch.no_grad():
-        exported = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+        exported = torch.export.export(model, args, kwargs, dynamic_shapes=dims, strict=False)
     return from_exported(exported, synthetic=synthetic)
 
 
-def _argument_names(model: nn.Module, args: Sequence[Any]) -> list[str]:
-    return list(inspect.signature(model.forward).bind(*args).arguments) if args else []
+def _dims(inputs: Inputs, wish: Sequence[str]) -> list[list[int]]:
+    """For each input tensor, the dimensions of it that are asked to be dynamic."""
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    return [sorted(_dynamic(leaf, wish, _lengths(inputs)) or {}) for leaf in leaves]
 
 
-def _dims(leaf: Any, wish: Sequence[str]) -> dict[int, Any] | None:
+def _lengths(inputs: Inputs) -> set[int]:
+    """The sequence lengths that integer matrices have; a matrix of floats as long as one of them goes with it."""
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.dim() == 2]
+    return {leaf.shape[1] for leaf in leaves if not leaf.dtype.is_floating_point}
+
+
+def _dynamic(leaf: Any, wish: Sequence[str], lengths: set[int]) -> dict[int, Any] | None:
     """Which dimensions of one leaf are asked to be dynamic."""
     if not isinstance(leaf, Tensor) or leaf.dim() == 0 or not wish:
         return None
-    dims: dict[int, Any] = {0: Dim.AUTO}
-    sequential = leaf.dim() == 3 if leaf.dtype.is_floating_point else leaf.dim() == 2
-    if SEQUENCE in wish and sequential and leaf.shape[1] > 1:
+    dims: dict[int, Any] = {0: Dim.AUTO} if BATCH in wish else {}
+    vectors = leaf.dim() == 3 and leaf.dtype.is_floating_point
+    if SEQUENCE in wish and (vectors or (leaf.dim() == 2 and leaf.shape[1] in lengths)) and leaf.shape[1] > 1:
         dims[1] = Dim.AUTO
-    return dims
-
-
-def _input_spec(name: str, value: Tensor, symbols: dict[str, str]) -> TensorSpec:
-    """Names the symbols that inputs introduce: `batch` for dimension 0, `sequence` for dimension 1."""
-    sizes: tuple[Any, ...] = tuple(value.shape)
-    for index, size in enumerate(sizes):
-        symbol = str(size)
-        if isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None and symbol not in symbols:
-            word = BATCH if index == 0 else SEQUENCE
-            symbols[symbol] = word if index == 0 or word not in symbols.values() else f"{name}.{word}"
-    return _spec(name, value, symbols)
-
-
-def _spec(name: str, value: Tensor, symbols: Mapping[str, str]) -> TensorSpec:
-    def dimension(size: Any) -> int | str:
-        fixed = size if isinstance(size, int) else size.node.maybe_as_int()
-        if fixed is not None:
-            return int(fixed)
-        return re.sub(r"[su]\d+", lambda match: symbols.get(match[0], match[0]), str(size))
-
-    return TensorSpec(name, value.dtype, tuple(dimension(size) for size in value.shape))
-
-
-def _output_names(exported: ExportedProgram, count: int) -> list[str]:
-    names = flat_names(pytree.tree_unflatten(list(range(count)), exported.call_spec.out_spec))
-    unique = len(set(names)) == count
-    return names if unique else [f"output_{i}" for i in range(count)]
+    return dims or None
 
 
 def _is_dynamic(program: Program, name: str) -> bool:
     return any(name in spec.shape for spec in program.inputs)
 
 
-def _widened(model: nn.Module, inputs: _Inputs) -> _Inputs:
-    """The same inputs with a batch of two where they had one, if the model accepts that."""
-    if _batch_of(inputs) != 1:
-        return inputs
-    doubled: _Inputs = pytree.tree_map(lambda t: torch.cat([t, t]) if isinstance(t, Tensor) and t.dim() else t, inputs)
-    with contextlib.suppress(Exception), torch.no_grad():
-        model(*doubled[0], **doubled[1])
-        return doubled
-    return inputs
-
-
-def _batch_of(inputs: _Inputs) -> int | None:
+def _batch_of(inputs: Inputs) -> int | None:
     """The size that dimension 0 of every input shares, if it does."""
     sizes = {leaf.shape[0] for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.dim()}
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _eager(model: nn.Module, inputs: _Inputs) -> Any:
-    try:
-        with torch.no_grad():
-            return model(*inputs[0], **inputs[1])
-    except Exception as error:
-        shapes = ", ".join(str(tuple(t.shape)) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
-        raise InputError(
-            f"the model rejects inputs of shape {shapes}: {_first_line(error)}",
-            where=_user_line(error),
-            way_out="Give the shape that it takes with --input 1x3x224x224, or real inputs with --data.",
-        ) from error
+def _fixed(program: Program, failure: Exception | None) -> list[str]:
+    """In words, the batch and the lengths of integer inputs that did not stay dynamic, and why.
+
+    Nothing tells a length from a width in 3-d floats, so that those are not missed.
+    """
+    why = first_line(failure) if failure is not None else "the model's code fixes it"
+    notes = []
+    for spec in program.inputs:
+        words = {0: BATCH} if spec.dtype.is_floating_point or len(spec.shape) != 2 else {0: BATCH, 1: SEQUENCE}
+        fixed = [(word, spec.shape[i]) for i, word in words.items() if i < len(spec.shape)]
+        notes += [f"{word} of {spec.name} fixed at {size}: {why}" for word, size in fixed if isinstance(size, int)]
+    return notes
 
 
-def _agree(model: nn.Module, inputs: _Inputs, program: Program) -> None:
+def _stateful(name: str) -> str:
+    return f"the forward writes into {name}: in the captured graph every run starts from its stored value"
+
+
+def _agree(program: Program, expected: list[Tensor]) -> None:
     """The captured graph computes what the model does on the example."""
-    eager = [leaf for leaf in pytree.tree_leaves(_eager(model, inputs)) if isinstance(leaf, Tensor)]
-    for spec, ours, theirs in zip(program.outputs, program.run().values(), eager, strict=True):
-        if not torch.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
-            raise CaptureError(
-                f"the captured graph disagrees with the model on output {spec.name!r}",
-                way_out="The model keeps state or draws random numbers between calls; make its forward pure.",
-            )
+    found = list(program.run().values())
+    names = [spec.name for spec in program.outputs]
+    wrong = next((n for n, a, b in zip(names, found, expected, strict=False) if not close(a, b)), None)
+    if len(found) != len(expected):
+        wrong = f"{len(found)} of {len(expected)}"
+    if wrong is not None:
+        raise CaptureError(
+            f"the captured graph disagrees with the model on output {wrong!r}",
+            way_out="The model keeps state or draws random numbers between calls; make its forward pure.",
+        )
 
 
-@contextlib.contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
-def _user_line(error: BaseException) -> str:
-    """`file:line` of the innermost frame that belongs neither to torch nor to this project."""
-    ours = Path(__file__).resolve().parent.parent
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if "torch" not in path.parts and ours not in path.resolve().parents and path.exists():
-            return f"{path.name}:{frame.lineno}" + (f" `{frame.line}`" if frame.line else "")
-    return ""
+def _value(module: nn.Module, leaf: Any) -> Any:
+    """The fake value of an output leaf, or the stored tensor that it reads."""
+    if not isinstance(leaf, fx.Node):
+        return None
+    return leaf.meta["val"] if "val" in leaf.meta else operator.attrgetter(str(leaf.target))(module)
 
 
 def _capture_error(error: Exception | None) -> CaptureError:
-    text = _first_line(error) if error else "no capture was tried"
-    dependent = error is not None and _depends_on_data(error)
+    text = first_line(error) if error else "no capture was tried"
+    layer = f" (in {found})" if error is not None and (found := torch_layer(error)) else ""
+    dependent = error is not None and depends_on_data(error)
+    what = "control flow depends on data" if dependent else "cannot be captured as a graph"
     return CaptureError(
-        f"control flow depends on data: {text}" if dependent else f"cannot be captured as a graph: {text}",
-        where=_user_line(error) if error else "",
+        f"{what}{layer}: {text}",
+        where=user_line(error) if error else "",
         way_out="Rewrite the branch with torch.where or torch.cond, or export the part without it."
         if dependent
         else "See the line above; torch.export must be able to trace the model's forward.",
     )
-
-
-def _depends_on_data(error: Exception) -> bool:
-    return "data-dependent" in str(error) or type(error).__name__ == "GuardOnDataDependentSymNode"
