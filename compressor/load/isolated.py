@@ -36,7 +36,7 @@ _TRUST = "Pass --trust, which converts it without limits, only if you trust wher
 
 @dataclass(frozen=True)
 class Limits:
-    """What the child may use: processor and wall-clock seconds, bytes of memory beyond a bare torch."""
+    """What the child may use, beyond a bare torch: processor seconds and bytes of memory; and wall-clock seconds."""
 
     cpu_seconds: int = 600
     wall_seconds: int = 600

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,11 +55,11 @@ def main() -> None:
 
 
 def confine(limits: dict[str, int]) -> None:
-    """Bound processor time and memory, and forbid writing files, for the rest of this process."""
+    """Bound further processor time and memory, and forbid writing files, for the rest of this process."""
     bounds = {
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: limits["cpu_seconds"],
+        resource.RLIMIT_CPU: int(time.process_time()) + 1 + limits["cpu_seconds"],
         resource.RLIMIT_AS: _address_space() + limits["memory_bytes"],
     }
     for kind, bound in bounds.items():
