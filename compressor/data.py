@@ -108,7 +108,8 @@ def load_data(
 
 def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """`(args, kwargs)` of the first two samples, to capture `module` with. Raises what `load_data` raises."""
-    from compressor.fitting import LABELS, normal, resolve
+    from compressor.fitting import normal
+    from compressor.items import LABELS, resolve
     from compressor.sources import open_source
 
     source = open_source(data)

@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import math
-import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compressor.binding import EXTRA, Signature, bind, signature_of, suggest_input
+from compressor.dimensions import dimension
 from compressor.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def synthetic_batches(program: Program, *, count: int, batch_size: int, seed: in
             if isinstance(wanted, str):
                 sizes.setdefault(wanted, batch_size if wanted.endswith(".batch") else size)
     slots = [
-        Slot(spec.dtype, tuple(size if isinstance(size, int) else _size(size, sizes) for size in spec.shape))
+        Slot(spec.dtype, tuple(size if isinstance(size, int) else dimension(size, sizes) for size in spec.shape))
         for spec in program.inputs
     ]
     bounds = fitting_bounds(lambda values: program.module(*values), slots, seed)
@@ -189,30 +188,6 @@ def _slots(module: nn.Module, specs: Sequence[InputSpec], run: Any) -> list[Slot
         if accepts(run, [torch.zeros(slot.shape, dtype=slot.dtype) for slot in slots(chosen)]):
             return slots(chosen)
     return slots(every[0])
-
-
-_OPERATORS: dict[type[ast.operator], Any] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}  # fmt: skip
-
-
-def _size(text: str, sizes: Mapping[str, int]) -> int:
-    """The value of a dimension such as `batch` or `2*batch + 1`; what is no arithmetic keeps the example's size."""
-
-    def value(node: ast.expr) -> int:
-        if isinstance(node, ast.Constant) and isinstance(node.value, int):
-            return node.value
-        if isinstance(node, ast.Name):
-            return sizes[node.id]
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return int(_OPERATORS[type(node.op)](value(node.left), value(node.right)))
-        raise KeyError(text)
-
-    try:
-        return value(ast.parse(text, mode="eval").body)
-    except (KeyError, SyntaxError, ZeroDivisionError):
-        return sizes[text]
 
 
 def _generator(seed: int) -> torch.Generator:

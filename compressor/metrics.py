@@ -92,7 +92,8 @@ def load_metric(metric: Any, dataset: Dataset | None, program: Program) -> Metri
     None asks for accuracy where labels fit an output, else for cosine. Raises InputError for an unknown name, and when
     the data or the program's outputs do not fit the metric.
     """
-    from compressor.scores import Accuracy, Cosine, Custom, Perplexity, SquaredError, mean_square
+    from compressor.scores import Accuracy, Custom, Perplexity
+    from compressor.similarity import Cosine, SquaredError, mean_square
 
     if callable(metric) or is_function_text(str(metric)):
         function = metric if callable(metric) else load_function(metric, "--metric")

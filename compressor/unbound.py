@@ -9,9 +9,9 @@ import torch
 
 from compressor.binding import nest
 from compressor.errors import InputError
-from compressor.fitting import resolve
 from compressor.graph.signature import dtype_named
 from compressor.inputs import InputSpec
+from compressor.items import resolve
 from compressor.sources import open_source
 from compressor.synthetic import Slot, draw
 

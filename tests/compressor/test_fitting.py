@@ -1,0 +1,70 @@
+"""The pieces that matching data with a program is made of; `test_data.py` tests the whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.errors import InputError
+from compressor.fitting import Fitter, fixed_batch, normal
+from compressor.graph.signature import TensorSpec
+
+
+def specs(*shapes: tuple[int | str, ...]) -> list[TensorSpec]:
+    return [TensorSpec(f"x{i}", torch.float32, shape) for i, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ([(4, 3), (4,)], 4),
+        ([("batch", 3)], None),
+        ([("batch", 3), (4,)], None),
+        ([(4, 3), (5,)], None),
+        ([(4, 3), ()], 4),
+        ([()], None),
+    ],
+)
+def test_fixed_batch(shapes: list[tuple[int | str, ...]], expected: int | None) -> None:
+    assert fixed_batch(specs(*shapes)) == expected
+
+
+def test_samples_before_capture_take_the_dtype_of_the_weights() -> None:
+    half = nn.Linear(2, 2).half()
+    assert normal(torch.ones(2, dtype=torch.float64), half).dtype == torch.float16
+    assert normal(torch.ones(2, dtype=torch.float64), nn.ReLU()).dtype == torch.float32
+    assert normal(torch.ones(2, dtype=torch.int32), half).dtype == torch.int64
+    assert normal(torch.ones(2, dtype=torch.uint8), half).dtype == torch.uint8
+
+
+def test_a_chunk_cuts_each_input_along_its_axis() -> None:
+    fitter = Fitter(specs(("batch", 2), (1, "batch"), (3,)), "data")
+    item: dict[str, Any] = {"x0": torch.arange(12.0).view(6, 2), "x1": torch.arange(6.0)[None], "x2": torch.ones(3)}
+    chunk = fitter.fit({**item, "labels": torch.arange(6)})
+    assert len(chunk) == 6
+    batch = chunk.batch(4, 9)
+    assert [tuple(tensor.shape) for tensor in batch.values()] == [(2, 2), (1, 2), (3,)]
+    assert batch["x1"].tolist() == [[4, 5]]
+    labels = chunk.labels_of(4, 9)
+    assert labels is not None
+    assert labels.tolist() == [4, 5]
+
+
+def test_a_value_that_is_not_finite_is_found_along_any_axis() -> None:
+    fitter = Fitter(specs(("batch", 2), (1, "batch")), "data")
+    h = torch.zeros(1, 600)
+    h[0, 300] = torch.nan
+    chunk = fitter.fit({"x0": torch.zeros(600, 2), "x1": h})
+    fitter.check_values(chunk, 0, 300)
+    with pytest.raises(InputError, match="'x1' holds NaN or infinite values, first in sample 300"):
+        fitter.check_values(chunk, 0, 600)
+
+
+def test_notes_do_not_repeat() -> None:
+    fitter = Fitter(specs(("batch",)), "data")
+    for _ in range(2):
+        fitter.fit({"x0": torch.ones(3, dtype=torch.float64)})
+    assert fitter.notes == ["x0: float64 read as float32"]
