@@ -96,7 +96,7 @@ def example_inputs(
         args, kwargs = bind(module, dict(zip(names, values, strict=True)))
         return module(*args, **kwargs)
 
-    with evaluating(module):
+    with _evaluating(module):
         slots = _slots(module, list(named.values()), run)
         bounds = fitting_bounds(run, slots, seed)
     generator = _generator(seed)
@@ -131,7 +131,7 @@ def synthetic_batches(program: Program, *, count: int, batch_size: int, seed: in
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def _evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a while, so that trying inputs moves no running statistics."""
     training = [layer for layer in module.modules() if layer.training]
     module.eval()
