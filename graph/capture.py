@@ -104,6 +104,8 @@ def from_exported(exported: ExportedProgram, *, synthetic: bool = False) -> Prog
     if not results:
         raise CaptureError("the model returns no tensor", way_out="Return the tensors that its user needs.")
     output.args = (tuple(leaves[i] for i in results),)
+    for node in [node for node in graph.nodes if node.op == "get_attr" and not node.users]:
+        graph.erase_node(node)  # batch norm's counters, say: nothing reads them
     inputs, words = input_specs([names[i] for i in kept], [placeholders[i].meta["val"] for i in kept])
     shown = output_names(exported, len(leaves), [spec.name for spec in inputs])
     outputs = output_specs([shown[i] for i in results], [_value(nested, leaves[i]) for i in results], words)

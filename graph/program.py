@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
 from compressor.errors import InputError
@@ -82,7 +82,10 @@ class Program:
         return dict(zip((spec.name for spec in self.outputs), results, strict=True))
 
     def flatten(self, inputs: Mapping[str, Tensor] | Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """One batch in the order of `inputs`, checked against their specs."""
+        """One batch in the order of `inputs`, checked against their specs.
+
+        Names that are no input (labels, say) are left out. Raises InputError, naming the input.
+        """
         if isinstance(inputs, Mapping):
             missing = [spec.name for spec in self.inputs if spec.name not in inputs]
             if missing:
@@ -90,6 +93,9 @@ class Program:
             flat = tuple(inputs[spec.name] for spec in self.inputs)
         else:
             flat = tuple(inputs)
+            if len(flat) != len(self.inputs):
+                names = ", ".join(spec.name for spec in self.inputs)
+                raise InputError(f"{len(flat)} inputs are given, the model takes {len(self.inputs)}: {names}")
         sizes: dict[str, int] = {}
         for spec, tensor in zip(self.inputs, flat, strict=True):
             _check(spec, tensor, sizes)
@@ -105,17 +111,25 @@ class Program:
             return torch.export.export(self.module, self.example, dynamic_shapes=shapes, strict=False)
 
     def unique_bytes(self) -> int:
-        """Bytes of parameters and buffers, shared storage counted once."""
-        storages = {
-            (t.untyped_storage().data_ptr(), t.storage_offset(), t.numel() * t.element_size())
-            for t in self.tensors().values()
-        }
-        return sum(size for _, _, size in storages)
+        """Bytes of stored tensors, shared and overlapping storage counted once."""
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for tensor in self.tensors().values():
+            if tensor.numel():
+                storage = tensor.untyped_storage().data_ptr()
+                spans.setdefault(storage, []).append(_span(tensor))
+        return sum(_covered(found) for found in spans.values())
 
     def parameters(self) -> int:
-        """Number of stored weight elements, shared ones counted once."""
-        unique = {(t.untyped_storage().data_ptr(), t.storage_offset()): t.numel() for t in self.tensors().values()}
-        return sum(unique.values())
+        """Number of weights as the field counts them, shared ones once.
+
+        Trained parameters and the integers that stand for quantized ones; no running statistics, counters, tables,
+        scales or zero points.
+        """
+        quantized = {node.args[0] for node in self.graph.nodes if str(node.target).startswith("compressor.")}
+        quantized_names = {str(n.target) for n in quantized if isinstance(n, fx.Node) and n.op == "get_attr"}
+        tensors = self.tensors().items()
+        weights = [t for name, t in tensors if isinstance(t, nn.Parameter) or name in quantized_names]
+        return sum({(t.untyped_storage().data_ptr(), t.storage_offset()): t.numel() for t in weights}.values())
 
     def hash(self) -> str:
         """SHA-256 of what the program computes: operators, wiring, tensors with their names, and signature.
@@ -125,6 +139,22 @@ class Program:
         """
         specs = [spec.to_json() for spec in (*self.inputs, *self.outputs)]
         return _sha(_graph_digest(self.module), json.dumps(specs, sort_keys=True))
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """First and last byte of its storage that a tensor covers."""
+    start = tensor.storage_offset()
+    last = start + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return start * tensor.element_size(), (last + 1) * tensor.element_size()
+
+
+def _covered(spans: list[tuple[int, int]]) -> int:
+    """Bytes in the union of half-open intervals."""
+    total = end = 0
+    for start, stop in sorted(spans):
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
 
 
 def _graph_digest(module: fx.GraphModule) -> str:
@@ -177,7 +207,9 @@ def _target(node: fx.Node) -> str:
     return str(node.target) if not callable(node.target) else torch.typename(node.target) + str(node.target)
 
 
-def _check(spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
+def _check(spec: TensorSpec, tensor: Any, sizes: dict[str, int]) -> None:
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"a {type(tensor).__name__} is given, not a tensor", where=f"input {spec.name!r}")
     if tensor.dtype != spec.dtype:
         raise InputError(
             f"dtype is {dtype_name(tensor.dtype)}, the model takes {dtype_name(spec.dtype)}",
