@@ -27,6 +27,9 @@ def number():
 
 def takes(width):
     return nn.Linear(width, width)
+
+def net():
+    return nn.ModuleDict({"linear": nn.Linear(4, 2)})
 """
 
 
