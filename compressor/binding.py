@@ -128,6 +128,7 @@ def suggest_input(module: nn.Module) -> str:
             return f"--input {prefix}1x{'32x' if recurrent else ''}{weight.shape[1]}"
         transposed = "Transpose" in kind
         channels = weight.shape[0] if transposed else weight.shape[1] * getattr(layer, "groups", 1)
-        size = {3: "128", 4: "224x224", 5: "16x112x112"}.get(weight.dim(), "32")
+        side = {1: 28, 3: 224}.get(channels, 32)
+        size = {3: "128", 4: f"{side}x{side}", 5: "16x112x112"}.get(weight.dim(), "32")
         return f"--input {prefix}1x{channels}x{size}"
     return f"--input {prefix}1x3x224x224"

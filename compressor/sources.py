@@ -119,7 +119,7 @@ def _npz(path: Path) -> Iterator[tuple[str, Tensor]]:
         for info in members:
             name = info.filename.removesuffix(".npy")
             if name == info.filename:
-                raise InputError(f"{name!r} is not an array", where=str(path), way_out=_FORMATS)
+                raise InputError(f"it holds {name!r}, which is not an array", where=str(path), way_out=_FORMATS)
             with archive.open(info) as file:
                 yield name, _member(file, info.file_size, f"{path}, array {name!r}")
 

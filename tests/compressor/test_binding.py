@@ -73,9 +73,10 @@ def test_nest_refuses_a_tensor_that_is_a_container(names: tuple[str, str]) -> No
     ("layers", "expected"),
     [
         ([nn.Conv2d(3, 4, 3)], "--input 1x3x224x224"),
-        ([nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, groups=6)], "--input 1x6x224x224"),
+        ([nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, groups=6)], "--input 1x6x32x32"),
+        ([nn.Conv2d(1, 4, 3)], "--input 1x1x28x28"),
         ([nn.Conv1d(5, 4, 3)], "--input 1x5x128"),
-        ([nn.ConvTranspose2d(7, 4, 3)], "--input 1x7x224x224"),
+        ([nn.ConvTranspose2d(7, 4, 3)], "--input 1x7x32x32"),
         ([nn.Linear(12, 4)], "--input 1x12"),
         ([nn.LSTM(9, 4)], "--input 1x32x9"),
         ([nn.Embedding(50, 4), nn.Linear(4, 4)], "--input input=1x128:int64"),
