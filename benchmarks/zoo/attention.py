@@ -129,7 +129,9 @@ class Mixer(nn.Module):
 class Gpt(nn.Module):
     """Decoder-only language model with the head tied to the embedding."""
 
-    def __init__(self, layers: int = 6, width: int = 32, heads: int = 4, vocabulary: int = 96, context: int = 64) -> None:
+    def __init__(
+        self, layers: int = 6, width: int = 32, heads: int = 4, vocabulary: int = 96, context: int = 64
+    ) -> None:
         super().__init__()
         self.words, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
         self.blocks = nn.ModuleList(Block(width, heads, causal=True) for _ in range(layers))

@@ -15,7 +15,12 @@ __all__ = ["ARCHITECTURES"]
 
 
 def conv(
-    inside: int, out: int, size: int = 3, stride: int = 1, groups: int = 1, act: Callable[[], nn.Module] | None = nn.ReLU
+    inside: int,
+    out: int,
+    size: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    act: Callable[[], nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
     """Convolution, batch norm, activation."""
     layers: list[nn.Module] = [
@@ -56,7 +61,12 @@ class SqueezeExcite(nn.Module):
 def plain(norm: bool = True) -> nn.Module:
     layers: list[nn.Module] = []
     for inside, out in ((3, 16), (16, 32), (32, 64)):
-        layers += [nn.Conv2d(inside, out, 3, padding=1), *([nn.BatchNorm2d(out)] if norm else []), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [
+            nn.Conv2d(inside, out, 3, padding=1),
+            *([nn.BatchNorm2d(out)] if norm else []),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 16, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10))
 
 
@@ -77,7 +87,13 @@ def alexnet() -> nn.Module:
 
 
 def resnet(
-    block: str, depths: tuple[int, ...], width: int, classes: int = 10, groups: int = 1, excite: bool = False, big: bool = False
+    block: str,
+    depths: tuple[int, ...],
+    width: int,
+    classes: int = 10,
+    groups: int = 1,
+    excite: bool = False,
+    big: bool = False,
 ) -> nn.Module:
     expansion = 4 if block == "bottleneck" else 1
     stem: list[nn.Module] = [conv(3, width, 7, 2), nn.MaxPool2d(3, 2, 1)] if big else [conv(3, width)]
@@ -176,7 +192,8 @@ class Dense(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm2d(inside + i * growth), nn.ReLU(), nn.Conv2d(inside + i * growth, 4 * growth, 1, bias=False),
+                nn.BatchNorm2d(inside + i * growth), nn.ReLU(),
+                nn.Conv2d(inside + i * growth, 4 * growth, 1, bias=False),
                 nn.BatchNorm2d(4 * growth), nn.ReLU(), nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False),
             )
             for i in range(depth)
@@ -221,7 +238,8 @@ def inception() -> nn.Module:
 def squeezenet() -> nn.Module:
     def fire(inside: int, squeeze: int, out: int) -> nn.Module:
         wide = Branches(
-            nn.Sequential(nn.Conv2d(squeeze, out, 1), nn.ReLU()), nn.Sequential(nn.Conv2d(squeeze, out, 3, padding=1), nn.ReLU())
+            nn.Sequential(nn.Conv2d(squeeze, out, 1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(squeeze, out, 3, padding=1), nn.ReLU()),
         )
         return nn.Sequential(nn.Conv2d(inside, squeeze, 1), nn.ReLU(), wide)
 
@@ -242,7 +260,9 @@ class Shuffle(nn.Module):
         self.right = nn.Sequential(
             conv(source, half, 1), conv(half, half, 3, stride, half, act=None), conv(half, half, 1)
         )
-        self.left = nn.Sequential(conv(inside, inside, 3, 2, inside, act=None), conv(inside, half, 1)) if stride > 1 else None
+        self.left = (
+            nn.Sequential(conv(inside, inside, 3, 2, inside, act=None), conv(inside, half, 1)) if stride > 1 else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         left, right = (x, x) if self.stride > 1 else x.chunk(2, 1)
@@ -264,6 +284,12 @@ class Reparameterized(nn.Module):
         return F.relu(y + self.same(x) if self.same is not None else y)
 
 
+def repvgg() -> nn.Module:
+    return nn.Sequential(
+        Reparameterized(3, 16, 2), Reparameterized(16, 16, 1), Reparameterized(16, 32, 2), head(32)
+    )
+
+
 class ConvNeXtBlock(nn.Module):
     """Depthwise 7×7, channels-last layer norm, pointwise MLP, layer scale, residual."""
 
@@ -281,7 +307,12 @@ class ConvNeXtBlock(nn.Module):
 
 def convnext() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 16, 4, 4), ConvNeXtBlock(16), nn.Conv2d(16, 32, 2, 2), ConvNeXtBlock(32), ConvNeXtBlock(32), head(32)
+        nn.Conv2d(3, 16, 4, 4),
+        ConvNeXtBlock(16),
+        nn.Conv2d(16, 32, 2, 2),
+        ConvNeXtBlock(32),
+        ConvNeXtBlock(32),
+        head(32),
     )
 
 
@@ -305,7 +336,10 @@ class CrossStage(nn.Module):
         half = channels // 2
         self.left, self.right = conv(channels, half, 1, act=nn.SiLU), conv(channels, half, 1, act=nn.SiLU)
         self.blocks = nn.Sequential(
-            *(Residual(nn.Sequential(conv(half, half, 1, act=nn.SiLU), conv(half, half, act=nn.SiLU))) for _ in range(depth))
+            *(
+                Residual(nn.Sequential(conv(half, half, 1, act=nn.SiLU), conv(half, half, act=nn.SiLU)))
+                for _ in range(depth)
+            )
         )
         self.join = conv(channels, channels, 1, act=nn.SiLU)
 
@@ -320,7 +354,17 @@ def darknet() -> nn.Module:
 
 
 def odd_activations() -> nn.Module:
-    acts = (nn.PReLU(16), nn.ELU(), nn.LeakyReLU(0.1), nn.Softplus(), nn.Mish(), nn.CELU(), nn.SELU(), nn.Softsign(), nn.GELU())
+    acts = (
+        nn.PReLU(16),
+        nn.ELU(),
+        nn.LeakyReLU(0.1),
+        nn.Softplus(),
+        nn.Mish(),
+        nn.CELU(),
+        nn.SELU(),
+        nn.Softsign(),
+        nn.GELU(),
+    )
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1)]
     for act in acts:
         layers += [act, nn.Conv2d(16, 16, 1)]
@@ -338,7 +382,8 @@ def other_norms() -> nn.Module:
 def video() -> nn.Module:
     return nn.Sequential(
         nn.Conv3d(3, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU(), nn.MaxPool3d(2),
-        nn.Conv3d(8, 16, 3, padding=1), nn.BatchNorm3d(16), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, 10),
+        nn.Conv3d(8, 16, 3, padding=1), nn.BatchNorm3d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, 10),
     )  # fmt: skip
 
 
@@ -380,7 +425,7 @@ ARCHITECTURES = rows("cnn", {
     "inception": _image(inception),
     "squeezenet": _image(squeezenet),
     "shufflenet-v2": _image(lambda: nn.Sequential(conv(3, 16, 3, 2), Shuffle(16, 32, 2), Shuffle(32, 32, 1), head(32))),
-    "repvgg": _image(lambda: nn.Sequential(*(Reparameterized(i, o, s) for i, o, s in ((3, 16, 2), (16, 16, 1), (16, 32, 2))), head(32))),
+    "repvgg": _image(repvgg),
     "convnext": _image(convnext),
     "ghostnet": _image(lambda: nn.Sequential(conv(3, 16, 3, 2), Ghost(16, 24), Ghost(24, 32), head(32))),
     "csp-darknet": _image(darknet),

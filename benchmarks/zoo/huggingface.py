@@ -54,7 +54,8 @@ MODELS: dict[str, Row] = {
     "eurobert": ("SequenceClassification", "text", {}),
     "flaubert": ("SequenceClassification", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "n_words": 96}),
     "fnet": ("SequenceClassification", "text", {}),
-    "funnel": ("SequenceClassification", "text", {"num_hidden_layers": UNSET, "block_sizes": [1, 1], "n_head": 4, "d_head": 8, "d_inner": 64}),
+    "funnel": ("SequenceClassification", "text", {
+        "num_hidden_layers": UNSET, "block_sizes": [1, 1], "n_head": 4, "d_head": 8, "d_inner": 64}),
     "ibert": ("SequenceClassification", "text", {}),
     "layoutlm": ("SequenceClassification", "text", {}),
     "longformer": ("SequenceClassification", "text", {"attention_window": 8}),
@@ -72,7 +73,8 @@ MODELS: dict[str, Row] = {
     "squeezebert": ("SequenceClassification", "text", {"embedding_size": 32}),
     "xlm": ("SequenceClassification", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "n_words": 96}),
     "xlm-roberta": ("SequenceClassification", "text", {}),
-    "xlnet": ("SequenceClassification", "text", {"max_position_embeddings": UNSET, "n_layer": 2, "n_head": 4, "d_inner": 64}),
+    "xlnet": ("SequenceClassification", "text", {
+        "max_position_embeddings": UNSET, "n_layer": 2, "n_head": 4, "d_inner": 64}),
     "xmod": ("SequenceClassification", "text", {"languages": ["en_XX"], "default_language": "en_XX"}),
     "yoso": ("SequenceClassification", "text", {"use_expectation": True}),
     # decoders
@@ -155,15 +157,18 @@ MODELS: dict[str, Row] = {
     "convnext": ("ImageClassification", "image", STAGES | {"patch_size": 2, "num_hidden_layers": UNSET}),
     "convnextv2": ("ImageClassification", "image", STAGES | {"patch_size": 2, "num_hidden_layers": UNSET}),
     "cvt": ("ImageClassification", "image", {
-        "embed_dim": [16, 16, 32], "num_heads": [1, 2, 4], "depth": [1, 2, 3], "patch_sizes": [7, 3, 3], "patch_size": UNSET}),
+        "embed_dim": [16, 16, 32], "num_heads": [1, 2, 4], "depth": [1, 2, 3], "patch_sizes": [7, 3, 3],
+        "patch_size": UNSET}),
     "data2vec-vision": ("ImageClassification", "image", {}),
     "deit": ("DeiTForImageClassificationWithTeacher", "image", {}),
     "dinov2": ("ImageClassification", "image", {}),
     "dinov2_with_registers": ("ImageClassification", "image", {}),
     "dpt": ("DepthEstimation", "image", {
-        "backbone_out_indices": [0, 1, 2, 3], "num_hidden_layers": 4, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 16,
+        "backbone_out_indices": [0, 1, 2, 3], "num_hidden_layers": 4, "neck_hidden_sizes": [8, 8, 16, 16],
+        "fusion_hidden_size": 16,
         "num_channels": 3}),
-    "efficientnet": ("ImageClassification", "image", {"width_coefficient": 0.25, "depth_coefficient": 0.5, "hidden_dim": 320}),
+    "efficientnet": ("ImageClassification", "image", {
+        "width_coefficient": 0.25, "depth_coefficient": 0.5, "hidden_dim": 320}),
     "focalnet": ("ImageClassification", "image", {
         "embed_dim": 16, "depths": [1, 1], "hidden_sizes": [16, 32], "focal_levels": [1, 1], "focal_windows": [3, 3],
         "patch_size": 2}),
@@ -171,7 +176,8 @@ MODELS: dict[str, Row] = {
         "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4],
         "decoder_hidden_size": 16}),
     "hiera": ("ImageClassification", "image", {
-        "embed_dim": 16, "depths": [1, 1, 1], "num_heads": [1, 2, 4], "num_query_pool": 2, "image_size": [64, 64], "query_stride": [2, 2],
+        "embed_dim": 16, "depths": [1, 1, 1], "num_heads": [1, 2, 4], "num_query_pool": 2,
+        "image_size": [64, 64], "query_stride": [2, 2],
         "patch_size": [7, 7], "masked_unit_size": [8, 8]}),
     "ijepa": ("ImageClassification", "image", {}),
     "levit": ("LevitForImageClassificationWithTeacher", "image", {

@@ -21,7 +21,9 @@ class UNet(nn.Module):
         super().__init__()
         self.down = nn.ModuleList([self._twice(3, 8), self._twice(8, 16), self._twice(16, 32)])
         self.rise = nn.ModuleList(
-            nn.ConvTranspose2d(i, o, 2, 2) if transposed else nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 1))
+            nn.ConvTranspose2d(i, o, 2, 2)
+            if transposed
+            else nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 1))
             for i, o in ((32, 16), (16, 8))
         )
         self.up = nn.ModuleList([self._twice(32, 16), self._twice(16, 8)])
@@ -99,7 +101,9 @@ def vae_decoder() -> nn.Module:
     def block(i: int, o: int) -> nn.Module:
         return nn.Sequential(nn.GroupNorm(4, i), nn.SiLU(), nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1))
 
-    return nn.Sequential(nn.Conv2d(4, 32, 3, padding=1), block(32, 16), block(16, 16), nn.Conv2d(16, 3, 3, padding=1), nn.Tanh())
+    return nn.Sequential(
+        nn.Conv2d(4, 32, 3, padding=1), block(32, 16), block(16, 16), nn.Conv2d(16, 3, 3, padding=1), nn.Tanh()
+    )
 
 
 def super_resolution() -> nn.Module:

@@ -16,7 +16,9 @@ __all__ = ["ARCHITECTURES"]
 class Recurrent(nn.Module):
     """Embedding (or features), a recurrent stack, and a classifier of the last step."""
 
-    def __init__(self, cell: type[nn.RNNBase], *, words: bool, layers: int = 1, both: bool = False, first: bool = True) -> None:
+    def __init__(
+        self, cell: type[nn.RNNBase], *, words: bool, layers: int = 1, both: bool = False, first: bool = True
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(96, 16) if words else None
         self.cell = cell(16, 24, num_layers=layers, bidirectional=both, batch_first=first)
@@ -96,7 +98,9 @@ class Temporal(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.ConstantPad1d((2 * d, 0), 0.0), nn.Conv1d(i, 16, 3, dilation=d), nn.BatchNorm1d(16), nn.ReLU())
+            nn.Sequential(
+                nn.ConstantPad1d((2 * d, 0), 0.0), nn.Conv1d(i, 16, 3, dilation=d), nn.BatchNorm1d(16), nn.ReLU()
+            )
             for i, d in ((4, 1), (16, 2), (16, 4))
         )
         self.head = nn.Linear(16, 3)
@@ -176,7 +180,10 @@ class WideAndDeep(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bag, self.deep = nn.EmbeddingBag(96, 8, mode="mean"), nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8))
+        self.bag, self.deep = (
+            nn.EmbeddingBag(96, 8, mode="mean"),
+            nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8)),
+        )
         self.head = nn.Bilinear(8, 8, 4)
 
     def forward(self, *, words: Tensor, numbers: Tensor) -> Tensor:
@@ -199,7 +206,9 @@ class Masked(nn.Module):
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 3), nn.Softmax(-1))
+    return nn.Sequential(
+        nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 3), nn.Softmax(-1)
+    )
 
 
 def _words(module: nn.Module, steps_first: bool = False) -> Built:
@@ -223,7 +232,8 @@ ARCHITECTURES = rows("sequence", {
     "keyword-spotter": lambda: Built(KeywordSpotter(), (floats(2, 512),)),
     "crnn": lambda: Built(ConvLstm(), (floats(2, 1, 16, 32),)),
     "pointnet": lambda: Built(PointNet(), (floats(2, 3, 40),)),
-    "dlrm": lambda: Built(Recommender(), ({"dense": floats(2, 13), "sparse": [tokens(2, below=20) for _ in range(3)]},)),
+    "dlrm": lambda: Built(
+        Recommender(), ({"dense": floats(2, 13), "sparse": [tokens(2, below=20) for _ in range(3)]},)),
     "wide-and-deep": lambda: Built(WideAndDeep(), (), {"words": tokens(2, 7), "numbers": floats(2, 6)}),
     "masked-pooling": lambda: Built(
         Masked(), (tokens(2, 10),), {"mask": torch.arange(10) < torch.tensor([[10], [6]]), "normalize": True}),
