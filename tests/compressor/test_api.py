@@ -1,0 +1,137 @@
+"""The main job end to end on the bundled example, from the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import compressor
+from compressor.cli.main import run
+from compressor.errors import InputError, OutputError
+from compressor.userfile import load_function
+
+
+@pytest.fixture(scope="module")
+def report(digits_bundle: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((digits_bundle / "report.json").read_text())
+    return found
+
+
+def test_the_bundle_is_whole(digits_bundle: Path) -> None:
+    names = {path.name for path in digits_bundle.iterdir()}
+    assert names == {
+        "model.onnx", "model.ort", "model.required_operators.config", "manifest.json", "golden.npz", "recipe.toml",
+        "report.json", "report.html",
+    }  # fmt: skip
+    assert run(["verify", str(digits_bundle)]) == 0
+
+
+def test_the_report_has_both_sides_of_everything(report: dict[str, dict[str, dict[str, object]]]) -> None:
+    for side in ("before", "after"):
+        assert set(report[side]["latency_ms"]) == {"predicted", "measured"}
+        assert report[side]["latency_ms"]["measured"] is None  # a browser is not this machine
+    assert report["after"]["file_bytes"] < 0.35 * report["before"]["file_bytes"]  # type: ignore[operator]
+    assert report["after"]["metric"] >= report["before"]["metric"] - 0.01  # type: ignore[operator]
+    assert report["synthetic"] is False
+
+
+def test_the_manifest_names_inputs_and_outputs(digits_bundle: Path) -> None:
+    manifest = json.loads((digits_bundle / "manifest.json").read_text())
+    assert manifest["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+    assert [output["shape"] for output in manifest["outputs"]] == [["batch", 10]]
+    golden = np.load(digits_bundle / "golden.npz")
+    assert set(golden) == {"x", "output", "original/output"}
+
+
+def test_the_recipe_runs_exactly_this_again_without_data(digits: Path, digits_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    recipe = str(digits_bundle / "recipe.toml")
+    assert run([str(digits / "model.pt"), "--recipe", recipe, "--out", str(out), "--max-drop", "50%", "-q"]) == 0
+    assert (out / "model.onnx").read_bytes() == (digits_bundle / "model.onnx").read_bytes()
+
+
+def test_python_gives_the_same_as_the_command_line(digits: Path, digits_bundle: Path, tmp_path: Path) -> None:
+    module = load_function(f"{digits / 'model.py'}:build", "--model")()
+    module.load_state_dict(torch.load(digits / "state_dict.pt", weights_only=True))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    outcome = compressor.compress(module, target="web-wasm", data=digits / "data.npz", out=tmp_path / "api")
+    assert outcome.exit_code == 0
+    assert outcome.bundle == tmp_path / "api"
+    said = json.loads((digits_bundle / "report.json").read_text())
+    assert outcome.report.after.metric == pytest.approx(said["after"]["metric"])
+    assert outcome.report.after.unique_bytes == said["after"]["unique_bytes"]
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_a_fallen_metric_keeps_the_original_and_saves_what_was_rejected(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
+    # cosine of int8 against float is below 1, so no fall at all is too little
+    assert run([*arguments, "--metric", "cosine", "--max-drop", "0%", "--out", str(out), "--passes", "int8"]) == 3
+    report = json.loads((out / "report.json").read_text())
+    assert report["verdict"]["outcome"] == "original-kept"
+    assert "--max-drop" in report["passes"][0]["reverted"]
+    assert (out / "rejected" / "model.onnx").is_file()
+    assert report["after"]["unique_bytes"] == report["before"]["unique_bytes"]
+    assert run(["verify", str(out)]) == 0
+
+
+def test_a_missed_budget_saves_the_closest_and_says_by_how_much(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tight"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
+    assert run([*arguments, "--size", "1kB", "--out", str(out)]) == 3
+    report = json.loads((out / "report.json").read_text())
+    assert "size budget 1kB missed" in report["verdict"]["reason"]
+    assert report["after"]["file_bytes"] < report["before"]["file_bytes"]
+
+
+def test_json_is_one_object_on_stdout(digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--dry-run", "--json"]
+    assert run(arguments) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["bundle"] is None
+    assert found["synthetic"] is True
+    assert found["passes"][0]["changed"]
+
+
+def test_an_existing_folder_is_refused_before_anything_slow(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="--force"):
+        compressor.compress(digits / "model.pt", target="web-wasm", out=tmp_path)
+
+
+def test_unknown_options_are_refused(digits: Path) -> None:
+    with pytest.raises(InputError, match="Did you mean max_drop"):
+        compressor.compress(digits / "model.pt", target="jetson", maxdrop="1%")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["nothing.pt", "--target", "jetson"], 2, "nothing.pt"),
+        (["{model}"], 2, "--target"),
+        (["{model}", "--target", "jetsno"], 2, "Did you mean jetson"),
+        (["{model}", "--target", "jetson", "--passes", "fodl"], 2, "Did you mean fold"),
+        (["{model}", "--target", "jetson", "--recipe", "none.toml"], 2, "none.toml"),
+        (["{model}", "--target", "jetson", "--max-drop", "little"], 2, "--max-drop"),
+        (["{model}", "--target", "jetson", "--size", "small"], 2, "--size"),
+        (["{model}", "--target", "jetson", "--input", "1x2"], 2, "input"),
+        (["{model}", "--target", "jetson", "--data", "none.npz"], 2, "none.npz"),
+        (["{model}", "--target", "jetson", "--metric", "acuracy"], 2, "accuracy"),
+        (["{model}", "--target", "jetson", "--out", "no/such/folder"], 2, "parent folder"),
+    ],
+)
+def test_what_the_user_can_mend_exits_with_2_and_writes_nothing(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    arguments: list[str], code: int, part: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run([argument.format(model=digits / "model.pt") for argument in arguments]) == code
+    message = capfd.readouterr().err
+    assert part in message
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,35 @@
+"""What all tests share: the digits example, and a cache of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The folder of the bundled example."""
+    return DIGITS
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The example compressed for the browser: int8, the one target whose objective is size."""
+    from compressor.cli.main import run
+
+    out = tmp_path_factory.mktemp("bundles") / "digits-web"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
+    assert run([*arguments, "--out", str(out)]) == 0
+    return out
