@@ -1,6 +1,6 @@
 """TorchScript to a program, in this process, by torch's private `TS2EPConverter`. Only here is it touched.
 
-    torch.jit.load ─ TS2EPConverter ─▶ fx graph ─ parameters promoted, convolutions normalized ─ capture ─▶ Program
+    torch.jit.load ─ TS2EPConverter ─▶ fx graph ─ parameters, convolutions, sizes mended ─ capture ─▶ Program
 
 The converter takes every argument of `forward`, gives all weights as buffers, loses module paths and cannot convert
 loops. What it made is compared with the TorchScript on the inputs and on a larger batch: it follows one side of a
@@ -24,6 +24,7 @@ from compressor.graph.capture import Captured, capture, widened
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.graph.signature import flat_names
+from compressor.load.sizes import plain_sizes
 
 __all__ = ["convert_script"]
 
@@ -46,6 +47,7 @@ def convert_script(
     module = _converted(script, inputs, str(path))
     _promote(module, [name for name, _ in script.named_parameters()])
     _normalize(module.graph)
+    plain_sizes(module)
     module.recompile()
     captured = capture(module, inputs, synthetic=synthetic)
     if not (_agrees(captured.program, inputs, expected) and _agrees_on_larger_batch(script, captured.program, inputs)):
