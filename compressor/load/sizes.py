@@ -68,7 +68,7 @@ def _is_integer(node: fx.Node) -> bool:
 
 def _operands_known(node: fx.Node, sizes: dict[fx.Node, Any]) -> bool:
     known = all(a in sizes if isinstance(a, fx.Node) else type(a) is int for a in node.args[:2])
-    exact = node.kwargs.get("alpha", 1) == 1 and node.kwargs.get("rounding_mode", "floor") is not None
+    exact = "alpha" not in node.kwargs and node.kwargs.get("rounding_mode", "floor") is not None
     return known and exact and len(node.args) == 2 and _is_integer(node)
 
 
