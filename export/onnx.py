@@ -25,6 +25,7 @@ from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.lift import lift
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
 from compressor.export.onnx_ops import TRANSLATIONS
@@ -91,7 +92,7 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
 class _Decomposer:
     """Stands in for `exported.run_decompositions`: where no operator needs it, the graph stays as it is.
 
-    That spares tracing it once more, a third of the time of a lowering. With `always` it is torch's own behaviour.
+    That spares tracing it once more. With `always` it is torch's own behaviour.
     """
 
     def __init__(self, exported: ExportedProgram, *, always: bool) -> None:
@@ -112,31 +113,40 @@ def _needs_decomposition(node: fx.Node, table: Any) -> bool:
 
 
 def _translate(program: Program, exported: ExportedProgram | None, opset: int) -> ir.Model:
-    """torch's ONNX graph, unoptimized: first without decomposing what ONNX seems to have, then as torch does it."""
+    """torch's ONNX graph, unoptimized: first from the program's graph as it stands, then from torch's trace of it.
+
+    The first spares two traces; what it cannot do (operators that only decompose), the second can.
+    """
+    program = _functional(program)
+    plain = has_projection(program)
+    if exported is None and not plain:
+        with contextlib.suppress(Exception):  # whatever it is, torch's own trace has its say below
+            return _attempt(_Decomposer(lift(program), always=False), opset)
     try:
-        exported = exported or _functional(program).export()
-        if has_projection(program):
+        exported = exported or program.export()
+        if plain:
             exported = exported.run_decompositions(get_decompositions([torch.ops.aten.lstm.input]))
     except Exception as error:  # torch.export raises many types
         raise ExportError(f"the program cannot be exported again: {_first_line(error)}") from error
-    for always in (False, True):
-        decomposer = _Decomposer(exported, always=always)
-        setattr(exported, "run_decompositions", decomposer)  # noqa: B010  an instance's own, not the class's
-        try:
-            table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS}
-            result = torch.onnx.export(
-                exported, dynamo=True, opset_version=opset, custom_translation_table=table,
-                optimize=False, verbose=False,
-            )  # fmt: skip
-            model: ir.Model = result.model  # type: ignore[union-attr]
-            return model
-        except Exception as error:  # noqa: BLE001  as above; told after the second attempt
-            failure = error
-        finally:
-            del exported.run_decompositions
-        if decomposer.result is not exported:
-            break
-    raise _failure(failure, decomposer.result.graph) from failure
+    decomposer = _Decomposer(exported, always=True)
+    try:
+        return _attempt(decomposer, opset)
+    except Exception as error:  # as above
+        raise _failure(error, decomposer.result.graph) from error
+
+
+def _attempt(decomposer: _Decomposer, opset: int) -> ir.Model:
+    exported = decomposer.given
+    setattr(exported, "run_decompositions", decomposer)  # noqa: B010  an instance's own, not the class's
+    try:
+        result = torch.onnx.export(
+            exported, dynamo=True, opset_version=opset, optimize=False, verbose=False,
+            custom_translation_table={**TRANSLATIONS, **RECURRENT_TRANSLATIONS},
+        )  # fmt: skip
+    finally:
+        del exported.run_decompositions
+    model: ir.Model = result.model  # type: ignore[union-attr]
+    return model
 
 
 def _functional(program: Program) -> Program:

@@ -28,6 +28,17 @@ __all__ = ["ORT_LIMIT", "Converted", "same_outputs", "to_ort"]
 ORT_LIMIT = 2**31 - 1  # offsets in the file are 32-bit
 _COMPILING = {"NnapiExecutionProvider", "CoreMLExecutionProvider", "QNNExecutionProvider", "XnnpackExecutionProvider"}
 _SAME_KERNELS = 1e-3  # of the output's RMS: both files run the same kernels, at most fused differently
+_CONVERTER = """
+import sys
+from pathlib import Path
+sys.modules["torch"] = None  # onnxruntime.tools imports it where it can, for seconds, and does not use it here
+from onnxruntime.tools import convert_onnx_models_to_ort as tool
+source, folder, style, platform = sys.argv[1:]
+tool.convert_onnx_models_to_ort(
+    Path(source), Path(folder), [tool.OptimizationStyle[style]],
+    target_platform=platform or None, enable_type_reduction=True,
+)
+"""
 _ARM_INTEGERS = {"session.qdqisint8allowed": "1"}  # what "--target_platform arm" converts under
 
 
@@ -63,14 +74,12 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
 
 
 def _convert(source: Path, folder: Path, style: str, arm: bool) -> None:
-    command = [
-        sys.executable, "-m", "onnxruntime.tools.convert_onnx_models_to_ort", str(source), "--output_dir", str(folder),
-        "--optimization_style", style, "--enable_type_reduction", *(["--target_platform", "arm"] if arm else []),
-    ]  # fmt: skip
+    command = [sys.executable, "-c", _CONVERTER, str(source), str(folder), style, "arm" if arm else ""]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = [line for line in (result.stdout + result.stderr).splitlines() if "rror" in line]
         reason = lines[-1].strip() if lines else f"it ended with status {result.returncode}"
+        reason = reason.replace(str(source), source.name)
         raise ExportError(f"ONNX Runtime {onnxruntime.__version__} cannot convert it to ORT format: {reason}")
 
 

@@ -72,9 +72,10 @@ def runner(path: Path, threads: int | None = None, *, optimize: bool = True, exa
 
 
 def _load_failure(error: Exception, path: Path) -> CompressError:
+    reason = _first_line(error).replace(str(path), path.name)
     if type(error).__name__ == "NotImplemented":
-        return UnsupportedError(f"ONNX Runtime has no kernel: {_first_line(error)}", where=path.name)
-    return ExportError(f"ONNX Runtime cannot load it: {_first_line(error)}", where=path.name)
+        return UnsupportedError(f"ONNX Runtime has no kernel: {reason}", where=path.name)
+    return ExportError(f"ONNX Runtime cannot load it: {reason}", where=path.name)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressor.export.lift import lift
+from compressor.graph.capture import capture
+from compressor.graph.program import Program
+
+
+def test_computes_the_same_at_any_size(text_program: Program) -> None:
+    from compressor.graph.edit import finish
+    from compressor.graph.functional import functionalize
+
+    program = text_program.copy()
+    functionalize(program)
+    program = finish(program)
+    module = lift(program).module(check_guards=False)
+    batch = [tensor[:1, :4] for tensor in program.example]
+    for ours, theirs in zip(module(*batch), program.run(batch).values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_tensors_are_shared_and_keep_their_names(conv_program: Program) -> None:
+    from compressor.graph.functional import functionalize
+
+    program = conv_program.copy()
+    functionalize(program)
+    lifted = lift(program)
+    assert lifted.state_dict["head.weight"] is program.get("head.weight")
+    assert "conv.weight" in dict(lifted.named_parameters())
+    assert "norm.running_mean" in dict(lifted.named_buffers())
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+
+def test_a_graph_with_subgraphs_is_left_to_torch() -> None:
+    program = capture(Branch(), (torch.ones(3),), static=True).program
+    with pytest.raises(ValueError, match="no tensor"):
+        lift(program)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from compressor.errors import ExportError, UnsupportedError
+from compressor.export.session import runner, session
+from compressor.graph.program import Program
+
+
+def model_file(folder: Path, operator: str, *, domain: str = "", kind: int = TensorProto.FLOAT) -> Path:
+    value = [helper.make_tensor_value_info(name, kind, ["n", 2]) for name in ("x", "y")]
+    node = helper.make_node(operator, ["x"], ["y"], domain=domain)
+    imports = [helper.make_opsetid("", 21), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    graph = helper.make_graph([node], "g", value[:1], value[1:])
+    path = folder / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), path)
+    return path
+
+
+def test_runs_by_name(conv_program: Program, conv_onnx: Path) -> None:
+    run = runner(conv_onnx, threads=1)
+    result = run({"x": conv_program.example[0], "unused": torch.zeros(1)})
+    torch.testing.assert_close(result, conv_program.run(), rtol=1e-4, atol=1e-5)
+
+
+def test_without_optimization_too(conv_program: Program, conv_onnx: Path) -> None:
+    result = runner(conv_onnx, optimize=False, exact=False)({"x": conv_program.example[0]})
+    torch.testing.assert_close(result, conv_program.run(), rtol=1e-4, atol=1e-5)
+
+
+def test_threads_are_those_asked_for(conv_onnx: Path) -> None:
+    options = session(conv_onnx, 1, spinning=False).get_session_options()
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_broken_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ExportError, match="cannot load") as caught:
+        session(path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_an_operator_without_kernel_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="no kernel"):
+        session(model_file(tmp_path, "Relu", kind=TensorProto.BFLOAT16))
+
+
+def test_a_wrong_shape_is_told(conv_onnx: Path) -> None:
+    with pytest.raises(ExportError, match=r"model\.onnx"):
+        runner(conv_onnx)({"x": torch.zeros(2, 3)})

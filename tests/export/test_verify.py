@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from compressor.errors import LoadError
+from compressor.export.bundle import golden, write_bundle
+from compressor.export.ort import to_ort
+from compressor.export.verify import verify_bundle
+from compressor.graph.program import Program
+
+
+@pytest.fixture(scope="module")
+def sound(conv_program: Program, conv_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from boards import board
+
+    folder = tmp_path_factory.mktemp("bundle")
+    model = Path(shutil.copy(conv_onnx, folder / "model.onnx"))
+    files: dict[str, Any] = {file.name: file for file in (model, *to_ort(model, board()).files)}
+    files["golden.npz"] = golden(conv_program, conv_program, {"x": torch.randn(2, 3, 8, 8)})
+    manifest = {
+        "inputs": [spec.to_json() for spec in conv_program.inputs],
+        "outputs": [spec.to_json() for spec in conv_program.outputs],
+        "tolerance": 1e-4,
+    }
+    return write_bundle(folder / "out", force=False, files=files, manifest=manifest)
+
+
+@pytest.fixture
+def bundle(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "bundle"))
+
+
+def manifest(bundle: Path) -> Any:
+    return json.loads((bundle / "manifest.json").read_text())
+
+
+def restate(bundle: Path, **changes: Any) -> None:
+    """Make the manifest agree with the files that are there, and differ in what is given."""
+    data = manifest(bundle)
+    for name in data["files"]:
+        content = (bundle / name).read_bytes()
+        data["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (bundle / "manifest.json").write_text(json.dumps({**data, **changes}))
+
+
+def test_a_sound_bundle(sound: Path) -> None:
+    found = verify_bundle(sound)
+    assert found.ok
+    assert found.errors["output"] < 1e-5
+    assert "4 files match" in str(found)
+    assert found.to_json()["ok"] is True
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.ort", "golden.npz"])
+def test_a_flipped_bit_is_found(bundle: Path, name: str) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    found = verify_bundle(bundle)
+    assert not found.ok
+    assert name in found.problems[0]
+    assert "not sound" in str(found)
+
+
+def test_missing_longer_and_unexpected_files_are_found(bundle: Path) -> None:
+    (bundle / "model.ort").unlink()
+    (bundle / "golden.npz").write_bytes((bundle / "golden.npz").read_bytes() + b"x")
+    (bundle / "extra").mkdir()
+    (bundle / "extra" / "run.sh").write_text("")
+    problems = "\n".join(verify_bundle(bundle).problems)
+    assert "model.ort: missing" in problems
+    assert "golden.npz:" in problems
+    assert "extra/run.sh: not in the manifest" in problems
+
+
+def test_golden_outputs_that_differ_are_found(bundle: Path) -> None:
+    with np.load(bundle / "golden.npz") as arrays:
+        changed = {**arrays, "output": arrays["output"] * 1.01}
+    np.savez(bundle / "golden.npz", **changed)
+    restate(bundle)
+    found = verify_bundle(bundle)
+    assert found.errors["output"] == pytest.approx(0.01 / 1.01, rel=1e-2)
+    assert "allowed 1e-04" in found.problems[0]
+
+
+def test_another_model_in_ort_format_is_found(bundle: Path, conv_program: Program, tmp_path: Path) -> None:
+    from boards import board
+
+    from compressor.export.onnx import to_onnx
+    from compressor.graph.edit import set_tensor
+
+    other = conv_program.copy()
+    set_tensor(other, "head.bias", conv_program.get("head.bias") + 1.0)
+    to_onnx(other, board()).save(tmp_path / "model.onnx")
+    shutil.copy(to_ort(tmp_path / "model.onnx", board()).files[0], bundle / "model.ort")
+    restate(bundle)
+    assert "disagrees" in verify_bundle(bundle).problems[0]
+
+
+def test_a_link_is_refused(bundle: Path, tmp_path: Path) -> None:
+    shutil.move(bundle / "model.ort", tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", bundle / "model.ort")
+    assert "model.ort: neither a file nor a folder" in verify_bundle(bundle).problems
+
+
+def test_weights_outside_the_bundle_are_refused(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\0" * 4096)
+    model = onnx.load(bundle / "model.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
+    restate(bundle)
+    assert "not of the bundle" in verify_bundle(bundle).problems[0]
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch pwned",)
+
+
+def test_a_pickle_in_the_golden_vectors_is_not_run(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez(bundle / "golden.npz", x=np.array([_Evil()], dtype=object), output=np.zeros(1))
+    restate(bundle)
+    assert "golden.npz" in verify_bundle(bundle).problems[0]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_an_array_that_claims_to_be_huge_is_not_allocated(bundle: Path) -> None:
+    import io
+
+    entry = io.BytesIO()
+    np.lib.format.write_array_header_1_0(entry, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(bundle / "golden.npz", "w") as archive:
+        archive.writestr("x.npy", entry.getvalue() + b"\0" * 16)
+    restate(bundle)
+    assert "does not fit" in verify_bundle(bundle).problems[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\0" * 100])
+def test_golden_vectors_that_are_no_archive(bundle: Path, content: bytes) -> None:
+    (bundle / "golden.npz").write_bytes(content)
+    restate(bundle)
+    assert "golden.npz" in verify_bundle(bundle).problems[0]
+
+
+def test_a_model_that_is_none(bundle: Path) -> None:
+    (bundle / "model.onnx").write_bytes(b"\xff" * 64)
+    restate(bundle)
+    assert "model.onnx" in verify_bundle(bundle).problems[0]
+
+
+DIGEST = "0" * 64
+ENTRY = {"sha256": DIGEST, "bytes": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 2, "files": {}}', b'{"files": {}}',
+        b'{"format": 1}', b'{"format": 1, "files": []}',
+        *(
+            json.dumps({"format": 1, "files": files, "tolerance": 0.1}).encode()
+            for files in (
+                {"../x": ENTRY}, {"/etc/passwd": ENTRY}, {"a/../../b": ENTRY}, {"": ENTRY}, {"C:\\x": ENTRY},
+                {"a\0b": ENTRY}, {"./a": ENTRY}, {"a": 1}, {"a": {}}, {"a": {"sha256": 1, "bytes": 1}},
+                {"a": {"sha256": DIGEST, "bytes": -1}}, {"a": {"sha256": DIGEST, "bytes": True}},
+                {"a": {"sha256": DIGEST, "bytes": 1e400}},
+            )
+        ),
+        *(
+            json.dumps({"format": 1, "files": {}, "tolerance": tolerance}).encode()
+            for tolerance in ("1", None, True, -1, 1e9, float("nan"), float("inf"))
+        ),
+    ],
+)  # fmt: skip
+def test_a_hostile_manifest_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(LoadError) as caught:
+        verify_bundle(tmp_path)
+    assert caught.value.where == "manifest.json"
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+@pytest.mark.parametrize("value", [None, {}, [1], [{"name": 3}], ["x"]])
+def test_malformed_inputs_and_outputs_are_told(bundle: Path, key: str, value: Any) -> None:
+    restate(bundle, **{key: value})
+    found = verify_bundle(bundle)
+    assert key in found.problems[0]
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "file"])
+def test_no_bundle(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "empty":
+        path.mkdir()
+    if kind == "file":
+        path.write_text("x")
+    with pytest.raises(LoadError, match="no bundle"):
+        verify_bundle(path)
