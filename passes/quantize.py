@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip
-from compressor.graph.edit import begin, finish
+from compressor.graph.edit import begin, delete_unused, finish
 from compressor.graph.functional import functionalize
 from compressor.graph.program import Program
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.plan import Limits, plan_integer
+from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of
 from compressor.passes.quantizing.sites import find_glue, find_layers
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
@@ -48,12 +48,11 @@ class Quantize(Pass):
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
     samples: int = 128
-    max_error: float = 0.1
+    max_error: float = 0.05
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
-        copy = begin(program)
-        functionalize(copy)
+        copy, _ = _prepared(program)
         if self.format == "fp16":
             return plan_half(copy, context, self.keep).options(copy)
         plan = plan_integer(copy, context, self._limits(), self.keep)
@@ -70,8 +69,7 @@ class Quantize(Pass):
         return found
 
     def run(self, program: Program, context: Context) -> PassResult:
-        copy = begin(program)
-        left = list(functionalize(copy))
+        copy, left = _prepared(program)
         if self.sites:
             return self._apply(copy, self.sites, left)
         if self.format == "fp16":
@@ -81,10 +79,11 @@ class Quantize(Pass):
         return self._apply(copy, plan.settings, left + plan.skipped)
 
     def _apply(self, copy: Program, settings: Mapping[str, Setting], skipped: list[Skip]) -> PassResult:
-        for site, setting in settings.items():
-            check_settings(site, setting)
         layers, _ = find_layers(copy)
         glue = find_glue(copy)
+        static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
+        for site, setting in settings.items():
+            check_settings(site, setting, static=site in static, glue=site in glue)
         by_format = {
             name: {site: setting for site, setting in settings.items() if format_of(setting) == name}
             for name in ("int8", "fp16")
@@ -98,3 +97,11 @@ class Quantize(Pass):
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
+
+
+def _prepared(program: Program) -> tuple[Program, list[Skip]]:
+    """A copy without dead code or in-place operators, and where an in-place operator had to stay."""
+    copy = begin(program)
+    left = functionalize(copy)
+    delete_unused(copy)
+    return copy, list(left)

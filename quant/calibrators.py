@@ -27,6 +27,7 @@ from compressor.quant.formats import UINT8, Format
 __all__ = ["CALIBRATORS", "Calibrator", "Entropy", "Histogram", "MinMax", "MseSearch", "Percentile", "calibrator"]
 
 BINS = 4096  # on each side of zero; the largest value lies in the upper half, so at least 2048 are in use
+NOTHING = 2.0**-100  # ranges below this are not cut into bins
 STEPS = 64  # clipping thresholds that the MSE search tries on each side
 THRESHOLDS = 128  # clipping thresholds that the entropy search tries
 
@@ -78,7 +79,7 @@ class Histogram(Calibrator):
 
     def _count(self, values: Tensor) -> None:
         extreme = max(-self.low, self.high)
-        if extreme < torch.finfo(torch.float32).tiny:  # only zeros and denormals so far: one bin says it all
+        if extreme < NOTHING:  # bins that narrow have no finite inverse width; one bin says it all
             self.counts[BINS] += values.numel()
             return
         self._widen(math.floor(math.log2(extreme)) + 1 - int(math.log2(BINS)))
@@ -152,7 +153,13 @@ class MseSearch(Histogram):
 
 @dataclass
 class Entropy(Histogram):
-    """The threshold on |x| at which the quantized distribution says most about the original one."""
+    """The threshold on |x| at which the quantized distribution says most about the original one.
+
+    Exact zeros, of which a ReLU leaves many, are not counted: every scale keeps them, so they say nothing of it.
+    """
+
+    def _count(self, values: Tensor) -> None:
+        super()._count(values[values != 0])
 
     def range(self) -> tuple[float, float]:
         if self.exponent is None:

@@ -24,7 +24,7 @@ from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
 from compressor.targets.target import Target
 
-__all__ = ["IntegerPlan", "Limits", "activation_format_of", "plan_integer"]
+__all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer"]
 
 STATIC_KINDS = ("conv", "linear", "matmul")
 FEW = 256  # weights below this many elements save less than their scales and the extra nodes cost

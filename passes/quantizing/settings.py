@@ -43,8 +43,11 @@ def bounds(setting: Setting, keys: tuple[str, str]) -> tuple[float, float]:
     return low, high
 
 
-def check_settings(site: str, setting: Setting) -> None:
-    """Raises RecipeError, naming the site and key, for a setting that cannot be carried out."""
+def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> None:
+    """Raises RecipeError, naming the site and key, for a setting that cannot be carried out.
+
+    `static` says that the site is a layer whose activations can be integer, `glue` that it is an operator between.
+    """
     where = f"quantize: site {site!r}"
     if setting.get("format") not in SITE_FORMATS:
         raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
@@ -59,6 +62,14 @@ def check_settings(site: str, setting: Setting) -> None:
                 raise RecipeError(f"{' and '.join(keys)} are {given[0]} and {given[1]}, not a range", where=where)
             if "activation" not in setting:
                 raise RecipeError("has a range but no activation format", where=where)
+    if "activation" in setting and setting["format"] == "int8":
+        needed = OUTPUT if glue else INPUT
+        if needed[0] not in setting:
+            raise RecipeError(f"has an activation format but no {' and '.join(needed)}", where=where)
+        if not (static or glue):
+            raise RecipeError("only weights can be integer here", where=where, way_out="Remove activation and ranges.")
+    elif glue and setting["format"] == "int8":
+        raise RecipeError("has no weights, and gives no activation format", where=where)
     for key in ("weights", "activation"):
         try:
             if key in setting and not format_named(str(setting[key])).integer:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import InputError
-from compressor.quant.calibrators import BINS, CALIBRATORS, Histogram, MinMax, MseSearch, Percentile, calibrator
+from compressor.quant.calibrators import BINS, CALIBRATORS, MinMax, MseSearch, Percentile, calibrator
 from compressor.quant.formats import INT8, UINT8, Format, choose_qparams, dequantize, quantize
 
 NAMES = sorted(CALIBRATORS)
@@ -56,7 +56,7 @@ def test_constants_zeros_and_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [1e-42, 1e-38, 1e-20, 1e20, 3e38])
+@pytest.mark.parametrize("size", [1e-42, 1e-38, 2e-38, 1e-29, 1e-20, 1e20, 3e38])
 def test_denormal_and_huge_values(name: str, size: float) -> None:
     low, high = seen(name, noise(1000).clamp(-1, 1) * size)
     assert low <= 0.0 <= high
@@ -95,7 +95,7 @@ def test_percentile_leaves_out_that_share_at_each_end(percentile: float) -> None
 
 
 def test_the_histogram_counts_every_value_once() -> None:
-    watcher = Histogram.__subclasses__()[0](UINT8)
+    watcher = Percentile(UINT8)
     for scale in (1.0, 100.0, 0.01, 1e4):
         watcher.observe(noise(1000) * scale)
     assert float(watcher.counts.sum()) == 4000
@@ -122,6 +122,11 @@ def test_entropy_cuts_a_long_tail_and_leaves_a_flat_distribution() -> None:
     assert seen("entropy", flat)[1] > 0.9
     tailed = torch.cat([noise(50_000).abs(), torch.tensor([200.0])])
     assert seen("entropy", tailed)[1] < 50
+
+
+def test_entropy_does_not_take_a_relus_zeros_for_signal() -> None:
+    values = noise(20_000).abs()
+    assert seen("entropy", values, torch.zeros(60_000)) == seen("entropy", values)
 
 
 def test_unknown_names_and_senseless_percentiles() -> None:
