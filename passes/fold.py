@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import fx
 
 from compressor.errors import RecipeError, did_you_mean
-from compressor.graph import edit
+from compressor.graph import edit, shapes
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip
 from compressor.graph.functional import functionalize, mutated
 from compressor.graph.program import Program
@@ -59,12 +59,14 @@ class _Folding:
         low, high = _ALLOWANCE
         allowance = min(max(program.unique_bytes() // 100, low), high)
         self.bench = Bench(edit.begin(program), request.keep, allowance)
+        edit.delete_unused(self.bench.program)  # what nothing needs would count as a reader
         self.left = functionalize(self.bench.program)
         self.changing = mutated(self.bench.program)
 
     def run(self) -> _Folding:
         while sum(map(self._try, RULES)):  # every rule in every round
-            pass
+            edit.delete_unused(self.bench.program)
+            shapes.infer(self.bench.program)
         return self
 
     def skipped(self) -> list[Skip]:

@@ -77,7 +77,7 @@ def is_pure(node: fx.Node) -> bool:
         random = _EFFECTS & set(target.tags) or "rand" in target._schema.name or "empty" in target._schema.name
         fresh = target._schema.returns and not target._schema.is_mutable
         return target.namespace in ("aten", "prims") and not random and bool(fresh)
-    return getattr(target, "__module__", "") == operator.__name__ or target in _SYMBOLIC
+    return getattr(target, "__module__", "") == operator.add.__module__ or target in _SYMBOLIC
 
 
 def program_output(node: fx.Node, replacement: fx.Node) -> str | None:
