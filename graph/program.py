@@ -145,7 +145,7 @@ def _span(tensor: Tensor) -> tuple[int, int]:
     """First and last byte of its storage that a tensor covers."""
     start = tensor.storage_offset()
     last = start + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return start * tensor.element_size(), (last + 1) * tensor.element_size()
+    return int(start) * tensor.element_size(), (int(last) + 1) * tensor.element_size()
 
 
 def _covered(spans: list[tuple[int, int]]) -> int:
