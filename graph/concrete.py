@@ -107,7 +107,7 @@ def _size(size: Any, symbols: Mapping[Any, int]) -> Any:
     if expression is None:
         return size
     known = expression.xreplace(dict(symbols))
-    return int(known) if known.is_number else 1
+    return int(known) if isinstance(known, int) or known.is_number else 1  # a bare symbol is replaced by a plain int
 
 
 def _expression(size: Any) -> Any:

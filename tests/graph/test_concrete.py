@@ -74,6 +74,17 @@ def test_sizes_that_depend_on_data_fall_back_to_the_recorded_shape(tagger: Progr
     assert tuple(found.shape) == (1, 2)
 
 
+def test_recorded_sizes_follow_the_asked_batch() -> None:
+    class Kept(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x[x > 0], x.new_zeros(x.shape[0])
+
+    program = capture(Kept(), (torch.ones(4, 3),)).program
+    node = next(node for node in program.nodes() if op_name(node) == "new_zeros")
+    node.target = torch.ops.aten.nonzero.default  # cannot be evaluated on shapes: the recorded one stands in
+    assert tuple(concrete_values(program, 7)[node].shape) == (7,)
+
+
 @pytest.mark.parametrize(("op", "name"), [("relu_", "relu"), ("relu", "relu"), ("hardtanh_", "hardtanh")])
 def test_an_in_place_operator_has_its_own_operators_name(op: str, name: str) -> None:
     graph = torch.fx.Graph()
