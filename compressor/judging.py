@@ -73,7 +73,8 @@ class Workshop:
             placement = place(lowered.model, self.prepared.target)
             files = lowered.save(path)
             agreement = check(program, path, self.prepared.evaluation)
-            self._built[id(program)] = Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64")
+            x86 = self.prepared.target.arch == "x86_64"
+            self._built[id(program)] = Artifact(program, path, files, placement, agreement, x86)
         return self._built[id(program)]
 
     def metric(self, artifact: Artifact) -> float:

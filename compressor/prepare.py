@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from compressor.data import Dataset, check_indices, example_from_data, load_data
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
+from compressor.graph.signature import TensorSpec
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
-from compressor.unbound import unbound_example, unbound_inputs
 from compressor.load import Loaded, load_model, to_program
 from compressor.metrics import Metric, load_metric
 from compressor.request import Request
 from compressor.targets import Target
+from compressor.unbound import unbound_example, unbound_inputs
 
 __all__ = ["Prepared", "prepare"]
 
@@ -52,10 +53,7 @@ class Prepared:
 
     def timed_batch(self, size: int) -> Batch:
         """One batch of `size` samples to time with, cut or repeated from the first one."""
-        return {
-            spec.name: tensor if not spec.shape or spec.shape[0] != "batch" else _sized(tensor, size)
-            for spec, tensor in ((spec, self.evaluation[0][spec.name]) for spec in self.program.inputs)
-        }
+        return {spec.name: _sized(spec, self.evaluation[0][spec.name], size) for spec in self.program.inputs}
 
     def calibration_digest(self) -> str:
         """SHA-256 over the calibration data: what a cached stage depends on."""
@@ -81,7 +79,7 @@ def prepare(request: Request, target: Target, seed: int, say: Callable[[str], No
     dataset = load_data(request.data, program.inputs) if request.data is not None else None
     if dataset is not None:
         check_indices(program, dataset)
-        program = replace(program, synthetic=False)
+        program = replace(program, example=_real_example(program, dataset), synthetic=False)
     evaluation = (
         dataset.evaluation if dataset else synthetic_batches(program, count=SYNTHETIC_BATCHES, batch_size=2, seed=seed)
     )
@@ -114,6 +112,14 @@ def _example(request: Request, loaded: Loaded, seed: int) -> tuple[Sequence[Any]
     return *example_inputs(loaded.module, [], seed=seed), True
 
 
-def _sized(tensor: Tensor, size: int) -> Tensor:
-    repeats = -(-size // tensor.shape[0])
-    return torch.cat([tensor] * repeats)[:size]
+def _real_example(program: Program, dataset: Dataset) -> tuple[Tensor, ...]:
+    """Two real samples in place of whatever the program was captured with."""
+    batch = (dataset.calibration or dataset.evaluation)[0]
+    return tuple(_sized(spec, batch[spec.name], 2) for spec in program.inputs)
+
+
+def _sized(spec: TensorSpec, tensor: Tensor, size: int) -> Tensor:
+    """The tensor with `size` samples, cut or repeated, where its first dimension is dynamic."""
+    if not spec.shape or isinstance(spec.shape[0], int):
+        return tensor
+    return torch.cat([tensor] * -(-size // tensor.shape[0]))[:size].clone()

@@ -21,7 +21,7 @@ from compressor.selecting import Selection
 from compressor.targets import Objective
 from compressor.versions import versions
 
-__all__ = ["Findings", "dry_report", "find", "full_report"]
+__all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def find(
     measured = workshop.measured(original, kept)
     before = _figures(workshop, original, first, measured.get("0"))
     after = _figures(workshop, kept, last, measured.get("1"))
-    return Findings(before, after, (first, last), tuple(_missed(gate, before, after)))
+    return Findings(before, after, (first, last), tuple(missed(gate, before, after)))
 
 
 def full_report(
@@ -137,7 +137,8 @@ def _figures(
     )
 
 
-def _missed(gate: Gate, before: Figures, after: Figures) -> Iterator[str]:
+def missed(gate: Gate, before: Figures, after: Figures) -> Iterator[str]:
+    """The budgets that the result breaks, and by how much."""
     for budget in gate.budgets:
         first, last = (_axis(figures, budget.axis) for figures in (before, after))
         if first is not None and last is not None and last > budget.limit(first):

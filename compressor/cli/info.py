@@ -53,8 +53,8 @@ def _show_target(target: Any) -> None:
     _table(("figure", "value", "source"), rows)
     optional = [(f"{p.name} (optional)", p) for p in target.optional_providers]
     providers = [*((p.name, p) for p in target.providers), *optional]
-    rows = [(name, ", ".join(p.formats), _operators(p), p.source) for name, p in providers]
-    _table(("provider", "formats", "operators", "source"), rows)
+    listed = [(name, ", ".join(p.formats), _operators(p), p.source) for name, p in providers]
+    _table(("provider", "formats", "operators", "source"), listed)
     for note in target.notes:
         click.echo(f"- {note}")
 

@@ -1,0 +1,52 @@
+"""Progress goes to stderr and the result to stdout; a killed run leaves nothing half done."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compressor.cli.main import run
+
+
+def test_stdout_has_the_report_and_stderr_the_progress(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--passes", "fold", "--out", str(tmp_path / "o")]
+    assert run(arguments) == 0
+    told = capfd.readouterr()
+    assert "lowering" in told.err
+    assert "lowering" not in told.out
+    assert "synthetic" in told.out
+
+
+@pytest.mark.parametrize("waits_for", ["quantize", "writing"])
+def test_kill_9_leaves_no_half_artifact_and_loses_no_finished_stage(
+    digits: Path, tmp_path: Path, waits_for: str
+) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    command = [
+        sys.executable, "-m", "compressor", str(digits / "model.pt"), "--data", str(digits / "data.npz"),
+        "--target", "web-wasm", "--out", str(out), "--cache-dir", str(cache), "--json",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if waits_for in line:
+                time.sleep(0.01)
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+    assert not out.exists() or (out / "manifest.json").is_file()
+    finished = [entry for entry in cache.iterdir() if not entry.name.startswith(".")]
+    assert finished, "fold had finished before"
+    out.rename(tmp_path / "won") if out.exists() else None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bundle"] == str(out)
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("out", "cache", "won")]

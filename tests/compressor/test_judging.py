@@ -1,0 +1,40 @@
+"""Artifacts are judged as ONNX Runtime runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compressor.judging import Workshop
+from compressor.metrics import parse_drop
+from compressor.prepare import prepare
+from compressor.request import Request
+from compressor.targets import load_target
+
+
+@pytest.fixture(scope="module")
+def workshop(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    request = Request(digits / "model.pt", data=digits / "data.npz")
+    prepared = prepare(request, load_target("host"), 0, lambda text: None)
+    return Workshop(prepared, tmp_path_factory.mktemp("work"), parse_drop("1%"), 1, 1)
+
+
+def test_a_program_is_built_once(workshop: Workshop) -> None:
+    program = workshop.prepared.program
+    assert workshop.build(program) is workshop.build(program)
+
+
+def test_the_original_loses_nothing(workshop: Workshop) -> None:
+    artifact = workshop.build(workshop.prepared.program)
+    assert workshop.metric(artifact) == pytest.approx(0.9796, abs=1e-3)
+    assert workshop.drop(artifact) is None
+    assert workshop.output_error(artifact) < 1e-5
+
+
+def test_on_the_host_both_are_measured_side_by_side(workshop: Workshop) -> None:
+    artifact = workshop.build(workshop.prepared.program)
+    times = workshop.times(artifact, artifact)
+    assert times is not None
+    assert min(times) > 0
+    assert (workshop.load_ms(artifact) or 0) > 0

@@ -1,0 +1,47 @@
+"""From a request to a captured program with its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compressor.prepare import Prepared, prepare
+from compressor.request import Request
+from compressor.targets import load_target
+
+
+@pytest.fixture(scope="module")
+def real(digits: Path) -> Prepared:
+    request = Request(digits / "model.pt", data=digits / "data.npz")
+    return prepare(request, load_target("jetson"), 0, lambda text: None)
+
+
+def test_real_data_replaces_the_example(real: Prepared, digits: Path) -> None:
+    calibration = np.load(digits / "data.npz")["calibration/x"]
+    assert torch.equal(real.program.example[0], torch.from_numpy(calibration[:2]))
+    assert not real.synthetic
+    assert real.metric.name == "accuracy"
+
+
+def test_timed_batches_have_the_size_asked_for(real: Prepared) -> None:
+    assert [len(real.timed_batch(size)["x"]) for size in (1, 2, 70)] == [1, 2, 70]
+
+
+def test_the_calibration_digest_depends_on_the_data(real: Prepared, digits: Path) -> None:
+    made_up = prepare(Request(digits / "model.pt"), load_target("jetson"), 0, lambda text: None)
+    assert made_up.synthetic
+    assert made_up.calibration == ()
+    assert made_up.calibration_digest() != real.calibration_digest()
+
+
+def test_a_state_dict_leads_to_the_same_program(real: Prepared, digits: Path) -> None:
+    request = Request(
+        digits / "state_dict.pt", factory=f"{digits / 'model.py'}:build", inputs=("1x1x8x8",), data=digits / "data.npz"
+    )
+    other = prepare(request, load_target("jetson"), 0, lambda text: None)
+    batch = real.evaluation[0]
+    ours, theirs = (next(iter(each.program.run(batch).values())) for each in (other, real))
+    assert torch.allclose(ours, theirs, atol=1e-5)
