@@ -7,6 +7,7 @@ it returns, so that they do not take processor time from the model measured next
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from compressor.export.session import session
+from compressor.export.onnx_reference import mapped
+from compressor.export.session import LARGE, give_back_memory, session
 from compressor.graph.contract import Batch
 
 __all__ = ["Measurement", "compare", "load_ms", "measure"]
@@ -75,37 +77,50 @@ def compare(
     Raises ExportError or UnsupportedError when a model does not run.
     """
     deadline = time.perf_counter() + max_seconds
-    models = {name: _Model(path, batch, threads) for name, path in paths.items()}
-    for model in models.values():
-        model.warm_up(min(warmup_seconds, (deadline - time.perf_counter()) / (2 * len(models))))
-    waiting = list(models.values())
-    while waiting and (time.perf_counter() < deadline or any(not model.times for model in waiting)):
-        for model in waiting:
-            model.block()
-        waiting = [m for m in reversed(waiting) if len(m.times) < min_runs or sum(m.times) < min_seconds]
+    with contextlib.ExitStack() as stack:
+        models = {name: _Model(path, batch, threads, stack) for name, path in paths.items()}
+        for model in models.values():
+            model.warm_up(min(warmup_seconds, (deadline - time.perf_counter()) / (2 * len(models))))
+        waiting = list(models.values())
+        while waiting and (time.perf_counter() < deadline or any(not model.times for model in waiting)):
+            for model in waiting:
+                model.block()
+            waiting = [m for m in reversed(waiting) if len(m.times) < min_runs or sum(m.times) < min_seconds]
+        for model in models.values():
+            model.close()
+    give_back_memory()
     return {name: model.measurement() for name, model in models.items()}
 
 
 def load_ms(model_path: Path, *, threads: int | None = None) -> float:
     """Milliseconds until a model is ready to run, its optimization and packing of weights included."""
     start = time.perf_counter()
-    session(model_path, threads)
-    return (time.perf_counter() - start) * 1e3
+    loaded = session(model_path, threads, arena=model_path.stat().st_size <= LARGE)
+    seconds = time.perf_counter() - start
+    del loaded
+    give_back_memory()
+    return seconds * 1e3
 
 
 @dataclass
 class _Model:
-    """A loaded model and its times in seconds."""
+    """A loaded model and its times in seconds.
+
+    A large file's load is timed by itself, and the weights are mapped for the runs: several models are loaded at a
+    time, and each would hold the file's content besides the packed weights that it works with.
+    """
 
     path: Path
     batch: Batch
     threads: int
+    stack: contextlib.ExitStack
     times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        start = time.perf_counter()
-        self.session = session(self.path, self.threads, config=_STOP_SPINNING)
-        self.load = time.perf_counter() - start
+        self.load_ms, path = load_ms(self.path, threads=self.threads), self.path
+        if path.stat().st_size > LARGE:
+            path = self.stack.enter_context(mapped(path))
+        self.session: Any = session(path, self.threads, config=_STOP_SPINNING)
         names = [value.name for value in self.session.get_inputs()]
         self.feed = {name: self.batch[name].detach().cpu().contiguous().numpy() for name in names}
         self.first = self.once()
@@ -128,11 +143,14 @@ class _Model:
         while time.perf_counter() < end:
             self.times.append(self.once())
 
+    def close(self) -> None:
+        self.session = None
+
     def measurement(self) -> Measurement:
         milliseconds = np.array(self.times) * 1e3
         p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, (50, 90, 99)))
         return Measurement(
-            load_ms=self.load * 1e3, first_ms=self.first * 1e3, p50=p50, p90=p90, p99=p99,
+            load_ms=self.load_ms, first_ms=self.first * 1e3, p50=p50, p90=p90, p99=p99,
             min=float(milliseconds.min()), runs=len(self.times), threads=self.threads, runtime=_runtime(),
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import InputError, MismatchError
-from compressor.export.session import Runner, runner
+from compressor.export.session import Runner, give_back_memory, runner
 from compressor.graph.contract import Batch
 from compressor.graph.edit import is_call
 from compressor.graph.program import Program
@@ -114,6 +114,8 @@ def check(
             continue
         compare(program, run, [batch], wanted, where=f"{model_path.name} at {shown}")
         sizes.append(size)
+    del run
+    give_back_memory()
     samples = sum(next((len(t) for t in batch.values() if t.dim()), 1) for batch in given)
     return Agreement(outputs, wanted.relative_rms, samples, tuple(sizes), tuple(notes))
 

@@ -1,7 +1,7 @@
 """ORT format, which ONNX Runtime's minimal mobile builds load, and the list of operators that such a build needs.
 
-ONNX Runtime's own converter does both, in a process of its own: its optimizations of the graph need as much memory
-as the model twice over, and the whole of it goes back when it ends. "amd64" is never asked for: it writes NCHWc
+ONNX Runtime's own converter does both, in a process of its own: it needs memory for the model twice over, and all of
+it goes back when it ends. "amd64" is never asked for: it writes NCHWc
 nodes, which fail everywhere else.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 
 from compressor.errors import ExportError, MismatchError
+from compressor.export.onnx_reference import mapped
 from compressor.export.session import session
 from compressor.graph.contract import Batch
 from compressor.targets.target import Target
@@ -32,7 +33,13 @@ _CONVERTER = """
 import sys
 from pathlib import Path
 sys.modules["torch"] = None  # onnxruntime.tools imports it where it can, for seconds, and does not use it here
+import onnxruntime
 from onnxruntime.tools import convert_onnx_models_to_ort as tool
+session = onnxruntime.InferenceSession
+def lean(path, sess_options, **options):
+    sess_options.add_session_config_entry("session.disable_prepacking", "1")  # nothing runs; saves a copy
+    return session(path, sess_options=sess_options, **options)
+onnxruntime.InferenceSession = lean
 source, folder, style, platform = sys.argv[1:]
 tool.convert_onnx_models_to_ort(
     Path(source), Path(folder), [tool.OptimizationStyle[style]],
@@ -61,8 +68,8 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
         return Converted((), f"model.ort is left out: {size / 2**30:.1f} GB exceed the 2 GB that ORT format can hold")
     arm = target.arch.startswith("aarch64")
     compiling = any(provider.name in _COMPILING for provider in target.providers)
-    with tempfile.TemporaryDirectory(dir=onnx_path.parent) as folder:
-        _convert(onnx_path, Path(folder), "Runtime" if compiling else "Fixed", arm)
+    with tempfile.TemporaryDirectory(dir=onnx_path.parent) as folder, mapped(onnx_path) as source:
+        _convert(source, Path(folder), "Runtime" if compiling else "Fixed", arm)
         model = onnx_path.with_suffix(".ort")
         config = onnx_path.with_suffix(".required_operators.config")
         _only(Path(folder), "*.ort").replace(model)

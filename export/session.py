@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 
-__all__ = ["EXACT_INTEGERS", "Runner", "runner", "session"]
+__all__ = ["EXACT_INTEGERS", "LARGE", "Runner", "give_back_memory", "runner", "session"]
 
 Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 # On x86 without VNNI the u8×s8 kernels add pairs of products in 16 bits, which saturate (23% error was seen on a
 # linear layer); with this the runtime takes its u8×u8 kernels instead, which do not.
 EXACT_INTEGERS = {"session.x64quantprecision": "1"}
+
+LARGE = 2**26  # bytes of a file from which copies of its weights are avoided
 
 
 def session(
@@ -28,6 +32,7 @@ def session(
     *,
     optimize: bool = True,
     spinning: bool = True,
+    arena: bool = True,
     config: Mapping[str, str] | None = None,
 ) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU provider; `threads` None leaves their number to the runtime.
@@ -37,6 +42,7 @@ def session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = arena
     if threads is not None:
         options.intra_op_num_threads = threads
     if not optimize:
@@ -56,7 +62,10 @@ def runner(path: Path, threads: int | None = None, *, optimize: bool = True, exa
     `exact` keeps integer kernels from saturating, as boards' kernels do not; without it they run as this processor
     runs them. Raises what `session` does, and ExportError when a run fails.
     """
-    loaded = session(path, threads, optimize=optimize, config=EXACT_INTEGERS if exact else None)
+    config = dict(EXACT_INTEGERS) if exact else {}
+    if path.stat().st_size > LARGE:
+        config["session.disable_prepacking"] = "1"
+    loaded = session(path, threads, optimize=optimize, config=config)
     names = [value.name for value in loaded.get_inputs()]
     outputs = [value.name for value in loaded.get_outputs()]
 
@@ -69,6 +78,12 @@ def runner(path: Path, threads: int | None = None, *, optimize: bool = True, exa
         return {name: torch.from_numpy(np.array(value)) for name, value in zip(outputs, results, strict=True)}
 
     return run
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system: glibc keeps what a closed session held, once the model's size over."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _load_failure(error: Exception, path: Path) -> CompressError:
