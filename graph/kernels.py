@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, fx
 
 from compressor.graph.concrete import Values, op_name
-from compressor.graph.edit import layer_name
+from compressor.graph.edit import layer_name, module_path
 from compressor.graph.program import Program
 from compressor.graph.work import COMPUTE, is_free, kind_of, macs, reads, size_of, workspace_bytes
 
@@ -242,7 +242,12 @@ class _Fuser:
 
 
 def layer_of(node: fx.Node) -> str:
-    """What a user calls this call: the module path of its weight, looked for behind a dequantize or transpose too."""
+    """What a user calls this call: the module path of its weight, looked for behind a dequantize or transpose too.
+
+    A change of format takes the name of the call it was made for, not that of its scale.
+    """
+    if kind_of(node) in ("quantize", "dequantize") and (path := module_path(node)):
+        return path
     for argument in node.all_input_nodes:
         while argument.op == "call_function" and kind_of(argument) in ("dequantize", "layout"):
             argument = argument.all_input_nodes[0]

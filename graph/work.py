@@ -34,7 +34,7 @@ _FAMILIES = {
     "matmul": "matmul mm bmm baddbmm addbmm mv addmv dot vdot inner",
     "einsum": "einsum",
     "attention": "scaled_dot_product_attention",
-    "recurrent": "lstm gru rnn_tanh rnn_relu",
+    "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
     "norm": "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm"
     " local_response_norm",
     "softmax": "softmax _softmax log_softmax _log_softmax _safe_softmax",
@@ -169,8 +169,9 @@ def _attention(node: fx.Node, values: Values) -> int:
 
 def _recurrent(node: fx.Node, values: Values) -> int:
     data = values[_node(node.args[0])]
-    parameters = node.args[2] if isinstance(node.args[2], (list, tuple)) else node.args[3]
-    matrices = [values[_node(p)] for p in parameters if values[_node(p)].dim() == 2]  # type: ignore[union-attr]
+    parameters = node.args[2] if isinstance(node.args[2], (list, tuple)) else node.args[2:]  # of a cell: one by one
+    stored = [values[parameter] for parameter in parameters if isinstance(parameter, fx.Node)]
+    matrices = [value for value in stored if value.dim() == 2]
     return int(math.prod(data.shape[:-1]) * sum(matrix.numel() for matrix in matrices))
 
 

@@ -23,7 +23,10 @@ FELL = 0.05  # relative; a larger fall of one figure sets an expectation of the 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure before and after. `note` says what to hold against it ("uncalibrated", "synthetic")."""
+    """One figure before and after. `note` says what to hold against it ("uncalibrated", "synthetic").
+
+    Errors have no ratio: the original's is rounding, so any other is thousands of times that.
+    """
 
     key: str
     label: str
@@ -35,12 +38,12 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        return ratio(self.before, self.after)
+        return None if self.unit == "error" else ratio(self.before, self.after)
 
     @property
     def word(self) -> str:
         """`better`, `worse`, `same`, or nothing where it cannot be told."""
-        if self.before is None or self.after is None:
+        if self.before is None or self.after is None or self.unit == "error":
             return ""
         if abs(self.after - self.before) <= SAME * abs(self.before):
             return "same"
@@ -88,6 +91,7 @@ def conflicts(report: Report) -> tuple[str, ...]:
     expected = [
         (("parameters", "unique_bytes", "macs"), latency, stays),
         (("predicted",) if latency == "measured" else (), "measured", stays),
+        (("measured",), "predicted", rises),
         (("parameters", "unique_bytes"), "file_bytes", stays),
         ((latency,), "file_bytes", rises),
         (("file_bytes", latency), "peak_activation_bytes", rises),

@@ -93,7 +93,8 @@ def _passes(report: Report) -> str:
         for axis, name, label in steps
         if (plot := waterfall(report.passes, axis))
     )
-    return f"<section><h2>Passes</h2>{plots}{''.join(map(_pass, report.passes))}</section>"
+    bodies = "".join(map(_pass, report.passes))
+    return f'<section><h2>Passes</h2><div class="pair">{plots}</div>{bodies}</section>'
 
 
 def _pass(done: PassReport) -> str:

@@ -105,9 +105,10 @@ def waterfall(passes: Sequence[PassReport], axis: str) -> str:
 
 
 def _columns(columns: Sequence[tuple[str, float, float, str, str]], unit: str) -> str:
-    height, bottom, top = 200.0, 42.0, 20.0
+    top, bottom = 20.0, 42.0 if any(kind == "reverted" for *_, kind, _ in columns) else 26.0
+    height = 158.0 + bottom
     scale = (height - bottom - top) / (max(max(low, high) for _, low, high, _, _ in columns) or 1.0)
-    width = min(WIDTH, 110 * len(columns))
+    width = min(WIDTH, 84 * len(columns))
     pitch = width / len(columns)
     parts = []
     for index, (name, start, end, kind, why) in enumerate(columns):

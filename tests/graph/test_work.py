@@ -59,6 +59,7 @@ COUNTS = {
     "attention": (sdpa, [r(2, 3, 4, 8), r(2, 3, 5, 8), r(2, 3, 5, 6)], 2 * 3 * 4 * 5 * (8 + 6)),
     "lstm": (nn.LSTM(5, 7, batch_first=True), [r(2, 9, 5)], 2 * 9 * 4 * 7 * (5 + 7)),
     "gru, two ways, two layers": (nn.GRU(5, 7, 2, bidirectional=True), [r(9, 2, 5)], 756 * (5 + 7 + 14 + 7)),
+    "gru cell": (nn.GRUCell(5, 7), [r(3, 5), r(3, 7)], 3 * 3 * 7 * (5 + 7)),
     "relu": (torch.relu, [r(4)], 0),
     "cumulative product": (lambda x: torch.cumprod(x, 0), [r(4)], 0),
 }  # fmt: skip

@@ -79,6 +79,11 @@ def test_a_ratio_is_none_where_it_says_nothing(before: float | None, after: floa
             {"latency_ms": Latency(6.0, 7.5), "peak_activation_bytes": 9_000_000},
             ["measured latency (0.50×) fell, but peak activation memory rose (1.50×)"],
         ),
+        # the prediction was too dark
+        (
+            {"latency_ms": Latency(13.0, 7.5)},
+            ["measured latency (0.50×) fell, but predicted latency rose (1.08×)"],
+        ),
         ({"latency_ms": Latency(6.0, 7.5)}, []),
         ({}, []),
     ],
