@@ -111,7 +111,7 @@ def apply_half(program: Program, layers: Sequence[Layer], settings: Mapping[str,
             if key not in casts:
                 casts[key] = _cast(program, source, want, node, mask)
             node.replace_input_with(source, casts[key])
-    return [str(node.target) for node in stored]
+    return list(dict.fromkeys(str(node.target) for node in program.graph.nodes if node in stored))
 
 
 def _half_nodes(program: Program, layers: Sequence[Layer], kept: set[fx.Node] | frozenset[fx.Node]) -> set[fx.Node]:
@@ -145,7 +145,7 @@ def _is_single(node: fx.Node) -> bool:
 
 def _store(program: Program, half: set[fx.Node]) -> set[fx.Node]:
     """Store in half what only half nodes read; the `get_attr` nodes that now give half. Tied tensors stay tied."""
-    readers = [node for node in program.graph.nodes if node.op == "get_attr" and _is_single(node)]
+    readers = [node for node in program.graph.nodes if node.op == "get_attr" and node.users and _is_single(node)]
     groups: dict[tuple[int, ...], list[fx.Node]] = {}
     for node in readers:
         tensor = tensor_of(program, node)
