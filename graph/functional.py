@@ -3,8 +3,9 @@
     x.op_(…);  later reads of x                    →  x' = op(x, …);  later reads of x'
     v = view(x);  v.op_(…);  later reads of x      →  v' = op(v, …);  x' = view⁻¹(x, v');  later reads of x'
 
-The mutated value is scattered back through the views that lead to it, and views read later are taken again from
-the result. What aliases what is read off the fake values' storages.
+What aliases what is read off the captured graph's storages, once. A written value is put back through the views
+that lead to it, and views that are read later are taken again from the result. All writes into one allocation are
+rewritten, or none.
 """
 
 from __future__ import annotations
@@ -28,28 +29,34 @@ _SCATTER = {aten.slice.Tensor: aten.slice_scatter.default, aten.select.int: aten
 _PARTS = {aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int}
 _RESHAPED = {
     aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default, aten.flatten.using_ints,
-    aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unflatten.int,
+    aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unflatten.int, aten.reshape_as.default,
+    aten.view_as.default,
 }  # fmt: skip
 _SAME = {aten.alias.default, aten.detach.default, aten.contiguous.default, aten.dropout.default, aten.to.dtype}
 
 
 class _StaysError(Exception):
-    """Why one in-place operator has to stay."""
+    """Why the in-place operators on one allocation have to stay."""
 
 
 def functionalize(program: Program) -> tuple[Skip, ...]:
-    """Rewrite every in-place operator of this (already copied) program; what had to stay, and why."""
+    """Rewrite the in-place operators of this (already copied) program; those that had to stay, and why."""
     if not any(is_mutating(node) for node in program.graph.nodes):
         return ()
     _copy_literals(program)
     shapes.infer(program)
+    views = _Views(program)
     left: list[Skip] = []
-    for node in list(program.graph.nodes):
-        if is_mutating(node):
-            try:
-                _rewrite(program, node)
-            except _StaysError as reason:
-                left.append(Skip(f"in_place:{edit.layer_name(node)}", f"{node.target} stays in place: {reason}"))
+    for base, writes in views.written().items():
+        try:
+            for node in writes:
+                _check(views, base, node)
+        except _StaysError as reason:
+            left.extend(Skip(f"in_place:{edit.layer_name(n)}", f"{n.target} stays in place: {reason}") for n in writes)
+        else:
+            for index, node in enumerate(writes):
+                _rewrite(program, views, node, written_again=index + 1 < len(writes))
+    shapes.infer(program)
     return tuple(left)
 
 
@@ -85,35 +92,37 @@ def _copy_literals(program: Program) -> None:
             edit.substitute(program, node, node.args[0])
 
 
-def _rewrite(program: Program, node: fx.Node) -> None:
+def _check(views: _Views, base: fx.Node, node: fx.Node) -> None:
+    """Raise where one write cannot be expressed without writing."""
+    if base.op == "get_attr":
+        raise _StaysError(f"it changes the stored tensor {base.target}")
     written = _written(node)
     if len(written) != 1 or not isinstance(written[0].meta.get("val"), Tensor):
         raise _StaysError("it writes into several tensors")
-    target = written[0]
-    key = shapes.alias_key(target.meta["val"])
-    family = [n for n in program.graph.nodes if not key.isdisjoint(shapes.alias_key(n.meta.get("val")))]
-    stored = next((n for n in family if n.op == "get_attr"), None)
-    if stored is not None:
-        raise _StaysError(f"it changes the stored tensor {stored.target}")
-    earlier = [n for n in family if n < node]
-    if any(is_mutating(n) for n in earlier):
-        raise _StaysError("an earlier one on the same tensor does")
-    late = {n: [user for user in n.users if user > node] for n in earlier}
-    late = {n: users for n, users in late.items() if users}
-    written_again = any(is_mutating(n) for n in family if n > node)
+    if views.tangled & set(views.family(base)):
+        raise _StaysError("a later value shares memory with several tensors")
+    _out_of_place(node)
+    for view in views.chain(written[0])[:-1]:
+        if not is_mutating(view):
+            _inverse(view)
+
+
+def _rewrite(program: Program, views: _Views, node: fx.Node, written_again: bool) -> None:
+    (target,) = _written(node)
+    late = {member: [user for user in member.users if user > node] for member in views.family(target) if member < node}
+    late = {member: users for member, users in late.items() if users}
     if not written_again:  # parts beside it keep their values; if it is written again they must follow the result
-        late = {n: users for n, users in late.items() if not _is_beside(n, target)}
-    views = _Views(program, node, earlier)
-    views.check(late, target)
-    result = _out_of_place(program, node, target)
-    views.write(target, result, late, written_again)
-    edited = {*node.users, *(user for users in late.values() for user in users)}
-    node.replace_all_uses_with(views.now(target))
+        late = {member: users for member, users in late.items() if not _is_beside(member, target)}
+    views.write(node, target, _value(program, node, target), late, written_again)
+    late[node] = list(node.users)
     for member, users in late.items():
+        new = views.now(target if member is node else member)
         for user in users:
-            user.replace_input_with(member, views.now(member))
+            user.replace_input_with(member, new)
+            if views.parent.get(user) is member:
+                views.parent[user] = new
+    views.parent.pop(node)
     program.graph.erase_node(node)
-    shapes.infer_from(program, edited - {node})
 
 
 def _is_beside(node: fx.Node, target: fx.Node) -> bool:
@@ -122,58 +131,91 @@ def _is_beside(node: fx.Node, target: fx.Node) -> bool:
     return parts and node.args[0] is target.args[0]
 
 
-def _out_of_place(program: Program, node: fx.Node, target: fx.Node) -> fx.Node:
+def _out_of_place(node: fx.Node) -> Callable[..., Any]:
+    """The operator that returns what this one writes."""
+    name, overload = str(node.target).removeprefix("aten.").rsplit(".", 1)
+    function: Any = getattr(getattr(aten, name.removesuffix("_"), None), overload, None)
+    if not name.endswith("_") or function is None or function._schema.is_mutable:
+        raise _StaysError("it has no out-of-place form")
+    return function  # type: ignore[no-any-return]
+
+
+def _value(program: Program, node: fx.Node, target: fx.Node) -> fx.Node:
     """The new value of `target`, in its own dtype and shape, computed just before the in-place node."""
     result: fx.Node
-    name, overload = str(node.target).removeprefix("aten.").rsplit(".", 1)
-    if name == "copy_":
+    if node.target is aten.copy_.default:
         result = edit.argument(node, "src")
     else:
-        packet = getattr(aten, name.removesuffix("_"), None)
-        function = getattr(packet, overload, None)
-        if function is None or not name.endswith("_") or function._schema.is_mutable:
-            raise _StaysError("it has no out-of-place form")
-        result = edit.insert(program, function, node.args, like=node, kwargs=dict(node.kwargs))
+        result = edit.insert(program, _out_of_place(node), node.args, like=node, kwargs=dict(node.kwargs))
     want, have = target.meta["val"], result.meta["val"]
     if have.dtype != want.dtype:  # in-place operators never promote
         result = edit.insert(program, aten.to.dtype, (result, want.dtype), like=node)
     if not shapes.same_shape(have, want):
         result = edit.insert(program, aten.expand_as.default, (result, target), like=node)
+    if node.target is aten.copy_.default:  # its source may be written into later
+        result = edit.insert(program, aten.clone.default, (result,), like=node)
     return result
 
 
 class _Views:
-    """The views of one storage, and their values after one of them was written."""
+    """Which node is a view of which, and the views' values after a write.
 
-    def __init__(self, program: Program, at: fx.Node, members: list[fx.Node]) -> None:
-        self.program, self.at = program, at
-        self.members = set(members)
+    `parent` leads from a view (or a list of them, or an in-place operator's result) to what it was taken of.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.parent: dict[fx.Node, fx.Node] = {}
+        self.tangled: set[fx.Node] = set()
         self.current: dict[fx.Node, fx.Node] = {}
+        self.at: fx.Node
+        for node in program.graph.nodes:
+            self._add(node)
 
-    def check(self, late: Iterable[fx.Node], target: fx.Node) -> None:
-        """Raise before anything is edited when a view on the way cannot be undone or taken again."""
-        path = self._chain(target)
-        for member in late:
-            if member.target in _PARTS:
-                raise _StaysError(f"{member.name} is taken apart later")
-            chain = self._chain(member)
-            if chain[-1] is not path[-1]:
-                raise _StaysError(f"how {member.name} shares memory with it is unknown")
-            for view in () if target in chain else path[:-1]:
-                _inverse(view)
+    def _add(self, node: fx.Node) -> None:
+        key = shapes.alias_key(node.meta.get("val"))
+        if node.op != "call_function" or not key:
+            return
+        sources = [n for n in node.all_input_nodes if not key.isdisjoint(shapes.alias_key(n.meta.get("val")))]
+        if sources:
+            self.parent[node] = sources[0]
+        if len({self.chain(source)[-1] for source in sources}) > 1:
+            self.tangled |= {node, *sources}
 
-    def write(self, target: fx.Node, result: fx.Node, late: Iterable[fx.Node], written_again: bool) -> None:
+    def chain(self, view: fx.Node) -> list[fx.Node]:
+        """From a view up to the allocation."""
+        found = [view]
+        while found[-1] in self.parent:
+            found.append(self.parent[found[-1]])
+        return found
+
+    def family(self, view: fx.Node) -> list[fx.Node]:
+        """All nodes that share an allocation, the allocation included."""
+        base = self.chain(view)[-1]
+        return [base, *(node for node in self.parent if self.chain(node)[-1] is base)]
+
+    def written(self) -> dict[fx.Node, list[fx.Node]]:
+        """In-place operators by the allocation that they write into, in the order of execution."""
+        found: dict[fx.Node, list[fx.Node]] = {}
+        for node in self.program.graph.nodes:
+            if is_mutating(node) and (targets := _written(node)):
+                found.setdefault(self.chain(targets[0])[-1], []).append(node)
+        return found
+
+    def write(
+        self, at: fx.Node, target: fx.Node, result: fx.Node, late: Iterable[fx.Node], written_again: bool
+    ) -> None:
         """Note the new value of the written view and, where others need it, of all it was taken of.
 
         If the storage is written once more, every member has to be a view of the new allocation, the written one too.
         """
-        self.current = {target: result}
-        path, value = self._chain(target), result
-        if not written_again and all(target in self._chain(member) for member in late):
+        self.at, self.current = at, {target: result}
+        path, value = self.chain(target), result
+        if not written_again and all(target in self.chain(member) for member in late):
             return
         for view, above in itertools.pairwise(path):
             base = above.all_input_nodes[0] if above.target in _PARTS else above
-            value = _inverse(view)(self.program, self.at, base, value)
+            value = _inverse(view)(self.program, at, base, value)
             if above.target not in _PARTS:
                 self.current[above] = value
         if written_again:
@@ -181,28 +223,16 @@ class _Views:
 
     def now(self, member: fx.Node) -> fx.Node:
         """The value of one member after the write, taken again from what it was taken of."""
-        if member not in self.current:
-            above = self._parent(member)
-            if above is None:
-                return member
+        if member not in self.current and member in self.parent:
+            above = self.parent[member]
             fresh = self.now(above)
             args, kwargs = fx.node.map_arg((member.args, member.kwargs), lambda n: fresh if n is above else n)
             target: Any = member.target
             self.current[member] = edit.insert(
                 self.program, target, args, like=member, before=self.at, kwargs=dict(kwargs)
             )
-        return self.current[member]
-
-    def _parent(self, view: fx.Node) -> fx.Node | None:
-        """What a view was taken of, or None for the allocation itself."""
-        return next((n for n in view.all_input_nodes if n in self.members), None)
-
-    def _chain(self, view: fx.Node) -> list[fx.Node]:
-        """From a view up to the allocation."""
-        found = [view]
-        while (above := self._parent(found[-1])) is not None:
-            found.append(above)
-        return found
+            self.parent[self.current[member]] = fresh
+        return self.current.get(member, member)
 
 
 _Undo = Callable[[Program, fx.Node, fx.Node, fx.Node], fx.Node]
@@ -213,6 +243,11 @@ def _inverse(view: fx.Node) -> _Undo:
     target: Any = view.target
     if target in _SCATTER:
         return _call(view, _SCATTER[target], *view.args[1:], **view.kwargs)
+    if target is aten.narrow.default:
+        dim, start, length = view.args[1:]
+        if not isinstance(start, int) or not isinstance(length, int) or start < 0:
+            raise _StaysError("it writes into a window whose bounds depend on the input")
+        return _call(view, aten.slice_scatter.default, dim, start, start + length)
     if target is operator.getitem:
         return _inverse_of_part(view)
     if target in _PARTS:  # its parts were already put back into what it was taken of

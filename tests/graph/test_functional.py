@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 
 from compressor.graph import edit
@@ -134,3 +136,52 @@ def test_mutated_names_every_alias_of_what_still_changes(stateful: Program) -> N
     assert {str(node.target) for node in mutated(copy)} == {"state", "aten.add_.Tensor"}
     pure = capture(nn.Linear(3, 2), (torch.randn(2, 3),)).program
     assert mutated(pure) == set()
+
+
+VIEWS: dict[str, Callable[[Tensor], Any]] = {
+    "turned": lambda t: t.transpose(0, -1) if t.dim() else t, "flat": lambda t: t.reshape(-1),
+    "halves": lambda t: t.chunk(2, -1) if t.dim() else t, "rows": lambda t: t.unbind(0)[:2] if t.dim() else t,
+    "first": lambda t: t[0] if t.dim() else t, "window": lambda t: t.narrow(-1, 0, 1) if t.dim() else t,
+    "every other": lambda t: t[..., ::2] if t.dim() else t, "column": lambda t: t.unsqueeze(-1),
+    "copy": lambda t: t.clone(), "new": lambda t: t * 2, "dense": lambda t: t.contiguous(),
+}  # fmt: skip
+WRITES: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "add": lambda t, other: t.add_(other.mean()), "relu": lambda t, other: t.relu_(),
+    "zero": lambda t, other: t.zero_(), "copy": lambda t, other: t.copy_(other.sum()),
+    "scale": lambda t, other: t.mul_(0.5), "assign": lambda t, other: t.__setitem__(0, other.max()) if t.dim() else t,
+}  # fmt: skip
+Step = tuple[str, str, int, int]
+
+
+class Script(nn.Module):
+    """Views and writes in any order; each step takes two of the values so far."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Any:
+        values = [x * 1.5]
+        for view, write, one, other in self.steps:
+            t, u = values[one % len(values)], values[other % len(values)]
+            made = VIEWS[view](t) if view else WRITES[write](t, u)
+            values += [v for v in (made if isinstance(made, tuple) else [made]) if isinstance(v, Tensor)]
+        return tuple(value.clone() for value in values)
+
+
+STEP = st.tuples(
+    st.sampled_from(["", "", *VIEWS]), st.sampled_from(list(WRITES)), st.integers(0, 20), st.integers(0, 20)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEP, min_size=3, max_size=10))
+def test_any_script_of_views_and_writes(steps: list[Step]) -> None:
+    program = capture(Script(steps), (torch.randn(2, 4),), static=True).program
+    copy = edit.begin(program)
+    assert functionalize(copy) == ()
+    done = edit.finish(copy)
+    assert not any(is_mutating(node) for node in done.nodes())
+    inputs = (torch.randn(2, 4),)
+    for want, got in zip(program.run(inputs).values(), done.run(inputs).values(), strict=True):
+        assert torch.allclose(want, got, rtol=1e-5, atol=1e-6)
