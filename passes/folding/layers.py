@@ -3,7 +3,7 @@
     after:   (W x + b)·s + t  =  (s W) x + (s b + t)                 rows of W are scaled
     before:  W (x·s + t) + b  =  (W s) x + (W t + b)                 columns of W are scaled
 
-Both are computed in float64 and cast back. A shift moves through a convolution only where nothing is padded.
+Both are computed in float64 and rounded once. A shift moves through a convolution only where nothing is padded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _CONV: dict[Any, int] = {
 _TRANSPOSED: dict[Any, int] = {
     aten.conv_transpose1d.default: 1, aten.conv_transpose2d.input: 2, aten.conv_transpose3d.input: 3,
 }  # fmt: skip
+_PART = 1 << 20  # elements
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ class Layer:
         return _ints(edit.argument(self.node, name) if self.spatial else 1, self.spatial)
 
     def tensors(self, bench: Bench) -> tuple[Tensor, Tensor | None]:
-        """Weight as (groups, out / groups, in / groups, kernel elements) and bias (out), in float64."""
+        """Views of weight, as (groups, out / groups, in / groups, kernel elements), and bias (out), as stored."""
         stored, bias = edit.tensor_of(bench.program, self.weight), edit.tensor_of(bench.program, self.bias)
         assert stored is not None  # layer_of looked
-        weight = stored.detach().double()
+        weight = stored.detach()
         shape = (self.groups, weight.shape[0] // self.groups, weight.shape[1], math.prod(weight.shape[2:]))
         weight = weight.reshape(shape).transpose(1, 2) if self.transposed else weight.reshape(shape)
-        return weight, None if bias is None else bias.detach().double()
+        return weight, None if bias is None else bias.detach()
 
     def blocked(self, bench: Bench, twins: tuple[fx.Node, ...] = ()) -> str | None:
         """Why its weight or bias must not be replaced; `twins` are readers that are rewritten together with it."""
@@ -143,8 +144,9 @@ class Layer:
             return reason
         weight, bias = self.tensors(bench)
         out = weight.shape[0] * weight.shape[1]
+        bias = None if bias is None else bias.double()
         if affine.scale is not None:
-            weight = weight * affine.scale.expand(out).reshape(self.groups, -1, 1, 1)
+            weight = _times(weight, affine.scale.expand(out).reshape(self.groups, -1, 1, 1))
             bias = None if bias is None else bias * affine.scale
         if affine.shift is not None:
             bias = (affine.shift if bias is None else bias + affine.shift).expand(out)
@@ -166,11 +168,26 @@ class Layer:
         inputs = weight.shape[0] * weight.shape[2]
         if affine.shift is not None and bool(affine.shift.any()):
             shift = affine.shift.expand(inputs).reshape(self.groups, 1, -1, 1)
-            moved = (weight * shift).sum(dim=(2, 3)).flatten()
-            bias = moved if bias is None else bias + moved
+            moved = torch.cat([(part.double() * shift).sum(dim=(2, 3)) for part in _parts(weight)], dim=1).flatten()
+            bias = moved if bias is None else bias.double() + moved
         if affine.scale is not None:
-            weight = weight * affine.scale.expand(inputs).reshape(self.groups, 1, -1, 1)
+            weight = _times(weight, affine.scale.expand(inputs).reshape(self.groups, 1, -1, 1))
         self.store(bench, weight, bias)
+
+
+def _parts(weight: Tensor) -> tuple[Tensor, ...]:
+    """Slices along the outputs, small enough that float64 copies of a large weight never exist as a whole."""
+    rows = max(1, _PART * weight.shape[1] // max(weight.numel(), 1))
+    return torch.split(weight, rows, dim=1)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def _times(weight: Tensor, factor: Tensor) -> Tensor:
+    """weight · factor, computed in float64 and rounded once."""
+    result = torch.empty_like(weight)
+    factors = _parts(factor.expand_as(weight))
+    for part, source, scale in zip(_parts(result), _parts(weight), factors, strict=True):
+        part.copy_(source.double() * scale)
+    return result
 
 
 def layer_of(bench: Bench, node: object) -> Layer | None:

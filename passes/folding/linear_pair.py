@@ -52,10 +52,10 @@ class LinearPair:
             return f"one layer would take {macs:,} multiply–accumulates a sample, the two take {separate:,}"
         if numbers > w1.numel() + w2.numel():
             return f"one layer would store {numbers:,} weights, the two store {w1.numel() + w2.numel():,}"
-        bias = _bias(w2, b1, b2)
+        bias = _bias(w2.double(), b1, b2)
         if bias is None and host.bias is not None:
             bias = w2.new_zeros(w2.shape[1])
-        host.store(bench, torch.einsum("gmik,gomj->goikj", w1, w2).flatten(3), bias)
+        host.store(bench, torch.einsum("gmik,gomj->goikj", w1.double(), w2.double()).flatten(3), bias)
         if host is first:
             edit.substitute(bench.program, second.node, first.node)
         else:
@@ -90,7 +90,7 @@ def _bias(second: Tensor, b1: Tensor | None, b2: Tensor | None) -> Tensor | None
     """W₂ b₁ + b₂, None where it is zero."""
     if b1 is None or not bool(b1.any()):
         return b2
-    moved = second[0].sum(-1) @ b1
+    moved = second[0].sum(-1) @ b1.double()
     return moved if b2 is None else moved + b2
 
 

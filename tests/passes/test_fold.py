@@ -20,6 +20,7 @@ from compressor.graph.contract import Context, PassResult
 from compressor.graph.functional import is_mutating
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
+from compressor.quant import ops
 
 CONTEXT: Context = None  # type: ignore[assignment]  # fold asks nothing of it
 
@@ -247,6 +248,28 @@ def test_what_is_still_changed_in_place_is_left_alone() -> None:
     want = program.run()["output"]
     program.get("state").zero_()  # which the result shares
     assert torch.allclose(result.program.run()["output"], want, rtol=1e-5)
+
+
+def test_quantization_in_the_graph_is_left_alone() -> None:
+    class Quantized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.randint(-127, 127, (4, 3), dtype=torch.int8))
+            self.register_buffer("scale", torch.rand(4))
+            self.register_buffer("zero", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            weight = ops.dequantize(self.weight, self.scale, self.zero, 0)
+            y = F.linear(F.dropout(x, 0.1, False), weight) * 2
+            q = ops.quantize(y, self.scale, self.zero, -128, 127, 1, torch.int8)
+            return ops.dequantize(q, self.scale, self.zero, 1)
+
+    program = capture(Quantized(), (torch.randn(2, 3),)).program
+    result = Fold().run(program, CONTEXT)
+    assert result.changed == ("identities:dropout",)
+    kept = [str(node.target) for node in result.program.nodes()]
+    assert [name.partition(".")[0] for name in kept].count("compressor") == 3
+    assert result.program.unique_bytes() == program.unique_bytes()
 
 
 LAYERS = st.sampled_from(
