@@ -22,7 +22,7 @@ from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of
-from compressor.passes.quantizing.sites import find_glue, find_layers
+from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 
 __all__ = ["Quantize"]
@@ -84,15 +84,13 @@ class Quantize(Pass):
         static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
         for site, setting in settings.items():
             check_settings(site, setting, static=site in static, glue=site in glue)
-        by_format = {
-            name: {site: setting for site, setting in settings.items() if format_of(setting) == name}
-            for name in ("int8", "fp16")
-        }
-        changed = apply_integer(copy, layers, glue, by_format["int8"]) if by_format["int8"] else []
-        if by_format["fp16"]:
-            changed += apply_half(copy, layers, by_format["fp16"])
-        known = {layer.name for layer in layers} | set(glue)
+        integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
+        other = {site: setting for site, setting in settings.items() if site not in integer}
+        known = {layer.name for layer in layers} | set(node_names(copy).values())
         skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
+        changed = apply_integer(copy, layers, glue, integer) if integer else []
+        if any(format_of(setting) == "fp16" for setting in other.values()):
+            changed += apply_half(copy, layers, other)
         return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
 
     def _limits(self) -> Limits:

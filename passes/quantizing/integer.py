@@ -55,7 +55,7 @@ def apply_integer(
     scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     _insert_pairs(program, pairs)
-    writer = WeightWriter(program)
+    writer = WeightWriter(program, layers)
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
         codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))

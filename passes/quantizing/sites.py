@@ -116,9 +116,12 @@ def find_layers(program: Program, keep: Sequence[str] = ()) -> tuple[list[Layer]
         name = weight.removesuffix(".weight")
         if is_kept(name, keep) or is_kept(weight, keep):
             skips[name] = Skip(name, "kept, as asked")
-        else:  # a name is one call site's: a weight that two operators read makes two layers
-            shared = any(layer.name == name for layer in layers)
-            layers.append(Layer(f"{name}_{kind}" if shared else name, kind, weight, tuple(nodes), axis))
+            continue
+        if sum(weight == other for other, _ in calls) > 1:  # tied: each operator is named after the module it is in
+            name = module_path(nodes[0]) or f"{name}_{kind}"
+        if any(layer.name == name for layer in layers):
+            name = f"{name}_{kind}"
+        layers.append(Layer(name, kind, weight, tuple(nodes), axis))
     return layers, list(skips.values())
 
 

@@ -9,13 +9,14 @@ Tensors that share memory (an embedding tied to the output layer) keep sharing o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
-from compressor.graph.edit import add_tensor, insert, read, set_tensor, substitute, tensor_of
+from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, rank
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
@@ -38,9 +39,10 @@ class Codes:
 
 @dataclass
 class WeightWriter:
-    """Writes the weights of one program, each memory once."""
+    """Writes the weights of one program's `layers`, each memory once."""
 
     program: Program
+    layers: Sequence[Layer]
     written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
 
     def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
@@ -51,13 +53,22 @@ class WeightWriter:
         if codes is None:
             qparams = weight_qparams(self.program, layer, format, input_scale)
             at = layer.nodes[0]
-            set_tensor(self.program, layer.weight, quantize(tensor, qparams))
+            name = self._store(layer.weight, quantize(tensor, qparams), at)
             scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
             zero = add_tensor(self.program, f"{layer.weight}_zero_point", qparams.zero_point, at)
-            codes = self.written[key] = Codes(layer.weight, str(scale.target), str(zero.target), qparams)
+            codes = self.written[key] = Codes(name, str(scale.target), str(zero.target), qparams)
         for node in layer.nodes:
             (self._embed if layer.kind == "embedding" else self._dequantize)(layer, node, codes)
         return codes
+
+    def _store(self, name: str, codes: Tensor, before: fx.Node) -> str:
+        """In place of the float weight, or beside it where a layer that stays float reads it too."""
+        rewritten = {node for layer in self.layers for node in layer.nodes}
+        readers = [user for node in self.program.graph.nodes if attribute(node) == name for user in node.users]
+        if rewritten.issuperset(readers):
+            set_tensor(self.program, name, codes)
+            return name
+        return str(add_tensor(self.program, f"{name}_int8", codes, before).target)
 
     def bias(self, layer: Layer, node: fx.Node, codes: Codes, input_scale: Tensor) -> None:
         """Replace one call's bias by an int32 one."""

@@ -1,0 +1,114 @@
+"""Quantize–dequantize pairs: one a value, chained across transparent operators, inside what clips allow."""
+
+from __future__ import annotations
+
+import torch
+from boards import board
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context
+from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
+
+QUANTIZE = torch.ops.compressor.quantize.default
+DEQUANTIZE = torch.ops.compressor.dequantize.default
+
+
+class Net(nn.Module):
+    """A clip, a pool, a residual sum, a concat, and a flatten before a linear; one value that two layers read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.left, self.right = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(16 * 16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.max_pool2d(functional.relu6(self.stem(x)), 2)
+        h = torch.cat([functional.relu(self.left(h) + h), self.right(h)], 1)
+        return self.head(functional.max_pool2d(h, 2).flatten(1))
+
+
+def run() -> tuple[Program, Program]:
+    torch.manual_seed(0)
+    x = torch.randn(8, 3, 16, 16)
+    program = capture(Net(), (x[:2],)).program
+    result = Quantize(max_error=9.0).run(program, Context(board(), calibration=[{"x": x}]))
+    return program, result.program
+
+
+def pairs(program: Program) -> list[fx.Node]:
+    return [node for node in program.nodes() if node.target is QUANTIZE]
+
+
+def test_every_value_has_one_pair_and_all_its_readers_read_it() -> None:
+    _, after = run()
+    sources = [node.args[0] for node in pairs(after)]
+    assert len(sources) == len(set(sources))
+    for node in pairs(after):
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        assert set(source.users) == {node}
+        assert [user.target for user in node.users] == [DEQUANTIZE]
+
+
+def test_transparent_operators_repeat_the_scale_before_them() -> None:
+    _, after = run()
+    pooled = [node for node in pairs(after) if "max_pool2d" in node.args[0].name or "flatten" in node.args[0].name]  # type: ignore[union-attr]
+    assert len(pooled) == 3
+    for node in pooled:
+        dequantized = node.args[0].args[0]  # type: ignore[union-attr]
+        assert dequantized.target is DEQUANTIZE  # type: ignore[union-attr]
+        assert node.args[1].target == dequantized.args[1].target  # type: ignore[union-attr]
+
+
+def test_sums_and_concats_are_quantized_after_their_relu() -> None:
+    _, after = run()
+    names = {str(node.args[0]).rstrip("_0123456789") for node in pairs(after)}
+    assert {"relu", "hardtanh", "cat"} <= names
+    assert "add" not in names
+
+
+def test_the_result_is_close() -> None:
+    before, after = run()
+    ours, theirs = (next(iter(p.run().values())) for p in (after, before))
+    assert 0.0 < float((ours - theirs).norm() / theirs.norm()) < 0.1
+
+
+def test_codes_stay_inside_a_clips_bounds() -> None:
+    class Clipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.hardtanh(self.conv(x), -3.0, 7.0)
+
+    program = capture(Clipped(), (torch.randn(2, 3, 4, 4),)).program
+    setting = {"format": "int8", "activation": "uint8", "low": -9.0, "high": 9.0, "out_low": -5.0, "out_high": 8.0}
+    after = Quantize(sites={"conv": setting}).run(program, Context(board())).program
+    tensors = after.tensors()
+    scale, zero = tensors["conv.output_scale"], tensors["conv.output_zero_point"].float()
+    assert float((0 - zero) * scale) > -3.04
+    assert 6.95 < float((255 - zero) * scale) <= 7.04  # one step is 0.039; the rounded zero point shifts both ends
+
+
+def test_relu6_is_found_redundant() -> None:
+    """scale · 255 must not exceed 6 in float32, or the runtime keeps the clip and with it a float convolution."""
+    for high in (6.0, 5.999, 8.0):
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6())
+        program = capture(model, (torch.randn(2, 3, 4, 4),)).program
+        setting = {"format": "int8", "activation": "uint8", "low": -9.0, "high": 9.0, "out_low": 0.0, "out_high": high}
+        scale = Quantize(sites={"0": setting}).run(program, Context(board())).program.tensors()["0.output_scale"]
+        assert 5.99 < float(scale * 255) <= 6.0
+
+
+def test_a_linears_output_stays_float_and_its_bias_follows() -> None:
+    program = capture(nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 4)), (torch.randn(2, 3, 8),)).program
+    result = Quantize(max_error=9.0).run(program, Context(board(), calibration=[{"input": torch.randn(4, 3, 8)}]))
+    assert len(pairs(result.program)) == 2
+    linears = [node for node in result.program.nodes() if node.target is torch.ops.aten.linear.default]
+    assert all(len(node.args) == 2 for node in linears)
+    assert [next(iter(node.users)).target for node in linears] == [torch.ops.aten.add.Tensor] * 2
