@@ -178,7 +178,7 @@ class Layer:
 def _parts(weight: Tensor) -> tuple[Tensor, ...]:
     """Slices along the outputs, small enough that float64 copies of a large weight never exist as a whole."""
     rows = max(1, _PART * weight.shape[1] // max(weight.numel(), 1))
-    return torch.split(weight, rows, dim=1)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.split(weight, rows, dim=1)
 
 
 def _times(weight: Tensor, factor: Tensor) -> Tensor:
