@@ -50,6 +50,9 @@ def lift(program: Program) -> ExportedProgram:
             if str(node.target) not in values:
                 raise ValueError(f"{node.target} is no tensor")
             mapping[node] = values[str(node.target)]
+        elif node.op == "placeholder":  # under a name of our own: torch renames those of builtins, `input` for one
+            mapping[node] = graph.placeholder(f"u_{len(inputs)}")
+            mapping[node].meta = dict(node.meta)
         else:
             mapping[node] = graph.node_copy(node, lambda n: mapping[n])
         if "val" not in node.meta:

@@ -59,7 +59,8 @@ class Verification:
 
     def __str__(self) -> str:
         if self.problems:
-            return "\n".join([f"{self.path}: not sound", *(f"  {problem}" for problem in self.problems)])
+            shown = ("".join(c if c.isprintable() else "?" for c in problem) for problem in self.problems)
+            return "\n".join([f"{self.path}: not sound", *(f"  {problem}" for problem in shown)])
         worst = max(self.errors.values(), default=0.0)
         return (
             f"{self.path}: sound. {len(self.files)} files match their hashes; {len(self.errors)} outputs agree with "
@@ -70,8 +71,16 @@ class Verification:
 def verify_bundle(path: Path) -> Verification:
     """Check hashes, missing and unexpected files, and the golden vectors. What is wrong is in `problems`.
 
-    Raises LoadError when there is no manifest, or it is not one that this program could have written.
+    Raises LoadError when there is no manifest, or it is not one that this program could have written, or a file
+    cannot be read.
     """
+    try:
+        return _verify(path)
+    except OSError as error:
+        raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
+
+
+def _verify(path: Path) -> Verification:
     manifest = _manifest(path)
     files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
     problems = list(_differences(path, files))

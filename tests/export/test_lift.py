@@ -42,3 +42,11 @@ def test_a_graph_with_subgraphs_is_left_to_torch() -> None:
     program = capture(Branch(), (torch.ones(3),), static=True).program
     with pytest.raises(ValueError, match="no tensor"):
         lift(program)
+
+
+def test_an_input_named_like_a_builtin_is_lifted() -> None:
+    program = capture(nn.Sequential(nn.Linear(3, 2)), (torch.randn(2, 3),)).program
+    assert program.inputs[0].name == "input"
+    lifted = lift(program)
+    lifted.validate()
+    assert torch.equal(lifted.module(check_guards=False)(*program.example), program.run()["output"])

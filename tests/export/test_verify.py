@@ -213,3 +213,17 @@ def test_no_bundle(tmp_path: Path, kind: str) -> None:
         path.write_text("x")
     with pytest.raises(LoadError, match="no bundle"):
         verify_bundle(path)
+
+
+def test_an_unreadable_file_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "model.onnx")
+
+    monkeypatch.setattr(hashlib, "file_digest", refuse)
+    with pytest.raises(LoadError, match="Permission denied"):
+        verify_bundle(bundle)
+
+
+def test_names_cannot_write_to_the_terminal(bundle: Path) -> None:
+    (bundle / "a\x1b[2Jb").write_text("")
+    assert "\x1b" not in str(verify_bundle(bundle))
