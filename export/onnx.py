@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -28,7 +29,7 @@ from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.lift import lift
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
-from compressor.export.onnx_ops import TRANSLATIONS
+from compressor.export.onnx_ops import SHORTCUTS, TRANSLATIONS
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
@@ -121,7 +122,7 @@ def _translate(program: Program, exported: ExportedProgram | None, opset: int) -
     plain = has_projection(program)
     if exported is None and not plain:
         with contextlib.suppress(Exception):  # whatever it is, torch's own trace has its say below
-            return _attempt(_Decomposer(lift(program), always=False), opset)
+            return _attempt(_Decomposer(lift(program), always=False), opset, SHORTCUTS)
     try:
         exported = exported or program.export()
         if plain:
@@ -135,13 +136,15 @@ def _translate(program: Program, exported: ExportedProgram | None, opset: int) -
         raise _failure(error, decomposer.result.graph) from error
 
 
-def _attempt(decomposer: _Decomposer, opset: int) -> ir.Model:
+def _attempt(
+    decomposer: _Decomposer, opset: int, more: Mapping[Callable[..., Any], Any] = MappingProxyType({})
+) -> ir.Model:
     exported = decomposer.given
     setattr(exported, "run_decompositions", decomposer)  # noqa: B010  an instance's own, not the class's
     try:
         result = torch.onnx.export(
             exported, dynamo=True, opset_version=opset, optimize=False, verbose=False,
-            custom_translation_table={**TRANSLATIONS, **RECURRENT_TRANSLATIONS},
+            custom_translation_table={**TRANSLATIONS, **RECURRENT_TRANSLATIONS, **more},
         )  # fmt: skip
     finally:
         del exported.run_decompositions

@@ -4,13 +4,14 @@
     compressor::dequantize  →  DequantizeLinear
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
+    aten::adaptive_avg_pool2d →  GlobalAveragePool      (to 1×1)
 
 Each function takes and returns ONNX values while torch traces the graph (`custom_translation_table`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -19,7 +20,7 @@ from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in e
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 
-__all__ = ["TRANSLATIONS"]
+__all__ = ["SHORTCUTS", "TRANSLATIONS"]
 
 _RANGES = {
     ir.DataType.INT8: (-128, 127),
@@ -55,6 +56,13 @@ def batch_norm(
     return op.BatchNormalization(x, weight, bias, mean, var, epsilon=eps)
 
 
+def adaptive_avg_pool2d(x: Any, output_size: Sequence[int]) -> Any:
+    """The mean of each channel; other sizes are left to torch."""
+    if any(size != 1 for size in output_size):
+        raise NotImplementedError("adaptive_avg_pool2d to more than one value")
+    return op.GlobalAveragePool(x)
+
+
 def to_dtype(x: Any, dtype: int, *unused: Any, **also_unused: Any) -> Any:
     """What is left says whether to copy and in which memory format, which ONNX does not know."""
     return _cast(x, ir.DataType(dtype))
@@ -79,4 +87,9 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
     torch.ops.aten.contiguous.default: same,
+}
+
+# For the first attempt alone: operators that torch decomposes, where one node says the same.
+SHORTCUTS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
 }
