@@ -24,7 +24,7 @@ from compressor.unbound import unbound_example, unbound_inputs
 
 __all__ = ["Prepared", "prepare"]
 
-SYNTHETIC_BATCHES = 2
+SYNTHETIC_BATCHES = 1
 
 
 @dataclass(frozen=True)

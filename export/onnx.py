@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -26,10 +25,11 @@ from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.expand import expand
 from compressor.export.lift import lift
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
-from compressor.export.onnx_ops import SHORTCUTS, TRANSLATIONS
+from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
@@ -90,64 +90,68 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
     return Lowered(model, opset, program.inputs, program.outputs)
 
 
-class _Decomposer:
-    """Stands in for `exported.run_decompositions`: where no operator needs it, the graph stays as it is.
+class _Expanding:
+    """Stands in for `exported.run_decompositions`: only the operators that ONNX lacks are decomposed, one by one.
 
-    That spares tracing it once more. With `always` it is torch's own behaviour.
+    `lacking` are operators which torch keeps whole and which its exporter was seen not to know.
     """
 
-    def __init__(self, exported: ExportedProgram, *, always: bool) -> None:
-        self.given = self.result = exported
-        self.always = always
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.lacking: set[Any] = set()
+        self.exported = lift(program)
 
     def __call__(self, table: Any = None, **options: Any) -> ExportedProgram:
-        if self.always or any(_needs_decomposition(node, table or {}) for node in self.given.graph.nodes):
-            self.result = ExportedProgram.run_decompositions(self.given, table, **options)
-        return self.result
+        def needs(node: fx.Node) -> bool:
+            return node.target in table or node.target in self.lacking
 
-
-def _needs_decomposition(node: fx.Node, table: Any) -> bool:
-    if node.op != "call_function":
-        return node.op in ("call_module", "call_method", "get_attr")
-    schema = getattr(node.target, "_schema", None)
-    return node.target in table or (schema is not None and bool(schema.is_mutable))
+        if any(needs(node) for node in self.program.nodes()):
+            self.exported = lift(expand(self.program, needs, table))
+        return self.exported
 
 
 def _translate(program: Program, exported: ExportedProgram | None, opset: int) -> ir.Model:
     """torch's ONNX graph, unoptimized: first from the program's graph as it stands, then from torch's trace of it.
 
-    The first spares two traces; what it cannot do (operators that only decompose), the second can.
+    The first spares two traces, and is more often possible.
     """
     program = _functional(program)
-    plain = has_projection(program)
-    if exported is None and not plain:
+    if exported is None and not has_projection(program):
         with contextlib.suppress(Exception):  # whatever it is, torch's own trace has its say below
-            return _attempt(_Decomposer(lift(program), always=False), opset, SHORTCUTS)
+            return _directly(program, opset)
+    table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS}
     try:
         exported = exported or program.export()
-        if plain:
+        if has_projection(program):
             exported = exported.run_decompositions(get_decompositions([torch.ops.aten.lstm.input]))
     except Exception as error:  # torch.export raises many types
         raise ExportError(f"the program cannot be exported again: {_first_line(error)}") from error
-    decomposer = _Decomposer(exported, always=True)
     try:
-        return _attempt(decomposer, opset)
+        return _attempt(exported, opset, table)
     except Exception as error:  # as above
-        raise _failure(error, decomposer.result.graph) from error
+        raise _failure(error, program.graph) from error
 
 
-def _attempt(
-    decomposer: _Decomposer, opset: int, more: Mapping[Callable[..., Any], Any] = MappingProxyType({})
-) -> ir.Model:
-    exported = decomposer.given
-    setattr(exported, "run_decompositions", decomposer)  # noqa: B010  an instance's own, not the class's
-    try:
-        result = torch.onnx.export(
-            exported, dynamo=True, opset_version=opset, optimize=False, verbose=False,
-            custom_translation_table={**TRANSLATIONS, **RECURRENT_TRANSLATIONS, **more},
-        )  # fmt: skip
-    finally:
-        del exported.run_decompositions
+def _directly(program: Program, opset: int) -> ir.Model:
+    """Without a trace. An operator that torch's exporter does not know is decomposed in the next attempt."""
+    expanding = _Expanding(program)
+    table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS, **shortcuts(program)}
+    while True:
+        exported = lift(program)
+        setattr(exported, "run_decompositions", expanding)  # noqa: B010  an instance's own, not the class's
+        try:
+            return _attempt(exported, opset, table)
+        except Exception as error:
+            node = _node_at_fault(error, expanding.exported.graph)
+            if node is None or not _is_unknown(error) or node.target in expanding.lacking:
+                raise
+            expanding.lacking.add(node.target)
+
+
+def _attempt(exported: ExportedProgram, opset: int, table: Mapping[Any, Callable[..., Any]]) -> ir.Model:
+    result = torch.onnx.export(
+        exported, dynamo=True, opset_version=opset, custom_translation_table=dict(table), optimize=False, verbose=False
+    )
     model: ir.Model = result.model  # type: ignore[union-attr]
     return model
 
@@ -163,22 +167,37 @@ def _functional(program: Program) -> Program:
 
 def _failure(error: Exception, graph: fx.Graph) -> CompressError:
     """The innermost cause in a sentence, with the operators and layers that it concerns."""
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
-    failed = next((m[1] for e in chain if (m := re.search(r"translating node %(\w+)", str(e)))), None)
-    node = next((n for n in graph.nodes if n.name == failed), None)
+    reason, node = _first_line(_causes(error)[-1]), _node_at_fault(error, graph)
     if node is None:
-        return ExportError(f"the program cannot be lowered to ONNX: {_first_line(chain[-1])}")
+        return ExportError(f"the program cannot be lowered to ONNX: {reason}")
     same = [n for n in graph.nodes if n.op == "call_function" and n.target is node.target]
     places = ", ".join(dict.fromkeys(layer_name(n) for n in same))
-    if type(chain[-1]).__name__ != "DispatchError":
-        return ExportError(f"{node.target} cannot be lowered to ONNX: {_first_line(chain[-1])}", where=places)
+    if not _is_unknown(error):
+        return ExportError(f"{node.target} cannot be lowered to ONNX: {reason}", where=places)
     return UnsupportedError(
         f"ONNX has no operator for {node.target}",
         where=places,
         way_out="Write that layer with operators that ONNX has, or leave it out of the exported model.",
     )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    return chain
+
+
+def _node_at_fault(error: BaseException, graph: fx.Graph) -> fx.Node | None:
+    """The node whose translation failed, by the name that torch's message gives it."""
+    found = (re.search(r"translating node %(\w+)", str(cause)) for cause in _causes(error))
+    name = next((match[1] for match in found if match), None)
+    return next((node for node in graph.nodes if node.name == name), None)
+
+
+def _is_unknown(error: BaseException) -> bool:
+    """Whether torch's exporter has no translation for an operator, rather than one that failed."""
+    return type(_causes(error)[-1]).__name__ == "DispatchError"
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,10 +17,12 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in every later opset
+from torch import fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
+from compressor.graph.program import Program
 
-__all__ = ["SHORTCUTS", "TRANSLATIONS"]
+__all__ = ["TRANSLATIONS", "shortcuts"]
 
 _RANGES = {
     ir.DataType.INT8: (-128, 127),
@@ -57,9 +59,7 @@ def batch_norm(
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Sequence[int]) -> Any:
-    """The mean of each channel; other sizes are left to torch."""
-    if any(size != 1 for size in output_size):
-        raise NotImplementedError("adaptive_avg_pool2d to more than one value")
+    """To 1×1, the mean of each channel."""
     return op.GlobalAveragePool(x)
 
 
@@ -89,7 +89,16 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.contiguous.default: same,
 }
 
-# For the first attempt alone: operators that torch decomposes, where one node says the same.
-SHORTCUTS: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+# Where one node says what torch decomposes, and for which calls that is so.
+_SHORTCUTS: Mapping[Any, tuple[Callable[..., Any], Callable[[fx.Node], bool]]] = {
+    torch.ops.aten.adaptive_avg_pool2d.default: (adaptive_avg_pool2d, lambda node: set(node.args[1]) == {1}),  # type: ignore[arg-type]
 }
+
+
+def shortcuts(program: Program) -> Mapping[Any, Callable[..., Any]]:
+    """The translations that hold for every call of their operator in this program."""
+
+    def holds(target: Any, fits: Callable[[fx.Node], bool]) -> bool:
+        return all(fits(node) for node in program.nodes() if node.target is target)
+
+    return {target: translation for target, (translation, fits) in _SHORTCUTS.items() if holds(target, fits)}
