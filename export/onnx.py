@@ -99,50 +99,52 @@ class _Expanding:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.lacking: set[Any] = set()
-        self.exported = lift(program)
+        self.exported: ExportedProgram | None = None  # the latest
 
     def __call__(self, table: Any = None, **options: Any) -> ExportedProgram:
         def needs(node: fx.Node) -> bool:
             return node.target in table or node.target in self.lacking
 
-        if any(needs(node) for node in self.program.nodes()):
-            self.exported = lift(expand(self.program, needs, table))
+        lacking = any(needs(node) for node in self.program.nodes())
+        self.exported = lift(expand(self.program, needs, table) if lacking else self.program)
         return self.exported
 
 
 def _translate(program: Program, exported: ExportedProgram | None, opset: int) -> ir.Model:
     """torch's ONNX graph, unoptimized: first from the program's graph as it stands, then from torch's trace of it.
 
-    The first spares two traces, and is more often possible.
+    The first spares two traces, and is more often possible; it also knows the layers of what fails.
     """
-    program = _functional(program)
+    program, graph = _functional(program), program.graph
+    first: Exception | None = None
     if exported is None and not has_projection(program):
-        with contextlib.suppress(Exception):  # whatever it is, torch's own trace has its say below
-            return _directly(program, opset)
+        expanding = _Expanding(program)
+        try:
+            return _directly(expanding, opset)
+        except Exception as error:  # noqa: BLE001  whatever it is, torch's own trace has its say below
+            first = error
+            graph = expanding.exported.graph if expanding.exported else graph
     table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS}
     try:
         exported = exported or program.export()
         if has_projection(program):
             exported = exported.run_decompositions(get_decompositions([torch.ops.aten.lstm.input]))
-    except Exception as error:  # torch.export raises many types
-        raise ExportError(f"the program cannot be exported again: {_first_line(error)}") from error
-    try:
         return _attempt(exported, opset, table)
-    except Exception as error:  # as above
-        raise _failure(error, program.graph) from error
+    except Exception as error:  # torch.export and its ONNX exporter raise many types
+        known = first is not None and _node_at_fault(first, graph) is not None
+        raise _failure(first if first is not None and known else error, graph) from error
 
 
-def _directly(program: Program, opset: int) -> ir.Model:
+def _directly(expanding: _Expanding, opset: int) -> ir.Model:
     """Without a trace. An operator that torch's exporter does not know is decomposed in the next attempt."""
-    expanding = _Expanding(program)
-    table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS, **shortcuts(program)}
+    table = {**TRANSLATIONS, **RECURRENT_TRANSLATIONS, **shortcuts(expanding.program)}
     while True:
-        exported = lift(program)
+        exported = lift(expanding.program)
         setattr(exported, "run_decompositions", expanding)  # noqa: B010  an instance's own, not the class's
         try:
             return _attempt(exported, opset, table)
         except Exception as error:
-            node = _node_at_fault(error, expanding.exported.graph)
+            node = _node_at_fault(error, expanding.exported.graph) if expanding.exported else None
             if node is None or not _is_unknown(error) or node.target in expanding.lacking:
                 raise
             expanding.lacking.add(node.target)

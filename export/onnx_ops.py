@@ -89,9 +89,14 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.contiguous.default: same,
 }
 
+def _to_one_value(node: fx.Node) -> bool:
+    x, size = node.args
+    return isinstance(x, fx.Node) and x.meta["val"].dim() == 4 and set(size) == {1}  # type: ignore[arg-type]
+
+
 # Where one node says what torch decomposes, and for which calls that is so.
 _SHORTCUTS: Mapping[Any, tuple[Callable[..., Any], Callable[[fx.Node], bool]]] = {
-    torch.ops.aten.adaptive_avg_pool2d.default: (adaptive_avg_pool2d, lambda node: set(node.args[1]) == {1}),  # type: ignore[arg-type]
+    torch.ops.aten.adaptive_avg_pool2d.default: (adaptive_avg_pool2d, _to_one_value),
 }
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from boards import board
 from quantized import with_int8
+from torch import Tensor, nn
 
 from compressor.export.check import INT8, check, tolerance_of
 from compressor.export.onnx import to_onnx
+from compressor.graph.capture import capture
 from compressor.graph.edit import finish
 from compressor.graph.program import Program
 from compressor.targets.target import Runtime
@@ -50,3 +52,23 @@ def test_a_narrower_range_is_clipped(int8_program: Program, tmp_path: Path) -> N
 def test_batch_norm_is_one_node_or_folded_into_the_convolution(conv_lowered) -> None:  # type: ignore[no-untyped-def]
     kinds = {node.op_type for node in conv_lowered.model.graph}
     assert kinds <= {"Conv", "BatchNormalization", "Relu", "ReduceMean", "Gemm"}
+
+
+class Pools(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        pool = torch.nn.functional.adaptive_avg_pool2d
+        return pool(x, 1), pool(x[0], 1), pool(x, (1, 3))
+
+
+class OnePool(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(x, 1)
+
+
+@pytest.mark.parametrize(("model", "shortcut"), [(OnePool(), True), (Pools(), False)])
+def test_pooling_to_one_value_is_one_node_where_all_pools_are(model: nn.Module, shortcut: bool, tmp_path: Path) -> None:
+    program = capture(model, (torch.randn(2, 3, 6, 6),)).program
+    lowered = to_onnx(program, board())
+    assert ("GlobalAveragePool" in {node.op_type for node in lowered.model.graph}) == shortcut
+    lowered.save(tmp_path / "model.onnx")
+    assert check(program, tmp_path / "model.onnx").error < 1e-5
