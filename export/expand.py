@@ -77,7 +77,8 @@ def _traced(node: fx.Node, table: Mapping[Any, Callable[..., Any]]) -> fx.Graph:
         return target(*args, **kwargs)
 
     values = [source.meta["val"] for source in inputs]
-    mode = next(value.fake_mode for value in values if isinstance(value, FakeTensor))
+    every = (value for other in node.graph.nodes for value in pytree.tree_leaves(other.meta.get("val")))
+    mode = next(value.fake_mode for value in every if isinstance(value, FakeTensor))
     with mode, torch.no_grad():
         traced: fx.Graph = make_fx(run, decomposition_table=dict(table))(*values).graph
     return traced

@@ -73,6 +73,11 @@ def same(x: Any, *unused: Any, **also_unused: Any) -> Any:
     return op.Identity(x)
 
 
+def numel(x: Any) -> Any:
+    """A number of elements that depends on a dynamic dimension."""
+    return op.Size(x)
+
+
 def _cast(value: Any, kind: ir.DataType) -> Any:
     return op.Cast(value, to=kind)  # the optimizer drops one that changes nothing
 
@@ -87,6 +92,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
     torch.ops.aten.contiguous.default: same,
+    torch.ops.aten.sym_numel.default: numel,
 }
 
 def _to_one_value(node: fx.Node) -> bool:

@@ -18,7 +18,7 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         low, high = torch.aminmax(self.norm(x), dim=1)
-        return torch.nn.functional.hardswish(x).flatten(0, 1), low + high
+        return torch.nn.functional.hardswish(x).flatten(0, 1), low + high + torch.eye(6)[0]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def targets(program: Program) -> set[object]:
 
 
 def test_only_what_needs_it_is_decomposed_and_it_computes_the_same(program: Program) -> None:
-    wanted = {aten.layer_norm.default, aten.hardswish.default}
-    table = torch._decomp.get_decompositions([aten.native_layer_norm.default, aten.hardswish.default])
+    wanted = {aten.layer_norm.default, aten.hardswish.default, aten.eye.default}
+    table = torch._decomp.get_decompositions([aten.hardswish.default, aten.eye.default])
     before = program.hash()
     expanded = expand(program, lambda node: node.target in wanted, table)
     assert not wanted & targets(expanded)
