@@ -89,7 +89,10 @@ def own_zero_points(model: ir.Model) -> None:
         if weight is None or not weight.is_initializer() or zero_point is None or zero_point.const_value is None:
             continue
         if len(zero_point.uses()) > 1:
-            name = f"{weight.name}.zero_point"
+            name, count = f"{weight.name}.zero_point", 1
+            while name in model.graph.initializers:  # equal biases were made one: several nodes read it
+                count += 1
+                name = f"{weight.name}.zero_point_{count}"
             tensor = ir.tensor(zero_point.const_value.numpy().copy(), dtype=zero_point.const_value.dtype, name=name)
             own = ir.Value(name=name, type=zero_point.type, shape=zero_point.shape, const_value=tensor)
             model.graph.register_initializer(own)

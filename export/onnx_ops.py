@@ -68,6 +68,15 @@ def to_dtype(x: Any, dtype: int, *unused: Any, **also_unused: Any) -> Any:
     return _cast(x, ir.DataType(dtype))
 
 
+def to_dtype_layout(x: Any, dtype: int | None = None, **unused: Any) -> Any:
+    """Layout, device and pinning do not exist in ONNX."""
+    return op.Identity(x) if dtype is None or dtype < 0 else _cast(x, ir.DataType(dtype))
+
+
+def to_device(x: Any, device: Any, dtype: int, *unused: Any, **also_unused: Any) -> Any:
+    return _cast(x, ir.DataType(dtype))
+
+
 def same(x: Any, *unused: Any, **also_unused: Any) -> Any:
     """Memory formats do not exist in ONNX."""
     return op.Identity(x)
@@ -91,6 +100,8 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.compressor.dequantize.default: dequantize,
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
+    torch.ops.aten.to.dtype_layout: to_dtype_layout,
+    torch.ops.aten.to.device: to_device,
     torch.ops.aten.contiguous.default: same,
     torch.ops.aten.sym_numel.default: numel,
 }

@@ -15,13 +15,17 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 
-__all__ = ["EXACT_INTEGERS", "LARGE", "Runner", "give_back_memory", "runner", "session"]
+__all__ = ["EXACT_FLOATS", "EXACT_INTEGERS", "LARGE", "Runner", "give_back_memory", "runner", "session"]
 
 Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 # On x86 without VNNI the u8×s8 kernels add pairs of products in 16 bits, which saturate (23% error was seen on a
 # linear layer); with this the runtime takes its u8×u8 kernels instead, which do not.
 EXACT_INTEGERS = {"session.x64quantprecision": "1"}
+
+# The runtime fuses an int8 weight's DequantizeLinear into its matrix product and, unless told otherwise, rounds that
+# product's activations to int8 as well: 1–2% off the float result. With this it computes in float.
+EXACT_FLOATS = {"session.qdq_matmulnbits_accuracy_level": "1"}
 
 LARGE = 2**26  # bytes of a file from which copies of its weights are avoided
 
@@ -56,13 +60,16 @@ def session(
         raise _load_failure(error, path) from error
 
 
-def runner(path: Path, threads: int | None = None, *, optimize: bool = True, exact: bool = True) -> Runner:
+def runner(
+    path: Path, threads: int | None = None, *, optimize: bool = True, exact: bool = True, approximate: bool = False
+) -> Runner:
     """The model file as a function from a batch to its outputs by name.
 
     `exact` keeps integer kernels from saturating, as boards' kernels do not; without it they run as this processor
-    runs them. Raises what `session` does, and ExportError when a run fails.
+    runs them. `approximate` keeps the runtime's own rounding in products with int8 weights, as an application has it.
+    Raises what `session` does, and ExportError when a run fails.
     """
-    config = dict(EXACT_INTEGERS) if exact else {}
+    config = {**(EXACT_INTEGERS if exact else {}), **({} if approximate else EXACT_FLOATS)}
     if path.stat().st_size > LARGE:
         config["session.disable_prepacking"] = "1"
     loaded = session(path, threads, optimize=optimize, config=config)

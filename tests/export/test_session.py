@@ -6,10 +6,16 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 from compressor.errors import ExportError, UnsupportedError
+from compressor.export.onnx import to_onnx
 from compressor.export.session import runner, session
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context
 from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
+from compressor.targets import load_target
 
 
 def model_file(folder: Path, operator: str, *, domain: str = "", kind: int = TensorProto.FLOAT) -> Path:
@@ -55,3 +61,19 @@ def test_an_operator_without_kernel_is_told(tmp_path: Path) -> None:
 def test_a_wrong_shape_is_told(conv_onnx: Path) -> None:
     with pytest.raises(ExportError, match=r"model\.onnx"):
         runner(conv_onnx)({"x": torch.zeros(2, 3)})
+
+
+def test_int8_weights_compute_in_float_unless_the_runtimes_rounding_is_asked_for(tmp_path: Path) -> None:
+    """Without activations to quantize, the artifact is the float product of int8 weights, and is held to that."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+    program = capture(net, (torch.randn(4, 64),)).program
+    target = load_target("x86-64")
+    small = Quantize(format="int8").run(program, Context(target=target)).program
+    path = tmp_path / "model.onnx"
+    to_onnx(small, target).save(path)
+    batch = {"input": program.example[0]}
+    expected = small.run(batch)["output"]
+    exact, rounded = (runner(path, approximate=each)(batch)["output"] for each in (False, True))
+    assert torch.allclose(exact, expected, atol=1e-5)
+    assert not torch.allclose(rounded, expected, atol=1e-5)
