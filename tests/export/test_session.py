@@ -67,7 +67,7 @@ def test_int8_weights_compute_in_float_unless_the_runtimes_rounding_is_asked_for
     """Without activations to quantize, the artifact is the float product of int8 weights, and is held to that."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
-    program = capture(net, (torch.randn(4, 64),)).program
+    program = capture(net, (torch.randn(4, 5, 64),)).program
     target = load_target("x86-64")
     small = Quantize(format="int8").run(program, Context(target=target)).program
     path = tmp_path / "model.onnx"
