@@ -184,15 +184,17 @@ def _sizes(program: Program, batch: Batch) -> dict[str, int]:
 
 
 def _resized(program: Program, batch: Batch) -> list[Batch]:
-    """For each dynamic dimension, the same batch with one more row, or with one position less of a sequence."""
+    """For each dynamic dimension, the same data with another size: a batch of two (three where it is two already), a
+    sequence one position shorter. Never a size of one, which captured graphs treat as a case of its own."""
     made: list[Batch] = []
     for symbol, size in _sizes(program, batch).items():
         if not symbol.isidentifier() or size < 1:
             continue
         leading = any(spec.shape[:1] == (symbol,) for spec in program.inputs)
-        if not leading and size == 1:
+        if not leading and size <= 2:
             continue
-        keep = torch.tensor([*range(size), 0] if leading else [*range(size - 1)])
+        other = (3 if size == 2 else 2) if leading else size - 1
+        keep = torch.arange(other) % size
         resized = dict(batch)
         for spec in program.inputs:
             for axis in [i for i, dimension in enumerate(spec.shape) if dimension == symbol]:

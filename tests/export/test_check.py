@@ -99,6 +99,8 @@ def test_several_batches_count_together(conv_program: Program, conv_onnx: Path) 
     agreement = check(conv_program, conv_onnx, batches)
     assert agreement.samples == 5
     assert agreement.sizes == ({"batch": 2},)
+    assert check(conv_program, conv_onnx, batches[1:]).sizes == ({"batch": 2},)
+    assert check(conv_program, conv_onnx).sizes == ({"batch": 3},)
     assert 0 < agreement.error < 1e-5
     assert agreement.to_json()["outputs"][0]["name"] == "output"
 
