@@ -23,7 +23,7 @@ from typing import IO
 
 from compressor.errors import LoadError, did_you_mean
 
-__all__ = ["Kind", "detect"]
+__all__ = ["Kind", "detect", "read_json"]
 
 
 class Kind(StrEnum):

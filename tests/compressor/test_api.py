@@ -49,8 +49,8 @@ def test_the_manifest_names_inputs_and_outputs(digits_bundle: Path) -> None:
 
 def test_the_recipe_runs_exactly_this_again_without_data(digits: Path, digits_bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    recipe = str(digits_bundle / "recipe.toml")
-    assert run([str(digits / "model.pt"), "--recipe", recipe, "--out", str(out), "--max-drop", "50%", "-q"]) == 0
+    recipe = str(digits_bundle / "recipe.toml")  # ranges included; on made-up inputs the metric means nothing
+    assert run([str(digits / "model.pt"), "--recipe", recipe, "--out", str(out), "--max-drop", "100%", "-q"]) == 0
     assert (out / "model.onnx").read_bytes() == (digits_bundle / "model.onnx").read_bytes()
 
 
