@@ -9,7 +9,7 @@ where a value lies between two, which the layers behind it carry on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,11 @@ def check(
         size = _sizes(program, batch)
         shown = ", ".join(f"{name}={value}" for name, value in size.items())
         try:
-            program.run(batch)
+            expected = program.run(batch)
         except (InputError, RuntimeError) as error:
             notes.append(f"not tried at {shown}: the model itself rejects it ({str(error).splitlines()[0][:120]})")
             continue
-        compare(program, run, [batch], wanted, where=f"{model_path.name} at {shown}")
+        compare(program, run, [batch], wanted, where=f"{model_path.name} at {shown}", expected=[expected])
         sizes.append(size)
     del run
     give_back_memory()
@@ -121,17 +121,21 @@ def check(
 
 
 def compare(
-    program: Program, run: Runner, batches: Sequence[Batch], tolerance: Tolerance, *, where: str
-) -> tuple[OutputAgreement, ...]:
-    """The figures of each output over the batches. Raises MismatchError beyond the tolerance."""
+    program: Program, run: Runner, batches: Sequence[Batch], tolerance: Tolerance, *, where: str,
+    expected: Iterable[Mapping[str, Tensor]] | None = None,
+) -> tuple[OutputAgreement, ...]:  # fmt: skip
+    """The figures of each output over the batches; `expected` are the program's outputs where they are known already.
+
+    Raises MismatchError beyond the tolerance.
+    """
     sums = {spec.name: _Sums() for spec in program.outputs}
-    for batch in batches:
+    for batch, wanted in zip(batches, map(program.run, batches) if expected is None else expected, strict=True):
         actual = run(batch)
-        for name, expected in program.run(batch).items():
-            if actual[name].shape != expected.shape:
-                shapes = f"{tuple(actual[name].shape)}, not {tuple(expected.shape)}"
+        for name, value in wanted.items():
+            if actual[name].shape != value.shape:
+                shapes = f"{tuple(actual[name].shape)}, not {tuple(value.shape)}"
                 raise MismatchError(f"output {name!r} has shape {shapes}", where=where)
-            sums[name].add(actual[name], expected)
+            sums[name].add(actual[name], value)
     outputs = tuple(total.figures(name) for name, total in sums.items())
     for spec, output in zip(program.outputs, outputs, strict=True):
         floating = spec.dtype.is_floating_point

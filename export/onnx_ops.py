@@ -82,6 +82,13 @@ def same(x: Any, *unused: Any, **also_unused: Any) -> Any:
     return op.Identity(x)
 
 
+def item(x: Any) -> Any:
+    """A value read from a tensor of one element, in the dtypes that Python numbers have."""
+    kinds = {ir.DataType.BOOL: ir.DataType.BOOL}
+    wanted = ir.DataType.FLOAT if x.dtype.is_floating_point() else kinds.get(x.dtype, ir.DataType.INT64)
+    return _cast(op.Squeeze(x), wanted)
+
+
 def numel(x: Any) -> Any:
     """A number of elements that depends on a dynamic dimension."""
     return op.Size(x)
@@ -104,6 +111,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.to.device: to_device,
     torch.ops.aten.contiguous.default: same,
     torch.ops.aten.sym_numel.default: numel,
+    torch.ops.aten.item.default: item,
 }
 
 def _to_one_value(node: fx.Node) -> bool:
