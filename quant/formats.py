@@ -24,7 +24,7 @@ __all__ = [
     "unpack",
 ]  # fmt: skip
 
-SMALLEST_SCALE = 2.0**-62  # so that the product of two scales, which a bias is counted in, stays a normal float32
+SMALLEST_SCALE = 2.0**-100  # its inverse is finite, and so is what is left of it times another scale
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ __all__ = ["HalfPlan", "apply_half", "plan_half"]
 aten = torch.ops.aten
 SAMPLES = 8
 HEADROOM = FP16.high / 4  # other inputs than the calibration data may reach further
+FLOOR = 2.0**-13  # values all below this have fewer than ten bits left in half precision
 LOSS = 0.01  # relative error of a weight tensor in half; rounding alone costs 2e-4
 # Operators whose half result is as good as rounding the float one: they move, add, multiply or saturate values.
 _SAFE_NAMES = """
@@ -79,16 +80,18 @@ def plan_half(program: Program, context: Context, keep: Sequence[str] = ()) -> H
             plan.skipped.append(Skip(layer.name, f"its weights reach {largest:.3g}, beyond half precision's 65504"))
         elif loss > LOSS:
             plan.skipped.append(Skip(layer.name, f"its weights lose {loss:.1%} in half precision: they are too small"))
-        elif (peak := max(_reach(node, peaks) for node in layer.nodes)) > HEADROOM:
-            plan.skipped.append(Skip(layer.name, f"its values reach {peak:.3g}, too near half precision's 65504"))
+        elif reason := next(filter(None, (_misfit(node, peaks) for node in layer.nodes)), ""):
+            plan.skipped.append(Skip(layer.name, reason))
         else:
             plan.layers.append(layer)
             plan.settings[layer.name] = {"format": "fp16"}
             plan.damage[layer.name] = loss
     names = node_names(program)
-    for node in _half_nodes(program, plan.layers, frozenset()):
-        if node in names and not any(node in layer.nodes for layer in plan.layers) and _reach(node, peaks) > HEADROOM:
-            plan.settings[names[node]] = {"format": "fp32"}
+    chosen = {node for layer in plan.layers for node in layer.nodes}
+    followers = _half_nodes(program, plan.layers, frozenset()) - chosen
+    for node, name in names.items():
+        if node in followers and _misfit(node, peaks):
+            plan.settings[name] = {"format": "fp32"}
     return plan
 
 
@@ -133,7 +136,7 @@ def _is_safe(program: Program, node: fx.Node) -> bool:
         and node.kwargs.get("dtype") is None
         and _is_single(node)
         and all(value == 0 or 2.0**-24 <= abs(value) <= HEADROOM for value in scalars if isinstance(value, float))
-        and all(float(t.abs().max()) <= HEADROOM for t in tensors if t.is_floating_point() and t.numel())
+        and all(float(t.detach().abs().max()) <= HEADROOM for t in tensors if t.is_floating_point() and t.numel())
     )
 
 
@@ -181,7 +184,13 @@ def _peaks(program: Program, batches: Sequence[Mapping[str, Tensor]]) -> dict[fx
     return peaks
 
 
-def _reach(node: fx.Node, peaks: Mapping[fx.Node, float]) -> float:
-    """The largest magnitude that a node reads or writes; an attention mask is held in range and does not count."""
+def _misfit(node: fx.Node, peaks: Mapping[fx.Node, float]) -> str:
+    """Why what a node reads and writes does not fit half; an attention mask is held in range and does not count."""
     sources = node.args[:3] if op_name(node) == "scaled_dot_product_attention" else node.all_input_nodes
-    return max((peaks.get(source, 0.0) for source in (node, *sources) if isinstance(source, fx.Node)), default=0.0)
+    found = [peaks[source] for source in (node, *sources) if isinstance(source, fx.Node) and source in peaks]
+    if not all(peak <= HEADROOM for peak in found):
+        return f"its values reach {max(found):.3g}, too near half precision's 65504"
+    moving = (source for source in (node, *sources) if isinstance(source, fx.Node) and source.op != "get_attr")
+    if 0.0 < (least := min((peak for source in moving if (peak := peaks.get(source, 0.0))), default=0.0)) < FLOOR:
+        return f"its values stay within {least:.3g}, too small for half precision"
+    return ""

@@ -4,8 +4,9 @@
 
 Every value has at most one pair, which all that read it share. Convolutions and glue need one on their output,
 after the fused ReLU or clip: without it runtimes keep the float kernel. Linears do not (their integer kernels can
-return floats), so their output is only quantized for the next layer's sake. Across transparent operators the pair
-is repeated with the same scale, and the runtime drops it.
+return floats), so their output is only quantized for the next layer's sake. After transparent operators the pair
+is repeated with the same scale, and before a layer it stands in front of mere changes of layout: ONNX Runtime moves
+pairs there by itself, but trips over signed ones on x86. Repeated pairs change nothing, and runtimes drop them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, insert, read
 from compressor.graph.program import Program
 from compressor.passes.quantizing.settings import INPUT, OUTPUT, activation_format, bounds, is_static, weight_format
-from compressor.passes.quantizing.sites import Layer, glue_inputs, is_transparent, rank, tail
+from compressor.passes.quantizing.sites import Layer, glue_inputs, is_transparent, rank, source_of, tail
 from compressor.passes.quantizing.weights import WeightWriter
 from compressor.quant.formats import Format, choose_qparams
 
@@ -76,26 +77,21 @@ def plan_pairs(
     for layer in layers:
         if is_static(setting := settings[layer.name]):
             for node in layer.nodes:
-                inputs.setdefault(layer.data(node), _pair(f"{layer.stem}input", setting, INPUT))
+                inputs.setdefault(source_of(layer.data(node)), _pair(f"{layer.stem}input", setting, INPUT))
                 if OUTPUT[0] in setting:
                     outputs[tail(node).node] = ((), _output_pair(f"{layer.stem}output", node, setting))
     for name, node in glue.items():
         if name in settings:
             outputs[tail(node).node] = (glue_inputs(node), _output_pair(f"{name}.output", node, settings[name]))
-    wanted = {*inputs, *(source for sources, _ in outputs.values() for source in sources)}
     pairs: dict[fx.Node, Pair] = {}
     for node in program.graph.nodes:
-        if is_transparent(node) and node.args[0] in pairs and _leads_to(node, wanted):
+        if is_transparent(node) and node.args[0] in pairs:
             pairs[node] = pairs[node.args[0]]
         elif node in outputs and all(source in pairs for source in outputs[node][0]):
             pairs[node] = outputs[node][1]
         elif node in inputs:
             pairs[node] = inputs[node]
     return pairs
-
-
-def _leads_to(node: fx.Node, wanted: set[fx.Node]) -> bool:
-    return node in wanted or any(is_transparent(user) and _leads_to(user, wanted) for user in node.users)
 
 
 def _pair(name: str, setting: Setting, keys: tuple[str, str]) -> Pair:

@@ -24,7 +24,7 @@ from compressor.graph.signature import dtype_name
 
 __all__ = [
     "Layer", "Tail", "find_glue", "find_layers", "glue_inputs", "is_transparent", "node_names", "rank",
-    "tail",
+    "source_of", "tail",
 ]  # fmt: skip
 
 aten = torch.ops.aten
@@ -50,11 +50,14 @@ _CLIPS: dict[Callable[..., Any], tuple[str, str]] = {
 LARGE = 1024  # weights below this many elements are not worth a line in the report
 _JOINS = (aten.add.Tensor, aten.mul.Tensor, aten.cat.default)
 _UNARY = (aten.avg_pool2d.default, aten.sigmoid.default, aten.leaky_relu.default)
+_LAYOUT = (
+    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.default,
+    aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.permute.default, aten.transpose.int,
+    aten.contiguous.default, aten.clone.default,
+)  # fmt: skip
 _TRANSPARENT = (
-    aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default, aten.view.default, aten.reshape.default,
-    aten.flatten.using_ints, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default,
-    aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int, aten.contiguous.default,
-    aten.clone.default, aten.expand.default, aten.upsample_nearest2d.vec,
+    *_LAYOUT, aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default, aten.slice.Tensor,
+    aten.select.int, aten.expand.default, aten.upsample_nearest2d.vec,
 )  # fmt: skip
 
 
@@ -156,6 +159,13 @@ def glue_inputs(node: fx.Node) -> list[fx.Node]:
 def is_transparent(node: fx.Node) -> bool:
     """Whether the output's values are among the input's (or zero)."""
     return is_call(node, *_TRANSPARENT) and isinstance(node.args[0], fx.Node)
+
+
+def source_of(node: fx.Node) -> fx.Node:
+    """The same elements in the layout that they had before, as far as nothing else reads them on the way."""
+    while is_call(node, *_LAYOUT) and isinstance(before := node.args[0], fx.Node) and sole_user(before) is node:
+        node = before
+    return node
 
 
 def tail(node: fx.Node) -> Tail:

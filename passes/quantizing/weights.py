@@ -24,6 +24,7 @@ from compressor.quant.formats import Format, Granularity, QParams, choose_qparam
 __all__ = ["Codes", "WeightWriter", "fake_weight", "storage_key", "weight_qparams"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
+SMALLEST_UNIT = 2.0**-120  # of an accumulator: a normal float32
 ACCUMULATOR = 2**30  # a bias may use half of an int32 accumulator
 
 
@@ -117,12 +118,12 @@ class WeightWriter:
 
 
 def weight_qparams(program: Program, layer: Layer, format: Format, input_scale: Tensor | None = None) -> QParams:
-    """Symmetric scales, one an output channel, wide enough that the bias fits the accumulator."""
+    """Symmetric scales, one an output channel, wide enough that the accumulator holds the bias in a normal unit."""
     weight: Tensor = program.get(layer.weight)
     qparams = choose_qparams(weight, format, Granularity(layer.axis))
     if input_scale is None:
         return qparams
-    scale = qparams.scale
+    scale = qparams.scale.clamp(min=SMALLEST_UNIT / float(input_scale))
     for node in layer.nodes:
         bias = tensor_of(program, layer.bias(node))
         if bias is not None and bias.shape == scale.shape:

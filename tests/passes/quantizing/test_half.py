@@ -102,6 +102,19 @@ def test_weights_and_values_that_do_not_fit_stay_float(weight: float, reason: st
     assert relative(result.program, before) < 0.01
 
 
+def test_values_that_vanish_stay_float() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8))
+    with torch.no_grad():
+        model[0].weight.mul_(1e-4)
+        model[1].bias.zero_()
+    before, result = half(model, 1e-3 * torch.randn(4, 8))
+    assert {skip.site for skip in result.skipped} == {"0", "1"}
+    assert "too small for half precision" in result.skipped[0].reason
+    assert result.program.tensors()["1.weight"].dtype == torch.float32
+    assert relative(result.program, before) < 0.01
+
+
 def test_values_that_outgrow_half_stay_float_and_recipes_remember() -> None:
     class Growing(nn.Module):
         def __init__(self) -> None:
