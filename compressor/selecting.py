@@ -1,7 +1,8 @@
 """Which of the programs that the passes produced is kept.
 
 From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
-(what the defaults chose, or `--gate`), or when the metric fell beyond `--max-drop`. The first that stands is kept: the
+(what the defaults chose, or `--gate`), when what the defaults chose cannot be lowered or its artifact disagrees with
+PyTorch, or when the metric fell beyond `--max-drop`. The first that stands is kept: the
 best so far, down to the original.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from compressor.errors import CompressError
 from compressor.gate import SLACK, Gate
 from compressor.graph.program import Program
 from compressor.pipeline import Stage, take_back
@@ -50,7 +52,13 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
     reason = ""
     while (last := _last_kept(stages)) is not None:
         before = _program_before(original, stages, last)
-        candidate = judge.build(stages[last].program)
+        try:
+            candidate = judge.build(stages[last].program)
+        except CompressError as error:
+            if stages[last].spec.chosen_by != "default":
+                raise
+            stages[last] = take_back(stages[last], str(error))
+            continue
         objection = _slower(judge, before, candidate, stages[last], gate)
         if objection is None and (fall := judge.drop(candidate)) is not None:
             objection, reason = fall, reason or f"{stages[last].spec}: {fall}"

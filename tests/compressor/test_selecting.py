@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.errors import MismatchError
 from compressor.gate import Gate
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -29,8 +30,15 @@ class Judged:
     order: list[Program]
     milliseconds: list[float] | None
     falls: dict[int, str] = field(default_factory=dict)
+    broken: tuple[int, ...] = ()
 
     def build(self, program: Program) -> int:
+        number = self._number(program)
+        if number in self.broken:
+            raise MismatchError("disagrees with PyTorch")
+        return number
+
+    def _number(self, program: Program) -> int:
         return next(i for i, known in enumerate(self.order) if known is program)
 
     def drop(self, candidate: int) -> str | None:
@@ -80,6 +88,15 @@ def test_a_fallen_metric_keeps_the_best_stage_before_it(program: Program) -> Non
     programs, stages = _stages(program, "user", "user")
     chosen = select(program, stages, Judged(programs, None, {2: "accuracy fell by 9%"}), Gate("latency"))
     assert (chosen.kept, chosen.rejected, chosen.reason) == (1, 2, "fold: accuracy fell by 9%")
+
+
+def test_a_default_that_cannot_be_lowered_is_taken_back_and_a_named_one_fails(program: Program) -> None:
+    programs, stages = _stages(program, "default", "default")
+    chosen = select(program, stages, Judged(programs, None, broken=(2,)), Gate("size"))
+    assert (chosen.kept, chosen.stages[1].report.reverted) == (1, "disagrees with PyTorch")
+    programs, stages = _stages(program, "user")
+    with pytest.raises(MismatchError):
+        select(program, stages, Judged(programs, None, broken=(1,)), Gate("size"))
 
 
 def test_nothing_left_keeps_the_original(program: Program) -> None:
