@@ -13,9 +13,9 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -86,16 +86,20 @@ def run(folder: Path, name: str, target: str) -> tuple[float, float, int]:
     """Wall seconds, processor seconds and peak bytes of one run (children included in the processor time)."""
     command = [sys.executable, "-m", "compressor", str(folder / f"{name}.pt2"), "--target", target]
     command += ["--out", str(folder / "out"), "--force", "--no-cache", "-q"]
-    started = time.perf_counter()
-    process = os.posix_spawn(sys.executable, command, os.environ, file_actions=[_discard(1), _discard(2)])
-    _, status, usage = os.wait4(process, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"compress failed on {name}")
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    # A process started from this one would inherit its peak, so a small one stands between.
+    done = subprocess.run([sys.executable, "-c", _METER, *command], capture_output=True, text=True, check=True)
+    wall, cpu, peak = done.stdout.split()
+    return float(wall), float(cpu), int(peak)
 
 
-def _discard(descriptor: int) -> tuple[int, int, str, int, int]:
-    return os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_WRONLY, 0
+_METER = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wall = time.perf_counter() - started
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+"""
 
 
 if __name__ == "__main__":
