@@ -1,6 +1,6 @@
 """How named tensors reach a model's `forward`: its signature, and flat dotted names put back into containers.
 
-    {"x": t, "d.a": u, "d.b.0": v}  →  x=t, d={"a": u, "b": [v]}
+{"x": t, "d.a": u, "d.b.0": v}  →  x=t, d={"a": u, "b": [v]}
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`--input [name=]1x3x224x224[:dtype]`, and seeded synthetic inputs where there are no data.
 
-    1x3x224x224                one float input, bound to `forward`'s first parameter
-    input_ids=1x128:int64      one named input
-    d.a=1x4   d.b.0=1x2        members of a nested input
-    t=scalar:float32           a tensor without dimensions
+1x3x224x224                one float input, bound to `forward`'s first parameter
+input_ids=1x128:int64      one named input
+d.a=1x4   d.b.0=1x2        members of a nested input
+t=scalar:float32           a tensor without dimensions
 """
 
 from __future__ import annotations

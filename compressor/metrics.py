@@ -1,10 +1,10 @@
 """What a model is judged by on the evaluation data, and how far it may fall.
 
-    accuracy      correct labels / labels, over an output of class scores
-    perplexity    exp(mean of −log p(next token)), over an output of token scores
-    cosine        mean over samples and outputs of ⟨a, b⟩ / (‖a‖·‖b‖), b the original's output
-    mse           mean of (a − b)², b the original's output
-    file.py:fn    the user's function of (outputs, labels)
+accuracy      correct labels / labels, over an output of class scores
+perplexity    exp(mean of −log p(next token)), over an output of token scores
+cosine        mean over samples and outputs of ⟨a, b⟩ / (‖a‖·‖b‖), b the original's output
+mse           mean of (a − b)², b the original's output
+file.py:fn    the user's function of (outputs, labels)
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Seeded values for inputs that nobody gave.
 
-    floats              standard normal
-    indices             uniform below the length of the smallest table that they index (`ranges.py`)
-    other integers      0 or 1, the first along the last axis 1, so that as a mask they hide no whole row
-    uint8               0 … 255
-    booleans            true
+floats              standard normal
+indices             uniform below the length of the smallest table that they index (`ranges.py`)
+other integers      0 or 1, the first along the last axis 1, so that as a mask they hide no whole row
+uint8               0 … 255
+booleans            true
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     compressor::dequantize  →  DequantizeLinear
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
-    aten::adaptive_avg_pool2d →  GlobalAveragePool      (to 1×1)
+    aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
 
 Each function takes and returns ONNX values while torch traces the graph (`custom_translation_table`).
 """
@@ -50,16 +50,27 @@ def dequantize(q: Any, scale: Any, zero_point: Any, axis: int) -> Any:
 def batch_norm(
     x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool
 ) -> Any:
-    """With running statistics: a batch norm that has none is refused, for it is no function of one sample."""
+    """With running statistics; without them, as weight standardization uses it, with those of x itself."""
     if training or mean is None or var is None:
-        raise NotImplementedError("batch_norm without running statistics")
+        return _own_statistics(x, weight, bias, eps)
     weight = _filled(1.0, mean) if weight is None else weight
     bias = _filled(0.0, mean) if bias is None else bias
     return op.BatchNormalization(x, weight, bias, mean, var, epsilon=eps)
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Sequence[int]) -> Any:
-    """To 1×1, the mean of each channel."""
+def _own_statistics(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    rank = len(x.shape)
+    axes = op.Constant(value_ints=[axis for axis in range(rank) if axis != 1])
+    centred = op.Sub(x, op.ReduceMean(x, axes))
+    var = op.ReduceMean(op.Mul(centred, centred), axes)
+    y = op.Div(centred, op.Sqrt(op.Add(var, op.CastLike(op.Constant(value_floats=[eps]), x))))
+    column = op.Constant(value_ints=[-1, *[1] * (rank - 2)])
+    y = y if weight is None else op.Mul(y, op.Reshape(weight, column))
+    return y if bias is None else op.Add(y, op.Reshape(bias, column))
+
+
+def adaptive_avg_pool(x: Any, output_size: Sequence[int]) -> Any:
+    """To one value, the mean of each channel."""
     return op.GlobalAveragePool(x)
 
 
@@ -114,21 +125,20 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.item.default: item,
 }
 
+
 def _to_one_value(node: fx.Node) -> bool:
     x, size = node.args
-    return isinstance(x, fx.Node) and x.meta["val"].dim() == 4 and set(size) == {1}  # type: ignore[arg-type]
+    return isinstance(x, fx.Node) and x.meta["val"].dim() == len(size) + 2 and set(size) == {1}  # type: ignore[arg-type]
 
 
-# Where one node says what torch decomposes, and for which calls that is so.
-_SHORTCUTS: Mapping[Any, tuple[Callable[..., Any], Callable[[fx.Node], bool]]] = {
-    torch.ops.aten.adaptive_avg_pool2d.default: (adaptive_avg_pool2d, _to_one_value),
-}
+_POOLS = (
+    torch.ops.aten.adaptive_avg_pool1d.default,
+    torch.ops.aten.adaptive_avg_pool2d.default,
+    torch.ops.aten.adaptive_avg_pool3d.default,
+)
 
 
 def shortcuts(program: Program) -> Mapping[Any, Callable[..., Any]]:
-    """The translations that hold for every call of their operator in this program."""
-
-    def holds(target: Any, fits: Callable[[fx.Node], bool]) -> bool:
-        return all(fits(node) for node in program.nodes() if node.target is target)
-
-    return {target: translation for target, (translation, fits) in _SHORTCUTS.items() if holds(target, fits)}
+    """Translations to one node that hold for every call of their operator in this program; torch decomposes it."""
+    calls = {pool: [node for node in program.nodes() if node.target is pool] for pool in _POOLS}
+    return {pool: adaptive_avg_pool for pool, nodes in calls.items() if all(map(_to_one_value, nodes))}

@@ -1,6 +1,6 @@
 """Running the user's model without leaving a trace: modes, buffers and inputs are as they were before.
 
-    eval mode, no gradients, private copies of the inputs; buffers that the forward writes get their values back
+eval mode, no gradients, private copies of the inputs; buffers that the forward writes get their values back
 """
 
 from __future__ import annotations

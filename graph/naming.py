@@ -1,7 +1,7 @@
 """Names for a captured graph's inputs, outputs and dynamic dimensions, from the structure that the model was given.
 
-    forward(ids, state=(h, c)) → {"logits": x}      ids, state.0, state.1 → logits
-    s77 × 16                                        batch × 16; 2·s77 → 2*batch
+forward(ids, state=(h, c)) → {"logits": x}      ids, state.0, state.1 → logits
+s77 × 16                                        batch × 16; 2·s77 → 2*batch
 """
 
 from __future__ import annotations

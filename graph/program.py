@@ -104,8 +104,7 @@ class Program:
     def export(self) -> ExportedProgram:
         """The program through `torch.export` again: fresh metadata, and proof that it still captures."""
         shapes = tuple(
-            {i: Dim.AUTO for i, size in enumerate(spec.shape) if isinstance(size, str)} or None
-            for spec in self.inputs
+            {i: Dim.AUTO for i, size in enumerate(spec.shape) if isinstance(size, str)} or None for spec in self.inputs
         )
         with torch.no_grad():
             return torch.export.export(self.module, self.example, dynamic_shapes=shapes, strict=False)

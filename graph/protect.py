@@ -1,7 +1,7 @@
 """Inputs and stored tensors stay as they are: what an in-place operator would write into becomes a copy.
 
-    x.add_(1)                      →  x' = clone(x); x'.add_(1)
-    v = buffer[0]; v.copy_(y)      →  b' = clone(buffer); v = b'[0]; v.copy_(y)
+x.add_(1)                      →  x' = clone(x); x'.add_(1)
+v = buffer[0]; v.copy_(y)      →  b' = clone(buffer); v = b'[0]; v.copy_(y)
 """
 
 from __future__ import annotations

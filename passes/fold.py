@@ -118,6 +118,4 @@ def _check(site: str, setting: Setting) -> None:
     if rule not in known:
         raise RecipeError(f"fold has no rule {rule!r}", where=f"site {site!r}", way_out=did_you_mean(rule, known))
     if not site.startswith(f"{rule}:"):
-        raise RecipeError(
-            f"site {site!r} is not one of rule {rule!r}", way_out=f"Name it {rule}:LAYER."
-        )
+        raise RecipeError(f"site {site!r} is not one of rule {rule!r}", way_out=f"Name it {rule}:LAYER.")

@@ -285,9 +285,7 @@ class Reparameterized(nn.Module):
 
 
 def repvgg() -> nn.Module:
-    return nn.Sequential(
-        Reparameterized(3, 16, 2), Reparameterized(16, 16, 1), Reparameterized(16, 32, 2), head(32)
-    )
+    return nn.Sequential(Reparameterized(3, 16, 2), Reparameterized(16, 16, 1), Reparameterized(16, 32, 2), head(32))
 
 
 class ConvNeXtBlock(nn.Module):

@@ -55,9 +55,7 @@ def run_isolated(
         line, returncode, late = _exchange(_start(path, limits), _packed(args, kwargs), answer, limits, 4 * size)
         where = str(path)
         if late:
-            raise LoadError(
-                f"took more than {limits.wall_seconds} s to load and convert", where=where, way_out=_TRUST
-            )
+            raise LoadError(f"took more than {limits.wall_seconds} s to load and convert", where=where, way_out=_TRUST)
         notes = _notes(line, returncode, where)
         from compressor.graph import storage
 

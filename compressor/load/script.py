@@ -32,9 +32,7 @@ _TOLERANCE = 1e-3
 _WAY_OUT = "Export the original model instead: torch.export.save(torch.export.export(model, inputs), path)."
 
 
-def convert_script(
-    path: Path, args: Sequence[Any], kwargs: Mapping[str, Any], *, synthetic: bool = False
-) -> Captured:
+def convert_script(path: Path, args: Sequence[Any], kwargs: Mapping[str, Any], *, synthetic: bool = False) -> Captured:
     """Load the file, which executes its code, and convert it with these inputs.
 
     Raises LoadError when it is damaged, InputError when it rejects the inputs, CaptureError when it cannot be

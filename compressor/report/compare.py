@@ -153,5 +153,3 @@ def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
 def _join(words: Iterable[str]) -> str:
     *rest, last = words
     return f"{', '.join(rest)} and {last}" if rest else last
-
-

@@ -1,6 +1,6 @@
 """Batch norm in eval mode into the layer before it, or into the layers after it.
 
-    BN(y) = (y − μ)·γ/√(σ² + ε) + β  =  y·s + t        s = γ/√(σ² + ε),  t = β − μ·s
+BN(y) = (y − μ)·γ/√(σ² + ε) + β  =  y·s + t        s = γ/√(σ² + ε),  t = β − μ·s
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Equal subexpressions are computed once, and a tensor stored under several names is read under one.
 
-    a = f(x, c);  b = f(x, c)   →   a = f(x, c);  b = a
+a = f(x, c);  b = f(x, c)   →   a = f(x, c);  b = a
 """
 
 from __future__ import annotations

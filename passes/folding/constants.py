@@ -93,4 +93,3 @@ def _name(node: fx.Node, stored: list[fx.Node]) -> str:
         return f"{stored[0].target}_{node.name}"
     path = edit.module_path(node)
     return f"{path}.{node.name}" if path else node.name
-

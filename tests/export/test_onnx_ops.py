@@ -54,6 +54,26 @@ def test_batch_norm_is_one_node_or_folded_into_the_convolution(conv_lowered) -> 
     assert kinds <= {"Conv", "BatchNormalization", "Relu", "ReduceMean", "Gemm"}
 
 
+class Standardized(nn.Module):
+    """A convolution whose weight is normalized by its own statistics, as in BiT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.rand(4) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.conv.weight.reshape(1, 4, -1)
+        rows = nn.functional.batch_norm(rows, None, None, weight=self.scale, training=True, momentum=0.0, eps=1e-6)
+        return nn.functional.conv2d(x, rows.reshape_as(self.conv.weight))
+
+
+def test_batch_norm_with_statistics_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    program = capture(Standardized(), (torch.randn(2, 3, 6, 6),)).program
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    assert check(program, tmp_path / "model.onnx").error < 1e-5
+
+
 class Pools(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         pool = torch.nn.functional.adaptive_avg_pool2d
@@ -62,7 +82,7 @@ class Pools(nn.Module):
 
 class OnePool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(x, 1)
+        return nn.functional.adaptive_avg_pool2d(x, 1).sum() + nn.functional.adaptive_avg_pool1d(x.flatten(2), 1)
 
 
 @pytest.mark.parametrize(("model", "shortcut"), [(OnePool(), True), (Pools(), False)])

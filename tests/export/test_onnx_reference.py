@@ -45,9 +45,7 @@ def test_two_at_a_time(conv_onnx: Path) -> None:
     assert sorted(conv_onnx.parent.iterdir()) == [conv_onnx]
 
 
-def test_where_nothing_can_be_written_the_file_itself_is_used(
-    conv_onnx: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_can_be_written_the_file_itself_is_used(conv_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError
 

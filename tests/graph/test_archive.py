@@ -44,9 +44,7 @@ def test_honest_archive_passes(honest: Path) -> None:
 
 @pytest.mark.parametrize("make", [pickled, plain_pickle])
 @pytest.mark.parametrize("record", ["data/sample_inputs/model.pt", "data/weights/model.pt", "data/constants/model.pt"])
-def test_pickle_that_runs_code(
-    honest: Path, tmp_path: Path, make: Callable[[Any], bytes], record: str
-) -> None:
+def test_pickle_that_runs_code(honest: Path, tmp_path: Path, make: Callable[[Any], bytes], record: str) -> None:
     canary = tmp_path / "canary"
     hostile = with_record(honest, tmp_path / "m.pt2", {record: make(((Bomb(canary),), {}))})
     error = refuse(hostile, canary)

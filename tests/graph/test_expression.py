@@ -31,7 +31,7 @@ HOSTILE = [
     "parse_expr('1')",
     "eval('1')",
     "exec('1')",
-    "Symbol('__import__(\"os\").system(\"x\")')",
+    'Symbol(\'__import__("os").system("x")\')',
     "Symbol(open('canary', 'w'))",
     "Symbol('s0', cls=Symbol('s1'))",
     "Integer(getattr(s0, 'x'))",

@@ -59,9 +59,7 @@ def saved(model: nn.Module, path: Path) -> Path:
 
 def test_honest_file_converts_as_it_does_when_trusted(tmp_path: Path) -> None:
     path, x = saved(Honest(), tmp_path / "m.pt"), torch.randn(2, 4)
-    programs = [
-        to_program(load_model(path, trust=trust), (x,), synthetic=True).program for trust in (False, True)
-    ]
+    programs = [to_program(load_model(path, trust=trust), (x,), synthetic=True).program for trust in (False, True)]
     assert programs[0].hash() == programs[1].hash()
     assert programs[0].synthetic
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]

@@ -78,8 +78,6 @@ def test_unknown_fields_of_a_newer_writer_are_ignored() -> None:
     assert Report.from_json({**written(sample()), "bundle": "out", "exit_code": 0}) == sample()
 
 
-
-
 def test_reading_and_rendering_a_report_need_no_torch() -> None:
     code = "import compressor.report.model, compressor.report.html, compressor.report.terminal, compressor.inspecting"
     check = f"import sys; {code}; sys.exit('torch' in sys.modules)"
