@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
-from compressor.export.check import INT8, Agreement, Tolerance, check, tolerance_of
+from compressor.export.agreement import Agreement
+from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.session import runner
@@ -71,21 +72,10 @@ class Workshop:
             lowered = to_onnx(program, self.prepared.target)
             placement = place(lowered.model, self.prepared.target)
             files = lowered.save(path)
-            agreement = check(program, path, self.prepared.evaluation, tolerance=self._tolerance(program))
+            agreement = check(program, path, self.prepared.evaluation)
             x86 = self.prepared.target.arch == "x86_64"
             self._built[id(program)] = Artifact(program, path, files, placement, agreement, x86)
         return self._built[id(program)]
-
-    def _tolerance(self, program: Program) -> Tolerance:
-        """What the lowering is held to; for int8, no more than what rounding to int8 cost in PyTorch itself.
-
-        Two runtimes that round the same float function differ by the values that lie between two steps, which deep
-        networks carry on; what the artifact loses in the end is for the metric and `--max-drop` to judge.
-        """
-        tolerance = tolerance_of(program)
-        if tolerance != INT8:
-            return tolerance
-        return replace(tolerance, relative_rms=max(tolerance.relative_rms, self._distance(program.run)))
 
     def metric(self, artifact: Artifact) -> float:
         """The metric of the artifact as ONNX Runtime runs it, against the original in PyTorch where it compares."""

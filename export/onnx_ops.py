@@ -5,6 +5,7 @@
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
     aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
+    grouped_mm              →  Slice, MatMul, Concat   (experts' rows, one product an expert)
 
 Each function takes and returns ONNX values while torch traces the graph (`custom_translation_table`).
 """
@@ -105,6 +106,18 @@ def numel(x: Any) -> Any:
     return op.Size(x)
 
 
+def grouped_mm(x: Any, weight: Any, offs: Any, *unused: Any) -> Any:
+    """Each expert's rows times its matrix: rows [offs[g − 1], offs[g]) of x (S, K) by weight[g] (K, N)."""
+    ends = _cast(offs, ir.DataType.INT64)
+    start, parts = op.Constant(value_ints=[0]), []
+    for group in range(weight.shape[0]):
+        end = op.Gather(ends, op.Constant(value_ints=[group]))
+        matrix = op.Gather(weight, op.Constant(value_int=group))
+        parts.append(op.MatMul(op.Slice(x, start, end, op.Constant(value_ints=[0])), matrix))
+        start = end
+    return op.Concat(*parts, axis=0)
+
+
 def _cast(value: Any, kind: ir.DataType) -> Any:
     return op.Cast(value, to=kind)  # the optimizer drops one that changes nothing
 
@@ -131,14 +144,27 @@ def _to_one_value(node: fx.Node) -> bool:
     return isinstance(x, fx.Node) and x.meta["val"].dim() == len(size) + 2 and set(size) == {1}  # type: ignore[arg-type]
 
 
-_POOLS = (
-    torch.ops.aten.adaptive_avg_pool1d.default,
-    torch.ops.aten.adaptive_avg_pool2d.default,
-    torch.ops.aten.adaptive_avg_pool3d.default,
-)
+def _by_rows(node: fx.Node) -> bool:
+    values: list[Any] = [given.meta.get("val") if isinstance(given, fx.Node) else given for given in node.args]
+    x, weight, offs, *rest = values
+    return x.dim() == 2 and weight.dim() == 3 and offs is not None and not any(rest) and not node.kwargs
+
+
+# By name: some belong to a library that may not be installed.
+_SHORTCUTS: Mapping[str, tuple[Callable[..., Any], Callable[[fx.Node], bool]]] = {
+    "aten.adaptive_avg_pool1d.default": (adaptive_avg_pool, _to_one_value),
+    "aten.adaptive_avg_pool2d.default": (adaptive_avg_pool, _to_one_value),
+    "aten.adaptive_avg_pool3d.default": (adaptive_avg_pool, _to_one_value),
+    "aten._grouped_mm.default": (grouped_mm, _by_rows),
+    "transformers.grouped_mm_fallback.default": (grouped_mm, _by_rows),
+}
 
 
 def shortcuts(program: Program) -> Mapping[Any, Callable[..., Any]]:
-    """Translations to one node that hold for every call of their operator in this program; torch decomposes it."""
-    calls = {pool: [node for node in program.nodes() if node.target is pool] for pool in _POOLS}
-    return {pool: adaptive_avg_pool for pool, nodes in calls.items() if all(map(_to_one_value, nodes))}
+    """The translations that hold for every call of their operator in this program."""
+    calls: dict[Any, list[fx.Node]] = {}
+    for node in program.nodes():
+        if str(node.target) in _SHORTCUTS:
+            calls.setdefault(node.target, []).append(node)
+    found = {target: (*_SHORTCUTS[str(target)], nodes) for target, nodes in calls.items()}
+    return {target: translation for target, (translation, fits, nodes) in found.items() if all(map(fits, nodes))}

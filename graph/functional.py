@@ -125,6 +125,16 @@ def _rewrite(program: Program, views: _Views, node: fx.Node, written_again: bool
     program.graph.erase_node(node)
 
 
+def _is_own(node: fx.Node) -> bool:
+    """Whether it is the one reader of a fresh output among several, as topk's values: an allocation of its own."""
+    source = node.args[0] if node.target is operator.getitem else None
+    if not isinstance(source, fx.Node) or source.target in _PARTS:
+        return False
+    key = shapes.alias_key(node.meta["val"])
+    others = [*source.all_input_nodes, *(user for user in source.users if user is not node)]
+    return all(key.isdisjoint(shapes.alias_key(other.meta.get("val"))) for other in others)
+
+
 def _is_beside(node: fx.Node, target: fx.Node) -> bool:
     """Whether both are parts of one split: they share storage and do not overlap."""
     parts = node.target is operator.getitem and target.target is operator.getitem and node is not target
@@ -174,7 +184,7 @@ class _Views:
 
     def _add(self, node: fx.Node) -> None:
         key = shapes.alias_key(node.meta.get("val"))
-        if node.op != "call_function" or not key:
+        if node.op != "call_function" or not key or _is_own(node):
             return
         sources = [n for n in node.all_input_nodes if not key.isdisjoint(shapes.alias_key(n.meta.get("val")))]
         if sources:

@@ -31,7 +31,7 @@ COMPUTE = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose", "linear", "
 _FAMILIES = {
     "conv_transpose": "conv_transpose1d conv_transpose2d conv_transpose3d",
     "linear": "linear addmm",
-    "matmul": "matmul mm bmm baddbmm addbmm mv addmv dot vdot inner",
+    "matmul": "matmul mm bmm baddbmm addbmm mv addmv dot vdot inner _grouped_mm grouped_mm_fallback",
     "einsum": "einsum",
     "attention": "scaled_dot_product_attention",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",

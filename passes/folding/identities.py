@@ -34,7 +34,6 @@ _COPIES = {
     *_LAYOUT, aten.slice.Tensor, aten.expand.default, aten.expand_as.default, aten.repeat.default, aten.narrow.default,
     aten.alias.default, aten.detach.default, aten.clone.default, aten.contiguous.default, aten.lift_fresh_copy.default,
     aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten._to_copy.default, aten.type_as.default,
-    aten.pad.default, aten.constant_pad_nd.default,
 }  # fmt: skip
 _NEUTRAL = {
     aten.add.Tensor: 0, aten.add.Scalar: 0, aten.sub.Tensor: 0, aten.sub.Scalar: 0,
@@ -45,6 +44,7 @@ _POOLS = {
     aten.avg_pool1d.default, aten.avg_pool2d.default, aten.avg_pool3d.default,
     aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default,
 }  # fmt: skip
+_PADS = {aten.pad.default, aten.constant_pad_nd.default}
 _RESIZES = {
     aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec,
     aten.upsample_bilinear2d.vec, aten.upsample_linear1d.vec, aten.adaptive_avg_pool1d.default,
@@ -90,8 +90,8 @@ def _same_as(bench: Bench, node: fx.Node) -> fx.Node | None:
     if node.target in _DROPOUTS:
         idle = not edit.argument(node, "train") or edit.argument(node, "p") == 0
         return source if idle else None
-    if node.target in _POOLS or node.target in _RESIZES:
-        return source if _is_alike(source, node) and _pools_nothing(node) else None
+    if node.target in _POOLS or node.target in _RESIZES or node.target in _PADS:
+        return source if _is_alike(source, node) and _moves_nothing(node) else None
     if node.target in _COPIES:
         if node.target in _LAYOUT:
             source = _start_of_chain(node)
@@ -144,9 +144,13 @@ def _neutral(bench: Bench, node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _pools_nothing(node: fx.Node) -> bool:
-    """Whether a pooling has a window of one (a shape alone does not say so); a resize to the same size has."""
+def _moves_nothing(node: fx.Node) -> bool:
+    """What the shape alone does not say: a window of one, a scale of one, no padding (1 before, −1 after shifts)."""
+    if node.target in _PADS:
+        return not any(edit.argument(node, "pad"))
     if node.target in _RESIZES:
-        return True
+        names = {argument.name for argument in node.target._schema.arguments}
+        factors = edit.argument(node, "scale_factors") if "scale_factors" in names else None
+        return all(factor == 1 for factor in factors or ())
     window = edit.argument(node, "kernel_size")
     return all(size == 1 for size in ([window] if isinstance(window, int) else window))

@@ -46,17 +46,21 @@ def visit(program: Program, batches: Sequence[Batch], look: Visit) -> None:
             interpreter.run(*program.flatten(batch))
 
 
-def limited(batches: Sequence[Batch], samples: int) -> list[Batch]:
-    """The first batches that together hold at most `samples` samples; the last one is cut."""
-    return list(_limit(batches, samples))
+def limited(program: Program, batches: Sequence[Batch], samples: int) -> list[Batch]:
+    """The first batches that together hold at most `samples` samples; the last one is cut.
+
+    Samples lie along the first dimension where all inputs share one that is dynamic; else batches stay whole.
+    """
+    leading = {spec.shape[0] if spec.shape else 0 for spec in program.inputs}
+    divisible = len(leading) == 1 and isinstance(leading.pop(), str)
+    return list(_limit(batches, samples, divisible))
 
 
-def _limit(batches: Sequence[Batch], samples: int) -> Iterator[Batch]:
+def _limit(batches: Sequence[Batch], samples: int, divisible: bool) -> Iterator[Batch]:
     for batch in batches:
         if samples <= 0:
             return
-        sizes = {tensor.shape[0] for tensor in batch.values() if tensor.dim()}
-        count = sizes.pop() if len(sizes) == 1 else 0  # where inputs do not share a batch dimension nothing is cut
+        count = len(next(iter(batch.values()))) if divisible else 1
         yield {name: tensor[:samples] for name, tensor in batch.items()} if samples < count else batch
         samples -= max(count, 1)
 

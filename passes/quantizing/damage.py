@@ -76,5 +76,5 @@ def _static(
         sums[layer.name][0] += float(error.square_().sum(dtype=torch.float64))
         sums[layer.name][1] += float(value.square().sum(dtype=torch.float64))
 
-    visit(program, limited(batches, SAMPLES), look)
+    visit(program, limited(program, batches, SAMPLES), look)
     return {name: math.sqrt(error / size) if size else 0.0 for name, (error, size) in sums.items()}

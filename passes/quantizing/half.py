@@ -71,7 +71,7 @@ def plan_half(program: Program, context: Context, keep: Sequence[str] = ()) -> H
     layers, skipped = find_layers(program, keep)
     plan = HalfPlan([], skipped=skipped)
     example = {spec.name: value for spec, value in zip(program.inputs, program.example, strict=True)}
-    peaks = _peaks(program, limited(context.calibration or [example], SAMPLES))
+    peaks = _peaks(program, limited(program, context.calibration or [example], SAMPLES))
     for layer in layers:
         weight: Tensor = program.get(layer.weight).detach()
         loss = relative_error(weight, weight.half().float())

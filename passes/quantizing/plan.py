@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from torch import Tensor, fx
 
@@ -18,7 +19,8 @@ from compressor.graph.functional import mutated
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, observe
 from compressor.passes.quantizing.damage import Damage, measure_damage
-from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, tail
+from compressor.passes.quantizing.settings import is_range
+from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.weights import storage_key
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
@@ -69,7 +71,7 @@ def plan_integer(program: Program, context: Context, limits: Limits, keep: Seque
         reason = "there is no calibration data"
     if limits.static and reason:
         plan.skipped.append(Skip("activations", f"stay float: {reason}"))
-    batches = limited(context.calibration, limits.samples)
+    batches = limited(program, context.calibration, limits.samples)
     if limits.static and not reason and activation is not None:
         _calibrate(program, plan, batches, limits, activation)
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
@@ -105,10 +107,10 @@ def _calibrate(
     """Settings with ranges for every layer that can be static, and for glue."""
     moving = mutated(program)
     static = [layer for layer in plan.layers if layer.kind in STATIC_KINDS and not _touches(layer, moving)]
-    glue = {name: node for name, node in plan.glue.items() if not {node, tail(node).node} & moving}
-    plan.glue = glue
     inputs = {layer.name: [layer.data(node) for node in layer.nodes] for layer in static}
     outputs = {layer.name: [tail(node).node for node in layer.nodes] for layer in static if layer.kind == "conv"}
+    fixed = {name: node for name, node in plan.glue.items() if not {node, tail(node).node} & moving}
+    plan.glue = glue = integer_glue(program, fixed, chain(*inputs.values()), chain(*outputs.values()))
     outputs |= {name: [tail(node).node] for name, node in glue.items()}
     nodes = {node for group in (*inputs.values(), *outputs.values()) for node in group}
     watched = {node: calibrator(limits.calibrator, activation, percentile=limits.percentile) for node in nodes}
@@ -117,6 +119,11 @@ def _calibrate(
     # VPMADDUBSW adds two unsigned-by-signed products in 16 bits and saturates: x86 without VNNI needs 7-bit weights.
     weights = INT7 if activation is UINT8 else INT8
     for name in (*inputs, *glue):
+        wide = [found[n] for n in (*inputs.get(name, ()), *outputs.get(name, ())) if not is_range(*found[n])]
+        if wide:
+            text = f"activations stay float: they reach from {wide[0][0]:.0e} to {wide[0][1]:.0e}"
+            plan.skipped.append(Skip(name, text))
+            continue
         setting: dict[str, str | float] = {"format": "int8", "activation": activation.name}
         if name in inputs:
             setting |= {"weights": weights.name, **_union("low", "high", [found[n] for n in inputs[name]])}

@@ -14,11 +14,13 @@ from compressor.graph.contract import Setting
 from compressor.quant.formats import Format, format_named
 
 __all__ = [
-    "INPUT", "OUTPUT", "activation_format", "bounds", "check_settings", "format_of", "is_static", "weight_format",
+    "INPUT", "OUTPUT", "activation_format", "bounds", "check_settings", "format_of", "is_range", "is_static",
+    "weight_format",
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
 SITE_FORMATS = ("int8", "fp16", "fp32")
+LARGEST = 3e38  # float32 ends at 3.4e38
 
 
 def format_of(setting: Setting) -> str:
@@ -43,6 +45,11 @@ def bounds(setting: Setting, keys: tuple[str, str]) -> tuple[float, float]:
     return low, high
 
 
+def is_range(low: float, high: float) -> bool:
+    """Whether a float32 scale can span it; a mask's smallest float cannot be."""
+    return -LARGEST < low <= high < LARGEST
+
+
 def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> None:
     """Raises RecipeError, naming the site and key, for a setting that cannot be carried out.
 
@@ -58,7 +65,7 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
         given = [setting.get(key) for key in keys]
         if given != [None, None]:
             numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
-            if len(numbers) < 2 or not -3e38 < numbers[0] <= numbers[1] < 3e38:
+            if len(numbers) < 2 or not is_range(*numbers):
                 raise RecipeError(f"{' and '.join(keys)} are {given[0]} and {given[1]}, not a range", where=where)
             if "activation" not in setting:
                 raise RecipeError("has a range but no activation format", where=where)

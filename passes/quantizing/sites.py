@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from compressor.graph.program import Program
 from compressor.graph.signature import dtype_name
 
 __all__ = [
-    "Layer", "Tail", "find_glue", "find_layers", "glue_inputs", "is_transparent", "node_names", "rank",
+    "Layer", "Tail", "find_glue", "find_layers", "glue_inputs", "integer_glue", "is_transparent", "node_names", "rank",
     "source_of", "tail",
 ]  # fmt: skip
 
@@ -154,6 +154,25 @@ def glue_inputs(node: fx.Node) -> list[fx.Node]:
         return operands if plain and not any(operand.op == "get_attr" for operand in operands) else []
     pooled = is_call(node, aten.adaptive_avg_pool2d.default) and [*_sequence(node.args[1])] == [1, 1]
     return [node.args[0]] if (pooled or is_call(node, *_UNARY)) and isinstance(node.args[0], fx.Node) else []
+
+
+def integer_glue(
+    program: Program, glue: Mapping[str, fx.Node], inputs: Iterable[fx.Node], outputs: Iterable[fx.Node]
+) -> dict[str, fx.Node]:
+    """The glue that integers reach, from what static layers read (`inputs`) and write (`outputs`).
+
+    Attention's masked scores are none: their masks, the smallest float or −∞, must not be calibrated.
+    """
+    names = {node: name for name, node in glue.items()}
+    integer = {source_of(node) for node in inputs} | set(outputs)
+    found: dict[str, fx.Node] = {}
+    for node in program.graph.nodes:
+        if is_transparent(node) and node.args[0] in integer:
+            integer.add(node)
+        elif node in names and all(source in integer for source in glue_inputs(node)):
+            found[names[node]] = node
+            integer.add(tail(node).node)
+    return found
 
 
 def is_transparent(node: fx.Node) -> bool:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import MismatchError
-from compressor.export.check import FP32, Tolerance, check, compare, tolerance_of
+from compressor.export.agreement import FP32, Tolerance, tolerance_of
+from compressor.export.check import check, compare
 from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program

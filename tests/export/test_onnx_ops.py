@@ -9,7 +9,8 @@ from boards import board
 from quantized import with_int8
 from torch import Tensor, nn
 
-from compressor.export.check import INT8, check, tolerance_of
+from compressor.export.agreement import INT8, tolerance_of
+from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
 from compressor.graph.edit import finish
@@ -92,3 +93,25 @@ def test_pooling_to_one_value_is_one_node_where_all_pools_are(model: nn.Module, 
     assert ("GlobalAveragePool" in {node.op_type for node in lowered.model.graph}) == shortcut
     lowered.save(tmp_path / "model.onnx")
     assert check(program, tmp_path / "model.onnx").error < 1e-5
+
+
+class Experts(nn.Module):
+    """Rows sorted by expert, of which the third has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 8, 6))
+
+    def forward(self, x: Tensor, counts: Tensor) -> Tensor:
+        return torch.ops.transformers.grouped_mm_fallback(x, self.weight, counts.cumsum(0))
+
+
+def test_experts_multiply_their_own_rows(tmp_path: Path) -> None:
+    pytest.importorskip("transformers.integrations.moe", reason="transformers has the operator")
+    torch.manual_seed(0)
+    program = capture(Experts(), (torch.randn(7, 8), torch.tensor([2, 4, 0, 1]))).program
+    lowered = to_onnx(program, board())
+    assert [node.op_type for node in lowered.model.graph].count("MatMul") == 4
+    lowered.save(tmp_path / "model.onnx")
+    others = [{"x": torch.randn(7, 8), "counts": torch.tensor(counts)} for counts in ([7, 0, 0, 0], [0, 3, 2, 2])]
+    assert check(program, tmp_path / "model.onnx", others).error < 1e-5

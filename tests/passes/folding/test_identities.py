@@ -56,6 +56,16 @@ def test_what_changes_type_shape_layout_or_value_stays(fold: Any, ops: Any) -> N
     assert {"to", "max_pool2d", "contiguous", "add"} <= set(ops(result.program))
 
 
+def test_what_moves_values_within_the_same_shape_stays(fold: Any, ops: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        shifted = pad(x, [0, 0, 1, -1])  # ZeroPad2d((0, 0, 1, -1)): RWKV's time shift
+        stretched = interpolate(x, scale_factor=1.01, mode="bilinear")
+        return shifted.sin(), stretched.cos()
+
+    _, result = fold(forward, torch.randn(2, 3, 4, 4))
+    assert len(ops(result.program)) == 4
+
+
 def test_an_output_stays_a_value_of_its_own(fold: Any, ops: Any, reasons: Any) -> None:
     def forward(m: Any, x: Tensor) -> Any:
         y = torch.relu(x)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -53,13 +56,22 @@ def test_visitors_see_arguments_and_values() -> None:
     assert source.shape == (4, 3)
 
 
+class Sum(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a.sum(1) + b.sum()
+
+
 def test_limited_cuts_the_last_batch() -> None:
+    program = capture(Sum(), (torch.zeros(4, 2), torch.zeros(4))).program
     batches = [{"a": torch.zeros(4, 2), "b": torch.zeros(4)} for _ in range(3)]
-    assert [len(batch["a"]) for batch in limited(batches, 6)] == [4, 2]
-    assert [len(batch["b"]) for batch in limited(batches, 99)] == [4, 4, 4]
-    assert limited(batches, 0) == []
+    assert [len(batch["a"]) for batch in limited(program, batches, 6)] == [4, 2]
+    assert [len(batch["b"]) for batch in limited(program, batches, 99)] == [4, 4, 4]
+    assert limited(program, batches, 0) == []
 
 
-def test_inputs_without_a_common_batch_are_not_cut() -> None:
-    batches = [{"a": torch.zeros(4, 2), "b": torch.zeros(7)} for _ in range(3)]
-    assert [len(batch["b"]) for batch in limited(batches, 2)] == [7, 7]
+@pytest.mark.parametrize("shapes", [(("batch", 2), ("other",)), ((4, "batch"), (4,))])
+def test_batches_without_a_common_first_dimension_that_may_change_stay_whole(shapes: tuple[Any, ...]) -> None:
+    program = capture(Sum(), (torch.zeros(4, 2), torch.zeros(4))).program
+    specs = tuple(replace(spec, shape=shape) for spec, shape in zip(program.inputs, shapes, strict=True))
+    batches = [{"a": torch.zeros(4, 2), "b": torch.zeros(4)} for _ in range(3)]
+    assert [len(batch["b"]) for batch in limited(replace(program, inputs=specs), batches, 2)] == [4, 4]

@@ -1,0 +1,126 @@
+"""How far an artifact is from its program, in figures, and how far it may be.
+
+relative RMS error = ‖artifact − program‖ / ‖program‖        over all batches, an output at a time
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.errors import MismatchError
+from compressor.graph.edit import is_call
+from compressor.graph.program import Program
+
+__all__ = [
+    "FP16", "FP32", "INT8", "Agreement", "OutputAgreement", "Tolerance", "figures", "is_rounding", "tolerance_of",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`relative_rms` bounds each float output's error; `equal` the share of equal elements in an integer one."""
+
+    relative_rms: float
+    equal: float
+
+
+FP32 = Tolerance(1e-4, 0.999)
+FP16 = Tolerance(1e-2, 0.99)
+INT8 = Tolerance(2e-2, 0.95)
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """How far one output of the artifact is from the program's; `equal` is the share of equal elements."""
+
+    name: str
+    max_abs: float
+    relative_rms: float
+    cosine: float
+    equal: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Figures by output over all batches, the sizes tried beyond the example's, and what could not be tried.
+
+    `tolerance` is the relative RMS error that was allowed.
+    """
+
+    outputs: tuple[OutputAgreement, ...]
+    tolerance: float
+    samples: int
+    sizes: tuple[Mapping[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """The worst relative RMS error of an output."""
+        return max((output.relative_rms for output in self.outputs), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def tolerance_of(program: Program) -> Tolerance:
+    """The tolerance of its coarsest arithmetic: int8 where it is quantized, else fp16 or bf16, else fp32."""
+    if is_rounding(program):
+        return INT8
+    halves = (torch.float16, torch.bfloat16)
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    return FP16 if any(isinstance(v, Tensor) and v.dtype in halves for v in values) else FP32
+
+
+def is_rounding(program: Program) -> bool:
+    """Whether values are rounded to integers on the way."""
+    return any(is_call(node, torch.ops.compressor.quantize.default) for node in program.graph.nodes)
+
+
+def figures(
+    program: Program, pairs: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]], *, where: str
+) -> tuple[OutputAgreement, ...]:
+    """The figures of each output over pairs of (artifact's, program's) outputs.
+
+    Raises MismatchError where a shape differs.
+    """
+    sums = {spec.name: _Sums() for spec in program.outputs}
+    for actual, expected in pairs:
+        for name, value in expected.items():
+            if actual[name].shape != value.shape:
+                shapes = f"{tuple(actual[name].shape)}, not {tuple(value.shape)}"
+                raise MismatchError(f"output {name!r} has shape {shapes}", where=where)
+            sums[name].add(actual[name], value)
+    return tuple(total.figures(name) for name, total in sums.items())
+
+
+class _Sums:
+    """Running sums over batches, so that outputs need not be kept."""
+
+    def __init__(self) -> None:
+        self.error = self.square = self.other = self.product = self.max_abs = 0.0
+        self.equal = self.count = 0
+
+    def add(self, actual: Tensor, expected: Tensor) -> None:
+        a, b = actual.double().flatten(), expected.double().flatten()
+        same = (a == b) | (a.isnan() & b.isnan())
+        self.count, self.equal = self.count + same.numel(), self.equal + int(same.sum())
+        finite = ~(same & ~b.isfinite())
+        a, b = a[finite], b[finite]
+        difference = (a - b).nan_to_num(nan=math.inf)
+        self.max_abs = max(self.max_abs, float(difference.abs().max()) if len(difference) else 0.0)
+        self.error += float(difference.square().sum())
+        a, b = a.nan_to_num(), b.nan_to_num()
+        self.square, self.other = self.square + float(b.square().sum()), self.other + float(a.square().sum())
+        self.product += float((a * b).sum())
+
+    def figures(self, name: str) -> OutputAgreement:
+        relative = math.sqrt(self.error / self.square) if self.square else math.sqrt(self.error / max(self.count, 1))
+        norm = math.sqrt(self.square * self.other)
+        cosine = self.product / norm if norm else float(self.square == self.other)
+        return OutputAgreement(name, self.max_abs, relative, cosine, self.equal / self.count if self.count else 1.0)
