@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from compressor.errors import PassError
 from compressor.graph.contract import Batch
+from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
+from compressor.graph.shapes import infer
 
 __all__ = ["relative_error", "verify"]
 
@@ -26,11 +27,13 @@ def verify(
         raise PassError("changed the program's inputs or outputs", where=where)
     try:
         old, new = before.run(batch), after.run(batch)
-        exported = after.export()
+        retraced = after.copy()
+        infer(retraced, anew=True)
+        as_exported(retraced)
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PassError(f"left a program that does not run or export: {line}", where=where) from error
-    _dynamic(after, exported, where)
+    _dynamic(retraced, where)
     for output, value in new.items():
         if value.shape != old[output].shape or value.dtype != old[output].dtype:
             raise PassError(f"changed the shape or dtype of output {output!r}", where=where)
@@ -48,11 +51,9 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
     return float(distance / scale if scale else distance)
 
 
-def _dynamic(program: Program, exported: ExportedProgram, where: str) -> None:
-    """Dimensions that were dynamic still are."""
-    names = exported.graph_signature.user_inputs
-    values = {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
-    for spec, name in zip(program.inputs, names, strict=True):
-        for want, got in zip(spec.shape, values[str(name)].shape, strict=True):
+def _dynamic(program: Program, where: str) -> None:
+    """Dimensions that were dynamic still are, after all values were inferred."""
+    for spec, node in zip(program.inputs, program.graph.find_nodes(op="placeholder"), strict=True):
+        for want, got in zip(spec.shape, node.meta["val"].shape, strict=True):
             if isinstance(want, str) and (isinstance(got, int) or got.node.maybe_as_int() is not None):
                 raise PassError(f"fixed the dynamic dimension {want!r} of input {spec.name!r} to {got}", where=where)

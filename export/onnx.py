@@ -26,13 +26,13 @@ from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.expand import expand
-from compressor.export.lift import lift
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
 from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
+from compressor.graph.lift import lift
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.graph.signature import TensorSpec

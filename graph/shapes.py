@@ -36,8 +36,8 @@ def trust(program: Program) -> None:
             node.meta["trusted"] = _signature(node)
 
 
-def infer(program: Program) -> None:
-    """Bring every node's fake value up to date with its operator and arguments.
+def infer(program: Program, *, anew: bool = False) -> None:
+    """Bring every node's fake value up to date with its operator and arguments; `anew` trusts none that is there.
 
     A `view` that its input's layout no longer allows becomes a `reshape`. Raises PassError, naming the operator
     and its layer, when an operator rejects its arguments.
@@ -45,7 +45,7 @@ def infer(program: Program) -> None:
     changed: set[fx.Node] = set()
     with _faking(program):
         for node in program.graph.nodes:
-            if node.op in ("placeholder", "output") or _is_fresh(node, changed):
+            if node.op in ("placeholder", "output") or (not anew and _is_fresh(node, changed)):
                 continue
             if _update(program, node):
                 changed.add(node)

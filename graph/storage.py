@@ -21,6 +21,7 @@ import compressor.quant.ops  # noqa: F401  registers the operators that a saved 
 from compressor.errors import CaptureError, LoadError, OutputError, UntrustedError
 from compressor.graph.archive import check_archive
 from compressor.graph.capture import from_exported
+from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.graph.signature import TensorSpec
@@ -56,7 +57,7 @@ def save_file(program: Program, file: IO[bytes]) -> None:
         "outputs": [spec.to_json() for spec in program.outputs],
         "synthetic": program.synthetic,
     }
-    exported, sink = program.export(), _Sink(file)
+    exported, sink = as_exported(program), _Sink(file)
     with quiet():
         torch.export.save(exported, sink, extra_files={_SIDECAR: json.dumps(sidecar)})  # type: ignore[arg-type]
     if sink.error:

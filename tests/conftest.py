@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from compressor.graph.program import Program
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 
@@ -16,6 +20,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def conv_program() -> Program:
+    """Convolution, batch norm, in-place ReLU, linear."""
+    from programs import conv
+
+    return conv()
+
+
+@pytest.fixture(scope="session")
+def text_program() -> Program:
+    """Token ids and a mask in, nested outputs, a tied head."""
+    from programs import text
+
+    return text()
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressor.export.lift import lift
 from compressor.graph.capture import capture
+from compressor.graph.lift import lift
 from compressor.graph.program import Program
 
 

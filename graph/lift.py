@@ -3,7 +3,8 @@
     get_attr weight  →  placeholder p_weight, listed in the signature;     everything else as it is
 
 `Program.export()` traces the graph through fake tensors once more, seconds for a hundred layers; the shapes that it
-would find are on the nodes already, where `finish` put them. Graphs with subgraphs are left to `Program.export()`.
+would find are on the nodes already, where `finish` put them. Graphs with subgraphs or in-place operators are left to
+`Program.export()`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 
 import torch
 from torch import Tensor, fx, nn
+from torch._export.verifier import SpecViolationError
 from torch.export import ExportedProgram
 from torch.export.exported_program import ModuleCallEntry, ModuleCallSignature
 from torch.export.graph_signature import (
@@ -26,13 +28,22 @@ from torch.utils import _pytree as pytree
 
 from compressor.graph.program import Program
 
-__all__ = ["lift"]
+__all__ = ["as_exported", "lift"]
+
+
+def as_exported(program: Program) -> ExportedProgram:
+    """`lift` where it can be, else `Program.export()`. Raises what that raises."""
+    try:
+        return lift(program)
+    except (ValueError, SpecViolationError):
+        return program.export()
 
 
 def lift(program: Program) -> ExportedProgram:
     """The program's own graph and tensors in the form that torch's exporters take.
 
-    Raises ValueError when a node has no inferred value or the graph reads something that is not a tensor.
+    Raises ValueError when a node has no inferred value or the graph reads something that is not a tensor, torch's
+    SpecViolationError where an operator works in place.
     """
     graph, values = fx.Graph(), {}
     tensors, inputs = program.tensors(), []
