@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
+from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.export.agreement import Agreement
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
@@ -92,9 +93,11 @@ class Workshop:
             return None
         return f"{metric.name} went from {before:.4f} to {after:.4f}, more than --max-drop {self.drop_limit.text}"
 
-    def times(self, before: Artifact, after: Artifact) -> tuple[float, float] | None:
-        measured = self.measured(before, after)
-        return (measured["0"].p50, measured["1"].p50) if measured else None
+    def times(self, before: Program, after: Artifact) -> SideBySide | None:
+        if not self.prepared.target.is_host:
+            return None
+        measured = self.measured(self.build(before), after)
+        return side_by_side(measured["0"], measured["1"])
 
     def measured(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from compressor.devices.side_by_side import SideBySide
 from compressor.errors import CompressError
 from compressor.gate import SLACK, Gate
 from compressor.graph.program import Program
@@ -31,8 +32,8 @@ class Judge(Protocol[C]):
     def drop(self, candidate: C) -> str | None:
         """Why the metric fell too far, or None."""
 
-    def times(self, before: C, after: C) -> tuple[float, float] | None:
-        """Milliseconds of both, measured side by side; None where this machine is not the target."""
+    def times(self, before: Program, after: C) -> SideBySide | None:
+        """Both measured side by side; None where this machine is not the target."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ def _slower(judge: Judge[C], before: Program, candidate: C, stage: Stage, gate: 
     """A measured objection to a stage that the gate may take back."""
     if "latency" not in gate.axes or not (stage.spec.chosen_by == "default" or gate.strict):
         return None
-    times = judge.times(judge.build(before), candidate)
-    if times is None or times[1] <= SLACK * times[0]:
+    times = judge.times(before, candidate)
+    if times is None or times.low <= SLACK:  # slower beyond the noise of the measurement
         return None
-    return f"measured latency got worse by {100 * (times[1] / times[0] - 1):.1f}%: {times[0]:.4g} to {times[1]:.4g} ms"
+    return (
+        f"measured latency got worse by {100 * (times.ratio - 1):.1f}% (95%: at least {100 * (times.low - 1):.1f}%): "
+        f"{times.before:.4g} to {times.after:.4g} ms"
+    )
 
 
 def _last_kept(stages: Sequence[Stage]) -> int | None:

@@ -31,7 +31,7 @@ _BLOCK_SECONDS = 0.03  # one model's share of a round
 class Measurement:
     """Latencies in milliseconds of one model. `load_ms` is until it is ready, `first_ms` its first run.
 
-    `peak_memory_bytes` is None where it was not measured.
+    `peak_memory_bytes` is None where it was not measured. `rounds` are the medians of each turn in `compare`.
     """
 
     load_ms: float
@@ -44,6 +44,7 @@ class Measurement:
     threads: int
     runtime: str
     peak_memory_bytes: int | None = None
+    rounds: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     def detail(self) -> dict[str, float]:
         """The figures as the report shows them."""
@@ -53,7 +54,7 @@ class Measurement:
         }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "rounds"}
 
 
 def measure(model_path: Path, batch: Batch, *, threads: int, **limits: float) -> Measurement:
@@ -115,6 +116,7 @@ class _Model:
     threads: int
     stack: contextlib.ExitStack
     times: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.load_ms, path = load_ms(self.path, threads=self.threads), self.path
@@ -141,7 +143,9 @@ class _Model:
         times = [self.once()]
         while time.perf_counter() < end:
             times.append(self.once())
-        self.times += times[1:] or times
+        times = times[1:] or times
+        self.times += times
+        self.rounds.append(float(np.median(times)) * 1e3)
 
     def close(self) -> None:
         self.session = None
@@ -152,6 +156,7 @@ class _Model:
         return Measurement(
             load_ms=self.load_ms, first_ms=self.first * 1e3, p50=p50, p90=p90, p99=p99,
             min=float(milliseconds.min()), runs=len(self.times), threads=self.threads, runtime=_runtime(),
+            rounds=tuple(self.rounds),
         )  # fmt: skip
 
 

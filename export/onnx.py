@@ -29,6 +29,7 @@ from compressor.export.expand import expand
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
 from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
+from compressor.export.onnx_registry import one_registry
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
@@ -151,9 +152,11 @@ def _directly(expanding: _Expanding, opset: int) -> ir.Model:
 
 
 def _attempt(exported: ExportedProgram, opset: int, table: Mapping[Any, Callable[..., Any]]) -> ir.Model:
-    result = torch.onnx.export(
-        exported, dynamo=True, opset_version=opset, custom_translation_table=dict(table), optimize=False, verbose=False
-    )
+    with one_registry():
+        result = torch.onnx.export(
+            exported, dynamo=True, opset_version=opset, custom_translation_table=dict(table), optimize=False,
+            verbose=False,
+        )  # fmt: skip
     model: ir.Model = result.model  # type: ignore[union-attr]
     return model
 

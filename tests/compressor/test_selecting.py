@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.devices.side_by_side import SideBySide
 from compressor.errors import MismatchError
 from compressor.gate import Gate
 from compressor.graph.capture import capture
@@ -31,6 +32,7 @@ class Judged:
     milliseconds: list[float] | None
     falls: dict[int, str] = field(default_factory=dict)
     broken: tuple[int, ...] = ()
+    noise: float = 1.0
 
     def build(self, program: Program) -> int:
         number = self._number(program)
@@ -44,8 +46,11 @@ class Judged:
     def drop(self, candidate: int) -> str | None:
         return self.falls.get(candidate)
 
-    def times(self, before: int, after: int) -> tuple[float, float] | None:
-        return None if self.milliseconds is None else (self.milliseconds[before], self.milliseconds[after])
+    def times(self, before: Program, after: int) -> SideBySide | None:
+        if self.milliseconds is None:
+            return None
+        old, new = self.milliseconds[self._number(before)], self.milliseconds[after]
+        return SideBySide(old, new, new / old / self.noise, new / old, new / old * self.noise)
 
 
 def _stages(program: Program, *chosen_by: str) -> tuple[list[Program], list[Stage]]:
@@ -70,6 +75,12 @@ def test_a_slower_default_is_taken_back(program: Program) -> None:
     assert chosen.kept == 1
     assert "measured latency got worse by 25.0%" in (chosen.stages[1].report.reverted or "")
     assert chosen.rejected is None  # a slower one is no loss of quality: exit 0
+
+
+def test_slower_within_the_noise_is_kept(program: Program) -> None:
+    programs, stages = _stages(program, "default", "default")
+    chosen = select(program, stages, Judged(programs, [3.0, 2.0, 2.5], noise=1.3), Gate("latency"))
+    assert chosen.kept == 2
 
 
 def test_what_the_user_named_is_kept_though_slower_unless_strict(program: Program) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import MismatchError
-from compressor.export.agreement import FP32, Tolerance, tolerance_of
+from compressor.export.agreement import FP32, Tolerance
 from compressor.export.check import check, compare
 from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
@@ -122,7 +122,3 @@ def test_a_size_that_the_model_itself_rejects_is_noted(tmp_path: Path) -> None:
     agreement = check(program, tmp_path / "model.onnx")
     assert agreement.sizes == () or agreement.notes == ()
     assert len(agreement.sizes) + len(agreement.notes) == (1 if "batch" in str(program.inputs[0].shape) else 0)
-
-
-def test_the_tolerance_belongs_to_the_arithmetic(conv_program: Program) -> None:
-    assert tolerance_of(conv_program) is FP32
