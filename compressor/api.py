@@ -14,7 +14,7 @@ from typing import Any
 from compressor.assemble import write
 from compressor.cache import Cache, default_folder
 from compressor.errors import InputError, did_you_mean
-from compressor.graph.contract import Context
+from compressor.graph.contract import Context, Progress
 from compressor.graph.cost import Roofline
 from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
@@ -39,7 +39,8 @@ def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
     a function of outputs and labels. Raises the errors of `compressor.errors`; the outcome's `exit_code` is 3 when the
     metric fell too far or a budget was missed.
     """
-    say = options.pop("say", lambda text: None)
+    say = options.pop("say", None)
+    progress = Progress() if say is None else _Said(say)
     known = {field.name for field in fields(Request)}
     for name in options:
         if name not in known:
@@ -47,28 +48,29 @@ def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
     for name in ("inputs", "keep"):
         if isinstance(options.get(name), str):
             options[name] = (options[name],)
-    return run_request(Request(model=model, target=target, **options), say=say)
+    return run_request(Request(model=model, target=target, **options), progress=progress)
 
 
-def run_request(request: Request, *, say: Callable[[str], None] = lambda text: None) -> Outcome:
+def run_request(request: Request, *, progress: Progress | None = None) -> Outcome:
     """Do what was asked. Cheap checks come first; nothing is written before the artifact is verified."""
+    progress = progress or Progress()
     recipe = request.loaded_recipe()
     target = load_target(request.target_name(recipe))
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     gate, drop_limit = request.gate_for(target), parse_drop(request.max_drop)
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    prepared = prepare(request, target, seed, say)
-    context = _context(prepared, say)
+    prepared = prepare(request, target, seed, progress)
+    context = _context(prepared, progress)
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
     stages = run_passes(
         prepared.program, specs, context,
-        gate=gate, cache=cache, fingerprint=_fingerprint(cache, prepared), keep=tuple(request.keep), say=say,
+        gate=gate, cache=cache, fingerprint=_fingerprint(cache, prepared), keep=tuple(request.keep),
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        workshop = Workshop(prepared, Path(folder), drop_limit, request.batch, request.threads, say)
+        workshop = Workshop(prepared, Path(folder), drop_limit, request.batch, request.threads, progress)
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate)
 
@@ -76,18 +78,28 @@ def run_request(request: Request, *, say: Callable[[str], None] = lambda text: N
 def inspect_request(request: Request) -> Inspection:
     """The per-layer table of the model as it is."""
     target = load_target(request.target_name(None))
-    prepared = prepare(request, target, request.seed or 0, lambda text: None)
+    prepared = prepare(request, target, request.seed or 0, Progress())
     return inspect_program(prepared.program, target, request.batch)
 
 
-def _context(prepared: Prepared, say: Callable[[str], None]) -> Context:
+class _Said(Progress):
+    """Progress through a function of the caller's, a line at a time."""
+
+    def __init__(self, function: Callable[[str], None]) -> None:
+        self.function = function
+
+    def say(self, text: str) -> None:
+        self.function(text)
+
+
+def _context(prepared: Prepared, progress: Progress) -> Context:
     return Context(
         target=prepared.target,
         latency=Roofline(),
         calibration=prepared.calibration,
         synthetic=prepared.synthetic,
         seed=prepared.seed,
-        progress=say,
+        progress=progress,
     )
 
 

@@ -34,7 +34,7 @@ def write(
     """Write the bundle. Exit status 3 when the metric fell beyond `--max-drop` or a budget was missed."""
     kept = selection.kept
     findings = find(request, prepared, workshop, kept, context, gate)
-    workshop.say("converting to ORT format")
+    workshop.progress.say("converting to ORT format")
     ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
     report = full_report(request, prepared, selection, findings, notes)
@@ -47,7 +47,7 @@ def write(
     }
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
-    workshop.say(f"writing {out}")
+    workshop.progress.say(f"writing {out}")
     folder = write_bundle(out, force=request.force, files=files, manifest=_manifest(report, prepared, selection))
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)

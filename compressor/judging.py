@@ -20,7 +20,7 @@ from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.session import runner
-from compressor.graph.contract import Batch
+from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.prepare import Prepared
@@ -60,7 +60,7 @@ class Workshop:
     drop_limit: Drop
     batch: int
     threads: int | None
-    say: Callable[[str], None] = lambda text: None
+    progress: Progress = Progress()  # noqa: RUF009  it has no state
     _built: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[int, float] = field(default_factory=dict)
     _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Workshop:
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
         if id(program) not in self._built:
-            self.say(f"lowering to ONNX ({'original' if program is self.prepared.program else 'compressed'})")
+            self.progress.say(f"lowering to ONNX ({'original' if program is self.prepared.program else 'compressed'})")
             path = Path(tempfile.mkdtemp(dir=self.folder)) / "model.onnx"
             lowered = to_onnx(program, self.prepared.target)
             placement = place(lowered.model, self.prepared.target)
@@ -83,7 +83,14 @@ class Workshop:
         key = id(artifact.program)
         if key not in self._metric:
             original = self.prepared.program
-            self._metric[key] = self.prepared.metric.evaluate(artifact.run, self.prepared.judged, original.run)
+            ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
+
+            def run(batch: Batch) -> dict[str, Tensor]:
+                next(ticks, None)
+                return artifact.run(batch)
+
+            self._metric[key] = self.prepared.metric.evaluate(run, self.prepared.judged, original.run)
+            next(ticks, None)
         return self._metric[key]
 
     def drop(self, candidate: Artifact) -> str | None:
@@ -105,7 +112,7 @@ class Workshop:
             return {}
         key = tuple(id(artifact.program) for artifact in artifacts)
         if key not in self._times:
-            self.say("measuring on this machine")
+            self.progress.say("measuring on this machine")
             paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
             threads = self.threads or self.prepared.target.threads
             self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)

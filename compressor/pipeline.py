@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,7 +48,6 @@ def run_passes(
     cache: Cache,
     fingerprint: str,
     keep: tuple[str, ...] = (),
-    say: Callable[[str], None] = lambda text: None,
 ) -> list[Stage]:
     """One stage a pass, in order; a reverted one carries the program from before it.
 
@@ -58,7 +57,7 @@ def run_passes(
     stages: list[Stage] = []
     digest = program.hash()
     for spec in specs:
-        say(f"{spec}")
+        context.progress.say(f"{spec}")
         key = cache.key(digest, spec, sorted(spec.sites.items()), keep, fingerprint)
         stage = _run_one(program, spec, context, gate, cache, key, keep, [s.spec.name for s in stages])
         stages.append(stage)

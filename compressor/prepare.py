@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data import Dataset, check_indices, example_from_data, load_data
-from compressor.graph.contract import Batch
+from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
@@ -69,10 +69,10 @@ class Prepared:
         return self.dataset.calibration if self.dataset else ()
 
 
-def prepare(request: Request, target: Target, seed: int, say: Callable[[str], None]) -> Prepared:
+def prepare(request: Request, target: Target, seed: int, progress: Progress) -> Prepared:
     """Load the model and its data, and capture it. Raises what loading, capture and data raise."""
     loaded = _loaded(request)
-    say(f"{loaded.name}: {loaded.kind}")
+    progress.say(f"{loaded.name}: {loaded.kind}")
     args, kwargs, synthetic = _example(request, loaded, seed)
     captured = to_program(loaded, args, kwargs, synthetic=synthetic)
     program = captured.program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from compressor.graph.cost import LatencyModel
     from compressor.targets import Target
 
-__all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Setting", "Skip", "Value"]
+__all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Progress", "Setting", "Skip", "Value"]
 
 Value = str | int | float | bool
 Setting = Mapping[str, Value]
 Batch = Mapping[str, Tensor]
+T = TypeVar("T")
+
+
+class Progress:
+    """Where long work tells how far it is; this one keeps silent."""
+
+    def say(self, text: str) -> None:
+        """Name what begins."""
+
+    def over(self, items: Sequence[T], what: str) -> Iterable[T]:
+        """The items, counted as they are taken."""
+        return items
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ class Context:
     teacher: Program | None = None
     train: Callable[..., object] | None = None
     seed: int = 0
-    progress: Callable[[str], None] = lambda text: None
+    progress: Progress = Progress()  # noqa: RUF009  it has no state
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,13 @@ __all__ = ["run"]
 def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
     """Compile a PyTorch model into a small, fast, verified artifact for one edge board."""
     from compressor.api import run_request
+    from compressor.cli.progress import Bars
+    from compressor.graph.contract import Progress
     from compressor.request import Request
 
-    outcome = run_request(Request(model=model, **options), say=_progress(quiet))
+    outcome = run_request(Request(model=model, **options), progress=Progress() if quiet else Bars())
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     else:
         outcome.render(sys.stdout)
     return outcome.exit_code
-
-
-def _progress(quiet: bool) -> Any:
-    return (lambda text: None) if quiet else (lambda text: click.echo(f"· {text}", err=True))

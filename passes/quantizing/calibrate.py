@@ -5,7 +5,7 @@ Only the watched statistics are kept; the interpreter frees every activation aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ __all__ = ["limited", "observe", "visit"]
 Visit = Callable[[fx.Node, tuple[Any, ...], Any], None]
 
 
-def observe(program: Program, batches: Sequence[Batch], watched: Mapping[fx.Node, Calibrator]) -> None:
+def observe(program: Program, batches: Iterable[Batch], watched: Mapping[fx.Node, Calibrator]) -> None:
     """Show each watched node's values to its calibrator.
 
     Raises InputError, naming the layer, where a value is NaN or infinite or a batch does not fit the model.
@@ -38,7 +38,7 @@ def observe(program: Program, batches: Sequence[Batch], watched: Mapping[fx.Node
     visit(program, batches, look)
 
 
-def visit(program: Program, batches: Sequence[Batch], look: Visit) -> None:
+def visit(program: Program, batches: Iterable[Batch], look: Visit) -> None:
     """Run the program on each batch and call `look(node, args, value)` after every node."""
     interpreter = _Visitor(program.module, look)
     with torch.no_grad():

@@ -7,14 +7,14 @@ kernels, else *weight-only*. A static layer whose output is further than `max_er
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from torch import Tensor, fx
 
 from compressor.errors import InputError
-from compressor.graph.contract import Context, Setting, Skip
+from compressor.graph.contract import Batch, Context, Setting, Skip
 from compressor.graph.functional import mutated
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, observe
@@ -73,7 +73,7 @@ def plan_integer(program: Program, context: Context, limits: Limits, keep: Seque
         plan.skipped.append(Skip("activations", f"stay float: {reason}"))
     batches = limited(program, context.calibration, limits.samples)
     if limits.static and not reason and activation is not None:
-        _calibrate(program, plan, batches, limits, activation)
+        _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, activation)
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
     _choose(plan, limits)
     _agree_on_tied(program, plan)
@@ -102,7 +102,7 @@ def _unfit(program: Program, layer: Layer) -> str:
 
 
 def _calibrate(
-    program: Program, plan: IntegerPlan, batches: Sequence[Mapping[str, Tensor]], limits: Limits, activation: Format
+    program: Program, plan: IntegerPlan, batches: Iterable[Batch], limits: Limits, activation: Format
 ) -> None:
     """Settings with ranges for every layer that can be static, and for glue."""
     moving = mutated(program)

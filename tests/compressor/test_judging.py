@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from compressor.graph.contract import Progress
 from compressor.judging import Workshop
 from compressor.metrics import parse_drop
 from compressor.prepare import prepare
@@ -16,7 +17,7 @@ from compressor.targets import load_target
 @pytest.fixture(scope="module")
 def workshop(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     request = Request(digits / "model.pt", data=digits / "data.npz")
-    prepared = prepare(request, load_target("host"), 0, lambda text: None)
+    prepared = prepare(request, load_target("host"), 0, Progress())
     return Workshop(prepared, tmp_path_factory.mktemp("work"), parse_drop("1%"), 1, 1)
 
 

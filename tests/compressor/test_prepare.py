@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from compressor.graph.contract import Progress
 from compressor.prepare import Prepared, prepare
 from compressor.request import Request
 from compressor.targets import load_target
@@ -16,7 +17,7 @@ from compressor.targets import load_target
 @pytest.fixture(scope="module")
 def real(digits: Path) -> Prepared:
     request = Request(digits / "model.pt", data=digits / "data.npz")
-    return prepare(request, load_target("jetson"), 0, lambda text: None)
+    return prepare(request, load_target("jetson"), 0, Progress())
 
 
 def test_real_data_replaces_the_example(real: Prepared, digits: Path) -> None:
@@ -31,7 +32,7 @@ def test_timed_batches_have_the_size_asked_for(real: Prepared) -> None:
 
 
 def test_the_calibration_digest_depends_on_the_data(real: Prepared, digits: Path) -> None:
-    made_up = prepare(Request(digits / "model.pt"), load_target("jetson"), 0, lambda text: None)
+    made_up = prepare(Request(digits / "model.pt"), load_target("jetson"), 0, Progress())
     assert made_up.synthetic
     assert made_up.calibration == ()
     assert made_up.calibration_digest() != real.calibration_digest()
@@ -41,7 +42,7 @@ def test_a_state_dict_leads_to_the_same_program(real: Prepared, digits: Path) ->
     request = Request(
         digits / "state_dict.pt", factory=f"{digits / 'model.py'}:build", inputs=("1x1x8x8",), data=digits / "data.npz"
     )
-    other = prepare(request, load_target("jetson"), 0, lambda text: None)
+    other = prepare(request, load_target("jetson"), 0, Progress())
     batch = real.evaluation[0]
     ours, theirs = (next(iter(each.program.run(batch).values())) for each in (other, real))
     assert torch.allclose(ours, theirs, atol=1e-5)

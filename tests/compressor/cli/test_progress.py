@@ -1,0 +1,33 @@
+"""Bars are for people at a terminal; logs get lines."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from compressor.cli.progress import Bars
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    Bars().say("fold")
+    assert capsys.readouterr() == ("", "· fold\n")
+
+
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(Bars().over([1, 2, 3], "calibrating")) == [1, 2, 3]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(Bars().over([1, 2], "calibrating")) == [1, 2]
+    assert "calibrating" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
