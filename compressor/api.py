@@ -20,7 +20,7 @@ from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
 from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
-from compressor.pipeline import run_passes
+from compressor.pipeline import Pipeline
 from compressor.prepare import Prepared, prepare
 from compressor.reporting import dry_report
 from compressor.request import Request
@@ -65,12 +65,10 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
-    stages = run_passes(
-        prepared.program, specs, context,
-        gate=gate, cache=cache, fingerprint=_fingerprint(cache, prepared), keep=tuple(request.keep),
-    )  # fmt: skip
+    pipeline = Pipeline(context, gate, cache, _fingerprint(cache, prepared), tuple(request.keep))
+    stages = pipeline.run(prepared.program, specs)
     with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        workshop = Workshop(prepared, Path(folder), drop_limit, request.batch, request.threads, progress)
+        workshop = Workshop(prepared, pipeline, Path(folder), drop_limit, request.batch, request.threads, progress)
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate)
 

@@ -23,6 +23,7 @@ from compressor.export.session import runner
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
 from compressor.metrics import Drop
+from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
 from compressor.verify import relative_error
 
@@ -56,6 +57,7 @@ class Workshop:
     """Builds each program once into `folder` and answers what selecting and the report ask."""
 
     prepared: Prepared
+    pipeline: Pipeline
     folder: Path
     drop_limit: Drop
     batch: int
@@ -99,6 +101,9 @@ class Workshop:
         if not self.drop_limit.exceeded(metric, before, after):
             return None
         return f"{metric.name} went from {before:.4f} to {after:.4f}, more than --max-drop {self.drop_limit.text}"
+
+    def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
+        return self.pipeline.ease(before, stage, reason)
 
     def times(self, before: Program, after: Artifact) -> SideBySide | None:
         if not self.prepared.target.is_host:

@@ -16,14 +16,14 @@ from compressor.cache import Cache, write_json
 from compressor.errors import CompressError, PassError
 from compressor.gate import Gate
 from compressor.graph import storage
-from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip
+from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.recipe import with_sites
 from compressor.report.model import Cost, PassReport, SkippedSite
 from compressor.verify import verify
 
-__all__ = ["Stage", "cost_of", "run_passes", "take_back"]
+__all__ = ["Pipeline", "Stage", "cost_of", "take_back"]
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,60 @@ class Stage:
     program: Program
     report: PassReport
     spec: PassSpec
+    eased: Mapping[str, Value] | None = None  # options that `Pipeline.ease` chose
 
     @property
     def kept(self) -> bool:
         return self.report.reverted is None
 
 
-def run_passes(
-    program: Program,
-    specs: Sequence[PassSpec],
-    context: Context,
-    *,
-    gate: Gate,
-    cache: Cache,
-    fingerprint: str,
-    keep: tuple[str, ...] = (),
-) -> list[Stage]:
-    """One stage a pass, in order; a reverted one carries the program from before it.
+@dataclass(frozen=True)
+class Pipeline:
+    """What every pass of a run shares. `fingerprint` stands for target, data, seed and versions in the cache's keys."""
 
-    `fingerprint` stands for target, data, seed and versions in the cache's keys. Raises PassError when a pass that
-    the user named breaks the program; one that the defaults chose is reverted, with the reason.
-    """
-    stages: list[Stage] = []
-    digest = program.hash()
-    for spec in specs:
-        context.progress.say(f"{spec}")
-        key = cache.key(digest, spec, sorted(spec.sites.items()), keep, fingerprint)
-        stage = _run_one(program, spec, context, gate, cache, key, keep, [s.spec.name for s in stages])
-        stages.append(stage)
-        if stage.kept:
-            program, digest = stage.program, cache.key(key, "done")
-    return stages
+    context: Context
+    gate: Gate
+    cache: Cache
+    fingerprint: str
+    keep: tuple[str, ...] = ()
+
+    def run(self, program: Program, specs: Sequence[PassSpec]) -> list[Stage]:
+        """One stage a pass, in order; a reverted one carries the program from before it.
+
+        Raises PassError when a pass that the user named breaks the program; one that the defaults chose is reverted,
+        with the reason.
+        """
+        stages: list[Stage] = []
+        digest = program.hash()
+        for spec in specs:
+            stage, key = self._stage(program, digest, spec, [s.spec.name for s in stages])
+            stages.append(stage)
+            if stage.kept:
+                program, digest = stage.program, self.cache.key(key, "done")
+        return stages
+
+    def ease(self, program: Program, stage: Stage, reason: str) -> Stage | None:
+        """The same pass once more, on the program from before it, doing less damage.
+
+        None where it cannot do less, did nothing, or where the user chose its options.
+        """
+        ours, spec = stage.eased or {}, replace(stage.spec, sites={})
+        done = spec.build(self.keep)
+        chosen = set(spec.options) - set(ours) - {done.main}
+        milder = None if chosen or spec.chosen_by == "recipe" else done.milder()
+        if milder is None:
+            return None
+        spec = replace(spec, options={**spec.options, **milder})
+        tried, _ = self._stage(program, program.hash(), spec, [])
+        text = f"{reason}; {', '.join(f'{name}={value}' for name, value in milder.items())} was tried next"
+        warnings = [stage.report.warning] if ours and stage.report.warning else []
+        report = replace(tried.report, warning="; ".join([*warnings, text]))
+        return replace(tried, report=report, eased={**ours, **milder}) if tried.kept else None
+
+    def _stage(self, program: Program, digest: str, spec: PassSpec, earlier: Sequence[str]) -> tuple[Stage, str]:
+        self.context.progress.say(f"{spec}")
+        key = self.cache.key(digest, spec, sorted(spec.sites.items()), self.keep, self.fingerprint)
+        return _run_one(program, spec, self.context, self.gate, self.cache, key, self.keep, earlier), key
 
 
 def _run_one(

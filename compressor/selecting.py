@@ -2,8 +2,8 @@
 
 From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
 (what the defaults chose, or `--gate`), when what the defaults chose cannot be lowered or its artifact disagrees with
-PyTorch, or when the metric fell beyond `--max-drop`. The first that stands is kept: the
-best so far, down to the original.
+PyTorch, or when the metric fell beyond `--max-drop` and the pass cannot do less damage. The first that stands is
+kept: the best so far, down to the original.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Judge(Protocol[C]):
 
     def drop(self, candidate: C) -> str | None:
         """Why the metric fell too far, or None."""
+
+    def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
+        """The stage once more with less damage, or None."""
 
     def times(self, before: Program, after: C) -> SideBySide | None:
         """Both measured side by side; None where this machine is not the target."""
@@ -62,6 +65,10 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
             continue
         objection = _slower(judge, before, candidate, stages[last], gate)
         if objection is None and (fall := judge.drop(candidate)) is not None:
+            milder = judge.ease(before, stages[last], fall)
+            if milder is not None:
+                stages[last] = milder
+                continue
             objection, reason = fall, reason or f"{stages[last].spec}: {fall}"
             rejected = rejected or candidate
         if objection is None:

@@ -98,5 +98,9 @@ class Pass(ABC):
         """What it could do, and where."""
         return ()
 
+    def milder(self) -> Mapping[str, Value] | None:
+        """Options with which it does less damage, for when the metric fell too far; None where there are none."""
+        return None
+
     @abstractmethod
     def run(self, program: Program, context: Context) -> PassResult: ...

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip
+from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
 from compressor.graph.edit import begin, delete_unused, finish
 from compressor.graph.functional import functionalize
 from compressor.graph.program import Program
@@ -26,6 +26,8 @@ from compressor.passes.quantizing.sites import find_glue, find_layers, node_name
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 
 __all__ = ["Quantize"]
+
+MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Quantize(Pass):
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
     samples: int = 128
-    max_error: float = 0.05
+    max_error: float = 0.04
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
@@ -67,6 +69,12 @@ class Quantize(Pass):
                 damage = plan.damage.static[layer.name]
                 found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
         return found
+
+    def milder(self) -> Mapping[str, Value] | None:
+        """More layers' activations stay float, in the end all."""
+        if self.format != "int8" or self.mode == "weight-only":
+            return None
+        return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
 
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = _prepared(program)

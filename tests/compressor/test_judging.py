@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from compressor.graph.contract import Progress
+from compressor.cache import Cache
+from compressor.gate import Gate
+from compressor.graph.contract import Context, Progress
 from compressor.judging import Workshop
 from compressor.metrics import parse_drop
+from compressor.pipeline import Pipeline
 from compressor.prepare import prepare
 from compressor.request import Request
 from compressor.targets import load_target
@@ -18,7 +21,8 @@ from compressor.targets import load_target
 def workshop(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     request = Request(digits / "model.pt", data=digits / "data.npz")
     prepared = prepare(request, load_target("host"), 0, Progress())
-    return Workshop(prepared, tmp_path_factory.mktemp("work"), parse_drop("1%"), 1, 1)
+    pipeline = Pipeline(Context(prepared.target), Gate("latency"), Cache(None), "")
+    return Workshop(prepared, pipeline, tmp_path_factory.mktemp("work"), parse_drop("1%"), 1, 1)
 
 
 def test_a_program_is_built_once(workshop: Workshop) -> None:

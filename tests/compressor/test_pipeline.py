@@ -20,7 +20,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Pass, PassResult
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
-from compressor.pipeline import last_kept, run_passes
+from compressor.pipeline import Pipeline, last_kept
 from compressor.targets import load_target
 
 
@@ -33,6 +33,9 @@ class Scale(Pass):
     runs: ClassVar[list[float]] = []
     factor: float = 2.0
     pad: int = 0
+
+    def milder(self) -> dict[str, float] | None:
+        return {"factor": self.factor / 2} if self.factor > 2 else None
 
     def run(self, program: Program, context: Context) -> PassResult:
         self.runs.append(self.factor)
@@ -75,7 +78,7 @@ BY_SIZE = Gate("size")
 def run(program: Program, tmp_path: Path) -> Run:
     def go(*specs: PassSpec, gate: Gate = BY_SIZE, cache: Cache | None = None) -> list[Any]:
         context = Context(target=load_target("jetson"))
-        return run_passes(program, specs, context, gate=gate, cache=cache or Cache(None), fingerprint="f")
+        return Pipeline(context, gate, cache or Cache(None), "f").run(program, specs)
 
     return go
 
@@ -133,3 +136,26 @@ def test_a_damaged_entry_is_computed_again(run: Run, tmp_path: Path) -> None:
         file.write_bytes(b"not a program")
     run(_spec(2.0), cache=cache)
     assert Scale.runs == [2.0, 2.0]
+
+
+def _pipeline() -> Pipeline:
+    return Pipeline(Context(target=load_target("jetson")), BY_SIZE, Cache(None), "f")
+
+
+def test_easing_runs_the_pass_again_with_less_damage_until_it_cannot(program: Program) -> None:
+    [stage] = _pipeline().run(program, [_spec(8.0, "default")])
+    milder = _pipeline().ease(program, stage, "accuracy fell")
+    assert milder is not None
+    assert torch.equal(milder.program.get("0.weight"), program.get("0.weight") * 4)
+    assert milder.report.warning == "accuracy fell; factor=4.0 was tried next"
+    mildest = _pipeline().ease(program, milder, "fell again")
+    assert mildest is not None
+    assert (mildest.spec.options, mildest.spec.sites) == ({"factor": 2.0}, {"0.weight": {"factor": 2.0}})
+    assert (mildest.report.warning or "").startswith("accuracy fell; factor=4.0 was tried next; fell again")
+    assert _pipeline().ease(program, mildest, "still") is None
+
+
+@pytest.mark.parametrize(("chosen_by", "options"), [("recipe", {}), ("user", {"pad": 0})])
+def test_what_the_user_chose_is_not_eased(program: Program, chosen_by: str, options: dict[str, int]) -> None:
+    [stage] = _pipeline().run(program, [_spec(8.0, chosen_by, **options)])
+    assert _pipeline().ease(program, stage, "accuracy fell") is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -33,6 +33,7 @@ class Judged:
     falls: dict[int, str] = field(default_factory=dict)
     broken: tuple[int, ...] = ()
     noise: float = 1.0
+    easier: dict[int, Stage] = field(default_factory=dict)
 
     def build(self, program: Program) -> int:
         number = self._number(program)
@@ -45,6 +46,9 @@ class Judged:
 
     def drop(self, candidate: int) -> str | None:
         return self.falls.get(candidate)
+
+    def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
+        return self.easier.get(self._number(stage.program))
 
     def times(self, before: Program, after: int) -> SideBySide | None:
         if self.milliseconds is None:
@@ -114,3 +118,19 @@ def test_nothing_left_keeps_the_original(program: Program) -> None:
     programs, stages = _stages(program, "user", "user")
     chosen = select(program, stages, Judged(programs, None, {1: "fell", 2: "fell more"}), Gate("latency"))
     assert (chosen.kept, chosen.rejected) == (0, 2)
+
+
+def test_a_fallen_metric_asks_for_less_damage_first(program: Program) -> None:
+    programs, stages = _stages(program, "default")
+    milder = replace(stages[0], program=program.copy())
+    judge = Judged([*programs, milder.program], None, {1: "fell"}, easier={1: milder})
+    chosen = select(program, stages, judge, Gate("size"))
+    assert (chosen.kept, chosen.rejected, chosen.stages) == (2, None, (milder,))
+
+
+def test_where_less_damage_is_still_too_much_the_stage_before_is_kept(program: Program) -> None:
+    programs, stages = _stages(program, "default")
+    milder = replace(stages[0], program=program.copy())
+    judge = Judged([*programs, milder.program], None, {1: "fell", 2: "fell less"}, easier={1: milder})
+    chosen = select(program, stages, judge, Gate("size"))
+    assert (chosen.kept, chosen.rejected, chosen.reason) == (0, 2, "fold: fell less")

@@ -264,3 +264,13 @@ def test_a_site_that_the_model_lacks_is_told(program: Program) -> None:
     result = Quantize(sites={"nowhere": {"format": "int8"}}).run(program, Context(UNSIGNED))
     assert [(skip.site, skip.reason) for skip in result.skipped] == [("nowhere", "the model has no such layer")]
     assert result.changed == ()
+
+
+def test_milder_leaves_more_activations_float_in_the_end_all() -> None:
+    tried: list[dict[str, object]] = []
+    step = Quantize()
+    while (milder := step.milder()) is not None:
+        tried.append(dict(milder))
+        step = replace(step, **milder)  # type: ignore[arg-type]
+    assert tried == [{"max_error": 0.02}, {"max_error": 0.01}, {"mode": "weight-only"}]
+    assert Quantize(format="fp16").milder() is None
