@@ -105,17 +105,17 @@ class Workshop:
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.pipeline.ease(before, stage, reason)
 
-    def times(self, before: Program, after: Artifact) -> SideBySide | None:
+    def times(self, before: Program, after: Artifact, attempt: int = 0) -> SideBySide | None:
         if not self.prepared.target.is_host:
             return None
-        measured = self.measured(self.build(before), after)
+        measured = self.measured(self.build(before), after, attempt=attempt)
         return side_by_side(measured["0"], measured["1"])
 
-    def measured(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+    def measured(self, *artifacts: Artifact, attempt: int = 0) -> Mapping[str, Measurement]:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
         if not self.prepared.target.is_host:
             return {}
-        key = tuple(id(artifact.program) for artifact in artifacts)
+        key = (attempt, *(id(artifact.program) for artifact in artifacts))
         if key not in self._times:
             self.progress.say("measuring on this machine")
             paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}

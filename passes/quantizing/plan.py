@@ -2,7 +2,8 @@
 
 A layer is *static* (weights and activations integer) where there is calibration data and the target has integer
 kernels, else *weight-only*. A static layer whose output is further than `max_error` from its float output
-(‖y − ŷ‖ / ‖y‖ on calibration data) falls back to weight-only: outlier activations do not fit eight bits.
+(‖y − ŷ‖ / ‖y‖ on calibration data) falls back, for outlier activations do not fit eight bits: to weight-only where
+the target's objective is size, else to float.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def plan_integer(program: Program, context: Context, limits: Limits, keep: Seque
     if limits.static and not reason and activation is not None:
         _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, activation)
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
-    _choose(plan, limits)
+    _choose(plan, limits, context.target)
     _agree_on_tied(program, plan)
     return plan
 
@@ -140,25 +141,31 @@ def _touches(layer: Layer, moving: set[fx.Node]) -> bool:
     return any({layer.data(node), node, tail(node).node} & moving for node in layer.nodes)
 
 
-def _choose(plan: IntegerPlan, limits: Limits) -> None:
+def _choose(plan: IntegerPlan, limits: Limits, target: Target) -> None:
     for layer in plan.layers:
-        setting = plan.static.get(layer.name)
+        weights_alone: Setting = {"format": "int8", "weights": "int8"}
+        setting = plan.static.get(layer.name, weights_alone)
         error = plan.damage.static.get(layer.name, 0.0)
-        if setting is not None and error > limits.max_error:
-            text = f"activations stay float: they would add {error:.1%} error here, above {limits.max_error:.1%}"
+        if "activation" in setting and error > limits.max_error:
+            fast = (
+                target.objective == "latency"
+            )  # weights alone are unpacked in every run: small, and slower than float
+            text = f"would add {error:.1%} error here, above {limits.max_error:.1%}"
+            text = f"stays float: integer activations {text}" if fast else f"activations stay float: they {text}"
             plan.skipped.append(Skip(layer.name, text))
-            setting = None
-        plan.settings[layer.name] = setting or {"format": "int8", "weights": "int8"}
+            setting = {"format": "fp32"} if fast else weights_alone
+        plan.settings[layer.name] = setting
     if any("activation" in setting for setting in plan.settings.values()):
         plan.settings |= {name: plan.static[name] for name in plan.glue if name in plan.static}
 
 
 def _agree_on_tied(program: Program, plan: IntegerPlan) -> None:
-    """Layers that share memory share codes: the narrowest weight format among them is everyone's."""
+    """Layers that share memory share codes: integer if one of them is, in the narrowest format among them."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for layer in plan.layers:
         groups.setdefault(storage_key(program.get(layer.weight)), []).append(layer.name)
     for names in groups.values():
-        formats = {str(plan.settings[name]["weights"]) for name in names}
-        for name in names if len(formats) > 1 else ():
-            plan.settings[name] = {**plan.settings[name], "weights": min(formats)}
+        formats = [str(plan.settings[name].get("weights", "")) for name in names]
+        if len(set(formats)) > 1:
+            shared: Setting = {"format": "int8", "weights": min(filter(None, formats))}
+            plan.settings |= {name: {**plan.settings[name], **shared} for name in names}

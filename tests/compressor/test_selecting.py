@@ -33,6 +33,7 @@ class Judged:
     falls: dict[int, str] = field(default_factory=dict)
     broken: tuple[int, ...] = ()
     noise: float = 1.0
+    lucky: tuple[int, ...] = ()
     easier: dict[int, Stage] = field(default_factory=dict)
 
     def build(self, program: Program) -> int:
@@ -50,10 +51,12 @@ class Judged:
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.easier.get(self._number(stage.program))
 
-    def times(self, before: Program, after: int) -> SideBySide | None:
+    def times(self, before: Program, after: int, attempt: int) -> SideBySide | None:
         if self.milliseconds is None:
             return None
         old, new = self.milliseconds[self._number(before)], self.milliseconds[after]
+        if attempt in self.lucky:
+            return SideBySide(old, old, 1.0, 1.0, 1.0)
         return SideBySide(old, new, new / old / self.noise, new / old, new / old * self.noise)
 
 
@@ -84,6 +87,12 @@ def test_a_slower_default_is_taken_back(program: Program) -> None:
 def test_slower_within_the_noise_is_kept(program: Program) -> None:
     programs, stages = _stages(program, "default", "default")
     chosen = select(program, stages, Judged(programs, [3.0, 2.0, 2.5], noise=1.3), Gate("latency"))
+    assert chosen.kept == 2
+
+
+def test_slower_in_one_session_only_is_kept(program: Program) -> None:
+    programs, stages = _stages(program, "default", "default")
+    chosen = select(program, stages, Judged(programs, [3.0, 2.0, 2.5], lucky=(2,)), Gate("latency"))
     assert chosen.kept == 2
 
 

@@ -14,7 +14,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, activation_format_of, plan_integer
-from compressor.targets.target import Provider
+from compressor.targets.target import Objective, Provider, Target
 
 LIMITS = Limits(static=True, calibrator="minmax", percentile=99.99, samples=64, max_error=9.0)
 
@@ -31,11 +31,11 @@ class Net(nn.Module):
         return self.tiny(self.up(h + h))
 
 
-def planned(limits: Limits = LIMITS, scale: float = 1.0) -> tuple[Program, IntegerPlan]:
+def planned(limits: Limits = LIMITS, scale: float = 1.0, target: Target | None = None) -> tuple[Program, IntegerPlan]:
     torch.manual_seed(0)
     x = torch.randn(8, 3, 8, 8) * scale
     program = capture(Net(), (x[:2],)).program
-    return program, plan_integer(program, Context(board(), calibration=[{"x": x}]), limits)
+    return program, plan_integer(program, Context(target or board(), calibration=[{"x": x}]), limits)
 
 
 def test_ranges_are_those_of_the_data() -> None:
@@ -84,12 +84,21 @@ def test_data_that_is_not_finite_is_an_error_that_names_the_layer() -> None:
         plan_integer(program, Context(board(), calibration=[{"x": torch.full((2, 3, 8, 8), float("nan"))}]), LIMITS)
 
 
-def test_the_error_bound_names_how_far_off_a_layer_is() -> None:
-    _, plan = planned(replace(LIMITS, max_error=1e-6))
-    assert plan.settings["conv"] == {"format": "int8", "weights": "int8"}
+@pytest.mark.parametrize(
+    ("objective", "setting", "reason"),
+    [
+        ("size", {"format": "int8", "weights": "int8"}, "activations stay float: they would add "),
+        ("latency", {"format": "fp32"}, "stays float: integer activations would add "),
+    ],
+)
+def test_beyond_the_error_bound_a_layer_falls_back_as_the_target_wants(
+    objective: Objective, setting: dict[str, str], reason: str
+) -> None:
+    _, plan = planned(replace(LIMITS, max_error=1e-6), target=board(objective=objective))
+    assert plan.settings["conv"] == setting
     assert "add" not in plan.settings
     (skip,) = (skip for skip in plan.skipped if skip.site == "conv")
-    assert skip.reason.startswith("activations stay float: they would add ")
+    assert skip.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(

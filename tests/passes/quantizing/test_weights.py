@@ -122,3 +122,11 @@ def test_a_layer_called_twice_is_written_once() -> None:
     before, after = quantized(Twice(), {"linear": STATIC}, torch.randn(4, 8))
     assert sum(t.dtype == torch.int8 and t.dim() == 2 for t in after.tensors().values()) == 1
     assert 0.0 < relative(after, before) < 0.05
+
+
+def test_a_float_layer_takes_the_codes_of_what_it_is_tied_to() -> None:
+    program = capture(Tied(), (IDS,)).program
+    result = Quantize(max_error=1e-9).run(program, Context(board(), calibration=[{"ids": IDS}]))
+    assert any("stays float" in skip.reason for skip in result.skipped)
+    assert {setting["weights"] for setting in result.settings.values() if "weights" in setting} == {"int8"}
+    assert result.program.unique_bytes() < program.unique_bytes()

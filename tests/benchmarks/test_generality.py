@@ -1,0 +1,39 @@
+"""The generality benchmark goes all the way, resumes, and tells a refusal from a failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPT = ROOT / "benchmarks" / "generality.py"
+
+
+def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), "--results", str(results), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+
+
+def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
+    done = run(tmp_path / "rows.json", "--only", "lenet", "torch-encoder-decoder")
+    assert "lenet                              ✓✓✓✓✓" in done.stdout, done.stdout + done.stderr
+    rows = {row["name"]: row["stages"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert rows["lenet"]["verified"]["error"] < 2e-2
+    refused = rows["torch-encoder-decoder"]["captured"]
+    assert (refused["ok"], refused["refused"]) == (False, True)
+    assert "control flow depends on data" in refused["reason"]
+    assert done.returncode == 1  # half of two is no 95%
+    assert "ran 0 of 1" in run(tmp_path / "rows.json", "--only", "lenet").stdout
+
+
+def test_the_committed_table_meets_its_goals() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "generality.json").read_text())["rows"]
+    assert len(rows) >= 80
+    assert sum(row["stages"].get("verified", {}).get("ok", False) for row in rows) / len(rows) >= 0.95
+    for row in rows:
+        captured = row["stages"]["captured"]
+        assert captured["ok"] or (captured["refused"] and captured["reason"]), row["name"]
