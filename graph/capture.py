@@ -30,6 +30,7 @@ from compressor.graph.program import Program
 from compressor.graph.protect import protected
 from compressor.graph.quiet import quiet
 from compressor.graph.signature import flat_names
+from compressor.graph.spelled import spelled
 
 __all__ = ["Captured", "capture", "from_exported", "widened"]
 
@@ -151,10 +152,10 @@ def _tries(model: nn.Module, given: Inputs, expected: list[Tensor]) -> list[_Try
 
 def _export(model: nn.Module, inputs: Inputs, wish: Sequence[str], synthetic: bool) -> Program:
     args, kwargs = inputs
-    bound = dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
     lengths = _lengths(inputs)
-    dims: Any = pytree.tree_map(lambda leaf: _dynamic(leaf, wish, lengths), bound) if wish else None
-    with torch.no_grad():
+    with spelled(model, kwargs), torch.no_grad():
+        bound = dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+        dims: Any = pytree.tree_map(lambda leaf: _dynamic(leaf, wish, lengths), bound) if wish else None
         exported = torch.export.export(model, args, kwargs, dynamic_shapes=dims, strict=False)
     return from_exported(exported, synthetic=synthetic)
 
