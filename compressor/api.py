@@ -18,6 +18,7 @@ from compressor.graph.contract import Context, Progress
 from compressor.graph.cost import Roofline
 from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
+from compressor.keeping import check_keep
 from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.pipeline import Pipeline
@@ -61,6 +62,7 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
     prepared = prepare(request, target, seed, progress)
+    check_keep(prepared.program, request.keep)
     context = _context(prepared, progress)
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)

@@ -90,7 +90,9 @@ class Fitter:
             raise InputError(
                 f"{what}: the data have {', '.join(sorted(given)) or 'none'}; the model takes {', '.join(wanted)}",
                 where=self.source,
-                way_out=did_you_mean(extra[0], wanted) if extra else "Add it, or name the array so.",
+                way_out=did_you_mean(extra[0], wanted)
+                if extra
+                else "Add it, or name the array (in a folder, its file) so: one an input, samples first.",
             )
         return {name: values[name] for name in wanted}
 
@@ -105,6 +107,7 @@ class Fitter:
             raise InputError(
                 f"input {spec.name!r} has the shape {tuple(tensor.shape)}, the model takes ({shape})",
                 where=self.source,
+                way_out="Give data of that shape. What a .pt2 file has fixed changes only by exporting it again.",
             )
 
     def _dtype(self, spec: TensorSpec, tensor: Tensor) -> torch.dtype:

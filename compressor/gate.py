@@ -22,6 +22,7 @@ __all__ = ["SLACK", "Budget", "Gate", "parse_budget", "show"]
 
 SLACK = 1.01
 
+_EXAMPLES = {"latency": "8ms", "size": "2MB"}
 _UNITS = {
     "latency": {"us": 1e-3, "ms": 1.0, "s": 1e3},
     "size": {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
@@ -89,5 +90,7 @@ def parse_budget(axis: Literal["latency", "size"], text: str) -> Budget:
         if match[2] in units:
             return Budget(axis, float(match[1]) * units[match[2]], False, text)
     raise InputError(
-        f"{text!r} is not a budget", where=f"--{axis}", way_out=f"Write a number with x, {', '.join(units)}: 0.5x."
+        f"{text!r} is not a budget",
+        where=f"--{axis}",
+        way_out=f"Write a number with x or {', '.join(units)}: 0.5x, {_EXAMPLES[axis]}.",
     )

@@ -47,8 +47,11 @@ class InputSpec:
     dtype: str | None
 
 
-def parse_input(text: str) -> InputSpec:
-    """Reads one `--input`. Raises InputError with what is wrong in it."""
+def parse_input(given: str | Sequence[int]) -> InputSpec:
+    """Reads one `--input`, or a shape as Python has it. Raises InputError with what is wrong in it."""
+    if not isinstance(given, str) and not (isinstance(given, Sequence) and all(isinstance(n, int) for n in given)):
+        raise InputError(f"{given!r} describes no input", where="inputs", way_out=_WAY_OUT)
+    text = given if isinstance(given, str) else "x".join(map(str, given)) or "scalar"
     where = f"--input {text}"
     rest, colon, dtype = text.strip().partition(":")
     name, equals, dims = rest.rpartition("=")

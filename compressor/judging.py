@@ -100,7 +100,11 @@ class Workshop:
         metric = self.prepared.metric
         if not self.drop_limit.exceeded(metric, before, after):
             return None
-        return f"{metric.name} went from {before:.4f} to {after:.4f}, more than --max-drop {self.drop_limit.text}"
+        digits = next((n for n in range(4, 12) if f"{before:.{n}f}" != f"{after:.{n}f}"), 12)
+        return (
+            f"{metric.name} went from {before:.{digits}f} to {after:.{digits}f}, "
+            f"more than --max-drop {self.drop_limit.text}"
+        )
 
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.pipeline.ease(before, stage, reason)

@@ -9,14 +9,14 @@ import contextlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from compressor.errors import InputError, did_you_mean
 
-__all__ = ["is_function_text", "load_function", "own_line"]
+__all__ = ["importable", "is_function_text", "load_function", "own_line"]
 
 
 def is_function_text(text: str) -> bool:
@@ -65,16 +65,26 @@ def _import(path: Path, option: str) -> ModuleType:
         raise InputError(f"{path} cannot be imported", where=option)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up while it loads
-    sys.path.insert(0, str(resolved.parent))
     try:
-        spec.loader.exec_module(module)
+        with importable(resolved.parent):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise InputError(
             f"importing {path.name} failed: {type(error).__name__}: {error}",
             where=f"{option} {own_line(error, str(path))}",
         ) from error
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(str(resolved.parent))
     return module
+
+
+@contextlib.contextmanager
+def importable(*folders: Path) -> Iterator[None]:
+    """Inside, code in these folders can be imported by name."""
+    added = [str(folder.resolve()) for folder in folders]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for folder in added:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)

@@ -72,7 +72,7 @@ def runner(
     config = {**(EXACT_INTEGERS if exact else {}), **({} if approximate else EXACT_FLOATS)}
     if path.stat().st_size > LARGE:
         config["session.disable_prepacking"] = "1"
-    loaded = session(path, threads, optimize=optimize, config=config)
+    loaded = _loaded(path, threads, optimize, config)
     names = [value.name for value in loaded.get_inputs()]
     outputs = [value.name for value in loaded.get_outputs()]
 
@@ -85,6 +85,17 @@ def runner(
         return {name: torch.from_numpy(np.array(value)) for name, value in zip(outputs, results, strict=True)}
 
     return run
+
+
+def _loaded(path: Path, threads: int | None, optimize: bool, config: dict[str, str]) -> Any:
+    """With exact integers where the runtime manages them: it fails to convert a weight that two products share."""
+    try:
+        return session(path, threads, optimize=optimize, config=config)
+    except ExportError:
+        rest = {key: value for key, value in config.items() if key not in EXACT_INTEGERS}
+        if rest == config:
+            raise
+        return session(path, threads, optimize=optimize, config=rest)
 
 
 def give_back_memory() -> None:

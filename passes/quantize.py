@@ -14,16 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
 from compressor.graph.edit import begin, delete_unused, finish
 from compressor.graph.functional import functionalize
 from compressor.graph.program import Program
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, plan_integer
+from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
+from compressor.targets.target import Target
 
 __all__ = ["Quantize"]
 
@@ -52,6 +54,13 @@ class Quantize(Pass):
     samples: int = 128
     max_error: float = 0.04
 
+    def __post_init__(self) -> None:
+        """Raises RecipeError for numbers that make no sense."""
+        if self.samples < 1:
+            raise RecipeError(f"samples is {self.samples}; calibration needs one at least", where="quantize")
+        if not self.max_error >= 0.0:
+            raise RecipeError(f"max_error is {self.max_error}, not an error", where="quantize")
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
         copy, _ = _prepared(program)
@@ -79,6 +88,7 @@ class Quantize(Pass):
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = _prepared(program)
         if self.sites:
+            _check_activations(self.sites, context.target)
             return self._apply(copy, self.sites, left)
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
@@ -103,6 +113,20 @@ class Quantize(Pass):
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
+
+
+def _check_activations(sites: Mapping[str, Setting], target: Target) -> None:
+    """Raises RecipeError where settings found for another target would run wrong or slowly on this one."""
+    wanted = activation_format_of(target)
+    for site, setting in sites.items():
+        given = setting.get("activation")
+        if given is not None and setting.get("format") == "int8" and given != (wanted.name if wanted else None):
+            takes = f"computes with {wanted.name} activations" if wanted else "has no integer kernels"
+            raise RecipeError(
+                f"activation is {given!r}, and {target.name} {takes}",
+                where=f"quantize: site {site!r}",
+                way_out="The recipe was made for another target: compress for this one without it.",
+            )
 
 
 def _prepared(program: Program) -> tuple[Program, list[Skip]]:

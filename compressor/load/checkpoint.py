@@ -18,6 +18,7 @@ from compressor.graph.quiet import quiet
 from compressor.load.factory import build, needed
 from compressor.load.loaded import Loaded
 from compressor.load.weights import check_finite, load_into, state_dict_in
+from compressor.userfile import importable
 
 __all__ = ["load_checkpoint", "module_with_weights"]
 
@@ -87,13 +88,14 @@ def _refusal(globals_: list[str], where: str) -> UntrustedError:
 
 def _trusted(path: Path, where: str) -> Any:
     try:
-        with quiet():
+        with quiet(), importable(path.parent, Path.cwd()):
             return torch.load(path, weights_only=False, map_location="cpu")
     except (ImportError, AttributeError) as error:
         raise LoadError(
             f"the pickle needs code that is not here: {error}",
             where=where,
-            way_out="Run compress where that code can be imported, or save a state dict and pass --model.",
+            way_out="Put that code beside the file, run compress in its folder or set PYTHONPATH to it; "
+            "or save a state dict and pass --model file.py:function.",
         ) from error
     except Exception as error:  # unpickling runs the file's own code
         raise _damaged(error, where) from error

@@ -137,7 +137,7 @@ def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"There is no folder {path.parent}."
     names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
-    return did_you_mean(path.name, names[:1000]) if 0 < len(names) <= 20 else f"Look into {path.parent}."
+    return did_you_mean(path.name, names[:1000]) if 0 < len(names) <= 20 else f"Look into the folder {path.parent}"
 
 
 def read_json(path: Path, limit: int = 16 << 20) -> dict[str, object]:

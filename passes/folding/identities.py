@@ -134,7 +134,8 @@ def _neutral(bench: Bench, node: fx.Node) -> fx.Node | None:
     if len(node.args) < 2:
         return None
     neutral = _NEUTRAL[node.target]  # type: ignore[index]
-    pairs = [node.args[:2], node.args[1::-1]] if node.target in _COMMUTE else [node.args[:2]]
+    scaled = edit.argument(node, "alpha") not in (None, 1)  # 0 + alpha · x is not x
+    pairs = [node.args[:2], node.args[1::-1]] if node.target in _COMMUTE and not scaled else [node.args[:2]]
     for x, constant in pairs:
         if isinstance(x, fx.Node) and isinstance(x.meta.get("val"), Tensor) and _is_alike(x, node):
             stored = edit.tensor_of(bench.program, constant)
@@ -153,4 +154,6 @@ def _moves_nothing(node: fx.Node) -> bool:
         factors = edit.argument(node, "scale_factors") if "scale_factors" in names else None
         return all(factor == 1 for factor in factors or ())
     window = edit.argument(node, "kernel_size")
+    if edit.argument(node, "divisor_override") is not None:
+        return False
     return all(size == 1 for size in ([window] if isinstance(window, int) else window))

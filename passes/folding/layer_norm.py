@@ -52,7 +52,7 @@ def is_rms_scale(bench: Bench, node: fx.Node) -> bool:
     if not edit.is_call(node, aten.mul.Tensor):
         return False
     scaled, weight = _operands(bench, node)
-    if scaled is None or weight is None or list(scaled.meta["val"].shape[-1:]) != [weight.numel()]:
+    if scaled is None or weight is None or weight.shape != scaled.meta["val"].shape[-1:]:
         return False
     scaled = _uncast(scaled)
     if not edit.is_call(scaled, aten.mul.Tensor):

@@ -81,7 +81,8 @@ def _split(bench: Bench, node: fx.Node) -> tuple[fx.Node, Affine, int | None] | 
 
 def _map(node: fx.Node, constant: Tensor, flipped: bool) -> Affine | None:
     """The map of the other operand; `flipped` where the constant is the first one."""
-    alpha = torch.tensor(float(edit.argument(node, "alpha") or 1), dtype=torch.float64)
+    given = edit.argument(node, "alpha")
+    alpha = torch.tensor(1.0 if given is None else float(given), dtype=torch.float64)
     if edit.is_call(node, *_TIMES, aten.neg.default):
         return Affine(scale=constant)
     if edit.is_call(node, *_OVER):

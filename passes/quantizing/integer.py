@@ -12,6 +12,7 @@ pairs there by itself, but trips over signed ones on x86. Repeated pairs change 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -110,21 +111,24 @@ def _output_pair(name: str, node: fx.Node, setting: Setting) -> Pair:
 
 
 def _insert_pairs(program: Program, pairs: Mapping[fx.Node, Pair]) -> None:
-    stored: dict[str, tuple[str, str]] = {}
+    stored: dict[Pair, tuple[str, str]] = {}
+    taken: Counter[str] = Counter()  # calls of one layer may end in different clips, and so differ in their range
     for node, pair in pairs.items():
         users = list(node.users)
         if not users:
             continue
         at = min(users)
-        if pair.name not in stored:
+        if pair not in stored:
             scale, zero_point = pair.qparams()
+            taken[pair.name] += 1
+            name = pair.name if taken[pair.name] == 1 else f"{pair.name}_{taken[pair.name]}"
             parts = (
-                add_tensor(program, f"{pair.name}_scale", scale, at, buffer=True),
-                add_tensor(program, f"{pair.name}_zero_point", zero_point, at),
+                add_tensor(program, f"{name}_scale", scale, at, buffer=True),
+                add_tensor(program, f"{name}_zero_point", zero_point, at),
             )
-            stored[pair.name] = (str(parts[0].target), str(parts[1].target))
+            stored[pair] = (str(parts[0].target), str(parts[1].target))
         else:
-            parts = (read(program, stored[pair.name][0], at), read(program, stored[pair.name][1], at))
+            parts = (read(program, stored[pair][0], at), read(program, stored[pair][1], at))
         codes, dtype = torch.iinfo(pair.format.dtype), pair.format.dtype
         source = node if node.op != "placeholder" else at
         args = (node, *parts, codes.min, codes.max, 0, dtype)

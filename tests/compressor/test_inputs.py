@@ -87,6 +87,14 @@ class Language(nn.Module):
         return x if mask is None else x * mask[:, None]
 
 
+def test_a_shape_as_python_has_it() -> None:
+    assert parse_input((1, 3, 32, 32)) == parse_input("1x3x32x32")
+    assert parse_input([4]) == parse_input("4")
+    for wrong in ((1, "3"), 4, None, (0, 3)):
+        with pytest.raises(InputError):
+            parse_input(wrong)  # type: ignore[arg-type]
+
+
 def test_integers_are_found_out_and_stay_in_range() -> None:
     model = Language().train()
     specs = [parse_input(text) for text in ("2x64", "mask=2x64:int64", "kinds=2x64:int64")]

@@ -77,3 +77,22 @@ def test_int8_weights_compute_in_float_unless_the_runtimes_rounding_is_asked_for
     exact, rounded = (runner(path, approximate=each)(batch)["output"] for each in (False, True))
     assert torch.allclose(exact, expected, atol=1e-5)
     assert not torch.allclose(rounded, expected, atol=1e-5)
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.relu(self.linear(x)))
+
+
+def test_a_weight_that_two_products_share_runs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    program = capture(Shared(), (torch.randn(2, 64),)).program
+    target = load_target("x86-64")
+    program = Quantize(mode="weight-only").run(program, Context(target)).program
+    to_onnx(program, target).save(tmp_path / "model.onnx")
+    [value] = runner(tmp_path / "model.onnx")({"x": program.example[0]}).values()
+    torch.testing.assert_close(value, program.run()["output"], rtol=1e-4, atol=1e-5)

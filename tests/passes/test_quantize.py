@@ -6,6 +6,7 @@ import importlib.util
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -274,3 +275,16 @@ def test_milder_leaves_more_activations_float_in_the_end_all() -> None:
         step = replace(step, **milder)  # type: ignore[arg-type]
     assert tried == [{"max_error": 0.02}, {"max_error": 0.01}, {"mode": "weight-only"}]
     assert Quantize(format="fp16").milder() is None
+
+
+def test_a_recipe_of_another_targets_integers_is_refused(program: Program, calibrated: Context) -> None:
+    sites = Quantize().run(program, calibrated).settings
+    other = board(providers=(Provider("TensorrtExecutionProvider", ("fp32", "int8"), ("*",), "int8", "test"),))
+    with pytest.raises(RecipeError, match="activation is 'uint8', and board computes with int8 activations"):
+        Quantize(sites=sites).run(program, Context(other))
+
+
+@pytest.mark.parametrize(("options", "text"), [({"samples": 0}, "samples is 0"), ({"max_error": -1.0}, "max_error is")])
+def test_numbers_that_make_no_sense(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        Quantize(**options)

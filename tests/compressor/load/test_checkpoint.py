@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,14 @@ def test_truncated_checkpoint(factory: str, tmp_path: Path) -> None:
             (tmp_path / "m.pt").write_bytes(content[:cut])
             with pytest.raises(LoadError):
                 load_model(tmp_path / "m.pt", factory=factory)
+
+
+def test_code_beside_a_trusted_pickle_is_found(tmp_path: Path) -> None:
+    (tmp_path / "net_beside_it.py").write_text(
+        "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self):\n        super().__init__(4, 3)\n"
+    )
+    program = "import torch, net_beside_it; torch.save(net_beside_it.Net(), 'whole.pt')"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    loaded = load_model(tmp_path / "whole.pt", trust=True)
+    assert type(loaded.module).__name__ == "Net"
+    assert str(tmp_path) not in sys.path

@@ -60,10 +60,12 @@ def test_what_moves_values_within_the_same_shape_stays(fold: Any, ops: Any) -> N
     def forward(m: Any, x: Tensor) -> Any:
         shifted = pad(x, [0, 0, 1, -1])  # ZeroPad2d((0, 0, 1, -1)): RWKV's time shift
         stretched = interpolate(x, scale_factor=1.01, mode="bilinear")
-        return shifted.sin(), stretched.cos()
+        halved = avg_pool2d(x, 1, 1, divisor_override=2)
+        doubled = torch.add(m.zeros, x, alpha=2)
+        return shifted.sin(), stretched.cos(), halved.exp(), doubled.tanh()
 
-    _, result = fold(forward, torch.randn(2, 3, 4, 4))
-    assert len(ops(result.program)) == 4
+    _, result = fold(forward, torch.randn(2, 3, 4, 4), parts={"zeros": torch.zeros(4)})
+    assert len(ops(result.program)) == 8
 
 
 def test_an_output_stays_a_value_of_its_own(fold: Any, ops: Any, reasons: Any) -> None:

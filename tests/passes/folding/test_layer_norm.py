@@ -73,3 +73,12 @@ def test_a_norm_over_another_dimension_is_not_taken_for_an_rms_norm(fold: Any, o
     _, result = fold(forward, torch.randn(2, 5, 6), parts=parts)
     assert not any(site.startswith("layer_norm") for site in result.changed)
     assert ops(result.program).count("mul") == 2
+
+
+def test_a_weight_along_another_dimension_is_no_rms_scale(fold: Any, ops: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return m.linear(x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * m.weight)
+
+    parts = {"linear": nn.Linear(8, 4), "weight": nn.Parameter(torch.rand(8, 1) + 0.5)}
+    program, result = fold(forward, torch.randn(2, 8, 8), parts=parts)
+    torch.testing.assert_close(result.program.run()["output"], program.run()["output"])

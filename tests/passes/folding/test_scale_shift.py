@@ -29,6 +29,16 @@ def test_numbers_after_a_conv(fold: Any, ops: Any) -> None:
     assert arithmetic(ops(result.program)) == []
 
 
+def test_a_shift_counts_as_often_as_alpha_says(fold: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return torch.add(m.conv(x), m.shift, alpha=0) + torch.sub(m.other(x), m.shift, alpha=3)
+
+    parts = {"conv": nn.Conv2d(3, 4, 3), "other": nn.Conv2d(3, 4, 3), "shift": torch.randn(4, 1, 1)}
+    program, result = fold(forward, torch.randn(2, 3, 6, 6), parts=parts)
+    assert result.changed
+    torch.testing.assert_close(result.program.run()["output"], program.run()["output"])
+
+
 def test_a_vector_over_the_channels(fold: Any, ops: Any) -> None:
     def forward(m: Any, x: Tensor) -> Any:
         y = m.g1 * m.conv(x) + m.g2

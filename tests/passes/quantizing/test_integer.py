@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from boards import board
 from torch import Tensor, fx, nn
@@ -112,3 +113,26 @@ def test_a_linears_output_stays_float_and_its_bias_follows() -> None:
     linears = [node for node in result.program.nodes() if node.target is torch.ops.aten.linear.default]
     assert all(len(node.args) == 2 for node in linears)
     assert [next(iter(node.users)).target for node in linears] == [torch.ops.aten.add.Tensor] * 2
+
+
+class Twice(nn.Module):
+    """One convolution called twice, a ReLU after the first call only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.conv(torch.relu(self.conv(x))), self.conv(y)
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_calls_of_one_layer_keep_their_own_clips_and_ranges_that_fit_all(spread: float) -> None:
+    torch.manual_seed(0)
+    batch = {"x": torch.randn(4, 8, 6, 6), "y": spread * torch.randn(4, 8, 6, 6)}
+    program = capture(Twice(), (batch["x"], batch["y"])).program
+    result = Quantize().run(program, Context(board(), calibration=[batch]))
+    for name, value in program.run(batch).items():
+        error = (result.program.run(batch)[name] - value).norm() / value.norm()
+        assert error < 0.06, f"{name}: {error:.3f}"
+    assert (len(result.skipped) == 0) == (spread == 1.0)  # one range cannot serve both: the layer stays float
