@@ -5,10 +5,8 @@ request ─ prepare ─ passes ─ select ─ assemble ─▶ bundle, report, ex
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from compressor.assemble import write
@@ -28,6 +26,7 @@ from compressor.request import Request
 from compressor.selecting import select
 from compressor.targets import load_target
 from compressor.versions import versions
+from compressor.workplace import workplace
 
 __all__ = ["compress", "inspect_request", "run_request"]
 
@@ -69,8 +68,8 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
     pipeline = Pipeline(context, gate, cache, _fingerprint(cache, prepared), tuple(request.keep))
     stages = pipeline.run(prepared.program, specs)
-    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        workshop = Workshop(prepared, pipeline, Path(folder), drop_limit, request.batch, request.threads, progress)
+    with workplace() as folder:
+        workshop = Workshop(prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress)
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate)
 

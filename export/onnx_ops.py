@@ -5,6 +5,7 @@
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
     aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
+    aten::avg_pool          →  AveragePool, Mul        (with a divisor of its own)
     grouped_mm              →  Slice, MatMul, Concat   (experts' rows, one product an expert)
 
 Each function takes and returns ONNX values while torch traces the graph (`custom_translation_table`).
@@ -12,6 +13,7 @@ Each function takes and returns ONNX values while torch traces the graph (`custo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in e
 from torch import fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
+from compressor.graph.edit import argument
 from compressor.graph.program import Program
 
 __all__ = ["TRANSLATIONS", "shortcuts"]
@@ -106,6 +109,23 @@ def numel(x: Any) -> Any:
     return op.Size(x)
 
 
+def divided_pool(
+    x: Any, kernel_size: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = (0,),
+    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int = 1,
+) -> Any:  # fmt: skip
+    """The sum of each window over `divisor_override`, which torch's translation leaves out."""
+    rank = len(x.shape) - 2
+    kernel, pads = _each(kernel_size, rank), _each(padding, rank)
+    mean = op.AveragePool(
+        x, kernel_shape=kernel, strides=_each(stride or kernel, rank), pads=[*pads, *pads], count_include_pad=1
+    )
+    return op.Mul(mean, op.CastLike(op.Constant(value_floats=[math.prod(kernel) / divisor_override]), x))
+
+
+def _each(sizes: Sequence[int], rank: int) -> list[int]:
+    return list(sizes) * rank if len(sizes) == 1 else list(sizes)
+
+
 def grouped_mm(x: Any, weight: Any, offs: Any, *unused: Any) -> Any:
     """Each expert's rows times its matrix: rows [offs[g − 1], offs[g]) of x (S, K) by weight[g] (K, N)."""
     ends = _cast(offs, ir.DataType.INT64)
@@ -144,6 +164,10 @@ def _to_one_value(node: fx.Node) -> bool:
     return isinstance(x, fx.Node) and x.meta["val"].dim() == len(size) + 2 and set(size) == {1}  # type: ignore[arg-type]
 
 
+def _divides(node: fx.Node) -> bool:
+    return argument(node, "divisor_override") is not None and not argument(node, "ceil_mode")
+
+
 def _by_rows(node: fx.Node) -> bool:
     values: list[Any] = [given.meta.get("val") if isinstance(given, fx.Node) else given for given in node.args]
     x, weight, offs, *rest = values
@@ -155,6 +179,8 @@ _SHORTCUTS: Mapping[str, tuple[Callable[..., Any], Callable[[fx.Node], bool]]] =
     "aten.adaptive_avg_pool1d.default": (adaptive_avg_pool, _to_one_value),
     "aten.adaptive_avg_pool2d.default": (adaptive_avg_pool, _to_one_value),
     "aten.adaptive_avg_pool3d.default": (adaptive_avg_pool, _to_one_value),
+    "aten.avg_pool2d.default": (divided_pool, _divides),
+    "aten.avg_pool3d.default": (divided_pool, _divides),
     "aten._grouped_mm.default": (grouped_mm, _by_rows),
     "transformers.grouped_mm_fallback.default": (grouped_mm, _by_rows),
 }

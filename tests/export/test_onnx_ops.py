@@ -115,3 +115,15 @@ def test_experts_multiply_their_own_rows(tmp_path: Path) -> None:
     lowered.save(tmp_path / "model.onnx")
     others = [{"x": torch.randn(7, 8), "counts": torch.tensor(counts)} for counts in ([7, 0, 0, 0], [0, 3, 2, 2])]
     assert check(program, tmp_path / "model.onnx", others).error < 1e-5
+
+
+class Divided(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pool = nn.functional.avg_pool2d
+        return pool(x, 3, 2, 1, divisor_override=2), pool(x, (1, 2), count_include_pad=False, divisor_override=5)
+
+
+def test_a_pool_with_a_divisor_of_its_own(tmp_path: Path) -> None:
+    program = capture(Divided(), (torch.randn(2, 3, 7, 6),)).program
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    assert check(program, tmp_path / "model.onnx").error < 1e-5
