@@ -57,7 +57,8 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     """The passes that stand, pinned to their sites, under the command that runs them again."""
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
-    comment = f"compress {prepared.name} --recipe recipe.toml\nThe same --data judges it; none is needed to calibrate."
+    model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
+    comment = f"compress {model} --recipe recipe.toml\nThe same --data judges it; none is needed to calibrate."
     return dump_recipe(Recipe(passes, target, prepared.seed), comment)
 
 

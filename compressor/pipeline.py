@@ -188,16 +188,6 @@ def cost_of(program: Program, context: Context) -> Cost:
     return Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
 
 
-def last_kept(program: Program, stages: Sequence[Stage]) -> Program:
-    """The program after the last pass that was not reverted."""
-    return next((stage.program for stage in reversed(stages) if stage.kept), program)
-
-
 def take_back(stage: Stage, reason: str) -> Stage:
     """The same stage, reverted after the fact (the metric or a measurement objected)."""
     return replace(stage, report=replace(stage.report, reverted=reason))
-
-
-def fingerprint(cache: Cache, parts: Mapping[str, object]) -> str:
-    """One key for what decides every stage: target, data, seed, versions."""
-    return cache.key(*(f"{name}={value}" for name, value in sorted(parts.items())))
