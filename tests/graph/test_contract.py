@@ -61,4 +61,5 @@ def test_a_pass_offers_nothing_and_claims_nothing_unless_it_says_so(context: Con
 def test_a_context_without_data_is_synthetic(context: Context) -> None:
     assert context.synthetic
     assert not context.calibration
-    context.progress("silent unless someone listens")
+    context.progress.say("silent unless someone listens")
+    assert list(context.progress.over([1, 2], "batches")) == [1, 2]
