@@ -78,7 +78,7 @@ def main() -> int:
 def run(job: Job, target: str, out: Path) -> dict[str, Any]:
     """The command, then `compress verify` on what it wrote."""
     command = ["compress", str(job.model), "--data", str(job.data), "--target", target, *job.more]
-    shown = " ".join(part.replace(str(out.parent), ".") for part in command).replace(str(ROOT), ".")
+    shown = " ".join(Path(part).name if Path(part).exists() else part for part in command)
     given = [*command[1:], "--out", str(out), "--force", "--no-cache", "--quiet", "--json"]
     done = subprocess.run([sys.executable, "-m", "compressor", *given], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
