@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,12 +52,13 @@ def apply_integer(
     program: Program, layers: Sequence[Layer], glue: Mapping[str, fx.Node], settings: Mapping[str, Setting]
 ) -> list[str]:
     """Rewrite an already copied, functional program; the names of the weights that became integer."""
-    layers = [layer for layer in layers if layer.name in settings]
+    every, layers = layers, [layer for layer in layers if layer.name in settings]
     pairs = plan_pairs(program, layers, glue, settings)
     static = [layer for layer in layers if is_static(settings[layer.name])]
     scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
-    _insert_pairs(program, pairs)
+    integer = {node for layer in static for node in layer.nodes}
+    _insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer)
     writer = WeightWriter(program, layers)
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
@@ -110,11 +112,15 @@ def _output_pair(name: str, node: fx.Node, setting: Setting) -> Pair:
     return replace(pair, low=min(low, 0.0), high=max(high, 0.0))
 
 
-def _insert_pairs(program: Program, pairs: Mapping[fx.Node, Pair]) -> None:
+def _insert_pairs(program: Program, pairs: Mapping[fx.Node, Pair], floating: AbstractSet[fx.Node]) -> None:
+    """All that read a value read it from its pair, but for the layers whose activations stay float.
+
+    Between two pairs ONNX Runtime would take those for integer ones, and round a float weight by itself.
+    """
     stored: dict[Pair, tuple[str, str]] = {}
     taken: Counter[str] = Counter()  # calls of one layer may end in different clips, and so differ in their range
     for node, pair in pairs.items():
-        users = list(node.users)
+        users = [user for user in node.users if user not in floating]
         if not users:
             continue
         at = min(users)

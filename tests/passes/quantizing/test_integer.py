@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from boards import board
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from compressor.export.check import check
+from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
@@ -136,3 +140,31 @@ def test_calls_of_one_layer_keep_their_own_clips_and_ranges_that_fit_all(spread:
         error = (result.program.run(batch)[name] - value).norm() / value.norm()
         assert error < 0.06, f"{name}: {error:.3f}"
     assert (len(result.skipped) == 0) == (spread == 1.0)  # one range cannot serve both: the layer stays float
+
+
+class Between(nn.Module):
+    """The middle convolution stays float, between two that do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(x)))
+
+
+def test_a_layer_that_stays_float_reads_the_value_before_its_pair_and_stays_so_in_the_runtime(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Between()
+    with torch.no_grad():
+        model.middle.weight[0] *= 50  # rounded per tensor, the other channels would vanish
+    x = torch.randn(4, 8, 6, 6)
+    program = capture(model, (x,)).program
+    context = Context(board(), calibration=[{"x": x}])
+    settings = dict(Quantize(max_error=9.0).run(program, context).settings)
+    settings["middle"] = {"format": "fp32"}
+    result = Quantize(sites=settings).run(program, context).program
+    (middle,) = (node for node in result.nodes() if "middle.weight" in str([a.target for a in node.all_input_nodes]))
+    assert "dequantize" not in str(middle.args[0].target)  # type: ignore[union-attr]
+    to_onnx(result, board()).save(tmp_path / "model.onnx")
+    assert check(result, tmp_path / "model.onnx", [{"x": x}]).error < 1e-5
