@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from torch import Tensor
@@ -33,6 +34,9 @@ class Progress:
         """The items, counted as they are taken."""
         return items
 
+    def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
+        """The latest figures of something under way, and the share of it that is done."""
+
 
 @dataclass(frozen=True)
 class Skip:
@@ -55,15 +59,21 @@ class Option:
 
 @dataclass(frozen=True)
 class Context:
-    """What a pass may ask for. `calibration` is empty where there is no data."""
+    """What a pass may ask for. `calibration` and `training` are empty where there is no data.
+
+    `training` is all that is not evaluated on, with `labels` in a batch where the user gave some. `checkpoint` is a
+    file that a long pass may write its state to and continue from.
+    """
 
     target: Target
     latency: LatencyModel | None = None
     calibration: Sequence[Batch] = ()
+    training: Sequence[Batch] = ()
     synthetic: bool = True
     teacher: Program | None = None
     train: Callable[..., object] | None = None
     seed: int = 0
+    checkpoint: Path | None = None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
 
 
@@ -71,13 +81,15 @@ class Context:
 class PassResult:
     """The rewritten program; `changed` and `skipped` together are all the sites that were considered.
 
-    `settings` are the site-by-site settings which, given as `sites`, do exactly the same again.
+    `settings` are the site-by-site settings which, given as `sites`, do exactly the same again. `notes` are sentences
+    that the user should read about the result as a whole.
     """
 
     program: Program
     changed: tuple[str, ...] = ()
     skipped: tuple[Skip, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,12 +103,18 @@ class Pass(ABC):
     name: ClassVar[str]
     main: ClassVar[str] = ""
     exact: ClassVar[bool] = False
+    structural: ClassVar[bool] = False  # takes something away that recovery brings back
+    trains: ClassVar[bool] = False  # all processes of a torchrun run it together
     sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)
     keep: tuple[str, ...] = field(default=(), kw_only=True)  # globs of parameter names to leave alone
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """What it could do, and where."""
         return ()
+
+    def learns(self) -> bool:
+        """Whether, with these options, it wants training data."""
+        return self.trains
 
     def milder(self) -> Mapping[str, Value] | None:
         """Options with which it does less damage, for when the metric fell too far; None where there are none."""

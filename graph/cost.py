@@ -5,6 +5,7 @@
 
 Williams, Waterman, Patterson: Roofline, an insightful visual performance model (2009). The rates are peaks from data
 sheets, so a real board is slower, by a factor that differs between kinds of kernel: the result is uncalibrated.
+Zeros in a weight count where the target makes use of their pattern (`graph/sparsity.py`), and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from compressor.graph.concrete import concrete_values
+from compressor.graph.concrete import Values, concrete_values
 from compressor.graph.kernels import Kernel, Schedule, layer_of, schedule
 from compressor.graph.memory import peak_activation_bytes
 from compressor.graph.program import Program
+from compressor.graph.sparsity import Sparse, sparse_of
 from compressor.targets.target import Target
 
 __all__ = ["Estimate", "KernelCost", "LatencyModel", "Roofline"]
@@ -61,29 +63,51 @@ class Estimate:
 class LatencyModel(Protocol):
     """Predicts what a program would cost on a target, without running it."""
 
-    def predict(self, program: Program, target: Target, *, batch: int = 1, threads: int | None = None) -> Estimate: ...
+    def predict(
+        self,
+        program: Program,
+        target: Target,
+        *,
+        batch: int = 1,
+        threads: int | None = None,
+        values: Values | None = None,
+    ) -> Estimate:
+        """The cost of one inference of `batch` samples; with `values`, as if its values had those shapes."""
 
 
 class Roofline:
     """The analytical model. A target's own numbers are all it knows of a board."""
 
-    def predict(self, program: Program, target: Target, *, batch: int = 1, threads: int | None = None) -> Estimate:
+    def predict(
+        self,
+        program: Program,
+        target: Target,
+        *,
+        batch: int = 1,
+        threads: int | None = None,
+        values: Values | None = None,
+    ) -> Estimate:
         """The cost of one inference of `batch` samples; `threads` scales the compute rate of a CPU.
 
-        A dimension that is dynamic besides the batch (a sequence) has the example's size.
+        `values` are shapes to assume in place of the program's own (of a cut not made yet). A dimension that is dynamic
+        besides the batch (a sequence) has the example's size.
         """
-        plan = schedule(program, concrete_values(program, batch), requantized="tensorrt" not in _first_provider(target))
+        known = concrete_values(program, batch) if values is None else values
+        plan = schedule(program, known, requantized="tensorrt" not in _first_provider(target))
         share = min(threads or target.threads, target.threads) / target.threads if _is_cpu(target) else 1.0
-        kernels = tuple(_cost(kernel, plan, target, share) for kernel in plan.kernels)
+        kernels = tuple(_cost(k, plan, target, share, sparse_of(program, k, target)) for k in plan.kernels)
         total = sum(kernel.latency_ms for kernel in kernels)
         return Estimate(kernels, total, calibrated=False, peak_activation_bytes=peak_activation_bytes(plan))
 
 
-def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float) -> KernelCost:
+def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float, sparse: Sparse | None) -> KernelCost:
     weights, activations = sum(kernel.weights.values()), kernel.activation_bytes
     native = _runs_natively(kernel.format, target)
     rate = target.rate(kernel.format if native else "fp32") * share
     moved = (weights + activations) * (1 if native else _cast_factor(kernel.format))
+    if sparse is not None:
+        rate *= sparse.speedup
+        moved -= (1 - sparse.moved) * kernel.weights.get(sparse.weight, 0)
     compute, memory, overhead = kernel.macs / rate, moved / target.bandwidth.value, target.node_overhead.value
     roof: Literal["compute", "memory", "overhead"] = "compute" if compute > memory else "memory"
     return KernelCost(

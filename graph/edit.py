@@ -19,7 +19,8 @@ from compressor.graph.program import Program
 
 __all__ = [
     "add_tensor", "argument", "attribute", "begin", "delete_unused", "finish", "insert", "is_call", "is_kept",
-    "layer_name", "module_path", "permutation", "read", "set_tensor", "sole_user", "substitute", "tensor_of",
+    "layer_name", "module_path", "permutation", "read", "set_argument", "set_tensor", "sole_user",
+    "substitute", "tensor_of",
 ]  # fmt: skip
 
 

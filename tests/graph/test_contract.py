@@ -63,3 +63,13 @@ def test_a_context_without_data_is_synthetic(context: Context) -> None:
     assert not context.calibration
     context.progress.say("silent unless someone listens")
     assert list(context.progress.over([1, 2], "batches")) == [1, 2]
+
+
+def test_progress_keeps_silent_and_contexts_have_no_training_data(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context.progress.figures("recover", 0.5, {"loss": 1.0})
+    assert capsys.readouterr() == ("", "")
+    assert (context.training, context.checkpoint) == ((), None)
+    assert not Nothing.structural
+    assert not Nothing.trains
