@@ -6,14 +6,16 @@ request ─ prepare ─ passes ─ select ─ assemble ─▶ bundle, report, ex
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from compressor.assemble import write
 from compressor.cache import Cache, default_folder
+from compressor.crew import announcing, help_out
 from compressor.errors import InputError, did_you_mean
 from compressor.graph.contract import Context, Progress
 from compressor.graph.cost import Roofline
+from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
 from compressor.keeping import check_keep
@@ -21,6 +23,7 @@ from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.pipeline import Pipeline
 from compressor.prepare import Prepared, prepare
+from compressor.recovering import trains
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import select
@@ -28,7 +31,7 @@ from compressor.targets import load_target
 from compressor.versions import versions
 from compressor.workplace import workplace
 
-__all__ = ["compress", "inspect_request", "run_request"]
+__all__ = ["compress", "groups_request", "help_request", "inspect_request", "run_request"]
 
 
 def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
@@ -57,21 +60,32 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     recipe = request.loaded_recipe()
     target = load_target(request.target_name(recipe))
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
-    gate, drop_limit = request.gate_for(target), parse_drop(request.max_drop)
+    gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    prepared = prepare(request, target, seed, progress)
+    prepared = prepare(request, target, seed, progress, train=trains(specs))
     check_keep(prepared.program, request.keep)
-    context = _context(prepared, progress)
+    context = replace(_context(prepared, progress), train=train)
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
-    pipeline = Pipeline(context, gate, cache, _fingerprint(cache, prepared), tuple(request.keep))
-    stages = pipeline.run(prepared.program, specs)
+    pipeline = Pipeline(context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep))
+    with announcing() as announce:
+        stages = replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
         workshop = Workshop(prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress)
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate)
+
+
+def help_request(request: Request) -> None:
+    """The part of a process that `torchrun` started beside the first: it trains along and writes nothing."""
+    recipe = request.loaded_recipe()
+    target = load_target(request.target_name(recipe))
+    specs = request.pass_specs(target, recipe, has_data=request.data is not None)
+    seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
+    prepared = prepare(request, target, seed, Progress(), train=trains(specs))
+    help_out(_context(prepared, Progress()))
 
 
 def inspect_request(request: Request) -> Inspection:
@@ -79,6 +93,12 @@ def inspect_request(request: Request) -> Inspection:
     target = load_target(request.target_name(None))
     prepared = prepare(request, target, request.seed or 0, Progress())
     return inspect_program(prepared.program, target, request.batch)
+
+
+def groups_request(request: Request) -> Groups:
+    """The groups of slices that live and die together in the model as it is. No target is needed."""
+    target = load_target(request.target or "host")
+    return inspect_groups(prepare(request, target, request.seed or 0, Progress()).program)
 
 
 class _Said(Progress):
@@ -96,12 +116,15 @@ def _context(prepared: Prepared, progress: Progress) -> Context:
         target=prepared.target,
         latency=Roofline(),
         calibration=prepared.calibration,
+        training=prepared.training,
+        teacher=prepared.teacher or prepared.program,
         synthetic=prepared.synthetic,
         seed=prepared.seed,
         progress=progress,
     )
 
 
-def _fingerprint(cache: Cache, prepared: Prepared) -> str:
+def _fingerprint(cache: Cache, prepared: Prepared, request: Request) -> str:
     """One key for what decides a stage besides the program and the pass."""
-    return cache.key(prepared.target, prepared.calibration_digest(), prepared.seed, sorted(versions().items()))
+    data = prepared.calibration_digest(), prepared.training_digest(), request.training_identity()
+    return cache.key(prepared.target, *data, prepared.seed, sorted(versions().items()))

@@ -50,6 +50,10 @@ class Cache:
             os.utime(entry)
         return entry
 
+    def work(self, key: str) -> Path | None:
+        """A file where the stage may keep its state while it runs; it goes when the stage is stored."""
+        return None if self.folder is None else self.folder / f".work-{key}" / "checkpoint.pt"
+
     def store(self, key: str, fill: Callable[[Path], None]) -> None:
         """Let `fill` write a stage into a fresh folder, then rename it into place; a full or read-only disk only
         costs the entry, never the run."""
@@ -65,6 +69,7 @@ class Cache:
             fill(temporary)
             if not (self.folder / key).exists():
                 temporary.rename(self.folder / key)
+            shutil.rmtree(self.folder / f".work-{key}", ignore_errors=True)
         except OSError:
             self.folder = None
         finally:

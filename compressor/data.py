@@ -1,7 +1,8 @@
 """`--data`: calibration and evaluation batches, and labels where there are any, matched with a program's inputs.
 
-Arrays under `calibration/` calibrate and are never evaluated on. Without them the first quarter of the samples, 512 at
-most, calibrates and the rest evaluates; fewer than 16 samples serve for both, and a note says so.
+Arrays under `calibration/` calibrate and those under `train/` train; neither is ever evaluated on. Without them the
+first quarter of the samples, 512 at most, calibrates and the rest evaluates, or half trains and half evaluates where
+something is to be trained; fewer than 16 samples serve for both, and a note says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor.binding import bind, signature_of
 from compressor.errors import InputError
+from compressor.splitting import CALIBRATION_LIMIT, Batches, Span, batched, cut, split, total
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,60 +25,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "check_indices", "example_from_data", "load_data"]
 
-CALIBRATION_SHARE = 4
-CALIBRATION_LIMIT = 512
-FEW = 16
 STREAM_LIMIT = 2048  # samples read from a function that may never end
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Batches by input name. `labels`, where there are any, align with `evaluation`; `notes` are for the report."""
+    """Batches by input name. `labels`, where there are any, align with `evaluation`; `notes` are for the report.
+
+    `training` is everything that is not evaluated on; a batch of it holds `labels`, too, where the user gave some.
+    """
 
     calibration: Sequence[Batch]
     evaluation: Sequence[Batch]
     labels: Sequence[Tensor] | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class _Span:
-    """Samples `start` to `stop` of a chunk."""
-
-    chunk: Chunk
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
-class _Batches(Sequence["Batch"]):
-    """Batches that are cut and converted when they are asked for, so that mapped files stay on disk."""
-
-    spans: Sequence[_Span]
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return _Batches(self.spans[index])
-        span = self.spans[index]
-        return span.chunk.batch(span.start, span.stop)
+    training: Sequence[Batch] = ()
 
 
 def load_data(
-    data: Any, program_inputs: Sequence[TensorSpec], *, batch_size: int = 32, limit: int | None = None
-) -> Dataset:
+    data: Any, program_inputs: Sequence[TensorSpec], *, batch_size: int = 32, limit: int | None = None,
+    train: bool = False,
+) -> Dataset:  # fmt: skip
     """The data set behind `--data` for a program with these inputs.
 
     `data` is a path, `file.py:function`, a mapping of arrays, a function, or an iterable of batches. A program whose
-    batch is fixed gets batches of that size exactly. `limit` caps the evaluation samples. Raises InputError when names,
-    shapes, dtypes or lengths do not fit, when values are not finite, and when there are none; UntrustedError when
-    reading would execute code.
+    batch is fixed gets batches of that size exactly. `limit` caps the evaluation samples; `train` says that something
+    is to be trained. Raises InputError when names, shapes, dtypes or lengths do not fit, when values are not finite,
+    and when there are none; UntrustedError when reading would execute code.
     """
     from compressor.fitting import Fitter, fixed_batch
     from compressor.sources import open_source
@@ -91,19 +67,22 @@ def load_data(
         if cap is not None and sum(map(len, chunks)) >= cap:
             fitter.note(f"read no more than {cap} samples")
             break
-    apart = [fitter.fit(source.calibration)] if source.calibration else []
-    if not any(map(len, (*chunks, *apart))):
+    apart, taught = ([fitter.fit(given)] if given else [] for given in (source.calibration, source.training))
+    if not any(map(len, (*chunks, *apart, *taught))):
         raise InputError("there are no samples", where=source.name)
-    calibration, evaluation = _split(chunks, apart, fixed, fitter)
-    if limit is not None and sum(map(len, evaluation)) > limit:
-        fitter.note(f"evaluated on the first {limit} of {sum(map(len, evaluation))} samples")
-        evaluation = _cut(evaluation, limit)[0]
-    calibration = _batched(calibration, fixed, batch_size, fitter)
-    evaluation = _batched(evaluation, fixed, batch_size, fitter)
-    for span in dict.fromkeys((*calibration, *evaluation)):
+    parts = split(chunks, apart, taught, fixed, train=train, note=fitter.note)
+    evaluation = parts.evaluation
+    if limit is not None and total(evaluation) > limit:
+        fitter.note(f"evaluated on the first {limit} of {total(evaluation)} samples")
+        evaluation = cut(evaluation, limit)[0]
+    calibration, training, evaluation = (
+        batched(spans, fixed, batch_size, fitter) for spans in (parts.calibration, parts.training, evaluation)
+    )
+    for span in (*calibration, *(training if train else ()), *evaluation):
         fitter.check_values(span.chunk, span.start, span.stop)
     labels = _labels(evaluation, source.name)
-    return Dataset(_Batches(calibration), _Batches(evaluation), labels, source.name, tuple(fitter.notes))
+    trained = Batches(training if train else [], labelled=True)
+    return Dataset(Batches(calibration), Batches(evaluation), labels, source.name, tuple(fitter.notes), trained)
 
 
 def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -113,7 +92,7 @@ def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], di
     from compressor.sources import open_source
 
     source = open_source(data)
-    item = next(iter(source.items), source.calibration or None)
+    item = next(iter(source.items), source.calibration or source.training or None)
     if item is None:
         raise InputError("there are no samples", where=source.name)
     signature = signature_of(module)
@@ -139,7 +118,7 @@ def check_indices(program: Program, dataset: Dataset) -> None:
 
     example = list(program.example)
     bounds = index_bounds(lambda: program.module(*example), example)
-    for batch in (*dataset.calibration, *dataset.evaluation):
+    for batch in (*dataset.calibration, *dataset.training, *dataset.evaluation):
         for spec, bound in zip(program.inputs, bounds, strict=True):
             values = batch[spec.name]
             if bound is None or not values.numel() or (values.min() >= 0 and values.max() < bound):
@@ -157,58 +136,7 @@ def _takes(names: Sequence[str], name: str) -> bool:
     return name.partition(".")[0] in names
 
 
-def _split(
-    chunks: Sequence[Chunk], apart: Sequence[Chunk], fixed: int | None, fitter: Any
-) -> tuple[list[_Span], list[_Span]]:
-    """Calibration and evaluation, disjoint where that is possible."""
-    spans = [_Span(chunk, 0, len(chunk)) for chunk in chunks]
-    separate = [_Span(chunk, 0, len(chunk)) for chunk in apart]
-    if separate and spans:
-        return separate, spans
-    if separate:
-        fitter.note("evaluated on the calibration data: there are no others")
-        return separate, separate
-    total, unit = sum(map(len, spans)), fixed or 1
-    share = -(-min(total // CALIBRATION_SHARE, CALIBRATION_LIMIT) // unit) * unit
-    if total < FEW or total - share < unit:
-        fitter.note(f"the same {total} samples calibrate and evaluate: there are too few to split")
-        return spans, spans
-    fitter.note(f"the first {share} samples calibrate, the other {total - share} evaluate")
-    return _cut(spans, share)
-
-
-def _cut(spans: Sequence[_Span], count: int) -> tuple[list[_Span], list[_Span]]:
-    """The first `count` samples, and the rest."""
-    first: list[_Span] = []
-    rest: list[_Span] = []
-    for span in spans:
-        taken = min(len(span), count)
-        count -= taken
-        if taken:
-            first.append(_Span(span.chunk, span.start, span.start + taken))
-        if taken < len(span):
-            rest.append(_Span(span.chunk, span.start + taken, span.stop))
-    return first, rest
-
-
-def _batched(spans: Sequence[_Span], fixed: int | None, batch_size: int, fitter: Any) -> list[_Span]:
-    """Spans of one batch each; what does not fill a fixed batch is left out, and noted."""
-    size = fixed or batch_size
-    pieces = [
-        _Span(span.chunk, start, min(start + size, span.stop))
-        for span in spans
-        for start in range(span.start, span.stop, size)
-    ]
-    full = [piece for piece in pieces if not fixed or len(piece) == fixed]
-    if not full:
-        raise InputError(f"{sum(map(len, spans))} samples do not fill the model's fixed batch of {fixed}")
-    if len(full) < len(pieces):
-        left = sum(map(len, pieces)) - sum(map(len, full))
-        fitter.note(f"left out {left} samples that do not fill the model's fixed batch of {fixed}")
-    return full
-
-
-def _labels(spans: Sequence[_Span], source: str) -> list[Tensor] | None:
+def _labels(spans: Sequence[Span], source: str) -> list[Tensor] | None:
     labels = [span.chunk.labels_of(span.start, span.stop) for span in spans]
     present = [label for label in labels if label is not None]
     if present and len(present) < len(labels):

@@ -84,14 +84,13 @@ class Workshop:
         """The metric of the artifact as ONNX Runtime runs it, against the original in PyTorch where it compares."""
         key = id(artifact.program)
         if key not in self._metric:
-            original = self.prepared.program
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
 
             def run(batch: Batch) -> dict[str, Tensor]:
                 next(ticks, None)
                 return artifact.run(batch)
 
-            self._metric[key] = self.prepared.metric.evaluate(run, self.prepared.judged, original.run)
+            self._metric[key] = self.prepared.metric.evaluate(run, self.prepared.judged, self.prepared.reference)
             next(ticks, None)
         return self._metric[key]
 

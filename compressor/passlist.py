@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.errors import RecipeError, did_you_mean
-from compressor.passes import SHORTHANDS, find_pass
+from compressor.passes import ALIASES, SHORTHANDS, find_pass
 
 if TYPE_CHECKING:
     from compressor.graph.contract import Pass, Setting, Value
@@ -78,6 +78,7 @@ def _parse_one(text: str, chosen_by: ChosenBy) -> PassSpec:
             f"no pass name in {text!r}" if text else "an empty pass between commas",
             way_out="A pass list looks like fold,int8:calibrator=entropy.",
         )
+    name = ALIASES.get(name, name)
     options: dict[str, Value] = {}
     if name in SHORTHANDS:
         if equals:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from compressor.cache import Cache, write_json
+from compressor.crew import Announce
 from compressor.errors import CompressError, PassError
 from compressor.gate import Gate
 from compressor.graph import storage
@@ -49,6 +51,7 @@ class Pipeline:
     cache: Cache
     fingerprint: str
     keep: tuple[str, ...] = ()
+    announce: Announce | None = None  # tells other processes of a pass that all run together
 
     def run(self, program: Program, specs: Sequence[PassSpec]) -> list[Stage]:
         """One stage a pass, in order; a reverted one carries the program from before it.
@@ -86,18 +89,20 @@ class Pipeline:
     def _stage(self, program: Program, digest: str, spec: PassSpec, earlier: Sequence[str]) -> tuple[Stage, str]:
         self.context.progress.say(f"{spec}")
         key = self.cache.key(digest, spec, sorted(spec.sites.items()), self.keep, self.fingerprint)
-        return _run_one(program, spec, self.context, self.gate, self.cache, key, self.keep, earlier), key
+        context = replace(self.context, checkpoint=self.cache.work(key))
+        announce = None if self.announce is None else partial(self.announce, spec, self.keep, program)
+        return _run_one(program, spec, context, self.gate, self.cache, key, self.keep, earlier, announce), key
 
 
 def _run_one(
     program: Program, spec: PassSpec, context: Context, gate: Gate, cache: Cache, key: str,
-    keep: tuple[str, ...], earlier: Sequence[str],
+    keep: tuple[str, ...], earlier: Sequence[str], announce: Callable[[], None] | None = None,
 ) -> Stage:  # fmt: skip
     objection: str | None
     started = time.perf_counter()
     done, before = spec.build(keep), cost_of(program, context)
     try:
-        result = _cached(cache, key) or _fresh(done, program, context, cache, key, earlier)
+        result = _cached(cache, key) or _fresh(done, program, context, cache, key, earlier, announce)
         after = cost_of(result.program, context)
         objection = None if _will_be_measured(context, gate) else gate.objection(before, after)
     except CompressError as error:
@@ -115,6 +120,7 @@ def _run_one(
         skipped=tuple(SkippedSite(s.site, s.reason) for s in result.skipped),
         reverted=objection if revert else None,
         warning=_warning(result, None if revert else objection),
+        notes=result.notes,
         seconds=time.perf_counter() - started,
     )
     return Stage(program if revert else result.program, report, with_sites(spec, result.settings))
@@ -132,9 +138,12 @@ def _warning(result: PassResult, objection: str | None) -> str | None:
 
 
 def _fresh(
-    done: Pass, program: Program, context: Context, cache: Cache, key: str, earlier: Sequence[str]
-) -> PassResult:
+    done: Pass, program: Program, context: Context, cache: Cache, key: str, earlier: Sequence[str],
+    announce: Callable[[], None] | None = None,
+) -> PassResult:  # fmt: skip
     try:
+        if done.trains and announce is not None:
+            announce()
         result = done.run(program, context)
     except CompressError:
         raise
@@ -164,6 +173,7 @@ def _write(folder: Path, result: PassResult) -> None:
             "changed": result.changed,
             "skipped": [(skip.site, skip.reason) for skip in result.skipped],
             "settings": {site: dict(setting) for site, setting in result.settings.items()},
+            "notes": result.notes,
         },
     )
 
@@ -176,7 +186,7 @@ def _cached(cache: Cache, key: str) -> PassResult | None:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason) for site, reason in said["skipped"])
-        return PassResult(program, tuple(said["changed"]), skipped, said["settings"])
+        return PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):
         cache.forget(key)  # a damaged entry costs a recomputation, never the run
         return None

@@ -18,6 +18,7 @@ from compressor.graph.signature import TensorSpec
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
 from compressor.load import Loaded, load_model, to_program
 from compressor.metrics import Metric, load_metric
+from compressor.recovering import load_teacher, taught
 from compressor.request import Request
 from compressor.targets import Target
 from compressor.unbound import unbound_example, unbound_inputs
@@ -39,6 +40,7 @@ class Prepared:
     metric: Metric
     seed: int
     notes: tuple[str, ...]
+    teacher: Program | None = None  # another network that this one learns from
 
     @property
     def synthetic(self) -> bool:
@@ -51,32 +53,42 @@ class Prepared:
             calibration=[], evaluation=list(self.evaluation), labels=None, source="synthetic"
         )
 
+    def reference(self, batch: Batch) -> dict[str, Tensor]:
+        """What results are compared with: the original's outputs, or the teacher's where another one teaches."""
+        return self.program.run(batch) if self.teacher is None else taught(self.teacher, self.program, batch)
+
     def timed_batch(self, size: int) -> Batch:
         """One batch of `size` samples to time with, cut or repeated from the first one."""
         return {spec.name: _sized(spec, self.evaluation[0][spec.name], size) for spec in self.program.inputs}
 
     def calibration_digest(self) -> str:
         """SHA-256 over the calibration data: what a cached stage depends on."""
-        digest = hashlib.sha256()
-        for batch in self.calibration:
-            for name, tensor in sorted(batch.items()):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return _digest(self.calibration)
+
+    def training_digest(self) -> str:
+        """The same over the training data and the teacher: what a stage that trains depends on."""
+        return _digest(self.training) + ("" if self.teacher is None else self.teacher.hash())
 
     @property
     def calibration(self) -> Sequence[Batch]:
         return self.dataset.calibration if self.dataset else ()
 
+    @property
+    def training(self) -> Sequence[Batch]:
+        return self.dataset.training if self.dataset else ()
 
-def prepare(request: Request, target: Target, seed: int, progress: Progress) -> Prepared:
-    """Load the model and its data, and capture it. Raises what loading, capture and data raise."""
+
+def prepare(request: Request, target: Target, seed: int, progress: Progress, *, train: bool = False) -> Prepared:
+    """Load the model, its teacher and its data, and capture them. `train`: some pass needs training data.
+
+    Raises what loading, capture and data raise.
+    """
     loaded = _loaded(request)
     progress.say(f"{loaded.name}: {loaded.kind}")
     args, kwargs, synthetic = _example(request, loaded, seed)
     captured = to_program(loaded, args, kwargs, synthetic=synthetic)
     program = captured.program
-    dataset = load_data(request.data, program.inputs) if request.data is not None else None
+    dataset = load_data(request.data, program.inputs, train=train) if request.data is not None else None
     if dataset is not None:
         check_indices(program, dataset)
         program = replace(program, example=_real_example(program, dataset), synthetic=False)
@@ -85,7 +97,18 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress) -> 
     )
     notes = (*loaded.notes, *captured.notes, *(dataset.notes if dataset else ()))
     metric = load_metric(request.metric, dataset, program)
-    return Prepared(loaded.name, target, program, dataset, evaluation, metric, seed, notes)
+    teacher = None if request.teacher is None else load_teacher(request.teacher, program, trust=request.trust)
+    notes += () if teacher is None else ("outputs are judged by the teacher's, not by those of the model as it was",)
+    return Prepared(loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher)
+
+
+def _digest(batches: Sequence[Batch]) -> str:
+    digest = hashlib.sha256()
+    for batch in batches:
+        for name, tensor in sorted(batch.items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _loaded(request: Request) -> Loaded:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from compressor.cache import file_digest
 from compressor.errors import InputError, OutputError, RecipeError
 from compressor.gate import Budget, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
 from compressor.recipe import Recipe, load_recipe
+from compressor.recovering import with_recovery
+from compressor.userfile import is_function_text, load_function
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +44,9 @@ class Request:
     passes: str | None = None
     recipe: Path | None = None
     keep: tuple[str, ...] = ()
+    recover: str | None = None
+    teacher: Any = None
+    train: Any = None
     max_drop: str = "1%"
     latency: str | None = None
     size: str | None = None
@@ -63,12 +71,32 @@ class Request:
         return name
 
     def pass_specs(self, target: Target, recipe: Recipe | None, *, has_data: bool) -> list[PassSpec]:
-        """The passes to run: the recipe's, `--passes`, or the target's defaults."""
+        """The passes to run: the recipe's, `--passes`, or the target's defaults; with `--recover` in its place."""
+        return with_recovery(self._listed(target, recipe, has_data), self.recover, teacher=self.teacher is not None)
+
+    def _listed(self, target: Target, recipe: Recipe | None, has_data: bool) -> list[PassSpec]:
         if recipe is not None:
             return list(recipe.passes)
         if self.passes is not None:
             return parse_passes(self.passes)
         return parse_passes(target.passes_with_data if has_data else target.passes, "default")
+
+    def training_function(self) -> Callable[..., Any] | None:
+        """The user's training function, if one was given. Raises InputError for what names none."""
+        if self.train is None or callable(self.train):
+            return cast("Callable[..., Any] | None", self.train)
+        if not is_function_text(str(self.train)):
+            raise InputError(f"{str(self.train)!r} is not file.py:function", where="--train")
+        return load_function(str(self.train), "--train")
+
+    def training_identity(self) -> str:
+        """What the training function is, for the cache: its file's content. A function from Python has none, so that
+        nothing is taken from the cache."""
+        if self.train is None:
+            return ""
+        if callable(self.train):
+            return os.urandom(16).hex()
+        return f"{self.train} {file_digest(Path(str(self.train).rpartition(':')[0]))}"
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets given. Raises InputError for one that cannot be read."""

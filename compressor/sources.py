@@ -1,7 +1,7 @@
 """Reads `--data` into items, each a mapping, tensor or tuple of one batch or of the whole data set.
 
-    x.npz               one item: every array by name (`labels` and `calibration/NAME` among them)
-    folder/             one item: every NAME.npy, memory-mapped, and calibration/NAME.npy
+    x.npz               one item: every array by name (`labels`, `calibration/NAME` and `train/NAME` among them)
+    folder/             one item: every NAME.npy, memory-mapped, calibration/NAME.npy and train/NAME.npy
     x.npy               one item: the array
     file.py:function    the items that the function yields or returns
 
@@ -29,7 +29,7 @@ from compressor.userfile import is_function_text, load_function, own_line
 
 __all__ = ["Source", "as_tensor", "open_source"]
 
-CALIBRATION = "calibration/"
+CALIBRATION, TRAINING = "calibration/", "train/"
 _FORMATS = "--data takes an .npz, an .npy, a folder of .npy, or file.py:function."
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 
@@ -41,6 +41,7 @@ class Source:
     name: str
     items: Iterable[Any]
     calibration: Mapping[str, Tensor] = field(default_factory=dict)
+    training: Mapping[str, Tensor] = field(default_factory=dict)
     streams: bool = False  # may be endless
 
 
@@ -81,7 +82,7 @@ def as_tensor(value: Any, where: str) -> Tensor:
 
 def _path_source(path: Path) -> Source:
     if path.is_dir():
-        files = sorted(path.glob("*.npy")) + sorted((path / "calibration").glob("*.npy"))
+        files = [file for part in ("", CALIBRATION, TRAINING) for file in sorted((path / part).glob("*.npy"))]
         if not files:
             raise InputError("the folder holds no .npy files", where=str(path), way_out=_FORMATS)
         return _arrays(str(path), {file.relative_to(path).with_suffix("").as_posix(): _npy(file) for file in files})
@@ -99,11 +100,14 @@ def _path_source(path: Path) -> Source:
 
 
 def _arrays(name: str, arrays: dict[str, Tensor]) -> Source:
-    """One item of named arrays, those under `calibration/` apart."""
-    apart = {key.removeprefix(CALIBRATION): arrays.pop(key) for key in list(arrays) if key.startswith(CALIBRATION)}
-    if not arrays and not apart:
+    """One item of named arrays, those under `calibration/` and `train/` apart."""
+    apart, taught = (
+        {key.removeprefix(part): arrays.pop(key) for key in list(arrays) if key.startswith(part)}
+        for part in (CALIBRATION, TRAINING)
+    )
+    if not arrays and not apart and not taught:
         raise InputError("it holds no arrays", where=name, way_out=_FORMATS)
-    return Source(name, [arrays] if arrays else [], apart)
+    return Source(name, [arrays] if arrays else [], apart, taught)
 
 
 def _npz(path: Path) -> Iterator[tuple[str, Tensor]]:

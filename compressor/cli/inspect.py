@@ -15,13 +15,15 @@ __all__ = ["inspect"]
 
 @click.command()
 @model_options
+@click.option("--groups", is_flag=True, help="What can be pruned together, and what freezes the rest.")
 @as_json
-def inspect(model: str, as_json: bool, **options: Any) -> None:
+def inspect(model: str, groups: bool, as_json: bool, **options: Any) -> None:
     """Show each layer's shapes, MACs, bytes and predicted time, and which roof it hits."""
-    from compressor.api import inspect_request
+    from compressor.api import groups_request, inspect_request
     from compressor.request import Request
 
-    found = inspect_request(Request(model=model, **options))
+    request = Request(model=model, **options)
+    found = groups_request(request) if groups else inspect_request(request)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import click
@@ -25,3 +25,7 @@ class Bars(Progress):
     def over(self, items: Sequence[T], what: str) -> Iterable[T]:
         console = Console(stderr=True)
         return track(items, f"· {what}", console=console, transient=True, disable=not console.is_terminal)
+
+    def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        click.echo(f"  {what} {done:4.0%}: {shown}", err=True)

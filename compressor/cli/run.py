@@ -21,6 +21,9 @@ __all__ = ["run"]
 @click.option("--passes", metavar="LIST", help="fold,int8:calibrator=entropy … instead of the target's defaults.")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Run a recipe.toml again.")
 @click.option("--keep", multiple=True, metavar="GLOB", help="Parameters to leave alone.")
+@click.option("--recover", metavar="5min|300steps|3epochs|none", help="Train on --data, the original as teacher.")
+@click.option("--teacher", metavar="FILE", help="Another network to learn from; MODEL is the student.")
+@click.option("--train", metavar="file.py:fn", help="For prune:how=dhspg. fn(model) yields the loss of each step.")
 @click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
 @click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
@@ -32,11 +35,15 @@ __all__ = ["run"]
 @quiet
 def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
     """Compile a PyTorch model into a small, fast, verified artifact for one edge board."""
-    from compressor.api import run_request
+    from compressor.api import help_request, run_request
     from compressor.cli.progress import Bars
+    from compressor.crew import is_helper
     from compressor.graph.contract import Progress
     from compressor.request import Request
 
+    if is_helper():
+        help_request(Request(model=model, **options))
+        return 0
     outcome = run_request(Request(model=model, **options), progress=Progress() if quiet else Bars())
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))

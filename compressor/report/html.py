@@ -108,6 +108,7 @@ def _pass(done: PassReport) -> str:
         parts.append(f'<p class="caution">Reverted: {escape(done.reverted)}</p>')
     if done.warning:
         parts.append(f'<p class="caution">{escape(done.warning)}</p>')
+    parts += [f"<p>{escape(note)}</p>" for note in done.notes]
     for reason, sites in skip_groups(done):
         parts.append(_fold(f"skipped {len(sites)}: {reason}", sites))
     if done.changed:

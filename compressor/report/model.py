@@ -77,7 +77,10 @@ class SkippedSite:
 
 @dataclass(frozen=True)
 class PassReport:
-    """What one pass did. `reverted` is the reason it was taken back, `warning` why it should be looked at."""
+    """What one pass did. `reverted` is the reason it was taken back, `warning` why it should be looked at.
+
+    `notes` are what the pass says about its result as a whole.
+    """
 
     name: str
     before: Cost
@@ -88,6 +91,7 @@ class PassReport:
     skipped: tuple[SkippedSite, ...] = ()
     reverted: str | None = None
     warning: str | None = None
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property

@@ -96,6 +96,7 @@ def _pass(done: PassReport) -> Iterator[tuple[str, str]]:
     if done.warning:
         yield f"  warning: {done.warning}", "yellow"
     yield f"  {_change(done)}", ""
+    yield from ((f"  note: {note}", "") for note in done.notes)
     groups = skip_groups(done)
     for reason, sites in groups[:REASONS]:
         more = f" and {len(sites) - 2} more" if len(sites) > 2 else ""

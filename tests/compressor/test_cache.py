@@ -69,3 +69,17 @@ def test_the_environment_moves_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_file_digest(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert file_digest(tmp_path / "x").startswith("ba7816bf")
+
+
+def test_a_stage_has_a_file_of_its_own_while_it_runs(tmp_path: Path) -> None:
+    assert Cache(None).work("k") is None
+    cache = Cache(tmp_path)
+    path = cache.work("k")
+    assert path is not None
+    path.parent.mkdir()
+    path.write_text("state")
+    assert cache.find("k") is None
+    cache.store("other", lambda folder: None)
+    assert path.exists()
+    cache.store("k", lambda folder: None)
+    assert not path.exists()

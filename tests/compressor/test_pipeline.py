@@ -53,7 +53,7 @@ class Scale(Pass):
             output.args = (
                 (edit.insert(changed, torch.ops.aten.add.Tensor, (result, row), like=result, before=output),),
             )
-        return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}})
+        return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}}, ("scaled",))
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +85,35 @@ def run(program: Program, tmp_path: Path) -> Run:
 
 def _spec(factor: float, chosen_by: str = "user", **options: Any) -> PassSpec:
     return PassSpec("scale", {"factor": factor, **options}, {}, chosen_by)  # type: ignore[arg-type]
+
+
+def test_a_pass_that_trains_is_announced_and_has_a_file_for_its_state(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path | None] = []
+    told: list[tuple[PassSpec, tuple[str, ...]]] = []
+
+    def watch(self: Scale, program: Program, context: Context) -> PassResult:
+        seen.append(context.checkpoint)
+        return PassResult(program)
+
+    monkeypatch.setattr(Scale, "run", watch)
+    spec = PassSpec("scale", {"factor": 3.0})
+    for trains in (False, True):
+        monkeypatch.setattr(Scale, "trains", trains)
+        cache = Cache(tmp_path / str(trains))
+        pipeline = Pipeline(
+            Context(load_target("jetson")),
+            BY_SIZE,
+            cache,
+            "",
+            ("x",),
+            lambda spec, keep, program: told.append((spec, keep)),
+        )
+        pipeline.run(program, [spec])
+    assert told == [(spec, ("x",))]
+    assert seen[0] is not None
+    assert seen[0].is_relative_to(tmp_path)
 
 
 def test_passes_build_on_each_other(run: Run, program: Program) -> None:
@@ -125,7 +154,7 @@ def test_finished_stages_resume_from_the_cache(run: Run, tmp_path: Path) -> None
         run(_spec(2.0), _spec(13.0), cache=cache)
     [first, second] = run(_spec(2.0), _spec(3.0), cache=cache)
     assert Scale.runs == [2.0, 13.0, 3.0]  # the first pass ran once
-    assert first.report.changed == ("0.weight",)
+    assert (first.report.changed, first.report.notes) == (("0.weight",), ("scaled",))
     assert second.kept
 
 

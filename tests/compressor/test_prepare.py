@@ -46,3 +46,15 @@ def test_a_state_dict_leads_to_the_same_program(real: Prepared, digits: Path) ->
     batch = real.evaluation[0]
     ours, theirs = (next(iter(each.program.run(batch).values())) for each in (other, real))
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_training_data_and_a_teacher_are_prepared_where_they_are_asked_for(real: Prepared, digits: Path) -> None:
+    assert len(real.training) == 0
+    request = Request(digits / "model.pt", data=digits / "data.npz", teacher=digits / "model.pt")
+    taught = prepare(request, load_target("jetson"), 0, Progress(), train=True)
+    assert sum(len(batch["x"]) for batch in taught.training) == 256
+    assert taught.teacher is not None
+    batch = real.evaluation[0]
+    for ours, theirs in zip(taught.reference(batch).values(), real.reference(batch).values(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert taught.training_digest() != real.training_digest()

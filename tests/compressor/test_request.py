@@ -39,3 +39,11 @@ def test_passes_and_recipe_exclude_each_other() -> None:
 def test_budgets_are_read() -> None:
     [latency, size] = Request("m.pt", latency="0.5x", size="2MB").budgets()
     assert (latency.axis, size.axis) == ("latency", "size")
+
+
+def test_recovery_is_put_into_the_pass_list() -> None:
+    from compressor.targets import load_target
+
+    request = Request("m.pt", passes="fold", recover="3steps", teacher="t.pt")
+    specs = request.pass_specs(load_target("jetson"), None, has_data=True)
+    assert [str(spec) for spec in specs] == ["recover=3steps", "fold"]

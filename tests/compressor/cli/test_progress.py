@@ -31,3 +31,8 @@ def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(Bars().over([1, 2], "calibrating")) == [1, 2]
     assert "calibrating" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+
+
+def test_figures_are_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Bars().figures("recover", 0.25, {"loss": 0.123456, "best": 2.0})
+    assert capsys.readouterr().err == "  recover  25%: loss 0.1235, best 2\n"

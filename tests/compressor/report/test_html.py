@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reports import HOSTILE, figures, sample
 
 from compressor.report.html import to_html
-from compressor.report.model import Figures, LayerError, Report, Verdict
+from compressor.report.model import Cost, Figures, LayerError, PassReport, Report, Verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ALLOWED = {
@@ -102,6 +102,11 @@ def test_passes_conflicts_and_verdict_are_told() -> None:
     assert "Reverted: predicted latency 11 ms → 16 ms" in text
     assert "skipped 4: two layers read its output" in text
     assert "parameters (0.29×) fell, but measured latency did not change" in text
+
+
+def test_what_a_pass_says_about_its_result_is_shown() -> None:
+    done = PassReport("sparsify", Cost(1.0, 1), Cost(1.0, 1), changed=("fc",), notes=("saves <no> time here",))
+    assert "saves <no> time here" in Checked(to_html(sample(passes=(done,)))).text
 
 
 def test_four_plots_and_a_bar_for_each_known_ratio() -> None:

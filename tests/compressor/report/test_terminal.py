@@ -52,6 +52,11 @@ def test_many_reasons_are_cut_with_their_count() -> None:
     assert "skipped 4 for 4 other reasons" in joined(sample(passes=(done,)))
 
 
+def test_what_a_pass_says_about_its_result_is_shown() -> None:
+    done = PassReport("sparsify", Cost(1.0, 1), Cost(1.0, 1), changed=("fc",), notes=("saves no time here",))
+    assert "note: saves no time here" in joined(sample(passes=(done,)))
+
+
 def test_labels_stand_where_the_numbers_are() -> None:
     text = joined(sample(synthetic=True))
     assert "accuracy (synthetic) 0.724 0.719" in text

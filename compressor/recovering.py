@@ -1,0 +1,108 @@
+"""Where `--recover` goes in a pass list, and the teacher that `--teacher` names.
+
+    prune=0.5,fold,int8 --recover 5min    →  prune=0.5,recover=5min,fold,int8
+    fold,int8 --teacher big.pt            →  recover=3epochs,fold,int8
+
+The whole budget goes after the last structural pass: quantized weights are integers here, which cannot be trained.
+`recover` in the pass list itself takes over, and `--recover none` asks for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.errors import CompressError, InputError
+from compressor.passes import find_pass
+from compressor.passlist import PassSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compressor.graph.program import Program
+
+__all__ = ["load_teacher", "taught", "trains", "with_recovery"]
+
+RECOVER, SPARSIFY, NONE = "recover", "sparsify", "none"
+WITH_TEACHER = "3epochs"  # where --teacher is given and --recover is not
+
+
+def with_recovery(specs: Sequence[PassSpec], recover: str | None, *, teacher: bool) -> list[PassSpec]:
+    """The passes with `recover` in its place. Raises RecipeError for what is no budget."""
+    from compressor.passes.recover import parse_budget
+
+    if recover is not None and recover != NONE:
+        parse_budget(recover, "--recover")
+    budget = recover or (WITH_TEACHER if teacher else None)
+    if budget in (None, NONE) or any(spec.name == RECOVER for spec in specs):
+        return list(specs)
+    structural = [index for index, spec in enumerate(specs) if find_pass(spec.name).structural]
+    place = structural[-1] + 1 if structural else 0
+    options = {"budget": budget} | ({"zeros": "keep"} if any(s.name == SPARSIFY for s in specs[:place]) else {})
+    return [*specs[:place], PassSpec(RECOVER, options), *specs[place:]]
+
+
+def trains(specs: Sequence[PassSpec]) -> bool:
+    """Whether any of the passes needs training data."""
+    return any(spec.build().learns() for spec in specs)
+
+
+def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bool) -> Program:
+    """The teacher, captured with the student's example inputs and checked against its outputs.
+
+    Raises what loading and capture raise, and InputError where inputs or outputs do not fit each other.
+    """
+    from torch import nn
+
+    from compressor.load import Loaded, load_model
+    from compressor.passes.recover import check_fit
+
+    if isinstance(teacher, nn.Module):
+        loaded = Loaded(name=type(teacher).__name__, kind="nn.Module", module=teacher)
+    else:
+        loaded = load_model(Path(teacher), trust=trust)
+    named = {spec.name: tensor for spec, tensor in zip(student.inputs, student.example, strict=True)}
+    program = _captured(loaded, named, synthetic=student.synthetic)
+    check_fit(student, program)
+    example = _fed(student, program, named)
+    return replace(program, example=tuple(example[spec.name] for spec in program.inputs), synthetic=student.synthetic)
+
+
+def taught(teacher: Program, student: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the teacher says to a batch of the student's, under the student's names where names do not tell."""
+    results = teacher.run(_fed(student, teacher, batch))
+    if all(spec.name in results for spec in student.outputs):
+        return results
+    return {spec.name: value for spec, value in zip(student.outputs, results.values(), strict=False)}
+
+
+def _fed(student: Program, teacher: Program, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A student's batch under the names of the teacher's inputs."""
+    from compressor.passes.recover import match_inputs
+
+    return {spec.name: batch[name] for spec, name in zip(teacher.inputs, match_inputs(student, teacher), strict=True)}
+
+
+def _captured(loaded: Any, named: Mapping[str, Tensor], *, synthetic: bool) -> Program:
+    """Captured with inputs by name where it takes these names, else by position."""
+    from compressor.binding import bind
+    from compressor.load import to_program
+
+    if loaded.program is not None:
+        return to_program(loaded, synthetic=synthetic).program
+    args: Sequence[Any] = tuple(named.values())
+    kwargs: dict[str, Any] = {}
+    if loaded.module is not None:
+        try:
+            args, kwargs = bind(loaded.module, named)
+        except InputError:
+            kwargs = {}
+    try:
+        return to_program(loaded, args, kwargs, synthetic=synthetic).program
+    except CompressError as error:
+        raise InputError(
+            f"does not take the student's inputs ({', '.join(named)}): {error.what}", where="--teacher",
+            way_out="Both are fed the same data: export the teacher with the student's inputs.",
+        ) from error  # fmt: skip

@@ -1,0 +1,78 @@
+"""The state of an interrupted recovery on disk: whole or not at all, and read without executing anything.
+
+write to a neighbour → fsync → rename           torch.load(weights_only=True)
+
+A checkpoint belongs to one run: `identity` stands for both programs, the budget, the losses, the data and the seed.
+One that is damaged, or another run's, is not continued.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compressor.passes.recover.ranks import Ranks
+
+__all__ = ["identity", "read_checkpoint", "write_checkpoint"]
+
+VERSION = 1
+_ZIP_MAGIC = b"PK"
+
+
+def identity(*parts: object) -> str:
+    """One digest of everything that decides how a run goes."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def write_checkpoint(path: Path, key: str, state: dict[str, Any]) -> bool:
+    """Replace the checkpoint; whether it could be written. A full disk costs the checkpoint, never the run."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save({"version": VERSION, "identity": key, "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError):  # torch's writer turns a full disk into the latter
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return True
+
+
+def read_checkpoint(path: Path | None, key: str, ranks: Ranks | None = None) -> dict[str, Any] | None:
+    """The state of the same run, or None where there is none that can be continued.
+
+    Where there are several processes all of them call this, and get what the first one finds.
+    """
+    ranks = ranks or Ranks()
+    content = b""
+    if ranks.first and path is not None:
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+    state = _state(content, key)
+    if ranks.size == 1:
+        return state
+    return _state(ranks.bytes_of_first(content if state is not None else b""), None)
+
+
+def _state(content: bytes, key: str | None) -> dict[str, Any] | None:
+    """What a checkpoint's bytes hold, if it is this run's; None as the key takes any."""
+    if not content.startswith(_ZIP_MAGIC):
+        return None
+    try:
+        read = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception:  # noqa: BLE001  torch raises many types on a damaged file; each means "not this run's"
+        return None
+    if not isinstance(read, dict) or read.get("version") != VERSION or key not in (None, read.get("identity")):
+        return None
+    state = read.get("state")
+    return state if isinstance(state, dict) else None

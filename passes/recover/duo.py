@@ -1,0 +1,174 @@
+"""Student and teacher side by side: the loss of a batch, and the held-out loss that decides.
+
+held-out  mean over samples not trained on of the outputs' own loss (`output`), the student in eval mode
+metric    agreement: the share of positions with the teacher's best class; for values, the mean cosine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+from compressor.passes.recover.adapters import features_last
+from compressor.passes.recover.device import Place
+from compressor.passes.recover.losses.values import by_sample, cosine
+from compressor.passes.recover.norms import recalibrate
+from compressor.passes.recover.objective import LOCAL, Objective, Part, resolve
+from compressor.passes.recover.plan import LABELS, Plan, Seen, make_plan, tokens_of
+from compressor.passes.recover.ranks import Ranks
+from compressor.passes.recover.stream import batch_inputs, rows
+from compressor.passes.recover.terms import build_term
+from compressor.passes.recover.trainee import Trainee
+
+if TYPE_CHECKING:
+    from compressor.passes.recover.engine import Settings
+
+__all__ = ["Duo"]
+
+STATISTICS = 16  # samples from which a batch's own statistics are used
+CACHED = 256 << 20  # bytes of the teacher's held-out outputs that are kept
+_OWN = "objective/"
+
+
+class Duo:
+    """Both networks on the device, what they are compared by, and the loss."""
+
+    def __init__(
+        self, student: Program, teacher: Program, sample: Sequence[Batch], judged: Sequence[Batch],
+        parts: Sequence[Part], settings: Settings, place: Place, ranks: Ranks, size: int,
+    ) -> None:  # fmt: skip
+        self.ranks, self.place, self.judged = ranks, place, judged
+        self.inputs = batch_inputs(student)
+        self.plan: Plan = make_plan(student, teacher, sample[0], settings.temperature)
+        self.parts = resolve(parts, self.plan)
+        self.local = [n for n, p in enumerate(self.plan.points) if self._injects(p)]
+        batch_norm = settings.batch_norm == "batch" or (settings.batch_norm == "auto" and size >= STATISTICS)
+        injected = [self.plan.points[n].ours for n in self.local]
+        self.teacher = Trainee(teacher, place, taps=self.plan.taps(ours=False), frozen=True)
+        self.student = Trainee(
+            student, place, taps=self.plan.taps(ours=True), injected=injected, keep=settings.keep,
+            masks=settings.masks, batch_norm=batch_norm, synchronized=ranks.size > 1,
+        )  # fmt: skip
+        with torch.no_grad():
+            before = self.student.state()
+            self.objective = Objective(self.parts, self.plan, lambda: map(self.see, sample)).to(place.device)
+            self.criterion = build_term("output", self.plan, lambda: map(self.see, sample))
+            self.student.load(before)  # running statistics were updated on the way
+        self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
+        self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
+        self._remembered: dict[int, tuple[Tensor, ...]] = {}
+
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameters for the optimizer: vectors (biases, norms) are never decayed."""
+        decayed = [p for p in self.trained if p.dim() > 1]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": [p for p in self.trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
+        """This process's part of the loss on a batch, and each term's value on all of it."""
+        part, share = self._mine(batch)
+        result: tuple[Tensor, Mapping[str, float]] = self.objective(self.see(part), self.ranks, share)
+        return result
+
+    def see(self, batch: Batch) -> Seen:
+        """What both compute on a batch, with the intermediate values that are compared."""
+        with torch.no_grad(), self.place.autocast():
+            theirs = self.teacher.training(*self.teacher.flat(batch, self.plan.feeds))
+        count = len(self.teacher.program.outputs)
+        values = theirs[count:]
+        injected = [values[n].to(self.plan.points[n].ours.meta["val"].dtype) for n in self.local]
+        with self.place.autocast():
+            ours = self.student.training(*self.student.flat(batch), *injected)
+        pairs = tuple(zip(ours[len(self.student.program.outputs) :], values, strict=True))
+        points = len(self.plan.points)
+        mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
+        labels, tokens = batch.get(LABELS), tokens_of(self.student.program, batch)
+        return Seen(
+            tuple(ours[: len(self.student.program.outputs)]), tuple(theirs[:count]), pairs[:points], pairs[points:],
+            mask,
+            None if labels is None else labels.to(self.place.device),
+            None if tokens is None else tokens.to(self.place.device),
+        )  # fmt: skip
+
+    def judge(self) -> tuple[float, float]:
+        """The held-out loss, and the metric, over all processes' samples."""
+        sums = torch.zeros(3, dtype=torch.float64)
+        for index in range(self.ranks.rank, len(self.judged), self.ranks.size):
+            batch = self.judged[index]
+            with torch.no_grad(), self.place.autocast():
+                ours = self.student.plain(*self.student.flat(batch))
+                theirs = self._known(index, batch)
+                mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
+                seen = Seen(tuple(ours), theirs, mask=mask)
+                count = rows(batch, self.inputs)
+                values = [float(self.criterion(seen).mean()), self._agreement(seen), 1.0]
+            sums += count * torch.tensor(values, dtype=torch.float64)
+        loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
+        return loss / count, metric / count
+
+    def recalibrate(self, batches: Sequence[Batch]) -> bool:
+        """Estimate the student's running statistics on these; whether it has any."""
+        fresh = recalibrate(self.student.finished(self.student.state()), batches)
+        names = [name for name in self.student.state() if name not in self.student.parameters]
+        changed = {name: fresh.get(name) for name in names if not torch.equal(fresh.get(name), self._value(name))}
+        if changed:
+            self.student.load({**self.student.state(), **{n: t.to(self.place.device) for n, t in changed.items()}})
+        return bool(changed)
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of everything that training changes: the student's tensors, adapters and branches."""
+        own = {f"{_OWN}{name}": tensor.detach().clone() for name, tensor in self.objective.state_dict().items()}
+        return {**self.student.state(), **own}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Write a `state` back."""
+        self.student.load(state)
+        own = {name.removeprefix(_OWN): tensor for name, tensor in state.items() if name.startswith(_OWN)}
+        self.objective.load_state_dict(own)
+
+    def _value(self, name: str) -> Tensor:
+        return self.student.shared[name].detach().to(self.student.program.get(name).device)
+
+    def _mine(self, batch: Batch) -> tuple[Batch, float]:
+        """This process's samples of a batch, and their share of it. A batch that cannot be cut is everybody's."""
+        if self.ranks.size == 1:
+            return batch, 1.0
+        if not self.inputs or any(isinstance(spec.shape[0], int) for spec in self.student.program.inputs):
+            return batch, 1.0 / self.ranks.size
+        count = rows(batch, self.inputs)
+        mine = self.ranks.rows(count)
+        cut = {name: t[mine] if name in (*self.inputs, LABELS) else t for name, t in batch.items()}
+        return cut, (mine.stop - mine.start) / count
+
+    def _injects(self, pair: Any) -> bool:
+        """Whether the teacher's value can take the place of the student's at a point."""
+        same = [str(size) for size in pair.ours.meta["val"].shape[1:]] == [
+            str(size) for size in pair.theirs.meta["val"].shape[1:]
+        ]
+        return any(part.name == LOCAL for part in self.parts) and same
+
+    def _known(self, index: int, batch: Batch) -> tuple[Tensor, ...]:
+        if index in self._remembered:
+            return self._remembered[index]
+        theirs = tuple(self.teacher.plain(*self.teacher.flat(batch, self.plan.feeds)))
+        size = sum(tensor.numel() * tensor.element_size() for tensor in theirs)
+        if size * len(self.judged) <= CACHED * self.ranks.size:
+            self._remembered[index] = theirs
+        return theirs
+
+    def _agreement(self, seen: Seen) -> float:
+        output = self.plan.outputs[0]
+        ours, theirs = (
+            features_last(side[n], output.axis).float()
+            for side, n in ((seen.ours, output.ours), (seen.theirs, output.theirs))
+        )
+        if output.kind == "values":
+            return 1 - float(by_sample(cosine(ours, theirs), seen.mask).mean())
+        return float(by_sample((ours.argmax(-1) == theirs.argmax(-1)).float(), seen.mask).mean())

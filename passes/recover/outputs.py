@@ -1,0 +1,158 @@
+"""What a network's outputs are, told by looking at them: that decides the loss which recovers them.
+
+    tokens   [batch, length, V], V the rows of a table that integer inputs look up       KL at T = 1 (Minitron)
+    classes  scores straight from a linear or 1×1 convolution whose softmax is peaked     KL at T = 3 (Hinton: 2 to 8)
+    values   any other float: embeddings, boxes, images                                   squared error and cosine
+
+A softmax is peaked when its entropy is below 0.8 · log C on average; an embedding's is nearly flat. Outputs of two
+networks are matched by name, else by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, fx
+
+from compressor.errors import InputError
+from compressor.graph.edit import argument, is_call, tensor_of
+from compressor.graph.program import Program
+
+__all__ = ["Kind", "Output", "check_fit", "kind_of", "match_inputs", "match_outputs"]
+
+Kind = Literal["tokens", "classes", "values"]
+PEAKED = 0.8
+TEMPERATURE = {"tokens": 1.0, "classes": 3.0, "values": 1.0}
+aten = torch.ops.aten
+_SCORING = (aten.linear.default, aten.addmm.default, aten.conv2d.default, aten.matmul.default, aten.mm.default)
+_THROUGH = (
+    aten.view.default, aten.reshape.default, aten.to.dtype, aten._to_copy.default, aten.squeeze.dim, aten.alias.default,
+    aten.flatten.using_ints, aten.clone.default, aten.contiguous.default, aten.slice.Tensor, aten.add.Tensor,
+    aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default, aten.dropout.default, aten.unsqueeze.default,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the student with the teacher's: positions, what they hold, and where the features lie.
+
+    `scale` is the teacher's mean square, `temperature` what its scores are softened with.
+    """
+
+    name: str
+    ours: int
+    theirs: int
+    kind: Kind
+    axis: int
+    scale: float
+    temperature: float
+
+
+def match_outputs(
+    student: Program, teacher: Program, results: Sequence[Tensor], temperature: float | None = None
+) -> list[Output]:
+    """The float outputs that both networks have. `results` are the teacher's on some batch.
+
+    Raises InputError where none is shared, or where one differs in shape.
+    """
+    found = []
+    positions = {spec.name: index for index, spec in enumerate(teacher.outputs)}
+    by_name = all(spec.name in positions for spec in student.outputs)
+    for ours, spec in enumerate(student.outputs):
+        theirs = positions[spec.name] if by_name else ours
+        if not spec.dtype.is_floating_point or theirs >= len(results) or not results[theirs].dtype.is_floating_point:
+            continue
+        _check(spec.name, spec.shape, teacher.outputs[theirs].shape)
+        kind, axis = kind_of(teacher, theirs, results[theirs])
+        scale = float(results[theirs].float().square().mean()) or 1.0
+        found.append(Output(spec.name, ours, theirs, kind, axis, scale, temperature or TEMPERATURE[kind]))
+    if not found:
+        raise InputError(
+            f"the outputs of student ({_listed(student)}) and teacher ({_listed(teacher)}) have no float in common",
+            where="--teacher",
+        )
+    return found
+
+
+def check_fit(student: Program, teacher: Program) -> None:
+    """Raises InputError when the teacher cannot teach this student: other inputs, or no outputs in common."""
+    feeds = dict(zip((spec.name for spec in student.inputs), student.example, strict=True))
+    results = teacher.run([feeds[name] for name in match_inputs(student, teacher)])
+    match_outputs(student, teacher, list(results.values()))
+
+
+def match_inputs(student: Program, teacher: Program) -> tuple[str, ...]:
+    """For each of the teacher's inputs, the student's that feeds it: by name, else by position.
+
+    Raises InputError where the teacher takes something that the student does not.
+    """
+    ours = {spec.name: spec for spec in student.inputs}
+    by_name = all(spec.name in ours for spec in teacher.inputs)
+    if not by_name and len(teacher.inputs) != len(student.inputs):
+        raise InputError(
+            f"takes {', '.join(s.name for s in teacher.inputs)}; the student takes {', '.join(ours)}",
+            where="--teacher",
+            way_out="Both are fed the same data: export the teacher with the student's inputs.",
+        )
+    names = tuple(t.name if by_name else s.name for s, t in zip(student.inputs, teacher.inputs, strict=not by_name))
+    names = tuple(spec.name for spec in teacher.inputs) if by_name else names
+    for name, spec in zip(names, teacher.inputs, strict=True):
+        if not _may_agree(ours[name].shape, spec.shape) or ours[name].dtype != spec.dtype:
+            raise InputError(
+                f"input {spec.name!r} is {spec.dtype} {list(spec.shape)}, the student's {name!r} "
+                f"is {ours[name].dtype} {list(ours[name].shape)}",
+                where="--teacher",
+            )
+    return names
+
+
+def kind_of(program: Program, index: int, result: Tensor) -> tuple[Kind, int]:
+    """What an output holds, and the axis of its classes or features."""
+    last = max(0, result.dim() - 1)
+    if result.dim() == 3 and result.shape[-1] in _tables(program):
+        return "tokens", last
+    axis = 1 if result.dim() >= 4 else last
+    if result.dim() >= 2 and result.shape[axis] > 1 and _is_scored(program, index) and _is_peaked(result, axis):
+        return "classes", axis
+    return "values", axis
+
+
+def _is_peaked(scores: Tensor, axis: int) -> bool:
+    logs = torch.log_softmax(scores.float(), axis)
+    entropy = -(logs.exp() * logs.clamp_min(-1e4)).sum(axis).mean()
+    return bool(entropy < PEAKED * torch.log(torch.tensor(float(scores.shape[axis]))))
+
+
+def _is_scored(program: Program, index: int) -> bool:
+    """Whether the output comes straight from a layer that could score classes."""
+    node = program.graph.output_node().args[0][index]  # type: ignore[index]
+    while is_call(node, *_THROUGH) and isinstance(node, fx.Node):
+        node = node.all_input_nodes[0]
+    return is_call(node, *_SCORING)
+
+
+def _tables(program: Program) -> set[int]:
+    """The rows of every table that integers look up."""
+    tables = [argument(node, "weight") for node in program.nodes() if is_call(node, aten.embedding.default)]
+    return {t.shape[0] for table in tables if (t := tensor_of(program, table)) is not None}
+
+
+def _check(name: str, ours: Sequence[int | str], theirs: Sequence[int | str]) -> None:
+    if not _may_agree(ours, theirs):
+        raise InputError(
+            f"output {name!r} is {list(ours)}, the teacher's {list(theirs)}",
+            where="--teacher",
+            way_out="A student learns the teacher's outputs: they need the same classes or width.",
+        )
+
+
+def _may_agree(ours: Sequence[int | str], theirs: Sequence[int | str]) -> bool:
+    same = len(ours) == len(theirs)
+    return same and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(ours, theirs, strict=True))
+
+
+def _listed(program: Program) -> str:
+    return ", ".join(f"{spec.name} {list(spec.shape)}" for spec in program.outputs)

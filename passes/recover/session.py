@@ -1,0 +1,205 @@
+"""One recovery from start to end: step, judge, keep or roll back, checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from compressor.graph.contract import Batch, Progress
+from compressor.graph.edit import is_call
+from compressor.graph.mode import batch_norms
+from compressor.graph.program import Program
+from compressor.passes.recover.checkpoint import write_checkpoint
+from compressor.passes.recover.device import Place
+from compressor.passes.recover.duo import Duo
+from compressor.passes.recover.keeper import Keeper
+from compressor.passes.recover.objective import Part
+from compressor.passes.recover.pace import Pace, rate
+from compressor.passes.recover.ranks import Ranks
+from compressor.passes.recover.stream import Stream
+
+if TYPE_CHECKING:
+    from compressor.passes.recover.engine import Settings
+
+__all__ = ["Session"]
+
+JUDGED = 20  # times over the budget
+CALIBRATION = 16  # batches that statistics are estimated on
+CONVOLUTIONS = (torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default)
+FITTED = 8  # batches that adapters are fitted to
+FOREIGN = 3  # times the rate for a student that was not made of its teacher: mostly one that is not trained yet
+WRITING = 20.0  # checkpoints cost no more than a twentieth of the time
+
+
+class Session:
+    """What `recover` runs. `start` begins anew or continues; `train` spends the budget; `result` sums up."""
+
+    def __init__(
+        self, student: Program, teacher: Program, stream: Stream, judged: Sequence[Batch], parts: Sequence[Part],
+        settings: Settings, pace: Pace, ranks: Ranks, progress: Progress, place: Place, checkpoint: Path | None,
+        key: str,
+    ) -> None:  # fmt: skip
+        self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
+        self.checkpoint, self.key, self.place = checkpoint, key, place
+        self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
+        self.rate = settings.rate or _default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
+        self.clip = settings.clip
+        self.statistics = bool(batch_norms(student))
+        self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.rate)
+        self.scaler = place.scaler()
+        self.step = 0
+        self.recent: list[float] = []
+        self.judging = self._wrote = self._cost = 0.0
+
+    def start(self, saved: Mapping[str, Any] | None) -> None:
+        """Judge the program as it is (and with its batch statistics estimated anew), or continue a saved run."""
+        if saved is not None:
+            self._restore(saved)
+            return
+        began = self.pace.elapsed
+        self.before = self.duo.judge()
+        self.judging = self.pace.elapsed - began
+        self.keeper, self.metric = Keeper(self.before[0], self.duo.state()), self.before[1]
+        if self.statistics:
+            self._recalibrate()
+            self.judging = self.pace.elapsed - began  # what the end will take, too
+
+    def train(self) -> None:
+        """Spend the budget."""
+        batches, segment = self.stream.at(self.step), len(self.pace.marks)
+        every = None if self.pace.total is None else max(1, self.pace.total // JUDGED)
+        while (fraction := self._fraction()) is not None:
+            self.pace.begin()
+            self._update(next(batches), rate(fraction, self.step, self.pace.total) * self.keeper.scale)
+            self.step += 1
+            self.pace.end()
+            due = self.step % every == 0 if every else round(fraction * JUDGED) != segment
+            segment = round(fraction * JUDGED)
+            if (due or not math.isfinite(self.recent[-1])) and self._judge(self._done(fraction)) == "hopeless":
+                break
+        if self.recent:
+            self._judge(1.0)
+        if self.statistics and self.step:  # running averages lag behind the weights
+            self.duo.load(self.keeper.state)
+            self._recalibrate()
+
+    def result(self) -> dict[str, Any]:
+        """The fields of `Recovered` but its notes."""
+        state, keeper = self.keeper.state, self.keeper
+        improved = keeper.loss < self.before[0]
+        return {
+            "program": self.duo.student.finished(state) if improved else self.duo.student.program,
+            "before": self.before[0],
+            "after": keeper.loss,
+            "metric": (self.before[1], self.metric),
+            "steps": self.step,
+            "best_step": keeper.step,
+            "changed": self.duo.student.changed(state) if improved else (),
+            "losses": "+".join(map(str, self.duo.parts)),
+            "marks": self.pace.written(self.step),
+            "rollbacks": keeper.rollbacks,
+            "history": tuple(keeper.history),
+        }
+
+    def _fraction(self) -> float | None:
+        """The share of the budget that is behind, as the first process sees it."""
+        fraction = self.pace.at(self.step, reserve=self.judging + self._cost)
+        if self.pace.total is not None:
+            return fraction
+        [agreed] = self.ranks.agreed([math.nan if fraction is None else fraction])
+        return None if math.isnan(agreed) else agreed
+
+    def _done(self, fraction: float) -> float:
+        """The share of the budget that is behind now, for people."""
+        return fraction if self.pace.total is None else self.step / self.pace.total
+
+    def _update(self, batch: Batch, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate * self.rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, _ = self.duo.loss(batch)
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.ranks.sum_gradients(self.duo.trained)
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.duo.trained, self.clip)
+        value = float(self.ranks.total(loss.detach()))
+        if math.isfinite(value):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.duo.student.apply_masks()
+        self.recent.append(value)
+
+    def _judge(self, fraction: float) -> str:
+        began = self.pace.elapsed
+        training = sum(self.recent) / max(1, len(self.recent))
+        held, metric = self.duo.judge()
+        verdict = self.keeper.judge(self.step, training, held)
+        if verdict == "better":
+            self._keep_if_better(held, metric)
+        elif verdict == "diverged":
+            self.duo.load(self.keeper.state)
+            self.optimizer.state.clear()
+            self.progress.say(f"recover: diverged at step {self.step}; back to step {self.keeper.step}, half the rate")
+        figures = {"loss": training, "held-out": held, "best": self.keeper.loss, self.duo.metric: metric}
+        self.progress.figures("recover", fraction, figures)
+        self.recent = []
+        self.judging = max(self.judging, self.pace.elapsed - began)
+        self._write()
+        return verdict
+
+    def _recalibrate(self) -> None:
+        """Estimate the running statistics anew, and keep them where that is better."""
+        if self.duo.recalibrate(self.stream.first(CALIBRATION)):
+            self._keep_if_better(*self.duo.judge())
+
+    def _keep_if_better(self, held: float, metric: float) -> None:
+        if held < self.keeper.loss:
+            self.keeper.keep(self.step, held, self.duo.state())
+            self.metric = metric
+
+    def _write(self) -> None:
+        """Write a checkpoint, unless that would take more than its share of the time."""
+        now = self.pace.elapsed
+        if self.checkpoint is None or not self.ranks.first or now - self._wrote < WRITING * self._cost:
+            return
+        write_checkpoint(self.checkpoint, self.key, self._state())
+        self._cost, self._wrote = self.pace.elapsed - now, self.pace.elapsed
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "elapsed": self.pace.elapsed,
+            "marks": self.pace.marks,
+            "judging": self.judging,
+            "before": list(self.before),
+            "metric": self.metric,
+            "weights": self.duo.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "keeper": self.keeper.saved(),
+            "random": torch.get_rng_state(),
+        }
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        self.step, self.judging = int(saved["step"]), float(saved["judging"])
+        self.pace.spent, self.pace.marks = float(saved["elapsed"]), list(saved["marks"])
+        self.before = (float(saved["before"][0]), float(saved["before"][1]))
+        self.metric = float(saved["metric"])
+        self.duo.load({name: value.to(self.place.device) for name, value in saved["weights"].items()})
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        keeper: dict[str, Any] = dict(saved["keeper"])
+        keeper["state"] = {name: value.to(self.place.device) for name, value in keeper["state"].items()}
+        self.keeper = Keeper.restored(keeper)
+        torch.set_rng_state(saved["random"])
+        self.progress.say(f"recover: continues after step {self.step}")
+
+
+def _default_rate(student: Program) -> float:
+    """Peak learning rate: more for convolutions, which bear it."""
+    convolves = any(is_call(node, *CONVOLUTIONS) for node in student.nodes())
+    return 1e-3 if convolves or batch_norms(student) else 3e-4

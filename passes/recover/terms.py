@@ -1,0 +1,206 @@
+"""The losses by name, each over what both networks computed on a batch; one number a sample.
+
+output     by kind: kl for scores, squared + cosine for values     kl, soft_ce, mse, cosine   one of them for all
+ce         cross entropy with the user's labels                    task   ce, or the next token, or the teacher's best
+hidden     squared error at the points                             hidden_cosine, last, last_cosine   (the last one)
+relation   self-relations of q, k and v                            relation_kl
+branches   one-for-all: class scores from each point
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import RecipeError
+from compressor.passes.recover.adapters import adapter, features_last
+from compressor.passes.recover.losses.relations import relation
+from compressor.passes.recover.losses.scores import hard_ce, kl, ofa, soft_ce
+from compressor.passes.recover.losses.values import by_sample, cosine, squared
+from compressor.passes.recover.outputs import Output
+from compressor.passes.recover.plan import Plan, Seen
+
+__all__ = ["FEATURES", "TERMS", "Sample", "Term", "build_term"]
+
+Score = Callable[[Tensor, Tensor, Output], Tensor]
+Sample = Callable[[], Iterable[Seen]]  # what both compute on some batches, one at a time
+
+
+class Term(nn.Module):
+    """A loss [samples]. Its parameters (adapters, branches) are trained along and never reach the program."""
+
+    def forward(self, seen: Seen) -> Tensor:
+        raise NotImplementedError
+
+
+class OutputTerm(Term):
+    """The mean over the outputs that the score takes."""
+
+    def __init__(self, outputs: Sequence[Output], score: Score) -> None:
+        super().__init__()
+        self.outputs, self.score = outputs, score
+
+    def forward(self, seen: Seen) -> Tensor:
+        losses = []
+        for output in self.outputs:
+            ours, theirs = (
+                features_last(side[index], output.axis)
+                for side, index in ((seen.ours, output.ours), (seen.theirs, output.theirs))
+            )
+            losses.append(by_sample(self.score(ours, theirs, output), seen.mask))
+        return torch.stack(losses).mean(0)
+
+
+class LabelTerm(Term):
+    """Cross entropy of the first output of scores, with labels, next tokens, or the teacher's best class."""
+
+    def __init__(self, output: Output, wanted: Literal["labels", "tokens", "teacher"]) -> None:
+        super().__init__()
+        self.output, self.wanted = output, wanted
+
+    def forward(self, seen: Seen) -> Tensor:
+        scores = features_last(seen.ours[self.output.ours], self.output.axis)
+        if self.wanted == "teacher":
+            theirs = features_last(seen.theirs[self.output.theirs], self.output.axis)
+            return by_sample(hard_ce(scores, theirs.argmax(-1)), seen.mask)
+        labels = seen.labels if self.wanted == "labels" else seen.tokens
+        if labels is None:
+            raise RecipeError("a batch has no labels", where="recover: losses")
+        if self.output.kind == "tokens":
+            mask = None if seen.mask is None else seen.mask[:, 1:]
+            return by_sample(hard_ce(scores[:, :-1], labels[:, 1:].long()), mask)
+        return by_sample(hard_ce(scores, labels.long()), None)
+
+
+class PointTerm(Term):
+    """The mean over points of a distance, through adapters where widths differ. Points that differ in their positions,
+    too, are compared by their mean over positions."""
+
+    def __init__(self, plan: Plan, sample: Sample, form: Literal["squared", "cosine"], *, last: bool = False) -> None:
+        super().__init__()
+        count = len(plan.points)
+        self.chosen = range(count - 1 if last else 0, count)
+        self.axes = [pair.axes for pair in plan.points]
+        self.form = form
+        self.adapters = nn.ModuleDict()
+        self.scales: dict[int, float] = {}
+        for index in self.chosen:
+            pairs = [self._features(seen, index) for seen in sample()]
+            self.scales[index] = sum(float(theirs.float().square().mean()) for _, theirs in pairs) / len(pairs) or 1.0
+            if pairs[0][0].shape[-1] != pairs[0][1].shape[-1]:
+                self.adapters[str(index)] = adapter([ours for ours, _ in pairs], [theirs for _, theirs in pairs])
+
+    def forward(self, seen: Seen) -> Tensor:
+        losses = []
+        for index in self.chosen:
+            ours, theirs = self._features(seen, index)
+            if str(index) in self.adapters:
+                ours = self.adapters[str(index)](ours.float())
+            loss = squared(ours, theirs, self.scales[index]) if self.form == "squared" else cosine(ours, theirs)
+            losses.append(by_sample(loss, seen.mask))
+        return torch.stack(losses).mean(0)
+
+    def _features(self, seen: Seen, index: int) -> tuple[Tensor, Tensor]:
+        ours, theirs = (features_last(v, a) for v, a in zip(seen.points[index], self.axes[index], strict=True))
+        if ours.shape[:-1] != theirs.shape[:-1]:
+            ours, theirs = (value.flatten(1, -2).mean(1) if value.dim() > 2 else value for value in (ours, theirs))
+        return ours, theirs
+
+
+class RelationTerm(Term):
+    """The mean over attention layers and over queries, keys and values."""
+
+    def __init__(self, form: Literal["squared", "kl"]) -> None:
+        super().__init__()
+        self.form: Literal["squared", "kl"] = form
+
+    def forward(self, seen: Seen) -> Tensor:
+        pairs = [(ours, theirs) for ours, theirs in seen.attention if ours.shape[2] == theirs.shape[2]]
+        losses = [by_sample(relation(ours, theirs, seen.mask, self.form), seen.mask) for ours, theirs in pairs]
+        return torch.stack(losses).mean(0)
+
+
+class BranchTerm(Term):
+    """A small network from each point to class scores, position by position and then their mean."""
+
+    WIDTH = 64
+
+    def __init__(self, plan: Plan, seen: Seen, power: float = 1.0) -> None:
+        super().__init__()
+        self.output = next(output for output in plan.outputs if output.kind != "values")
+        self.axes, self.power = [pair.axes[0] for pair in plan.points], power
+        classes = seen.theirs[self.output.theirs].shape[self.output.axis]
+        widths = [value.shape[axis] for (value, _), axis in zip(seen.points, self.axes, strict=True)]
+        layers = [nn.Sequential(nn.Linear(n, self.WIDTH), nn.GELU(), nn.Linear(self.WIDTH, classes)) for n in widths]
+        self.branches = nn.ModuleList(layers).to(seen.theirs[0].device)
+
+    def forward(self, seen: Seen) -> Tensor:
+        theirs = features_last(seen.theirs[self.output.theirs], self.output.axis)
+        losses = []
+        for branch, (value, _), axis in zip(self.branches, seen.points, self.axes, strict=True):
+            scores = branch(features_last(value, axis).float())
+            if scores.dim() > theirs.dim():
+                scores = scores.flatten(1, -2).mean(1)
+            labels = seen.labels if seen.labels is not None and seen.labels.shape == theirs.shape[:-1] else None
+            losses.append(by_sample(ofa(scores, theirs, labels, self.power), seen.mask))
+        return torch.stack(losses).mean(0)
+
+
+def _by_kind(ours: Tensor, theirs: Tensor, output: Output) -> Tensor:
+    if output.kind == "values":
+        return squared(ours, theirs, output.scale) + cosine(ours, theirs)
+    return kl(ours, theirs, output.temperature)
+
+
+_SCORES: Mapping[str, Score] = {
+    "output": _by_kind,
+    "kl": lambda ours, theirs, output: kl(ours, theirs, output.temperature),
+    "soft_ce": lambda ours, theirs, output: soft_ce(ours, theirs, output.temperature),
+    "mse": lambda ours, theirs, output: squared(ours, theirs, output.scale),
+    "cosine": lambda ours, theirs, output: cosine(ours, theirs),
+}
+FEATURES = ("hidden", "hidden_cosine", "last", "last_cosine", "relation", "relation_kl", "branches")
+TERMS = (*_SCORES, "ce", "task", *FEATURES)
+
+
+def build_term(name: str, plan: Plan, sample: Sample) -> Term:
+    """The term called `name`, its adapters fitted to a sample of what both networks compute.
+
+    Raises RecipeError when the networks have nothing that it compares.
+    """
+    scored = [output for output in plan.outputs if output.kind != "values"]
+    seen = next(iter(sample()))
+    if name in _SCORES:
+        if name in ("kl", "soft_ce") and not scored:
+            raise _missing(name, "no output holds class scores", "mse or cosine compare values.")
+        return OutputTerm(scored if name in ("kl", "soft_ce") else plan.outputs, _SCORES[name])
+    if name in ("ce", "task"):
+        return _label_term(name, scored, seen)
+    if name in ("relation", "relation_kl"):
+        if not any(ours.shape[2] == theirs.shape[2] for ours, theirs in seen.attention):
+            raise _missing(name, "the networks share no attention over the same positions", "")
+        return RelationTerm("squared" if name == "relation" else "kl")
+    if not plan.points:
+        raise _missing(name, "the networks have no blocks that match", "Compare the outputs alone: output.")
+    if name == "branches":
+        if not scored:
+            raise _missing(name, "no output holds class scores", "hidden compares features.")
+        return BranchTerm(plan, seen)
+    return PointTerm(plan, sample, "cosine" if name.endswith("cosine") else "squared", last=name.startswith("last"))
+
+
+def _label_term(name: str, scored: Sequence[Output], seen: Seen) -> Term:
+    if not scored:
+        raise _missing(name, "no output holds class scores", "")
+    if seen.labels is not None:
+        return LabelTerm(scored[0], "labels")
+    if name == "ce":
+        raise _missing(name, "the training data have no labels", "task falls back on the teacher's best class.")
+    return LabelTerm(scored[0], "tokens" if scored[0].kind == "tokens" and seen.tokens is not None else "teacher")
+
+
+def _missing(name: str, what: str, way_out: str) -> RecipeError:
+    return RecipeError(f"{name}: {what}", where="recover: losses", way_out=way_out)

@@ -1,0 +1,80 @@
+"""Sums of losses as they are written, and Minitron's balance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from programs import text
+from recovery import digits_batches, digits_program, vit
+
+from compressor.errors import RecipeError
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+from compressor.passes.recover.device import choose_place
+from compressor.passes.recover.duo import Duo
+from compressor.passes.recover.engine import Settings
+from compressor.passes.recover.objective import PRESETS, Part, parse_losses, resolve
+from compressor.passes.recover.plan import make_plan
+from compressor.passes.recover.ranks import Ranks
+from compressor.passes.recover.terms import FEATURES
+
+
+def duo(student: Program, teacher: Program, batches: list[Batch], losses: str) -> Duo:
+    return Duo(student, teacher, batches, batches, parse_losses(losses), Settings(), choose_place("cpu"), Ranks(), 32)
+
+
+def test_sums_are_read() -> None:
+    assert parse_losses("0.5*soft_ce + 0.3*last_cosine+task") == (
+        Part("soft_ce", 0.5), Part("last_cosine", 0.3), Part("task", None),
+    )  # fmt: skip
+    assert parse_losses("auto") == ()
+    assert "+".join(map(str, parse_losses("distilbert"))) == PRESETS["distilbert"]
+    for preset in PRESETS:
+        assert parse_losses(preset)
+
+
+@pytest.mark.parametrize("losses", ["", "kl+", "2kl", "kld", "kl+1*", "-1*kl", "local"])
+def test_what_is_no_sum_is_told(losses: str) -> None:
+    with pytest.raises(RecipeError):
+        parse_losses(losses)
+
+
+def test_auto_looks_at_the_networks() -> None:
+    program, batch = digits_program(), digits_batches()[0]
+    assert "+".join(map(str, resolve((), make_plan(program, program, batch)))) == "output+hidden"
+    tokens = torch.randint(0, 50, (4, 6))
+    plan = make_plan(text(), text(), {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)})
+    assert {output.kind for output in plan.outputs} == {"tokens", "values"}
+    deep = make_plan(vit(2), vit(4), {"input": torch.randn(4, 6, 5)})
+    assert deep.shallower
+    assert "+".join(map(str, resolve((), deep))) == "output+hidden"
+
+
+def test_a_feature_loss_without_a_weight_counts_as_much_as_the_outputs() -> None:
+    batch = digits_batches()
+    both = duo(damaged_head(), digits_program(), batch, "kl+hidden")
+    total, values = both.loss(batch[0])
+    assert float(total.detach()) == pytest.approx(2 * values["kl"], rel=1e-4)
+    weighted = duo(damaged_head(), digits_program(), batch, "kl+0.25*hidden")
+    total, values = weighted.loss(batch[0])
+    assert float(total.detach()) == pytest.approx(values["kl"] + 0.25 * values["hidden"], rel=1e-4)
+
+
+def test_minitron_balances_against_the_logits_alone() -> None:
+    batch = digits_batches()
+    total, values = duo(damaged_head(), digits_program(), batch, "minitron").loss(batch[0])
+    assert float(total.detach()) == pytest.approx(2 * values["output"] + values["task"], rel=1e-4)
+    assert "hidden" in FEATURES
+
+
+def test_the_three_terms_of_distilbert_add_up() -> None:
+    batch = digits_batches()
+    total, values = duo(damaged_head(), digits_program(), batch, "distilbert").loss(batch[0])
+    expected = 0.5 * values["soft_ce"] + 0.3 * values["last_cosine"] + 0.2 * values["task"]
+    assert float(total.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def damaged_head() -> Program:
+    from recovery import damaged
+
+    return damaged(digits_program(), 0.3)
