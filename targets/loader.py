@@ -16,7 +16,7 @@ from typing import Any, NoReturn, get_args
 
 from compressor.errors import TargetError, did_you_mean
 from compressor.targets.operators import operators
-from compressor.targets.target import Figure, Objective, Provider, Runtime, Target
+from compressor.targets.target import Figure, Objective, Provider, Runtime, Sparsity, Target
 
 __all__ = ["HOST", "load_target", "parse_target", "target_names"]
 
@@ -25,6 +25,7 @@ FORMATS = ("fp32", "fp16", "int8")
 ARCHITECTURES = ("aarch64", "armv7l", "riscv64", "wasm32", "x86_64")
 _LARGEST_FILE = 1 << 20
 _LARGEST_NUMBER = 1e30
+_PATTERN = re.compile(r"([1-9]\d?)of([1-9]\d?)")  # 2of4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REQUIRED: Any = object()
 
@@ -218,11 +219,27 @@ def _provider(table: _Table) -> Provider:
         operators=operators(listed, where=f"{table.where}: {table.label}.operators"),
         activations=table.choice("activations", ("int8", "uint8", "")),
         source=table.text("source"),
+        sparsity=tuple(map(_sparsity, table.tables("sparsity", ()))),
     )
     if ("int8" in formats) != bool(provider.activations):
         table.fail("activations", "'int8' or 'uint8' where formats has int8, '' where it has not")
     table.close()
     return provider
+
+
+def _sparsity(table: _Table) -> Sparsity:
+    match = _PATTERN.fullmatch(table.text("pattern"))
+    if not match or int(match[1]) >= int(match[2]):
+        table.fail("pattern", "how many weights of how many stay: '2of4'")
+    speedup = table.take("speedup", "a number from 1 to 64", (int, float))
+    if not 1 <= speedup <= 64:
+        table.fail("speedup", "a number from 1 to 64")
+    formats = table.texts("formats")
+    if not formats or not set(formats) <= set(FORMATS):
+        table.fail("formats", f"formats out of {', '.join(FORMATS)}")
+    width, source = table.whole("width", 1, 1 << 20), table.text("source")
+    table.close()
+    return Sparsity(int(match[1]), int(match[2]), formats, float(speedup), width, source)
 
 
 def _rates(table: _Table) -> dict[str, Figure]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Figure", "Objective", "Provider", "Runtime", "Target"]
+__all__ = ["Figure", "Objective", "Provider", "Runtime", "Sparsity", "Target"]
 
 Objective = Literal["latency", "size"]
 
@@ -34,11 +34,31 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """Weights of which at most `kept` of every `group` along the summed axis are not zero run faster.
+
+    In `formats`, by `speedup` at most, where a layer has `width` inputs and outputs at least.
+    """
+
+    kept: int
+    group: int
+    formats: tuple[str, ...]
+    speedup: float
+    width: int
+    source: str
+
+    @property
+    def pattern(self) -> str:
+        return f"{self.kept}of{self.group}"
+
+
+@dataclass(frozen=True)
 class Provider:
     """One execution provider: what it runs, and in which formats.
 
     `operators` are ONNX operator types, or ("*",) for all that its runtime knows. `activations` is the integer
     format that its int8 kernels want for activations ("int8" symmetric or "uint8"), or "" where it has none.
+    `sparsity` are the patterns of zeros in weights that it makes use of.
     """
 
     name: str  # "TensorrtExecutionProvider", …
@@ -46,6 +66,7 @@ class Provider:
     operators: tuple[str, ...]
     activations: str
     source: str
+    sparsity: tuple[Sparsity, ...] = ()
 
     def runs(self, operator: str) -> bool:
         """Whether it has a kernel for this ONNX operator type."""
@@ -85,6 +106,11 @@ class Target:
     def activations(self) -> str:
         """The activation format of the first provider that runs int8, or ""."""
         return next((p.activations for p in self.providers if p.activations), "")
+
+    @property
+    def sparsity(self) -> tuple[Sparsity, ...]:
+        """The patterns of zeros that the preferred provider makes use of."""
+        return self.providers[0].sparsity if self.providers else ()
 
     def rate(self, format_name: str) -> float:
         """Multiply–accumulates a second in this format; fp32's where the format has no rate of its own."""

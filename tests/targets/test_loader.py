@@ -68,6 +68,21 @@ def test_activations_are_signed_on_arm_and_tensorrt_and_unsigned_on_x86_and_the_
     assert unsigned == {"x86-64", "web-wasm"}
 
 
+def test_zeros_count_on_ampere_alone() -> None:
+    offers = {name: [o for p in load_target(name).providers for o in p.sparsity] for name in BOARDS}
+    assert {name for name in BOARDS if offers[name]} == {"jetson-orin-nano", "jetson-agx-orin"}
+    for name in ("jetson-orin-nano", "jetson-agx-orin"):
+        [offer] = load_target(name).providers[0].sparsity
+        assert (offer.pattern, offer.formats, offer.speedup, offer.width) == ("2of4", ("fp16", "int8"), 2.0, 256)
+        assert len(offer.source) > 15
+        assert any("trt_sparsity_enable" in note for note in load_target(name).notes)
+
+
+def test_a_users_board_may_list_patterns() -> None:
+    [offer] = parse_target(_changed(lambda v: _sparse(v, pattern="4of8")), "my.toml").providers[0].sparsity
+    assert (offer.kept, offer.group, offer.speedup, offer.pattern) == (4, 8, 2.0, "4of8")
+
+
 def test_the_web_is_for_size_and_the_others_for_latency() -> None:
     assert {name for name in BOARDS if load_target(name).objective == "size"} == {"web-wasm"}
 
@@ -146,6 +161,11 @@ def _provider(values: dict[str, Any]) -> dict[str, Any]:
     return first
 
 
+def _sparse(values: dict[str, Any], **changes: Any) -> None:
+    right = {"pattern": "2of4", "formats": ["int8"], "speedup": 2, "width": 64, "source": "a data sheet"}
+    _provider(values)["sparsity"] = [{**right, **changes}]
+
+
 MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("no name", lambda v: v.pop("name"), "name is missing"),
     ("name of a folder", lambda v: v.update(name="../up"), "name is '../up'"),
@@ -170,6 +190,12 @@ MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("unknown list", lambda v: _provider(v).update(operators=["@cda"]), "no operator list is called '@cda'"),
     ("activations", lambda v: _provider(v).update(activations="int4"), r"providers\[0\].activations is 'int4'"),
     ("int8 without activations", lambda v: _provider(v).update(activations=""), r"providers\[0\].activations is ''"),
+    ("pattern", lambda v: _sparse(v, pattern="2:4"), r"providers\[0\].sparsity\[0\].pattern is '2:4'"),
+    ("pattern of all", lambda v: _sparse(v, pattern="4of4"), r"sparsity\[0\].pattern is '4of4'"),
+    ("sparse and slower", lambda v: _sparse(v, speedup=0.5), r"sparsity\[0\].speedup is 0.5"),
+    ("sparse in no format", lambda v: _sparse(v, formats=["int4"]), r"sparsity\[0\].formats is \['int4'\]"),
+    ("sparse without width", lambda v: _sparse(v, width=0), r"sparsity\[0\].width is 0"),
+    ("sparse without source", lambda v: _sparse(v, source=""), r"sparsity\[0\].source is ''"),
     ("twice", lambda v: v["providers"].append(_provider(v)), "listed 2 times"),
     ("no fp32 rate", lambda v: v["rates"].pop("fp32"), "rates.fp32 is missing"),
     ("rate without source", lambda v: v["rates"]["int8"].pop("source"), "rates.int8.source is missing"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from boards import board
 
-from compressor.targets import Figure, Provider
+from compressor.targets import Figure, Provider, Sparsity
 
 
 def test_a_format_without_a_rate_runs_at_fp32s() -> None:
@@ -16,6 +16,15 @@ def test_activations_are_those_of_the_first_provider_that_runs_int8() -> None:
     cpu = Provider("CPUExecutionProvider", ("fp32", "int8"), ("*",), "uint8", "test")
     assert board(providers=(gpu, cpu)).activations == "uint8"
     assert board(providers=(gpu,)).activations == ""
+
+
+def test_zeros_count_where_the_preferred_provider_says_so() -> None:
+    offer = Sparsity(2, 4, ("fp32",), 2.0, 8, "test")
+    gpu = Provider("Gpu", ("fp32",), ("*",), "", "test", (offer,))
+    cpu = Provider("CPUExecutionProvider", ("fp32",), ("*",), "", "test")
+    assert board(providers=(gpu, cpu)).sparsity == (offer,)
+    assert board(providers=(cpu, gpu)).sparsity == board(providers=()).sparsity == ()
+    assert offer.pattern == "2of4"
 
 
 def test_an_operator_goes_to_the_first_provider_that_runs_it() -> None:

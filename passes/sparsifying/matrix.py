@@ -1,0 +1,81 @@
+"""A layer as matrix products: weights as groups × outputs × inputs, what it reads as groups × positions × inputs.
+
+    linear   y = x·Wᵀ          matmul   y = x·W          conv   y = unfold(x)·Wᵀ, group by group
+
+Consecutive inputs of a convolution run along its input channels, at one kernel position after the other: the order
+in which TensorRT asks for 2:4 ("for each output channel and each position in the kernel, two of every four input
+channels").
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.nn import functional
+
+from compressor.graph.edit import argument
+
+__all__ = ["from_matrix", "rows_of", "to_matrix"]
+
+
+def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
+    """A weight ("linear", "matmul" or "conv") as groups × outputs × inputs."""
+    if kind == "matmul":
+        return weight.T.unsqueeze(0)
+    return weight.movedim(1, -1).reshape(groups, len(weight) // groups, -1)
+
+
+def from_matrix(matrix: Tensor, like: Tensor, kind: str) -> Tensor:
+    """The inverse of `to_matrix`, in the shape and dtype of `like`."""
+    if kind == "matmul":
+        return matrix[0].T.to(like.dtype).contiguous()
+    last = (like.shape[0], *like.shape[2:], like.shape[1])
+    return matrix.reshape(last).movedim(-1, 1).to(like.dtype).contiguous()
+
+
+def rows_of(node: fx.Node, data: Tensor, weight: Tensor, kind: str, limit: int) -> Tensor:
+    """What at most `limit` positions of a call's output read, evenly spread."""
+    if kind != "conv":
+        flat = data.reshape(-1, data.shape[-1])
+        return flat[_spread(len(flat), limit)].unsqueeze(0)
+    windows = _windows(node, data, weight)
+    places = windows.shape[: weight.dim() - 1]
+    chosen = torch.unravel_index(_spread(math.prod(places), limit), places)
+    found = windows[chosen]  # positions × channels × kernel
+    groups = windows.shape[weight.dim() - 1] // weight.shape[1]
+    grouped = found.reshape(len(found), groups, weight.shape[1], *weight.shape[2:])
+    return grouped.movedim(2, -1).flatten(2).transpose(0, 1)
+
+
+def _windows(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
+    """A view of batch × output positions × channels × kernel; its copy would be as large as all products' inputs."""
+    sizes = weight.shape[2:]
+    steps, spread = (_each(argument(node, name), len(sizes)) for name in ("stride", "dilation"))
+    spans = [step * (size - 1) + 1 for step, size in zip(spread, sizes, strict=True)]
+    view = data.unsqueeze(0) if data.dim() == weight.dim() - 1 else data
+    view = functional.pad(view, _padding(argument(node, "padding"), spans))
+    for axis, (span, step, dilation) in enumerate(zip(spans, steps, spread, strict=True)):
+        view = view.unfold(2 + axis, span, step)[..., ::dilation]
+    positions = list(range(2, 2 + len(sizes)))
+    return view.movedim(positions, [axis - 1 for axis in positions])
+
+
+def _padding(given: Any, spans: list[int]) -> list[int]:
+    """As `functional.pad` wants it: the last dimension first, before and after."""
+    if given == "same":
+        pairs = [((span - 1) // 2, span - 1 - (span - 1) // 2) for span in spans]
+    else:
+        pairs = [(size, size) for size in _each(0 if given == "valid" else given, len(spans))]
+    return [size for pair in reversed(pairs) for size in pair]
+
+
+def _each(value: Any, count: int) -> list[int]:
+    numbers = [int(number) for number in value] if isinstance(value, (list, tuple)) else [int(value)]
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def _spread(count: int, limit: int) -> Tensor:
+    return torch.linspace(0, count - 1, min(count, limit), dtype=torch.float64).long()
