@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from compressor.cache import file_digest
 from compressor.errors import InputError, OutputError, RecipeError
 from compressor.gate import Budget, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
@@ -96,7 +96,8 @@ class Request:
             return ""
         if callable(self.train):
             return os.urandom(16).hex()
-        return f"{self.train} {file_digest(Path(str(self.train).rpartition(':')[0]))}"
+        content = Path(str(self.train).rpartition(":")[0]).read_bytes()
+        return f"{self.train} {hashlib.sha256(content).hexdigest()}"
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets given. Raises InputError for one that cannot be read."""

@@ -10,19 +10,25 @@ from compressor.errors import RecipeError, did_you_mean
 if TYPE_CHECKING:
     from compressor.graph.contract import Pass
 
-__all__ = ["PASSES", "SHORTHANDS", "find_pass"]
+__all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
     "fold": "compressor.passes.fold:Fold",
+    "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
+    "recover": "compressor.passes.recover:Recover",
+    "sparsify": "compressor.passes.sparsify:Sparsify",
 }
 
 # A number format's name alone is short for `quantize=…`.
 SHORTHANDS: dict[str, tuple[str, str]] = {name: ("quantize", name) for name in ("int8", "fp16")}
 
+ALIASES = {"distill": "recover"}
+
 
 def find_pass(name: str) -> type[Pass]:
     """The class of a pass. Raises RecipeError for an unknown name."""
+    name = ALIASES.get(name, name)
     if name not in PASSES:
         raise RecipeError(f"there is no pass called {name!r}", way_out=did_you_mean(name, [*PASSES, *SHORTHANDS]))
     module, _, attribute = PASSES[name].partition(":")

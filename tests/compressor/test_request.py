@@ -47,3 +47,31 @@ def test_recovery_is_put_into_the_pass_list() -> None:
     request = Request("m.pt", passes="fold", recover="3steps", teacher="t.pt")
     specs = request.pass_specs(load_target("jetson"), None, has_data=True)
     assert [str(spec) for spec in specs] == ["recover=3steps", "fold"]
+
+
+def test_the_training_function_is_loaded_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def fn(model):\n    yield model\n", encoding="utf-8")
+    request = Request("m.pt", train=f"{file}:fn")
+    function = request.training_function()
+    assert function is not None
+    assert next(function("a")) == "a"
+    assert Request("m.pt", train=function).training_function() is function
+    assert Request("m.pt").training_function() is None
+    with pytest.raises(InputError, match=r"not file\.py:function"):
+        Request("m.pt", train="fn").training_function()
+    with pytest.raises(InputError, match="no function"):
+        Request("m.pt", train=f"{file}:other").training_function()
+
+
+def test_a_changed_training_function_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("a = 1\n", encoding="utf-8")
+    request = Request("m.pt", train=f"{file}:fn")
+    first = request.training_identity()
+    assert request.training_identity() == first
+    file.write_text("a = 2\n", encoding="utf-8")
+    assert request.training_identity() != first
+    assert Request("m.pt").training_identity() == ""
+    python = Request("m.pt", train=print)
+    assert python.training_identity() != python.training_identity(), "a function has no content to compare"

@@ -1,0 +1,101 @@
+"""Scores from what flows through a unit.
+
+    Wanda        Σ over the matrices that read it  Σᵢ |Wᵢⱼ| · ‖Xⱼ‖₂
+    activation   ‖mean over positions of |Xⱼ|‖₂ over the batch, where it is read
+
+(Wanda: Sun et al., 2023, arXiv:2306.11695. Activation: Minitron, Muralidharan et al., 2024, arXiv:2407.14679, whose
+scores are the same for a head's output and a norm's; a neuron is scored there before its non-linearity.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, fx
+
+from compressor.graph.contract import Batch
+from compressor.graph.dimensions.groups import Dimensions
+from compressor.graph.edit import argument, tensor_of
+from compressor.graph.work import COMPUTE, kind_of
+from compressor.passes.pruning.units import UnitScores, add_rows
+from compressor.passes.quantizing.calibrate import visit
+
+__all__ = ["activation", "input_axis", "wanda"]
+
+
+def wanda(dimensions: Dimensions, batches: Sequence[Batch]) -> UnitScores:
+    """What each unit adds to the outputs of the layers that read it, relative to what all of them add."""
+    energy = _observe(dimensions, batches, lambda x, axis: x.square().sum(_others(x, axis)))
+    scores: UnitScores = {}
+    for node, total in energy.items():
+        weight = tensor_of(dimensions.program, node.args[1])
+        vector = dimensions.walk.of(node.args[0])[input_axis(node)]
+        columns = _columns(node, weight)
+        if vector is None or columns is None or len(columns) != len(vector):
+            continue
+        values = columns * total.sqrt()
+        add_rows(scores, dimensions.rows(vector), (values / values.sum().clamp(min=1e-30)).double().numpy())
+    return scores
+
+
+def activation(dimensions: Dimensions, batches: Sequence[Batch]) -> UnitScores:
+    """How large each unit is where layers read it: mean over positions, L2 over the batch, relative to the layer."""
+
+    def reduced(x: Tensor, axis: int) -> Tensor:
+        positions = tuple(i for i in _others(x, axis) if i != 0)
+        means = x.abs().mean(positions) if positions else x.abs()
+        return means.square().sum(0) if means.dim() == 2 else means.square()
+
+    scores: UnitScores = {}
+    for node, total in _observe(dimensions, batches, reduced).items():
+        vector = dimensions.walk.of(node.args[0])[input_axis(node)]
+        if vector is not None:
+            values = total.sqrt()
+            add_rows(scores, dimensions.rows(vector), (values / values.sum().clamp(min=1e-30)).double().numpy())
+    return scores
+
+
+def input_axis(node: fx.Node) -> int:
+    """The axis of a layer's input that its weights sum over."""
+    return -1 if kind_of(node) in ("linear", "matmul") else 1
+
+
+def _observe(dimensions: Dimensions, batches: Sequence[Batch], reduce: Any) -> dict[fx.Node, Tensor]:
+    """A statistic of the input of every layer with stored weights, added up over the batches."""
+    program = dimensions.program
+    found: dict[fx.Node, Tensor] = {}
+    layers = {n for n in program.nodes() if kind_of(n) in COMPUTE and tensor_of(program, _weight(n)) is not None}
+
+    def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
+        if node in layers and isinstance(args[0], Tensor):
+            statistic = reduce(args[0], input_axis(node))
+            found[node] = found[node] + statistic if node in found else statistic
+
+    visit(program, batches, look)
+    return found
+
+
+def _weight(node: fx.Node) -> object:
+    return node.args[1] if len(node.args) > 1 else None
+
+
+def _columns(node: fx.Node, weight: Tensor | None) -> Tensor | None:
+    """Σ |W| over everything but what the layer's input indexes."""
+    if weight is None:
+        return None
+    kind, size = kind_of(node), weight.detach().abs()
+    if kind == "linear":
+        return size.sum(0)
+    if kind == "matmul":
+        return size.sum(tuple(i for i in range(size.dim()) if i != size.dim() - 2))
+    if kind == "conv_transpose":
+        return size.sum(tuple(range(1, size.dim())))
+    groups = int(argument(node, "groups"))
+    inner = size.sum(tuple(range(2, size.dim())))  # rows × channels in a group
+    per_group = inner.reshape(groups, -1, inner.shape[1]).sum(1)
+    return per_group.reshape(-1)
+
+
+def _others(x: Tensor, axis: int) -> tuple[int, ...]:
+    return tuple(i for i in range(x.dim()) if i != axis % x.dim())

@@ -1,0 +1,131 @@
+"""What every way of pruning works with, and the steps that they share: slice, reconstruct, recover, sum up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from compressor.graph.contract import Batch, Context, PassResult, Setting, Skip
+from compressor.graph.dimensions.cut import cut
+from compressor.graph.dimensions.groups import Dimensions, analyse
+from compressor.graph.dimensions.removal import Removal
+from compressor.graph.edit import begin, delete_unused, finish
+from compressor.graph.functional import functionalize
+from compressor.graph.program import Program
+from compressor.passes.pruning.choose import Chooser
+from compressor.passes.pruning.reconstruct import reconstruct
+from compressor.passes.pruning.resume import Resume
+from compressor.passes.recover import Settings, parse_budget, recover
+from compressor.passes.recover.ranks import Ranks
+
+__all__ = ["NOTHING", "How", "Job", "prepared"]
+
+How = Literal["one-shot", "iterative", "alternating", "gradual", "masks", "dhspg"]
+NEAR = 0.02  # of the MACs: widths land on multiples, so that a target is met only nearly
+NOTHING = Skip("the model", "nothing in it can be removed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pruning: the prepared program, how much goes, who chooses, and the options of `Prune` by their names there.
+
+    `batches` are what scores and reconstruction see.
+    """
+
+    program: Program
+    amount: float
+    chooser: Chooser
+    batches: Sequence[Batch]
+    context: Context
+    reconstruct: bool = True
+    rounds: int = 2
+    between: str = "50steps"
+    every: int = 1
+    steps: int = 500
+    rate: float | None = None
+
+    @cached_property
+    def dimensions(self) -> Dimensions:
+        return analyse(self.program)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply–accumulates before, for one sample."""
+        return Removal(self.dimensions, ()).macs()
+
+    @property
+    def target(self) -> float:
+        """Multiply–accumulates that may be left."""
+        return self.macs * (1 - self.amount)
+
+    @property
+    def teacher(self) -> Program:
+        return self.context.teacher or self.program
+
+    @property
+    def lessons(self) -> Sequence[Batch]:
+        """What is trained on along the way; empty without data."""
+        return self.context.training or self.context.calibration
+
+    def resume(self) -> Resume:
+        """Where finished rounds are kept."""
+        options = (self.amount, self.chooser, self.rounds, self.between, self.every, self.steps, self.rate)
+        return Resume(self.context.checkpoint, self.program.hash(), *options, self.context.seed, len(self.lessons))
+
+    def slice(self, removal: Removal) -> Program:
+        """The program that was analysed without these units, its weights reconstructed where there is data."""
+        smaller = cut(removal)
+        if not (self.reconstruct and self.batches):
+            return smaller
+        return reconstruct(removal, smaller, self.batches, self.context.progress)
+
+    def recover(
+        self, student: Program, name: str, losses: str = "auto", teacher: Program | None = None, share: float = 1.0
+    ) -> Program:
+        """Train for a share of `between`, the original as teacher unless another is given; nothing without data.
+
+        It runs in this process alone. `name` tells its checkpoint from others.
+        """
+        if not self.lessons or self.between == "none":
+            return student
+        budget = parse_budget(self.between, "prune: between")
+        path = self.context.checkpoint
+        done = recover(
+            student, teacher or self.teacher, self.lessons, replace(budget, amount=budget.amount * share),
+            losses=losses, settings=Settings(rate=self.rate), seed=self.context.seed, progress=self.context.progress,
+            ranks=Ranks(), checkpoint=None if path is None else path.with_name(f"{name}.pt"),
+        )  # fmt: skip
+        return done.program
+
+    def result(
+        self, program: Program, skipped: Iterable[Skip], settings: Mapping[str, Setting] | None = None
+    ) -> PassResult:
+        """What the pass returns: parameters that are smaller now, what stays and why, and whether the target is met.
+
+        Without `settings` a recipe keeps the options, which train the same way again.
+        """
+        left = Removal(analyse(program), ()).macs() if program is not self.program else self.macs
+        reached = 1 - left / self.macs
+        short = Skip("the model", f"{reached:.0%} of its MACs could go, not {self.amount:.0%}")
+        told = [*_frozen(self.dimensions), *skipped, *([short] if reached < self.amount - NEAR else [])]
+        new = program.tensors()
+        shrunk = (name for name, old in self.program.tensors().items() if name in new and new[name].shape != old.shape)
+        return PassResult(program, tuple(shrunk), tuple(told), settings or {})
+
+
+def prepared(program: Program) -> Program:
+    """A copy without dead code or in-place operators."""
+    copy = begin(program)
+    functionalize(copy)
+    delete_unused(copy)
+    return finish(copy)
+
+
+def _frozen(dimensions: Dimensions) -> list[Skip]:
+    """What cannot be removed, by tensor: the reason of most of its rows."""
+    found: dict[str, str] = {}
+    for one in dimensions.frozen:
+        found.setdefault(one.tensor, f"axis {one.axis} stays: {one.reason}")
+    return [Skip(tensor, reason) for tensor, reason in found.items()]

@@ -1,0 +1,175 @@
+"""Let the weights that stay make up for those that went, layer by layer, in closed form.
+
+    min over V   ‖V·x̃ + b − y‖² + λ‖V − W‖²      ⇒      V = W + (y − W·x̃ − b)·x̃ᵀ · (x̃·x̃ᵀ + λI)⁻¹
+
+x̃ is what a layer of the smaller program reads (its earlier layers already corrected), y what the same layer of the
+original computed, W its weights after the cut. The second-order correction of SparseGPT (Frantar, Alistarh, 2023,
+arXiv:2301.00774) for whole columns, as ThiNet does (Luo et al., 2017, arXiv:1707.06342). Both programs run once, in
+step with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.nn import functional
+
+from compressor.graph.contract import Batch, Progress
+from compressor.graph.dimensions.removal import Removal
+from compressor.graph.edit import argument, attribute, set_tensor, tensor_of
+from compressor.graph.program import Program
+from compressor.graph.work import kind_of
+
+__all__ = ["fitted_layers", "read_by", "reconstruct"]
+
+ROWS = 16384  # equations a layer
+WIDEST = 6144  # columns of a layer that is solved for
+RIDGE = 1e-2  # λ, relative to the mean of the diagonal
+
+
+def reconstruct(removal: Removal, smaller: Program, batches: Sequence[Batch], progress: Progress) -> Program:
+    """`smaller` (the cut of `removal`) with every layer's weights fitted to what the original layer computed."""
+    dense = removal.dimensions.program
+    batch = _joined(dense, batches)
+    result = smaller.copy()
+    ours, theirs = _Walker(result, result.flatten(batch)), _Walker(dense, dense.flatten(batch))
+    layers = fitted_layers(result)
+    old = {node.name: node for node in dense.graph.nodes}
+    nodes = [node for node in result.graph.nodes if node.op != "output"]
+    with torch.no_grad():
+        for node in progress.over(nodes, "reconstructing"):
+            if node in layers:
+                theirs.run_to(node.name)
+                wanted = removal.sliced(theirs.value(node.name), removal.dimensions.walk.of(old[node.name]))
+                _fit(result, node, ours.argument(node.args[0]), wanted)
+                ours.read_again(node.args[1])
+            ours.run(node)
+    result.module.recompile()
+    return result
+
+
+class _Walker:
+    """Runs a program node by node; a value goes when the last node that reads it has run."""
+
+    def __init__(self, program: Program, inputs: Sequence[Tensor]) -> None:
+        self.program, self.inputs = program, iter(inputs)
+        self.values: dict[str, Any] = {}
+        self.waiting = {node.name: len(node.users) for node in program.graph.nodes}
+        self.queue = iter([node for node in program.graph.nodes if node.op != "output"])
+
+    def run(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            value: Any = next(self.inputs)
+        elif node.op == "get_attr":
+            value = self.program.get(str(node.target))
+        else:
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.argument)
+            target: Any = self.program.get(str(node.target)) if node.op == "call_module" else node.target
+            value = target(*args, **kwargs)
+        self.values[node.name] = value
+        for source in node.all_input_nodes:
+            self.waiting[source.name] -= 1
+            if not self.waiting[source.name]:
+                del self.values[source.name]
+
+    def run_to(self, name: str) -> None:
+        """Run all up to and with the node of this name."""
+        while name not in self.values:
+            self.run(next(self.queue))
+
+    def read_again(self, node: Any) -> None:
+        """A stored tensor was replaced after its node had run."""
+        self.values[node.name] = self.program.get(str(node.target))
+
+    def argument(self, node: Any) -> Any:
+        return self.values[node.name]
+
+    def value(self, name: str) -> Tensor:
+        found: Tensor = self.values[name]
+        return found
+
+
+def fitted_layers(program: Program) -> set[fx.Node]:
+    """Linear layers and ungrouped convolutions whose stored weight no other node reads."""
+    readers: dict[str | None, int] = {}
+    for node in program.graph.nodes:
+        for source in node.all_input_nodes:
+            readers[attribute(source)] = readers.get(attribute(source), 0) + 1
+    found = set()
+    for node in program.nodes():
+        kind = kind_of(node)
+        if kind not in ("linear", "conv1d", "conv2d") or "addmm" in str(node.target):
+            continue
+        weight = tensor_of(program, node.args[1])
+        alone = weight is not None and readers[attribute(node.args[1])] == 1
+        plain = kind == "linear" or int(argument(node, "groups")) == 1
+        if alone and plain and weight is not None and weight[0].numel() <= WIDEST and weight.dim() > 1:
+            found.add(node)
+    return found
+
+
+def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
+    weight = tensor_of(program, node.args[1])
+    if weight is None:
+        return
+    bias = tensor_of(program, argument(node, "bias"))
+    inputs, outputs = _equations(node, data, wanted, weight)
+    flat = weight.detach().reshape(len(weight), -1).double()
+    residual = outputs - inputs @ flat.T
+    if bias is not None:
+        residual = residual - bias.detach().double()
+    gram = inputs.T @ inputs
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-12))
+    step = torch.linalg.solve(gram, inputs.T @ residual).T
+    if torch.isfinite(step).all():
+        set_tensor(program, str(attribute(node.args[1])), (flat + step).to(weight.dtype).reshape(weight.shape))
+
+
+def _equations(node: fx.Node, data: Tensor, wanted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of inputs, and the outputs that the layer should give for them."""
+    if kind_of(node) == "linear":
+        outputs = wanted.reshape(-1, wanted.shape[-1])
+    else:
+        many = max(1, 4 * ROWS // max(wanted[0, 0].numel(), 1))
+        data, wanted = data[:many], wanted[:many]
+        outputs = wanted.flatten(2).transpose(1, 2).flatten(0, 1)
+    inputs = read_by(node, data, weight)
+    every = max(1, -(-len(inputs) // ROWS))
+    return inputs[::every].double(), outputs[::every].double()
+
+
+def read_by(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
+    """What each output position of a layer reads, a row each, in the order of its flattened weight's columns."""
+    if kind_of(node) == "linear":
+        return data.reshape(-1, data.shape[-1])
+    return _patches(node, data, weight).transpose(1, 2).flatten(0, 1)
+
+
+def _patches(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
+    """Batch × (channels · kernel) × positions: what each output position of a convolution reads."""
+    one = kind_of(node) == "conv1d"
+    given = {name: argument(node, name) for name in ("stride", "padding", "dilation")}
+    sizes = {name: _pair(value, one, 0 if name == "padding" else 1) for name, value in given.items()}
+    kernel = (1, weight.shape[2]) if one else tuple(weight.shape[2:])
+    data = data.unsqueeze(2) if one else data
+    return functional.unfold(data, kernel, sizes["dilation"], sizes["padding"], sizes["stride"])
+
+
+def _pair(value: Any, one: bool, fill: int) -> tuple[int, int]:
+    numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+    if one:
+        return (fill, int(numbers[0]))
+    return (int(numbers[0]), int(numbers[-1]))
+
+
+def _joined(program: Program, batches: Sequence[Batch]) -> Batch:
+    """All batches as one, where they differ in nothing but their number of samples; else the first."""
+    names = [spec.name for spec in program.inputs]
+    shapes = {tuple(batch[name].shape[1:] for name in names) for batch in batches}
+    dynamic = all(spec.shape and spec.shape[0] == program.inputs[0].shape[0] for spec in program.inputs)
+    if len(shapes) != 1 or not dynamic or not isinstance(program.inputs[0].shape[0], str):
+        return batches[0]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in names}
