@@ -41,7 +41,7 @@ class Prune(Pass):
     """Slice units off until a share of the multiply–accumulates is gone.
 
     amount: the share of multiply–accumulates that goes.
-    score: what a unit is worth; "auto" is what measured best for the kind of network and data.
+    score: what a unit is worth; "auto" is disturbed where there is data, else magnitude.
     where: "uniform" cuts every dimension by the same share, "global" where it does the least damage per MAC,
         "latency" where it does the least damage per predicted time on the target.
     samples: how many calibration samples the score and the reconstruction see.

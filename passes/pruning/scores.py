@@ -75,7 +75,7 @@ class Scorer:
 
 
 def chosen_score(dimensions: Dimensions, batches: Sequence[Batch]) -> Score:
-    """The default, from what benchmarks/scores.py measured: with data a gradient, without it the weights."""
+    """The default: with data the gradient that needs no labels, without it the weights (see benchmarks/scores.py)."""
     return "disturbed" if batches else "magnitude"
 
 
