@@ -1,5 +1,6 @@
 """How general the compiler is: every architecture of the zoo through capture, fold, int8, lowering and verification;
-and, beside that, pruned to half its multiply–accumulates, lowered and verified.
+and, beside that, pruned to half its multiply–accumulates, lowered and verified (`halving.py`), by our pass and, where
+it is installed (`pip install torch-pruning`), by Torch-Pruning.
 
     python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--until captured] [--fresh]
 
@@ -21,13 +22,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results" / "generality.json"
-STAGES = ("captured", "halved", "folded", "int8", "lowered", "verified")
-ASIDE = ("halved",)  # a failure here does not end the row
+STAGES = ("captured", "halved", "folded", "int8", "lowered", "verified", "depgraph")
+ASIDE = ("halved", "depgraph")  # a failure here does not end the row
 EXACT = 1e-4  # relative error that folding may add
 RECYCLED = 30  # architectures a process
 BATCHES = 4  # of calibration
@@ -40,8 +42,6 @@ PRELOADED = [  # imported once, inherited by every process
     "compressor.passes.prune",
 ]  # fmt: skip
 GOALS = {"captured or refused with a reason": 1.0, "verified end to end": 0.95, "halved": 0.95}
-HALF = 0.5  # of the multiply–accumulates may be left
-STILL_HALF = 0.03  # widths are whole numbers
 
 Row = dict[str, Any]
 
@@ -50,6 +50,8 @@ def main() -> int:
     """Runs what is missing, prints the table and the totals; 1 when a goal is missed."""
     arguments = _arguments()
     stages = STAGES[: STAGES.index(arguments.until) + 1]
+    if find_spec("torch_pruning") is None:
+        stages = tuple(stage for stage in stages if stage != "depgraph")
     rows = {} if arguments.fresh else _read(arguments.results)
     names = [name for name in _names() if any(fnmatch.fnmatch(name, glob) for glob in arguments.only)]
     missing = [name for name in names if arguments.again or not _finished(rows.get(name), stages)]
@@ -125,20 +127,20 @@ class Worker:
         return row | {"seconds": round(time.perf_counter() - started, 2)}
 
     def _wait(self, name: str, started: float) -> Row:
-        current = "built"
+        current, row = "built", {"name": name, "stages": {}}
         self.pipe.send(name)
         try:
             while self.pipe.poll(max(0.0, self.limit - (time.perf_counter() - started))):
-                kind, value = self.pipe.recv()
-                if kind == "row":
-                    return value
-                current = value
+                current, row = self.pipe.recv()
+                if current is None:
+                    return row
             reason = f"took longer than {self.limit:.0f} s"
         except EOFError:
             self.process.join()
             reason = f"the process died with exit status {self.process.exitcode}"
         self.stop()
-        return {"name": name, "stages": {current: {"ok": False, "reason": reason}}}
+        row["stages"][current] = {"ok": False, "reason": reason}
+        return row
 
     def stop(self) -> None:
         """End the process; the next architecture starts another."""
@@ -158,11 +160,11 @@ def _child(pipe: Any, stages: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     while True:
         name = pipe.recv()
-        pipe.send(("row", _try(name, stages, lambda stage: pipe.send(("stage", stage)))))
+        pipe.send((None, _try(name, stages, lambda stage, row: pipe.send((stage, row)))))
 
 
-def _try(name: str, stages: tuple[str, ...], announce: Callable[[str], None]) -> Row:
-    """Every stage in turn; the first that fails ends the row."""
+def _try(name: str, stages: tuple[str, ...], announce: Callable[[str, Row], None]) -> Row:
+    """Every stage in turn, each announced with the row so far; the first that fails ends the row."""
     from zoo import ARCHITECTURES
 
     from compressor.errors import CompressError
@@ -172,9 +174,9 @@ def _try(name: str, stages: tuple[str, ...], announce: Callable[[str], None]) ->
     work = _stages(architecture)
     while True:
         stage = next_stage(row, stages)
-        announce(stage or "done")
         if stage is None:
             return row
+        announce(stage, row)
         started = time.perf_counter()
         try:
             found = {"ok": True} | next(work)
@@ -198,6 +200,7 @@ def next_stage(row: Row, stages: tuple[str, ...]) -> str | None:
 def _stages(architecture: Any) -> Iterator[Row]:
     """The whole way by public functions only; yields what each stage found."""
     import torch
+    from halving import depgraph_halved, halved
 
     built = architecture.build()
     with torch.no_grad():
@@ -217,7 +220,7 @@ def _stages(architecture: Any) -> Iterator[Row]:
 
     batches = [_varied(original, seed) for seed in range(BATCHES)]
     context = Context(load_target(TARGET), calibration=batches, synthetic=True)
-    yield _halved(original, context)
+    yield _aside(lambda: halved(original, context))
     folded = Fold().run(original, context)
     error = max(_relative(original, folded.program, batch) for batch in batches)
     if not error <= EXACT:
@@ -242,28 +245,14 @@ def _stages(architecture: Any) -> Iterator[Row]:
         yield {"bytes": sum(file.stat().st_size for file in lowered.save(path)), "opset": lowered.opset}
         agreement = check(quantized.program, path, batches)
         yield {"error": agreement.error, "sizes": [dict(size) for size in agreement.sizes], "notes": agreement.notes}
+    yield _aside(lambda: depgraph_halved(built, original, context))
 
 
-def _halved(program: Any, context: Any) -> Row:
-    """Half the multiply–accumulates pruned away, lowered and compared with ONNX Runtime."""
-    from compressor.export.check import check
-    from compressor.export.onnx import to_onnx
-    from compressor.graph.cost import Roofline
-    from compressor.passes.prune import Prune
-
+def _aside(work: Callable[[], Row]) -> Row:
     try:
-        pruned = Prune(amount=1 - HALF, where="global", score="magnitude", least=0.0, multiple=1, reconstruct=False)
-        smaller = pruned.run(program, context).program
-        macs = [Roofline().predict(p, context.target).macs for p in (program, smaller)]
-        if not macs[1] <= (HALF + STILL_HALF) * macs[0]:
-            raise ArithmeticError(f"{macs[1] / max(macs[0], 1):.0%} of the multiply–accumulates are left")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            to_onnx(smaller, context.target).save(path)
-            agreement = check(smaller, path, context.calibration)
+        return work()
     except Exception as error:  # noqa: BLE001  a failure of any type is a cell of the table
         return {"ok": False, "reason": f"{type(error).__name__}: {error}"[:600], "where": _where(error)}
-    return {"macs": macs, "parameters": smaller.parameters(), "error": agreement.error}
 
 
 def _varied(program: Any, seed: int) -> dict[str, Any]:

@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from depgraph import pruned as depgraph
 from models import fashion
 from subjects import SUBJECTS, Subject, spread
@@ -47,7 +46,6 @@ SEEDS = 3
 
 def main() -> int:
     arguments = _arguments()
-    torch.set_num_threads(2)
     cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
     started = time.monotonic()
     for seed in range(SEEDS):

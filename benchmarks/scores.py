@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from subjects import SUBJECTS, Subject, spread
 
 from compressor.graph.contract import Context
@@ -33,7 +32,6 @@ SAMPLES = 256
 
 def main() -> None:
     arguments = _arguments()
-    torch.set_num_threads(2)
     cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
     limit, started = parse_budget(arguments.budget), time.monotonic()
     for name in arguments.only:

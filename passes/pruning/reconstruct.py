@@ -26,6 +26,7 @@ from compressor.graph.work import kind_of
 __all__ = ["fitted_layers", "read_by", "reconstruct"]
 
 ROWS = 16384  # equations a layer
+CHUNK = 2048  # of them multiplied at a time
 WIDEST = 6144  # columns of a layer that is solved for
 RIDGE = 1e-2  # λ, relative to the mean of the diagonal
 
@@ -117,15 +118,28 @@ def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
         return
     bias = tensor_of(program, argument(node, "bias"))
     inputs, outputs = _equations(node, data, wanted, weight)
-    flat = weight.detach().reshape(len(weight), -1).double()
-    residual = outputs - inputs @ flat.T
+    flat = weight.detach().reshape(len(weight), -1).float()
+    residual = functional.linear(inputs, flat).neg_().add_(outputs)
     if bias is not None:
-        residual = residual - bias.detach().double()
-    gram = inputs.T @ inputs
+        residual -= bias.detach().float()
+    gram, cross = _products(inputs, residual)
     gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-12))
-    step = torch.linalg.solve(gram, inputs.T @ residual).T
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if failed:  # not finite, or so large that it is not definite any more
+        return
+    step = torch.cholesky_solve(cross, factor).T
     if torch.isfinite(step).all():
         set_tensor(program, str(attribute(node.args[1])), (flat + step).to(weight.dtype).reshape(weight.shape))
+
+
+def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """x̃·x̃ᵀ and x̃·rᵀ: products of a few rows in single precision, which is fast, their sums in double."""
+    gram = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
+    cross = torch.zeros(inputs.shape[1], residual.shape[1], dtype=torch.float64)
+    for x, r in zip(inputs.split(CHUNK), residual.split(CHUNK), strict=True):
+        gram += x.T @ x
+        cross += x.T @ r
+    return gram, cross
 
 
 def _equations(node: fx.Node, data: Tensor, wanted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,7 +152,7 @@ def _equations(node: fx.Node, data: Tensor, wanted: Tensor, weight: Tensor) -> t
         outputs = wanted.flatten(2).transpose(1, 2).flatten(0, 1)
     inputs = read_by(node, data, weight)
     every = max(1, -(-len(inputs) // ROWS))
-    return inputs[::every].double(), outputs[::every].double()
+    return inputs[::every].float(), outputs[::every].float()
 
 
 def read_by(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:

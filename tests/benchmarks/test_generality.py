@@ -20,7 +20,7 @@ def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
     done = run(tmp_path / "rows.json", "--only", "lenet", "torch-encoder-decoder")
-    assert "lenet                              ✓✓✓✓✓" in done.stdout, done.stdout + done.stderr
+    assert "lenet                              ✓✓✓✓✓✓" in done.stdout, done.stdout + done.stderr
     rows = {row["name"]: row["stages"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
     assert rows["lenet"]["verified"]["error"] < 2e-2
     refused = rows["torch-encoder-decoder"]["captured"]
