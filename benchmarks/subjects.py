@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from models import fashion, load, text
+from models.gpt import CONTEXT
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,12 +64,12 @@ def _images(name: str, tests: int) -> Subject:
 
 
 def _gpt(tests: int) -> Subject:
-    [held_out] = text.batches("test", size=max(tests // 32, 8), count=max(tests // 32, 8), seed=0)
+    held_out = text.windows("test", max(tests // 32, 8), CONTEXT, seed=0)
     program = capture(load("gpt"), (held_out[:2],)).program
     key = program.inputs[0].name
 
     def batches(count: int, seed: int) -> list[Batch]:
-        return [{key: ids} for ids in text.batches("train", size=16, count=max(count // 4, 16), seed=seed)]
+        return [{key: ids} for ids in text.batches("train", size=16, count=max(count, 16), seed=seed, length=CONTEXT)]
 
     def perplexity(candidate: Program) -> float:
         total, count = 0.0, 0

@@ -58,7 +58,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    comment = f"compress {model} --recipe recipe.toml\nThe same --data judges it; none is needed to calibrate."
+    comment = f"compress {model} --recipe recipe.toml\nThe same --data judges it, and weights are fitted to it."
     return dump_recipe(Recipe(passes, target, prepared.seed), comment)
 
 

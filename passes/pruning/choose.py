@@ -44,9 +44,12 @@ class Chooser:
     least: float
     keep: tuple[str, ...]
 
-    def ranked(self, dimensions: Dimensions, batches: Sequence[Batch], context: Context) -> Ranked:
-        """Score every unit. Raises RecipeError when the score needs data that is not there."""
-        score = chosen_score(dimensions, batches) if self.score == "auto" else self.score
+    def ranked(
+        self, dimensions: Dimensions, batches: Sequence[Batch], context: Context, comparable: bool = False
+    ) -> Ranked:
+        """Score every unit, `comparable` also between dimensions. Raises RecipeError for lack of data."""
+        comparable |= self.where != "uniform"
+        score = chosen_score(dimensions, batches, comparable) if self.score == "auto" else self.score
         context.progress.say(f"scoring {len(dimensions.slices)} units by {score}")
         scores = Scorer(score, batches, context.seed, context.progress).of(dimensions)
         return self.laddered(dimensions, scores, context)

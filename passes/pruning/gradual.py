@@ -51,7 +51,7 @@ def gradual(job: Job) -> PassResult:
         if left <= job.target:
             break
         chooser = replace(job.chooser, least=job.chooser.least ** (1 / phases))
-        ranked = chooser.ranked(dimensions, job.batches, job.context)
+        ranked = chooser.ranked(dimensions, job.batches, job.context, comparable=True)
         skipped = [Skip(name, "you asked to keep it") for name in ranked.kept]
         phase = Shrinking(job, tutor, ranked, step)
         phase.run(max(job.target, left * PHASE))

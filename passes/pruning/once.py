@@ -41,7 +41,7 @@ def as_told(job: Job, sites: Mapping[str, Setting]) -> PassResult:
 
 def eighths(job: Job) -> Iterator[Option]:
     """For every dimension, an eighth to seven eighths of its units removed."""
-    ranked = job.chooser.ranked(job.dimensions, job.batches, job.context)
+    ranked = job.chooser.ranked(job.dimensions, job.batches, job.context, comparable=True)
     size = job.program.unique_bytes()
     for place, one in enumerate(ranked.ladders):
         for rung in sorted({one.nearest(share / 8) for share in range(1, 8)} - {0}):

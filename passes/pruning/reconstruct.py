@@ -136,7 +136,7 @@ def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """x̃·x̃ᵀ and x̃·rᵀ: products of a few rows in single precision, which is fast, their sums in double."""
     gram = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
     cross = torch.zeros(inputs.shape[1], residual.shape[1], dtype=torch.float64)
-    for x, r in zip(inputs.split(CHUNK), residual.split(CHUNK), strict=True):
+    for x, r in zip(torch.split(inputs, CHUNK), torch.split(residual, CHUNK), strict=True):
         gram += x.T @ x
         cross += x.T @ r
     return gram, cross

@@ -22,6 +22,7 @@ from compressor.graph.concrete import op_name
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.groups import Dimension, Dimensions
 from compressor.graph.edit import argument, attribute
+from compressor.graph.work import kind_of, macs
 from compressor.passes.pruning.activations import activation, wanda
 from compressor.passes.pruning.gradients import disturbed, taylor
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
@@ -74,9 +75,23 @@ class Scorer:
         return taylor(dimensions, self.batches, kinds[self.score], self.progress)
 
 
-def chosen_score(dimensions: Dimensions, batches: Sequence[Batch]) -> Score:
-    """The default: with data the gradient that needs no labels, without it the weights (see benchmarks/scores.py)."""
-    return "disturbed" if batches else "magnitude"
+def chosen_score(dimensions: Dimensions, batches: Sequence[Batch], comparable: bool = False) -> Score:
+    """The default, from `benchmarks/scores.py`: half of the MACs, uniform, fitted, three seeds.
+
+    With data, disturbed: it is the best or within two standard errors of it for the transformers there. Convolutional
+    networks, by what most of their MACs are, do best with magnitude, which only ranks the units of one dimension: where
+    dimensions must be `comparable`, they take disturbed, too. Without data, magnitude.
+    """
+    if not batches:
+        return "magnitude"
+    return "magnitude" if _is_convolutional(dimensions) and not comparable else "disturbed"
+
+
+def _is_convolutional(dimensions: Dimensions) -> bool:
+    work: dict[bool, int] = {True: 0, False: 0}
+    for node in dimensions.program.nodes():
+        work[kind_of(node).startswith("conv")] += macs(node, dimensions.walk.values)
+    return work[True] > work[False]
 
 
 def _magnitude(dimensions: Dimensions) -> UnitScores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from programs import conv
-from recovery import digits_batches, digits_program
+from recovery import digits_batches, digits_program, vit
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Progress
@@ -58,7 +58,10 @@ def test_a_score_that_needs_data_says_so() -> None:
         Scorer("wanda", (), 0, Progress()).of(analyse(conv()))
 
 
-def test_the_choice_depends_on_data() -> None:
-    dimensions = analyse(digits_program())
-    assert chosen_score(dimensions, ()) == "magnitude"
-    assert chosen_score(dimensions, digits_batches(32)) != "magnitude"
+def test_the_choice_depends_on_data_and_on_the_kind_of_network() -> None:
+    convolutions, transformer = analyse(digits_program()), analyse(vit(2))
+    data = digits_batches(32)
+    assert chosen_score(convolutions, ()) == chosen_score(transformer, ()) == "magnitude"
+    assert chosen_score(transformer, data) == "disturbed"
+    assert chosen_score(convolutions, data) == "magnitude"
+    assert chosen_score(convolutions, data, comparable=True) == "disturbed"

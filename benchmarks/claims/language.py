@@ -1,0 +1,309 @@
+"""Checks on the byte-level GPT: figures are perplexities on held-out pages, before and after recovery."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+
+import torch
+from models import load
+from models.gpt import Gpt
+from subjects import SUBJECTS, Subject
+
+from compressor.graph.capture import capture
+from compressor.graph.contract import Batch, Context, Progress
+from compressor.graph.cost import Roofline
+from compressor.graph.dimensions.cut import cut
+from compressor.graph.dimensions.groups import Dimension, analyse
+from compressor.graph.program import Program
+from compressor.passes.prune import Prune
+from compressor.passes.pruning.allocate import Allocation
+from compressor.passes.pruning.choose import Chooser
+from compressor.passes.pruning.job import prepared
+from compressor.passes.pruning.scores import Score
+from compressor.passes.recover import Settings, recover
+from compressor.targets.loader import load_target
+
+from .claim import Claim, Figures, Goal
+
+__all__ = ["CLAIMS", "blocks_of", "influence", "shallower"]
+
+BATCH, STEPS, SAMPLES = 16, 120, 256
+MULTIPLE = 16  # of widths
+Deep = list[int]
+
+
+@functools.cache
+def subject() -> Subject:
+    return SUBJECTS["gpt"](4096)
+
+
+def context(seed: int, **more: object) -> Context:
+    """Calibration for scores, and as many windows as the steps need to train on."""
+    batches = subject().batches(SAMPLES, seed)
+    given = {"training": lessons(seed), **more}
+    return Context(load_target("host"), latency=Roofline(), calibration=batches, synthetic=False, seed=seed, **given)
+
+
+def lessons(seed: int, steps: int = STEPS) -> list[Batch]:
+    return subject().batches(BATCH * steps, 1000 + seed)
+
+
+def recovered(
+    student: Program, seed: int, steps: int = STEPS, losses: str = "auto", rate: float | None = None
+) -> float:
+    """The perplexity after so many steps from the dense network."""
+    held = subject().batches(2 * BATCH, 99)
+    done = recover(
+        student, subject().program, lessons(seed, steps), f"{steps}steps", losses=losses, held=held, seed=seed,
+        settings=Settings(rate=rate),
+    )  # fmt: skip
+    return subject().metric(done.program)
+
+
+# ----------------------------------------------------------------------------------------------------- LLM-Pruner
+
+
+def blocks_of(name: str) -> set[int]:
+    """The blocks that a dimension's name speaks of."""
+    parts = name.replace("#", ".").split(".")
+    return {int(after) for before, after in itertools.pairwise(parts) if before == "blocks" and after.isdigit()}
+
+
+def middle(one: Dimension) -> bool:
+    """The inner width of an MLP, or the heads, of all blocks but the first and the last."""
+    tensors = {tensor for tensor, *_ in one.spans}
+    where = {block for tensor in tensors for block in blocks_of(tensor)}
+    return len(where) == 1 and not where & {0, len(blocks()) - 1} and (_of_mlp(tensors) or one.rows > 8)
+
+
+def blocks() -> range:
+    return range(6)
+
+
+def _of_mlp(tensors: set[str]) -> bool:
+    return any(".mlp." in tensor for tensor in tensors)
+
+
+def half_of_the_middle(score: Score, seed: int) -> Figures:
+    """Half of the channels and heads of the middle blocks go, by this score; nothing is fitted."""
+    given = context(seed)
+    dimensions = analyse(prepared(subject().program))
+    ranked = Chooser(score, "uniform", 1, 0.0, ()).ranked(dimensions, given.calibration, given)
+    rungs = tuple(one.nearest(0.5) if middle(one.dimension) else 0 for one in ranked.ladders)
+    smaller = cut(Allocation(dimensions, ranked.ladders, rungs).removal())
+    return {"before": subject().metric(smaller), "after": recovered(smaller, seed)}
+
+
+LLM_PRUNER = Claim(
+    "llm-pruner", "GPT of 1.9M, half of the MLP channels and heads of blocks 1 to 4, 120 steps of recovery",
+    {
+        score: functools.partial(half_of_the_middle, score)
+        for score in ("taylor-element1", "random", "magnitude")
+    },
+    [
+        Goal("element-1 against random before recovery", "taylor-element1.before", "random.before", "ratio", 0.85),
+        Goal("element-1 against random after recovery", "taylor-element1.after", "random.after", "ratio", 0.9999),
+    ],
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------- Minitron
+
+
+def influence(seed: int = 0) -> list[float]:
+    """1 − E[cos(x_in, x_out)] of every block (Minitron's block influence)."""
+    model, found = load("gpt"), [0.0] * len(blocks())
+
+    def look(number: int, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        found[number] = 1 - float(torch.nn.functional.cosine_similarity(given[0], made, dim=-1).mean())
+
+    for number, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda _, given, made, number=number: look(number, given, made))
+    [ids] = subject().batches(BATCH, seed)[0].values()
+    with torch.no_grad():
+        model(ids)
+    return found
+
+
+def shallower(kept: Deep, fresh: bool = False) -> Program:
+    """The GPT with these blocks alone; `fresh` weights or the trained ones."""
+    model = Gpt(depth=len(kept))
+    if not fresh:
+        trained = load("gpt")
+        state = {name: value for name, value in trained.state_dict().items() if not name.startswith("blocks.")}
+        for new, old in enumerate(kept):
+            state |= {f"blocks.{new}.{name}": value for name, value in trained.blocks[old].state_dict().items()}
+        model.load_state_dict(state)
+    [ids] = subject().batches(BATCH, 0)[0].values()
+    return capture(model.eval(), (ids[:2],)).program
+
+
+def by_depth(seed: int) -> Figures:
+    """Half of the blocks go, those with the least influence."""
+    worth = influence(seed)
+    kept = sorted(sorted(blocks(), key=lambda block: -worth[block])[: len(blocks()) // 2])
+    smaller = shallower(kept)
+    return {"before": subject().metric(smaller), "after": recovered(smaller, seed), "size": _size(smaller)}
+
+
+def narrower(seed: int) -> Program:
+    """As many parameters as half of the blocks leave, by width."""
+    wanted, low, high = shallower([0, 1, 2]).parameters(), 0.3, 0.7
+    given = context(seed)
+    for _ in range(6):
+        amount = (low + high) / 2
+        pruned = Prune(amount=amount, score="activation", samples=SAMPLES, multiple=4)
+        found = pruned.run(subject().program, given).program
+        low, high = (amount, high) if found.parameters() > wanted else (low, amount)
+    return found
+
+
+def by_width(losses: str, seed: int) -> Figures:
+    smaller = narrower(seed)
+    return {
+        "before": subject().metric(smaller), "after": recovered(smaller, seed, losses=losses), "size": _size(smaller)
+    }  # fmt: skip
+
+
+def from_scratch(seed: int) -> Figures:
+    """The same shape, drawn anew, trained on the text alone."""
+    program = narrower(seed).copy()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in program.tensors().items():
+            if tensor.dim() > 1 and tensor.is_floating_point():
+                tensor.normal_(std=0.02)
+            elif name.endswith("bias"):
+                tensor.zero_()
+            elif "norm" in name:
+                tensor.fill_(1.0)
+    return {"after": recovered(program, seed, losses="task", rate=1e-3)}
+
+
+def _size(program: Program) -> float:
+    return program.parameters() / subject().program.parameters()
+
+
+MINITRON = Claim(
+    "minitron", "GPT of 1.9M to about half its parameters (3 of 6 blocks, or as many by width), 120 steps",
+    {
+        "width": functools.partial(by_width, "auto"), "depth": by_depth,
+        "width-ce": functools.partial(by_width, "task"), "scratch": from_scratch,
+    },
+    [
+        Goal("width against depth after recovery", "width.after", "depth.after", "ratio", 0.9999),
+        Goal("logit distillation against cross entropy", "width.after", "width-ce.after", "ratio", 0.98),
+        Goal("pruned and distilled against the same shape from scratch", "width.after", "scratch.after", "ratio", 0.9),
+    ],
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------- Sheared LLaMA, EfficientLLM
+
+
+def masked(seed: int) -> Figures:
+    """Two thirds of the steps learn masks, the last third recovers."""
+    pruned = Prune(
+        amount=0.5, how="masks", steps=2 * STEPS // 3, between=f"{STEPS // 3}steps", multiple=MULTIPLE, samples=SAMPLES,
+        reconstruct=False,
+    )  # fmt: skip
+    smaller = pruned.run(subject().program, context(seed)).program
+    return {"after": subject().metric(smaller), "size": _size(smaller), "macs": _macs(smaller)}
+
+
+def sliced_at_random(seed: int) -> Figures:
+    """The same shape; all steps recover."""
+    pruned = Prune(amount=0.5, score="random", multiple=MULTIPLE, samples=SAMPLES, reconstruct=False)
+    smaller = pruned.run(subject().program, context(seed)).program
+    return {"after": recovered(smaller, seed), "size": _size(smaller), "macs": _macs(smaller)}
+
+
+def _macs(program: Program) -> float:
+    target = load_target("host")
+    return Roofline().predict(program, target).macs / Roofline().predict(subject().program, target).macs
+
+
+SHEARED = Claim(
+    "sheared-llama", "GPT of 1.9M to half its multiply–accumulates: 80 steps of masks and 40 of recovery, or 120 of it",
+    {"masks": masked, "random": sliced_at_random},
+    [
+        Goal("learned masks against a random slice of the same shape", "masks.after", "random.after", "ratio", 0.95),
+        Goal("the shape is exact: its parameters against the fixed ones", "masks.size", "random.size", "ratio", 1.0),
+    ],
+)  # fmt: skip
+
+
+class Counting(Progress):
+    """Counts the training steps that a pass tells."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def figures(self, name: str, share: float, values: Mapping[str, float]) -> None:
+        self.steps += name == "prune"
+
+
+@functools.cache
+def _gradual(seed: int) -> tuple[Program, int]:
+    counting = Counting()
+    pruned = Prune(amount=0.5, how="gradual", between=f"{STEPS // 2}steps", multiple=MULTIPLE, samples=SAMPLES)
+    smaller = pruned.run(subject().program, context(seed, progress=counting)).program
+    return smaller, counting.steps
+
+
+def gradually(seed: int) -> Figures:
+    """A rung goes every step; then half of the usual recovery."""
+    smaller, steps = _gradual(seed)
+    widths = {len(bias) for name, bias in smaller.tensors().items() if name.endswith("mlp.0.bias")}
+    return {"after": subject().metric(smaller), "steps": float(steps + STEPS // 2), "widths": float(len(widths))}
+
+
+def at_once(seed: int) -> Figures:
+    """Taylor's choice in one cut, uniform; all of the other arm's steps recover."""
+    _, steps = _gradual(seed)
+    pruned = Prune(amount=0.5, score="taylor-element1", multiple=MULTIPLE, samples=SAMPLES)
+    smaller = pruned.run(subject().program, context(seed)).program
+    return {"after": recovered(smaller, seed, steps=steps + STEPS // 2), "steps": float(steps + STEPS // 2)}
+
+
+EFFICIENT = Claim(
+    "efficientllm", "GPT of 1.9M to half its multiply–accumulates; a rung of 16 a step, then 60 steps",
+    {"gradual": gradually, "one-shot": at_once},
+    [
+        Goal("gradual removal against one cut with the same steps", "gradual.after", "one-shot.after", "ratio", 0.97),
+        Goal("different widths of the MLPs, beyond the first", "gradual.widths", "1", "points", 1.0),
+    ],
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------- DistilCamemBERT
+
+
+def student(losses: str, fresh: bool, seed: int) -> Figures:
+    """Every other block, or as many drawn anew."""
+    torch.manual_seed(seed)
+    return {"after": recovered(shallower([0, 2, 4], fresh), seed, losses=losses, rate=1e-3 if fresh else None)}
+
+
+def _student(losses: str, fresh: bool = False) -> Callable[[int], Figures]:
+    return functools.partial(student, losses, fresh)
+
+
+DISTIL = Claim(
+    "distilcamembert", "GPT of 1.9M, 6 blocks to 3, 120 steps",
+    {
+        "alternate": _student("distilbert"), "random": _student("distilbert", True), "soft": _student("soft_ce"),
+        "cosine": _student("last_cosine"), "task": _student("task"),
+    },
+    [
+        Goal("alternate layers against a random start", "alternate.after", "random.after", "ratio", 0.85),
+        *(
+            Goal(f"three terms against {name} alone, or a tie", "alternate.after", f"{name}.after", "ratio", 1.01)
+            for name in ("soft", "cosine", "task")
+        ),
+    ],
+)  # fmt: skip
+
+CLAIMS = (LLM_PRUNER, MINITRON, SHEARED, EFFICIENT, DISTIL)
