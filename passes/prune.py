@@ -41,8 +41,8 @@ class Prune(Pass):
     """Slice units off until a share of the multiply–accumulates is gone.
 
     amount: the share of multiply–accumulates that goes.
-    score: what a unit is worth; "auto" is disturbed where there is data, but magnitude without it, and for uniform
-        widths of convolutional networks.
+    score: what a unit is worth; "auto" is disturbed where there is data, but taylor-element1 for language models, and
+        magnitude without data or for uniform widths of convolutional networks.
     where: "uniform" cuts every dimension by the same share, "global" where it does the least damage per MAC,
         "latency" where it does the least damage per predicted time on the target.
     samples: how many calibration samples the score and the reconstruction see.

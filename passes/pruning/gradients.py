@@ -22,7 +22,7 @@ from compressor.graph.dimensions.groups import Dimensions
 from compressor.graph.program import Program
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
 
-__all__ = ["disturbed", "taylor"]
+__all__ = ["disturbed", "predicts_tokens", "taylor"]
 
 Loss = Callable[[Sequence[Tensor], Batch], Tensor]
 NOISE = 0.01  # σ, relative to the outputs' own spread
@@ -113,6 +113,13 @@ def _loss(program: Program, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
     labels = batch.get("labels")
     fits = labels is not None and labels.shape == scores.shape[:1] and not labels.is_floating_point()
     return functional.cross_entropy(scores, labels if fits and labels is not None else scores.detach().argmax(-1))
+
+
+def predicts_tokens(program: Program, batches: Sequence[Batch]) -> bool:
+    """Whether this is a language model, which has labels in its own input."""
+    batch = pieces(program, batches[:1])[0]
+    outputs = program.run(batch).values()
+    return any(_predicts(value, batch[spec.name]) for value in outputs for spec in program.inputs)
 
 
 def _predicts(value: Tensor, tokens: Tensor) -> bool:

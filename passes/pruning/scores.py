@@ -24,7 +24,7 @@ from compressor.graph.dimensions.groups import Dimension, Dimensions
 from compressor.graph.edit import argument, attribute
 from compressor.graph.work import kind_of, macs
 from compressor.passes.pruning.activations import activation, wanda
-from compressor.passes.pruning.gradients import disturbed, taylor
+from compressor.passes.pruning.gradients import disturbed, predicts_tokens, taylor
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
 
 __all__ = ["Score", "Scorer", "chosen_score"]
@@ -78,12 +78,14 @@ class Scorer:
 def chosen_score(dimensions: Dimensions, batches: Sequence[Batch], comparable: bool = False) -> Score:
     """The default, from `benchmarks/scores.py`: half of the MACs, uniform, fitted, three seeds.
 
-    With data, disturbed: it is the best or within two standard errors of it for the transformers there. Convolutional
-    networks, by what most of their MACs are, do best with magnitude, which only ranks the units of one dimension: where
-    dimensions must be `comparable`, they take disturbed, too. Without data, magnitude.
+    Language models do best with Taylor's element-1, other transformers with disturbed, or within two standard errors of
+    that. Convolutional networks, by what most of their MACs are, do best with magnitude, which only ranks the units of
+    one dimension: where dimensions must be `comparable`, they take disturbed, too. Without data, magnitude.
     """
     if not batches:
         return "magnitude"
+    if predicts_tokens(dimensions.program, batches):
+        return "taylor-element1"
     return "magnitude" if _is_convolutional(dimensions) and not comparable else "disturbed"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from programs import conv
 from recovery import digits_batches, digits_program, vit
+from tiny import text_batches, tiny_gpt
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Progress
@@ -62,6 +64,8 @@ def test_the_choice_depends_on_data_and_on_the_kind_of_network() -> None:
     convolutions, transformer = analyse(digits_program()), analyse(vit(2))
     data = digits_batches(32)
     assert chosen_score(convolutions, ()) == chosen_score(transformer, ()) == "magnitude"
-    assert chosen_score(transformer, data) == "disturbed"
+    [own] = [spec.name for spec in transformer.program.inputs]
+    assert chosen_score(transformer, [{own: torch.randn(4, 6, 5)}]) == "disturbed"
+    assert chosen_score(analyse(tiny_gpt()), text_batches()) == "taylor-element1"
     assert chosen_score(convolutions, data) == "magnitude"
     assert chosen_score(convolutions, data, comparable=True) == "disturbed"
