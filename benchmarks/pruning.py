@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,12 @@ from typing import Any
 from depgraph import pruned as depgraph
 from models import fashion
 from subjects import SUBJECTS, Subject, spread
+from timing import timed
 
-from compressor.devices.local import compare
-from compressor.devices.side_by_side import side_by_side
-from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
 from compressor.graph.program import Program
-from compressor.passes.fold import Fold
 from compressor.passes.prune import Prune
 from compressor.passes.recover import recover
 from compressor.targets.loader import load_target
@@ -95,7 +91,7 @@ def _cell(
             "recovered": subject.metric(recovered),
             "macs": Roofline().predict(recovered, context.target).macs / before,
             "parameters": recovered.parameters() / subject.program.parameters(),
-            **_timed(subject.program, recovered, context),
+            **timed(subject.program, recovered, context, context.calibration[0]),
             "seconds": round(time.monotonic() - started),
         }
     except Exception as error:  # noqa: BLE001  a failure of any type is a cell of the table
@@ -112,22 +108,6 @@ def _theirs(subject: Subject, amount: float, seed: int, context: Context, cells:
     images = fashion.tensors("test")[0][:2]
     macs = ours * Roofline().predict(subject.program, context.target).macs
     return capture(depgraph(subject.name, images, macs, context.target.width_multiple), (images,)).program
-
-
-def _timed(dense: Program, smaller: Program, context: Context) -> dict[str, float]:
-    """Median milliseconds at batch 1 with one thread, interleaved, and the speed-up with its interval."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {}
-        for index, program in enumerate((dense, smaller)):
-            paths[str(index)] = Path(folder) / f"{index}.onnx"
-            to_onnx(Fold().run(program, context).program, context.target).save(paths[str(index)])
-        batch = {name: value[:1] for name, value in context.calibration[0].items()}
-        measured = compare(paths, batch, threads=1)
-    both = side_by_side(measured["0"], measured["1"])
-    return {
-        "dense_ms": both.before, "ms": both.after, "speedup": 1 / both.ratio, "speedup_low": 1 / both.high,
-        "speedup_high": 1 / both.low,
-    }  # fmt: skip
 
 
 def _words(cell: dict[str, Any]) -> str:

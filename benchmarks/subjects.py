@@ -32,7 +32,7 @@ SENTENCE = 48  # tokens
 class Subject:
     """A trained program; `batches(count, seed)` unlabelled training samples; `metric(program)` by its name.
 
-    `better` is +1 where more is better, −1 where less is.
+    `better` is +1 where more is better, −1 where less is. `more` are further figures.
     """
 
     name: str
@@ -41,6 +41,11 @@ class Subject:
     program: Program
     batches: Callable[[int, int], list[Batch]]
     metric: Callable[[Program], float]
+    more: Callable[[Program], dict[str, float]] = lambda _: {}
+
+    def figures(self, program: Program) -> dict[str, float]:
+        """The metric and what there is besides, by name."""
+        return {self.metric_name: self.metric(program), **self.more(program)}
 
 
 def _images(name: str, tests: int) -> Subject:
@@ -112,7 +117,22 @@ def _minilm(tests: int) -> Subject:
         found = _embedding(candidate.run(held_out), held_out)
         return float(functional.cosine_similarity(found, reference).mean())
 
-    return Subject("minilm", "cosine", 1, program, batches, cosine)
+    def spearman(candidate: Program) -> dict[str, float]:
+        found = _ranks(_similarities(_embedding(candidate.run(held_out), held_out)))
+        return {"spearman": float(torch.corrcoef(torch.stack([found, _ranks(_similarities(reference))]))[0, 1])}
+
+    return Subject("minilm", "cosine", 1, program, batches, cosine, spearman)
+
+
+def _similarities(embeddings: Tensor) -> Tensor:
+    """The cosine of every pair."""
+    unit = functional.normalize(embeddings.double(), dim=1)
+    one, two = torch.triu_indices(len(unit), len(unit), offset=1)
+    return (unit @ unit.T)[one, two]
+
+
+def _ranks(values: Tensor) -> Tensor:
+    return values.argsort().argsort().double()
 
 
 def _embedding(outputs: dict[str, Tensor], batch: Batch) -> Tensor:

@@ -1,0 +1,33 @@
+"""Every check of the works-when benchmark speaks of arms that it has, and its committed figures are judged anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from claims import CLAIMS  # noqa: E402  found through the line above
+
+
+def test_goals_speak_of_arms_that_there_are() -> None:
+    for claim in CLAIMS.values():
+        names = [name for goal in claim.goals for name in (goal.better, goal.than) if not name[0].isdigit()]
+        assert names
+        assert {name.split(".")[0] for name in names} <= set(claim.arms), claim.name
+
+
+def test_the_methods_of_the_issue_are_there() -> None:
+    assert set(CLAIMS) == {
+        "llm-pruner", "minitron", "otov2", "slimsam", "efficientllm", "sheared-llama", "hinton", "ofa-kd",
+        "distilcamembert",
+    }  # fmt: skip
+
+
+def test_committed_cells_belong_to_an_arm() -> None:
+    path = BENCHMARKS / "results" / "works_when.json"
+    for key in json.loads(path.read_text())["cells"] if path.exists() else ():
+        name, arm, *_ = key.split()
+        assert arm in CLAIMS[name].arms
