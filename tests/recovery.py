@@ -105,3 +105,15 @@ class Listener(Progress):
 
     def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
         self.told.append((done, dict(figures)))
+
+
+class Stopping(Progress):
+    """Interrupts the work when it has told its figures so often."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,12 @@ def dhspg(job: Job) -> PassResult:
         torch.manual_seed(job.context.seed)
         training = HalfSpace(job, names)
         feed = losses(job.context.train, training.pupil)
-        for step in job.context.progress.over(range(job.steps), "training"):
+        resume = job.resume()
+        start = training.restore(resume.kept())
+        for step in job.context.progress.over(range(start, job.steps), "training"):
             training.step(feed, step)
+            if (step + 1) % max(1, job.steps // 20) == 0:
+                resume.keep(training.state(step + 1))
     norms = [Skip(name, "a norm runs over it, and zero there is not the same as gone") for name in sorted(names)]
     skipped = [*norms, *(Skip(name, "you asked to keep it") for name in training.kept)]
     if not training.gone:
@@ -103,6 +108,27 @@ class HalfSpace:
             zero = float((self.alive == 0).sum() / max(1, len(self.gone)))
             figures = {"loss": float(loss.detach()), "units at zero": zero}
             self.job.context.progress.figures("prune", (number + 1) / self.job.steps, figures)
+
+    def state(self, step: int) -> dict[str, Any]:
+        """All that a continued training needs; the user's function begins a new epoch."""
+        return {
+            "step": step, "tensors": self.masked.trainee.state(), "optimizer": self.optimizer.state_dict(),
+            "penalized": self.penalized, "alive": self.alive, "gone": self.gone, "kept": list(self.kept),
+            "random": torch.get_rng_state(),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any] | None) -> int:
+        """The step to go on from."""
+        if state is None:
+            return 0
+        self.masked.trainee.load(state["tensors"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.penalized, self.alive = (state[name].to(self.alive.device) for name in ("penalized", "alive"))
+        self.gone, self.kept = list(state["gone"]), tuple(state["kept"])
+        torch.set_rng_state(state["random"])
+        if self.gone:
+            self.masked.switch(self.alive)
+        return int(state["step"])
 
     def _finish(self) -> None:
         left = int((self.penalized & (self.alive > 0)).sum())

@@ -14,7 +14,8 @@ outputs; α starts from the ranks of `score`; and batches are not weighted by do
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -28,6 +29,7 @@ from compressor.passes.pruning.allocate import Allocation
 from compressor.passes.pruning.concrete import below, drawn, median
 from compressor.passes.pruning.job import NOTHING, Job
 from compressor.passes.pruning.masked import Masked
+from compressor.passes.pruning.resume import Resume
 from compressor.passes.pruning.rows import Place
 from compressor.passes.pruning.tutor import Tutor
 from compressor.passes.recover import recalibrate
@@ -56,7 +58,7 @@ def masks(job: Job) -> PassResult:
     _, program = resume.load() or (0, None)
     if program is None:
         lesson = Lesson(job, tutor, allocation)
-        lesson.run()
+        lesson.run(resume)
         program = recalibrate(lesson.sliced(), job.lessons)
         resume.save(1, program)
     return job.result(job.recover(program, "last"), [*kept, *useless])
@@ -94,13 +96,35 @@ class Lesson:
         found = torch.zeros(len(self.parts), device=self.part.device)
         return found.index_add(0, self.part, below(self.log_alpha)) / self.sizes
 
-    def run(self) -> None:
-        batches = self.tutor.batches(0)
-        for step in self.job.context.progress.over(range(self.job.steps), "learning masks"):
+    def run(self, resume: Resume) -> None:
+        start = self._restore(resume.kept())
+        batches = self.tutor.batches(start)
+        for step in self.job.context.progress.over(range(start, self.job.steps), "learning masks"):
             loss, gap = self._step(next(batches), step)
             if (step + 1) % max(1, self.job.steps // 20) == 0:
+                resume.keep(self._state(step + 1))
                 figures = {"loss": loss, "off the shape": gap}
                 self.job.context.progress.figures("prune", (step + 1) / self.job.steps, figures)
+
+    def _state(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step, "tensors": self.masked.trainee.state(), "log_alpha": self.log_alpha.detach(),
+            "multipliers": self.multipliers.detach(), "weights": self.weights.state_dict(),
+            "shape": self.shape.state_dict(), "generator": self.generator.get_state(),
+        }  # fmt: skip
+
+    def _restore(self, state: Mapping[str, Any] | None) -> int:
+        """The step to go on from."""
+        if state is None:
+            return 0
+        self.masked.trainee.load(state["tensors"])
+        with torch.no_grad():
+            self.log_alpha.copy_(state["log_alpha"])
+            self.multipliers.copy_(state["multipliers"])
+        self.weights.load_state_dict(state["weights"])
+        self.shape.load_state_dict(state["shape"])
+        self.generator.set_state(state["generator"])
+        return int(state["step"])
 
     def chosen(self) -> list[int]:
         """The units that go: of each dimension those with the lowest α."""

@@ -1,4 +1,4 @@
-"""The last finished round of a long pruning on disk, so that it is not repeated after an interruption.
+"""The last finished round of a long pruning on disk, and the middle of a training, so that neither is repeated.
 
 A round's program is written as `graph.storage` does, inside a checkpoint of `passes/recover`: whole or not at all, and
 read without executing anything. What the key does not describe is not continued.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ class Resume:
 
     def __init__(self, path: Path | None, *key: object) -> None:
         self.path, self.key = path, identity(*key)
+        self.middle = None if path is None else path.with_name(f"{path.stem}-underway{path.suffix}")
 
     def save(self, number: int, program: Program) -> None:
         """Round `number` is finished, and this is what it left."""
@@ -43,3 +45,12 @@ class Resume:
             return int(state["number"]), storage.load_file(content, "a finished round")
         except (CompressError, KeyError, TypeError, ValueError, AttributeError):
             return None
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """The state of a training that is under way: tensors, numbers, and lists and dictionaries of them."""
+        if self.middle is not None:
+            write_checkpoint(self.middle, self.key, state)
+
+    def kept(self) -> dict[str, Any] | None:
+        """What `keep` wrote last; None where there is none of this job."""
+        return read_checkpoint(self.middle, self.key)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from boards import board
-from recovery import DIGITS, Listener, accuracy, digits_program
+from recovery import DIGITS, Listener, Stopping, accuracy, digits_program
 from sklearn.datasets import load_digits
 from tiny import text_batches, tiny_gpt
 from torch import Tensor, nn
@@ -144,3 +145,15 @@ def test_gradients_are_taken_by_the_pass() -> None:
     loss = next(losses(train, training.pupil))
     backward(loss)
     assert all(p.grad is not None for p in training.parameters.values())
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
+    short = replace(PRUNE, steps=40)
+    context = replace(CONTEXT, checkpoint=tmp_path / "checkpoint.pt", progress=Stopping(after=12))
+    with pytest.raises(KeyboardInterrupt):
+        short.run(_fresh(), context)
+    listener = Listener()
+    done = short.run(_fresh(), replace(context, progress=listener))
+    assert listener.told[0][0] > 12 / 20
+    assert listener.told[-1][1]["units at zero"] == 1.0
+    assert done.program.parameters() < _fresh().parameters()

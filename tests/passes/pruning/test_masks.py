@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from boards import board
 from exactness import analysed
-from recovery import Listener, accuracy, digits_batches, digits_program
+from recovery import Listener, Stopping, accuracy, digits_batches, digits_program
 from tiny import TinyGpt, text_batches, tiny_gpt
 
 from compressor.errors import RecipeError
@@ -54,7 +55,7 @@ def test_folding_and_cutting_changes_nothing() -> None:
     allocation, _ = job.chooser.allocation(ranked, job.target, CONTEXT)
     job = replace(job, context=replace(CONTEXT, training=text_batches(4)))
     lesson = Lesson(job, Tutor(job, "masks"), allocation)
-    lesson.run()
+    lesson.run(job.resume())
     gone = lesson.chosen()
     assert [len(gone)] == [len(allocation.removal().units)]
     z = median(lesson.log_alpha.detach()) * torch.tensor([float(unit not in gone) for unit in lesson.masked.units])
@@ -82,3 +83,15 @@ def test_the_seed_decides() -> None:
 def test_data_are_needed() -> None:
     with pytest.raises(RecipeError, match="how=masks trains along the way and needs data"):
         MASKS.run(digits_program(), replace(CONTEXT, calibration=(), training=()))
+
+
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    short = replace(MASKS, steps=20)
+    [whole, *_] = [short.run(digits_program(), replace(CONTEXT, checkpoint=tmp_path / "whole.pt")).program.hash()]
+    context = replace(CONTEXT, checkpoint=tmp_path / "cut.pt", progress=Stopping(after=7))
+    with pytest.raises(KeyboardInterrupt):
+        short.run(digits_program(), context)
+    listener = Listener()
+    done = short.run(digits_program(), replace(context, progress=listener))
+    assert done.program.hash() == whole
+    assert listener.told[0][0] > 7 / 20

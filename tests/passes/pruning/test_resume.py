@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from recovery import digits_program
 
 from compressor.passes.pruning.resume import Resume
@@ -33,3 +34,15 @@ def test_without_a_path_nothing_is_kept() -> None:
     resume = Resume(None, "a")
     resume.save(1, digits_program())
     assert resume.load() is None
+
+
+def test_a_training_that_is_under_way_comes_back_beside_it(tmp_path: Path) -> None:
+    resume = Resume(tmp_path / "checkpoint.pt", "a")
+    resume.save(1, digits_program())
+    resume.keep({"step": 5, "values": [torch.ones(2)]})
+    found = Resume(tmp_path / "checkpoint.pt", "a").kept()
+    assert found is not None
+    assert (found["step"], found["values"][0].tolist()) == (5, [1.0, 1.0])
+    assert resume.load() is not None
+    assert Resume(tmp_path / "checkpoint.pt", "b").kept() is None
+    assert Resume(None, "a").kept() is None
