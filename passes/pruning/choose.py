@@ -64,7 +64,7 @@ class Chooser:
 
     def allocation(self, ranked: Ranked, target: float, context: Context) -> tuple[Allocation, list[Skip]]:
         """At most `target` multiply–accumulates left, and the cuts that were not worth making."""
-        allocation = self._allocation(ranked, target, context)
+        allocation = _spared(self._allocation(ranked, target, context))
         return _useful(allocation, context)
 
     def cost(self, removal: Removal, context: Context) -> float:
@@ -94,6 +94,17 @@ def settings_of(allocation: Allocation) -> dict[str, Setting]:
     """The settings that, given as `sites`, cut the same again."""
     pairs = [(one, one.units(rung)) for one, rung in zip(allocation.ladders, allocation.rungs, strict=True) if rung]
     return {one.dimension.name: {"remove": spell_units(one.dimension.units, units)} for one, units in pairs}
+
+
+def _spared(allocation: Allocation) -> Allocation:
+    """Dimensions that share an axis can empty it together: those that lose the largest share give a rung back."""
+    while any(allocation.rungs) and allocation.removal().empties():
+        lost = [
+            one.rungs[rung] / len(one.order) for one, rung in zip(allocation.ladders, allocation.rungs, strict=True)
+        ]
+        place = lost.index(max(lost))
+        allocation = allocation.at(place, allocation.rungs[place] - 1)
+    return allocation
 
 
 def _useful(allocation: Allocation, context: Context) -> tuple[Allocation, list[Skip]]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from boards import board
+from exactness import analysed
 from recovery import digits_batches, digits_program
+from torch import nn
 
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate, Roofline
+from compressor.graph.dimensions.cut import cut
 from compressor.graph.dimensions.groups import analyse
 from compressor.graph.dimensions.removal import Removal
 from compressor.graph.program import Program
+from compressor.passes.pruning.allocate import Allocation
 from compressor.passes.pruning.choose import Chooser, settings_of
 from compressor.targets.target import Target
 
@@ -79,3 +84,31 @@ def test_given_scores_order_the_units() -> None:
     units = [unit for dimension in dimensions.dimensions for unit in dimension.units]
     ranked = CHOOSER.laddered(dimensions, {unit: float(-unit) for unit in units}, Context(board()))
     assert all(list(one.order) == sorted(one.order, reverse=True) for one in ranked.ladders)
+
+
+class Diagonal(nn.Module):
+    """What is read is the diagonal of an outer product: row i is there while unit i of both factors is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(8, 3)
+        with torch.no_grad():
+            self.a.weight[:4] /= 100  # so that the one loses its first half, the other its second
+            self.b.weight[4:] /= 100
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outer = self.a(x)[:, :, None] * self.b(x)[:, None, :]
+        return self.out(outer.flatten(1)[:, ::9])
+
+
+def test_dimensions_that_share_an_axis_do_not_empty_it() -> None:
+    dimensions = analysed(Diagonal(), (torch.randn(2, 4),))
+    context, chooser = Context(board()), replace(CHOOSER, multiple=1)
+    ranked = chooser.ranked(dimensions, [], context)
+    halves = Allocation(dimensions, ranked.ladders, tuple(one.nearest(0.5) for one in ranked.ladders))
+    assert len(halves.rungs) == 2
+    assert halves.removal().empties()
+    allocation, _ = chooser.allocation(ranked, halves.removal().macs(), context)
+    assert any(allocation.rungs)
+    assert not allocation.removal().empties()
+    cut(allocation.removal())
