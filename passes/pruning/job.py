@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from torch import Tensor
+
 from compressor.graph.contract import Batch, Context, PassResult, Setting, Skip
 from compressor.graph.dimensions.cut import cut
 from compressor.graph.dimensions.groups import Dimensions, analyse
@@ -24,6 +26,7 @@ __all__ = ["NOTHING", "How", "Job", "prepared"]
 
 How = Literal["one-shot", "iterative", "alternating", "gradual", "masks", "dhspg"]
 NEAR = 0.02  # of the MACs: widths land on multiples, so that a target is met only nearly
+SPARSE = 0.2  # of a weight's values are zero
 NOTHING = Skip("the model", "nothing in it can be removed")
 
 
@@ -112,7 +115,7 @@ class Job:
         told = [*_frozen(self.dimensions), *skipped, *([short] if reached < self.amount - NEAR else [])]
         new = program.tensors()
         shrunk = (name for name, old in self.program.tensors().items() if name in new and new[name].shape != old.shape)
-        return PassResult(program, tuple(shrunk), tuple(told), settings or {})
+        return PassResult(program, tuple(shrunk), tuple(told), settings or {}, _filled(self.program, program))
 
 
 def prepared(program: Program) -> Program:
@@ -121,6 +124,18 @@ def prepared(program: Program) -> Program:
     functionalize(copy)
     delete_unused(copy)
     return finish(copy)
+
+
+def _filled(before: Program, after: Program) -> tuple[str, ...]:
+    """Says where a sparse weight's zeros are gone: a cut and what makes up for it know nothing of their pattern."""
+    new = after.tensors()
+    sparse = {n: share for n, old in before.tensors().items() if old.dim() > 1 and (share := _zeros(old)) > SPARSE}
+    lost = [name for name, share in sparse.items() if name in new and _zeros(new[name]) < share - SPARSE / 2]
+    return (f"{len(lost)} sparse weights lost their zeros: prune first, then sparsify",) if lost else ()
+
+
+def _zeros(tensor: Tensor) -> float:
+    return float((tensor == 0).float().mean()) if tensor.numel() else 0.0
 
 
 def _frozen(dimensions: Dimensions) -> list[Skip]:

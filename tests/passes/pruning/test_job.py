@@ -9,8 +9,10 @@ from recovery import digits_batches, digits_program
 
 from compressor.graph.contract import Context, Skip
 from compressor.graph.dimensions.removal import Removal
+from compressor.passes.prune import Prune
 from compressor.passes.pruning.choose import Chooser
 from compressor.passes.pruning.job import Job, prepared
+from compressor.passes.sparsify import Sparsify
 
 CHOOSER = Chooser("magnitude", "uniform", 0, 0.1, ())
 BATCHES = digits_batches()
@@ -43,3 +45,10 @@ def test_the_result_names_what_is_smaller_and_how_far_it_came() -> None:
     assert Skip("a", "b") in done.skipped
     assert any("of its MACs could go, not 50%" in skip.reason for skip in done.skipped)
     assert done.settings == {}
+
+
+def test_a_sparse_weight_that_is_filled_is_told() -> None:
+    context = Context(board(), calibration=digits_batches())
+    sparse = Sparsify("2of4").run(digits_program(), context).program
+    assert any("prune first, then sparsify" in note for note in Prune(amount=0.5).run(sparse, context).notes)
+    assert Prune(amount=0.5).run(digits_program(), context).notes == ()
