@@ -2,7 +2,7 @@
 and, beside that, pruned to half its multiply–accumulates, lowered and verified (`halving.py`), by our pass and, where
 it is installed (`pip install torch-pruning`), by Torch-Pruning.
 
-    python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--until captured] [--fresh]
+    python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--budget 1h] [--until captured] [--fresh]
 
 Architectures run in other processes with a time limit each, so that neither a crash nor a hang ends the run.
 Finished rows are kept in `results/generality.json`, and a later run goes on from there.
@@ -48,6 +48,8 @@ Row = dict[str, Any]
 
 def main() -> int:
     """Runs what is missing, prints the table and the totals; 1 when a goal is missed."""
+    from compressor.passes.recover.budget import parse_budget
+
     arguments = _arguments()
     stages = STAGES[: STAGES.index(arguments.until) + 1]
     if find_spec("torch_pruning") is None:
@@ -59,10 +61,14 @@ def main() -> int:
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload(PRELOADED)
+    limit = parse_budget(arguments.budget).amount
     local = threading.local()
     workers: list[Worker] = []
+    ran = 0
 
-    def one(name: str) -> Row:
+    def one(name: str) -> Row | None:
+        if time.perf_counter() - started > limit:
+            return None
         if not hasattr(local, "worker"):
             local.worker = Worker(context, stages, arguments.limit)
             workers.append(local.worker)
@@ -70,13 +76,16 @@ def main() -> int:
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for row in pool.map(one, missing):
+            if row is None:
+                continue
             rows[row["name"]] = row
+            ran += 1
             _write(arguments.results, rows)
             print(_line(row), flush=True)
     for worker in workers:
         worker.stop()
     print(_summary([rows[name] for name in names if name in rows], stages))
-    print(f"ran {len(missing)} of {len(names)} in {time.perf_counter() - started:.0f} s with {arguments.jobs} job(s)")
+    print(f"ran {ran} of {len(names)} in {time.perf_counter() - started:.0f} s with {arguments.jobs} job(s)")
     return 0 if _met([rows[name] for name in names if name in rows], stages) else 1
 
 
@@ -84,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="names to run")
     parser.add_argument("--jobs", type=int, default=1, help="architectures at a time")
+    parser.add_argument("--budget", default="10h", help="of the whole run: 90s, 20min, 2h")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds an architecture may take")
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to run")
     parser.add_argument("--fresh", action="store_true", help="forget all earlier results")

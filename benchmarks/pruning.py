@@ -30,7 +30,7 @@ from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
 from compressor.graph.program import Program
 from compressor.passes.prune import Prune
-from compressor.passes.recover import recover
+from compressor.passes.recover import parse_budget, recover
 from compressor.targets.loader import load_target
 from compressor.versions import versions
 
@@ -43,7 +43,7 @@ SEEDS = 3
 def main() -> int:
     arguments = _arguments()
     cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
-    started = time.monotonic()
+    started, limit = time.monotonic(), parse_budget(arguments.budget).amount
     for seed in range(SEEDS):
         for amount in arguments.amounts:
             for name in arguments.only:
@@ -51,7 +51,7 @@ def main() -> int:
                     continue
                 for method in METHODS:
                     key = f"{name} {method} {amount} seed {seed}"
-                    if key in cells or time.monotonic() - started > arguments.budget * 60:
+                    if key in cells or time.monotonic() - started > limit:
                         continue
                     cells[key] = _cell(name, method, amount, seed, cells, arguments)
                     RESULTS.write_text(json.dumps({"versions": versions(), "cells": cells}, indent=1) + "\n")
@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--amounts", nargs="+", type=float, default=[0.5, 0.3, 0.7])
-    parser.add_argument("--budget", type=float, default=120.0, help="minutes")
+    parser.add_argument("--budget", default="2h")
     parser.add_argument("--recover", default="3epochs")
     parser.add_argument("--images", type=int, default=20000, help="unlabelled training images")
     parser.add_argument("--tests", type=int, default=10000)
