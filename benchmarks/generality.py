@@ -2,7 +2,7 @@
 and, beside that, pruned to half its multiply–accumulates, lowered and verified (`halving.py`), by our pass and, where
 it is installed (`pip install torch-pruning`), by Torch-Pruning.
 
-    python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--budget 1h] [--until captured] [--fresh]
+    python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--budget 1h] [--until STAGE]
 
 Architectures run in other processes with a time limit each, so that neither a crash nor a hang ends the run.
 Finished rows are kept in `results/generality.json`, and a later run goes on from there.

@@ -16,7 +16,8 @@ from pathlib import Path
 from compressor.passes.recover.budget import parse_budget
 
 SCRIPTS = (
-    ("sparsity.py",), ("pruning.py",), ("works_when.py",), ("curves.py",), ("scores.py",), ("generality.py", "--jobs", "2"),
+    ("sparsity.py",), ("pruning.py",), ("works_when.py",), ("curves.py",), ("scores.py",),
+    ("generality.py", "--jobs", "2"),
 )  # fmt: skip
 
 
