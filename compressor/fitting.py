@@ -15,6 +15,7 @@ from compressor.items import LABELS, resolve
 
 __all__ = ["Chunk", "Fitter", "fixed_batch", "normal"]
 
+PREFIXES = "Names are the inputs' own; `train/` or `calibration/` before one says what alone its samples are for."
 _BLOCK = 256  # samples looked at together when values are checked
 
 
@@ -90,7 +91,9 @@ class Fitter:
             raise InputError(
                 f"{what}: the data have {', '.join(sorted(given)) or 'none'}; the model takes {', '.join(wanted)}",
                 where=self.source,
-                way_out=did_you_mean(extra[0], wanted)
+                way_out=PREFIXES
+                if any("/" in name for name in extra)
+                else did_you_mean(extra[0], wanted)
                 if extra
                 else "Add it, or name the array (in a folder, its file) so: one an input, samples first.",
             )

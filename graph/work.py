@@ -11,7 +11,7 @@ bytes. Bytes are those that an ONNX runtime moves: reshapes are free, transposes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, fx
 
 from compressor.graph.concrete import Values, op_name
 
-__all__ = ["COMPUTE", "is_free", "kind_of", "macs", "reads", "size_of", "workspace_bytes"]
+__all__ = ["COMPUTE", "is_convolutional", "is_free", "kind_of", "macs", "reads", "size_of", "workspace_bytes"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -138,6 +138,14 @@ def macs(node: fx.Node, values: Values) -> int:
     """Multiply–accumulates of one call; 0 for what does no matrix arithmetic."""
     count = _MACS.get(kind_of(node))
     return count(node, values) if count else 0
+
+
+def is_convolutional(nodes: Iterable[fx.Node], values: Values) -> bool:
+    """Whether convolutions do most of the multiply–accumulates: a transformer with a stem of them is none."""
+    work = {True: 0, False: 0}
+    for node in nodes:
+        work[kind_of(node).startswith("conv")] += macs(node, values)
+    return work[True] > work[False]
 
 
 def _conv(node: fx.Node, values: Values) -> int:

@@ -53,7 +53,10 @@ RECIPES = {  # a cycle of the learning rate each; a later one goes on from what 
         Recipe(epochs=4, rate=3e-3, optimizer="muon", decay=0.05, cheap=0.0),
         Recipe(epochs=3, rate=1.5e-3, optimizer="muon", decay=0.05, cheap=0.0, flip=False, shift=1),
     ),
-    "mobilenetv2": (Recipe(epochs=6, rate=4e-3, optimizer="muon", decay=0.05, flip=False, shift=1),),
+    "mobilenetv2": (
+        Recipe(epochs=6, rate=4e-3, optimizer="muon", decay=0.05, flip=False, shift=1),
+        Recipe(epochs=3, rate=1.5e-3, optimizer="muon", decay=0.05, cheap=0.0, flip=False, shift=1),
+    ),
     "vit": (Recipe(epochs=5, rate=3e-3, optimizer="muon", decay=0.05, cheap=0.8),),
 }
 

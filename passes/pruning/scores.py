@@ -22,7 +22,7 @@ from compressor.graph.concrete import op_name
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.groups import Dimension, Dimensions
 from compressor.graph.edit import argument, attribute
-from compressor.graph.work import kind_of, macs
+from compressor.graph.work import is_convolutional
 from compressor.passes.pruning.activations import activation, wanda
 from compressor.passes.pruning.gradients import disturbed, predicts_tokens, taylor
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
@@ -86,14 +86,8 @@ def chosen_score(dimensions: Dimensions, batches: Sequence[Batch], comparable: b
         return "magnitude"
     if predicts_tokens(dimensions.program, batches):
         return "taylor-element1"
-    return "magnitude" if _is_convolutional(dimensions) and not comparable else "disturbed"
-
-
-def _is_convolutional(dimensions: Dimensions) -> bool:
-    work: dict[bool, int] = {True: 0, False: 0}
-    for node in dimensions.program.nodes():
-        work[kind_of(node).startswith("conv")] += macs(node, dimensions.walk.values)
-    return work[True] > work[False]
+    convolutional = is_convolutional(dimensions.program.nodes(), dimensions.walk.values)
+    return "magnitude" if convolutional and not comparable else "disturbed"
 
 
 def _magnitude(dimensions: Dimensions) -> UnitScores:

@@ -96,7 +96,7 @@ def recover(
     """Train `student` to compute what `teacher` does on these batches, within the budget.
 
     `batches` hold the student's inputs by name, and `labels` where a loss is to use them. `held` are batches to judge
-    by; without them one in ten of the training ones is held out. Neither program is written into. `checkpoint`: a file
+    by; without them some of the training ones are held out. Neither program is written into. `checkpoint`: a file
     to continue from and to write to. `marks` (of an earlier result) replay a time budget without the clock. Under
     torch.distributed every process calls this with the same arguments; `ranks` says otherwise.
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from compressor.graph.concrete import concrete_values
 from compressor.graph.contract import Batch, Progress
-from compressor.graph.edit import is_call
 from compressor.graph.mode import batch_norms
 from compressor.graph.program import Program
+from compressor.graph.work import is_convolutional
 from compressor.passes.recover.checkpoint import write_checkpoint
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.duo import Duo
@@ -29,7 +30,6 @@ __all__ = ["Session"]
 
 JUDGED = 20  # times over the budget
 CALIBRATION = 16  # batches that statistics are estimated on
-CONVOLUTIONS = (torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default)
 FITTED = 8  # batches that adapters are fitted to
 FOREIGN = 3  # times the rate for a student that was not made of its teacher: mostly one that is not trained yet
 WRITING = 20.0  # checkpoints cost no more than a twentieth of the time
@@ -201,5 +201,5 @@ class Session:
 
 def _default_rate(student: Program) -> float:
     """Peak learning rate: more for convolutions, which bear it."""
-    convolves = any(is_call(node, *CONVOLUTIONS) for node in student.nodes())
+    convolves = is_convolutional(student.nodes(), concrete_values(student))
     return 1e-3 if convolves or batch_norms(student) else 3e-4

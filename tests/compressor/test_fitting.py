@@ -63,6 +63,12 @@ def test_a_value_that_is_not_finite_is_found_along_any_axis() -> None:
         fitter.check_values(chunk, 0, 600)
 
 
+def test_an_unknown_prefix_is_answered_with_those_there_are() -> None:
+    with pytest.raises(InputError) as raised:
+        Fitter(specs(("batch",)), "data").fit({"validation/x0": torch.ones(3)})
+    assert "`train/` or `calibration/`" in str(raised.value.way_out)
+
+
 def test_notes_do_not_repeat() -> None:
     fitter = Fitter(specs(("batch",)), "data")
     for _ in range(2):

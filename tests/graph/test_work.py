@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.concrete import Values, concrete_values
-from compressor.graph.work import is_free, kind_of, macs, reads, size_of, workspace_bytes
+from compressor.graph.work import is_convolutional, is_free, kind_of, macs, reads, size_of, workspace_bytes
 
 
 class Call(nn.Module):
@@ -141,3 +141,10 @@ def test_transposed_and_plain_convolutions_share_one_operator() -> None:
 def test_sizes_of_lists_and_of_what_is_no_tensor() -> None:
     assert (size_of([torch.zeros(2), torch.zeros(3)]), size_of(5), size_of(None)) == (20, 0, 0)
     assert size_of(torch.zeros(3, dtype=torch.int8)) == math.prod((3,))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(10, True), (4096, False)])
+def test_what_does_most_of_the_work_decides_whether_a_network_is_convolutional(width: int, expected: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Flatten(), nn.Linear(32, width), nn.Linear(width, 10))
+    program = capture(model.eval(), (torch.zeros(1, 3, 8, 8),)).program
+    assert is_convolutional(program.nodes(), concrete_values(program)) is expected
