@@ -65,7 +65,7 @@ def test_a_value_that_is_not_finite_is_found_along_any_axis() -> None:
 
 def test_an_unknown_prefix_is_answered_with_those_there_are() -> None:
     with pytest.raises(InputError) as raised:
-        Fitter(specs(("batch",)), "data").fit({"validation/x0": torch.ones(3)})
+        Fitter(specs(("batch",), ("batch",)), "data").fit({"x0": torch.ones(3), "validation/x1": torch.ones(3)})
     assert "`train/` or `calibration/`" in str(raised.value.way_out)
 
 
