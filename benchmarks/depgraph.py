@@ -10,6 +10,7 @@ Widths are rounded as ours where that comes within 3% of those, else to less, do
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,20 +23,24 @@ BISECTIONS = 10
 NEAR = 0.97
 
 
-def pruned(name: str, example: Tensor, macs: float, multiple: int) -> nn.Module:
-    """The baseline with at most `macs` multiply–accumulates; whatever the package raises passes through."""
-    best: nn.Module | None = None
-    while multiple >= 1 and (best is None or _macs(best, example) < NEAR * macs):
+def pruned(name: str, example: Tensor, macs: float, multiple: int, count: Callable[[nn.Module], float]) -> nn.Module:
+    """The baseline with at most `macs` multiply–accumulates, as `count` counts them for both.
+
+    Whatever the package raises passes through.
+    """
+    best, most = None, 0.0
+    while multiple >= 1 and most < NEAR * macs:
         low, high = 0.0, 0.95
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             candidate = _cut(name, example, middle, multiple)
-            if _macs(candidate, example) > macs:
+            found = count(candidate)
+            if found > macs:
                 low = middle
                 continue
             high = middle
-            if best is None or _macs(candidate, example) > _macs(best, example):
-                best = candidate
+            if found > most:
+                best, most = candidate, found
         multiple //= 2
     if best is None:
         raise ArithmeticError(f"no ratio reaches {macs:.3g} MACs")
@@ -64,9 +69,3 @@ def _cut(name: str, example: Tensor, ratio: float, multiple: int) -> nn.Module:
 
 def _head(model: nn.Module) -> nn.Module:
     return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-
-
-def _macs(model: nn.Module, example: Tensor) -> float:
-    import torch_pruning as tp
-
-    return float(tp.utils.count_ops_and_params(model, example[:1])[0])

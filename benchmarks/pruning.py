@@ -24,6 +24,7 @@ from depgraph import pruned as depgraph
 from models import fashion
 from subjects import SUBJECTS, Subject, spread
 from timing import timed
+from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
@@ -106,8 +107,15 @@ def _theirs(subject: Subject, amount: float, seed: int, context: Context, cells:
     """At the MACs that ours ended with."""
     ours = cells.get(f"{subject.name} ours {amount} seed {seed}", {}).get("macs", 1 - amount)
     images = fashion.tensors("test")[0][:2]
-    macs = ours * Roofline().predict(subject.program, context.target).macs
-    return capture(depgraph(subject.name, images, macs, context.target.width_multiple), (images,)).program
+
+    def program(module: nn.Module) -> Program:
+        return capture(module, (images,)).program
+
+    def count(candidate: Program) -> float:
+        return Roofline().predict(candidate, context.target).macs
+
+    macs, multiple = 1.0001 * ours * count(subject.program), context.target.width_multiple
+    return program(depgraph(subject.name, images, macs, multiple, lambda module: count(program(module))))
 
 
 def _words(cell: dict[str, Any]) -> str:

@@ -13,15 +13,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["adapter", "features_last"]
+__all__ = ["adapter", "features_last", "thinned"]
 
 VECTORS = 1024  # feature vectors that the fit takes from a batch
 RIDGE = 1e-2  # of the mean diagonal: few vectors would else be fitted exactly, by weights that fit no other
 
 
-def adapter(ours: Sequence[Tensor], theirs: Sequence[Tensor], seed: int = 0) -> nn.Linear:
-    """The affine map from features [..., n] to [..., m] that fits these batches best, positions in the same order."""
-    pairs = [_thinned(a, b, seed) for a, b in zip(ours, theirs, strict=True)]
+def thinned(ours: Tensor, theirs: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The feature vectors of one batch that a fit looks at, [vectors, n] and [vectors, m], from the same positions."""
+    x, y = ours.detach().float().flatten(0, -2), theirs.detach().float().flatten(0, -2)
+    if len(x) <= VECTORS:
+        return x, y
+    chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:VECTORS].to(x.device)
+    return x[chosen], y[chosen]
+
+
+def adapter(pairs: Sequence[tuple[Tensor, Tensor]]) -> nn.Linear:
+    """The affine map from features [vectors, n] to [vectors, m] that fits these pairs best."""
     x, y = (torch.cat(side).double() for side in zip(*pairs, strict=True))
     weight, bias = _fitted(x, y)
     layer = nn.Linear(x.shape[1], y.shape[1], device=x.device)
@@ -29,14 +37,6 @@ def adapter(ours: Sequence[Tensor], theirs: Sequence[Tensor], seed: int = 0) -> 
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
     return layer
-
-
-def _thinned(ours: Tensor, theirs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    x, y = ours.detach().float().flatten(0, -2), theirs.detach().float().flatten(0, -2)
-    if len(x) <= VECTORS:
-        return x, y
-    chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:VECTORS].to(x.device)
-    return x[chosen], y[chosen]
 
 
 def _fitted(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from compressor.passes.recover.ranks import Ranks
 
 __all__ = ["identity", "read_checkpoint", "write_checkpoint"]
 
-VERSION = 1
+VERSION = 2
 _ZIP_MAGIC = b"PK"
 
 

@@ -44,6 +44,7 @@ class Duo:
     ) -> None:  # fmt: skip
         self.ranks, self.place, self.judged = ranks, place, judged
         self.inputs = batch_inputs(student)
+        self.held = sum(rows(batch, self.inputs) for batch in judged)  # samples
         self.plan: Plan = make_plan(student, teacher, sample[0], settings.temperature)
         self.parts = resolve(parts, self.plan)
         self.local = [n for n, p in enumerate(self.plan.points) if self._injects(p)]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-JUDGED = 20  # times over the budget
 CALIBRATION = 16  # batches that statistics are estimated on
 FITTED = 8  # batches that adapters are fitted to
 FOREIGN = 3  # times the rate for a student that was not made of its teacher: mostly one that is not trained yet
@@ -62,25 +61,26 @@ class Session:
             return
         began = self.pace.elapsed
         self.before = self.duo.judge()
-        self.judging = self.pace.elapsed - began
+        self.judging = once = self.pace.elapsed - began
         self.keeper, self.metric = Keeper(self.before[0], self.duo.state()), self.before[1]
         if self.statistics:
             self._recalibrate()
             self.judging = self.pace.elapsed - began  # what the end will take, too
+        [seconds] = self.ranks.agreed([once])
+        self.pace.spread(seconds, self.duo.held / self.stream.size)
 
     def train(self) -> None:
         """Spend the budget."""
-        batches, segment = self.stream.at(self.step), len(self.pace.marks)
-        every = None if self.pace.total is None else max(1, self.pace.total // JUDGED)
+        batches = self.stream.at(self.step)
         while (fraction := self._fraction()) is not None:
             self.pace.begin()
             self._update(next(batches), rate(fraction, self.step, self.pace.total) * self.keeper.scale)
             self.step += 1
             self.pace.end()
-            due = self.step % every == 0 if every else round(fraction * JUDGED) != segment
-            segment = round(fraction * JUDGED)
+            due = self.pace.due(self.step, fraction)
             if (due or not math.isfinite(self.recent[-1])) and self._judge(self._done(fraction)) == "hopeless":
                 break
+            self._write()
         if self.recent:
             self._judge(1.0)
         if self.statistics and self.step:  # running averages lag behind the weights
@@ -148,7 +148,6 @@ class Session:
         self.progress.figures("recover", fraction, figures)
         self.recent = []
         self.judging = max(self.judging, self.pace.elapsed - began)
-        self._write()
         return verdict
 
     def _recalibrate(self) -> None:
@@ -174,7 +173,9 @@ class Session:
             "step": self.step,
             "elapsed": self.pace.elapsed,
             "marks": self.pace.marks,
+            "every": self.pace.every,
             "judging": self.judging,
+            "recent": self.recent,
             "before": list(self.before),
             "metric": self.metric,
             "weights": self.duo.state(),
@@ -185,8 +186,9 @@ class Session:
         }
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
-        self.step, self.judging = int(saved["step"]), float(saved["judging"])
+        self.step, self.judging, self.recent = int(saved["step"]), float(saved["judging"]), list(saved["recent"])
         self.pace.spent, self.pace.marks = float(saved["elapsed"]), list(saved["marks"])
+        self.pace.every = int(saved["every"])
         self.before = (float(saved["before"][0]), float(saved["before"][1]))
         self.metric = float(saved["metric"])
         self.duo.load({name: value.to(self.place.device) for name, value in saved["weights"].items()})

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import RecipeError
-from compressor.passes.recover.adapters import adapter, features_last
+from compressor.passes.recover.adapters import adapter, features_last, thinned
 from compressor.passes.recover.losses.relations import relation
 from compressor.passes.recover.losses.scores import hard_ce, kl, ofa, soft_ce
 from compressor.passes.recover.losses.values import by_sample, cosine, squared
@@ -85,13 +85,16 @@ class PointTerm(Term):
         self.chosen = range(count - 1 if last else 0, count)
         self.axes = [pair.axes for pair in plan.points]
         self.form = form
-        self.adapters = nn.ModuleDict()
-        self.scales: dict[int, float] = {}
-        for index in self.chosen:
-            pairs = [self._features(seen, index) for seen in sample()]
-            self.scales[index] = sum(float(theirs.float().square().mean()) for _, theirs in pairs) / len(pairs) or 1.0
-            if pairs[0][0].shape[-1] != pairs[0][1].shape[-1]:
-                self.adapters[str(index)] = adapter([ours for ours, _ in pairs], [theirs for _, theirs in pairs])
+        powers: dict[int, list[float]] = {index: [] for index in self.chosen}
+        fitted: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        for seen in sample():  # once for all points: what both networks compute costs more than what is kept of it
+            for index in self.chosen:
+                ours, theirs = self._features(seen, index)
+                powers[index].append(float(theirs.float().square().mean()))
+                if ours.shape[-1] != theirs.shape[-1]:
+                    fitted.setdefault(index, []).append(thinned(ours, theirs))
+        self.scales = {index: sum(power) / len(power) or 1.0 for index, power in powers.items()}
+        self.adapters = nn.ModuleDict({str(index): adapter(pairs) for index, pairs in fitted.items()})
 
     def forward(self, seen: Seen) -> Tensor:
         losses = []

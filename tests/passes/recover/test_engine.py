@@ -255,7 +255,7 @@ def test_a_killed_run_ends_with_the_very_weights_of_one_that_was_not(tmp_path: P
     with subprocess.Popen(broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("at 0.4") and (tmp_path / "broken.pt").exists():
+            if line.startswith("at 0.2") and (tmp_path / "broken.pt").exists():
                 time.sleep(0.05)  # somewhere within the next steps
                 process.send_signal(signal.SIGKILL)
                 break

@@ -40,7 +40,9 @@ def test_the_marks_replay_the_fractions_of_a_timed_run() -> None:
         pace.begin()
         clock.now += 3 if len(seen) < 10 else 11
         pace.end()
+    pace.spread(5.0, 1.0)
     again = Pace(parse_budget("100s"), 5, Hand(), pace.written(len(seen)))
+    assert again.every == pace.every == 5
     assert [again.at(step) for step in range(len(seen) + 1)] == [*seen, None]
 
 
@@ -53,6 +55,22 @@ def test_time_spent_before_an_interruption_counts() -> None:
     assert pace.at(0) == 0.75
 
 
+@pytest.mark.parametrize(("steps", "batches", "times"), [(1000, 8, 20), (100, 4, 10), (40, 8, 4), (3, 8, 3)])
+def test_judging_takes_a_tenth_of_the_work_of_training(steps: int, batches: float, times: int) -> None:
+    pace = Pace(parse_budget(f"{steps}steps"), 5, Hand())
+    pace.spread(99.0, batches)
+    assert sum(pace.due(step, 0.0) for step in range(1, steps + 1)) == times
+
+
+@pytest.mark.parametrize(("seconds", "every"), [(0.4, 1), (1.0, 2), (5.0, 5)])
+def test_judging_takes_a_tenth_of_the_time(seconds: float, every: int) -> None:
+    pace = Pace(parse_budget("100s"), 5, Hand())
+    pace.spread(seconds, 1.0)
+    fractions = [step // 10 / 20 for step in range(200)]
+    due = [step for step, fraction in enumerate(fractions, 1) if pace.due(step, fraction)]
+    assert due == list(range(10 * every + 1, 201, 10 * every))
+
+
 def test_the_rate_rises_then_falls_to_a_floor() -> None:
     rates = [rate(step / 400, step, 400) for step in range(400)]
     assert rates[0] == pytest.approx(0.1)
@@ -62,7 +80,7 @@ def test_the_rate_rises_then_falls_to_a_floor() -> None:
     assert rate(0.0, 0, 1) == 1.0, "a single step is taken at full rate"
 
 
-@pytest.mark.parametrize("text", ["3 2", "x", "-1 4", " ".join(map(str, range(30)))])
+@pytest.mark.parametrize("text", ["3 2", "x", "-1 4", "3 4 /0", "3 /x", " ".join(map(str, range(30)))])
 def test_marks_that_make_no_sense(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         check_marks(text)
@@ -71,3 +89,4 @@ def test_marks_that_make_no_sense(text: str) -> None:
 def test_marks_that_do() -> None:
     assert check_marks("") == []
     assert check_marks("1 1 5") == [1, 1, 5]
+    assert check_marks("1 1 5 /4") == [1, 1, 5]
