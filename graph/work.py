@@ -19,7 +19,17 @@ from torch import Tensor, fx
 
 from compressor.graph.concrete import Values, op_name
 
-__all__ = ["COMPUTE", "is_convolutional", "is_free", "kind_of", "macs", "reads", "size_of", "workspace_bytes"]
+__all__ = [
+    "COMPUTE",
+    "computed",
+    "is_convolutional",
+    "is_free",
+    "kind_of",
+    "macs",
+    "reads",
+    "size_of",
+    "workspace_bytes",
+]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -138,6 +148,15 @@ def macs(node: fx.Node, values: Values) -> int:
     """Multiply–accumulates of one call; 0 for what does no matrix arithmetic."""
     count = _MACS.get(kind_of(node))
     return count(node, values) if count else 0
+
+
+def computed(nodes: Iterable[fx.Node]) -> frozenset[fx.Node]:
+    """What depends on an input; the rest is computed once, when the model is loaded. Nodes come in their order."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if node.op == "placeholder" or not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return frozenset(found)
 
 
 def is_convolutional(nodes: Iterable[fx.Node], values: Values) -> bool:

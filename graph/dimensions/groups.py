@@ -15,12 +15,13 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from compressor.graph.dimensions.labels import Vector
 from compressor.graph.dimensions.rules import rule_for
 from compressor.graph.dimensions.walk import SLIDES, Walk
 from compressor.graph.program import Program
+from compressor.graph.work import computed
 
 __all__ = ["Dimension", "Dimensions", "Frozen", "Slice", "analyse"]
 
@@ -75,6 +76,11 @@ class Dimensions:
         """The labelled axes of every stored tensor, by name."""
         nodes = (node for node in self.program.graph.nodes if node.op == "get_attr")
         return {str(node.target): self.walk.of(node) for node in nodes if self.walk.of(node)}
+
+    @cached_property
+    def computed(self) -> frozenset[fx.Node]:
+        """The nodes whose work is done at every inference."""
+        return computed(self.program.graph.nodes)
 
     @cached_property
     def slices(self) -> dict[int, tuple[Slice, ...]]:

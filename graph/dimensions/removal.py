@@ -82,7 +82,7 @@ class Removal:
     def macs(self) -> int:
         """Multiply–accumulates that are left, for one sample."""
         values = self.values()
-        return sum(macs(node, values) for node in self.dimensions.program.nodes())
+        return sum(macs(node, values) for node in self.dimensions.computed if node.op == "call_function")
 
     def values(self) -> Values:
         """The shapes of all values afterwards, for one sample, as a cost model takes them."""

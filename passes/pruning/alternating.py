@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import fx
-
 from compressor.graph.concrete import op_name
 from compressor.graph.contract import PassResult, Skip
 from compressor.graph.dimensions.groups import Dimensions, analyse
@@ -48,12 +46,9 @@ def alternating(job: Job) -> PassResult:
 def residual(dimensions: Dimensions) -> frozenset[str]:
     """The dimensions whose units lie on a sum of two values that both depend on the input."""
     walk = dimensions.walk
-    computed: set[fx.Node] = set()
     tied: set[int] = set()
     for node in dimensions.program.graph.nodes:
-        if node.op == "placeholder" or computed.intersection(node.all_input_nodes):
-            computed.add(node)
-        operands = [walk.of(source) for source in node.all_input_nodes if source in computed]
+        operands = [walk.of(source) for source in node.all_input_nodes if source in dimensions.computed]
         if op_name(node) == "add" and len(operands) == 2:
             for one, two in zip(reversed(operands[0]), reversed(operands[1]), strict=False):
                 tied.update(dimensions.rows(one) if one is not None and two is not None else ())

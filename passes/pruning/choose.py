@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compressor.graph.contract import Batch, Context, Setting, Skip
@@ -63,9 +63,19 @@ class Chooser:
         return Ranked(dimensions, [one for one in ladders if len(one.rungs) > 1], scores, tuple(sorted(kept)))
 
     def allocation(self, ranked: Ranked, target: float, context: Context) -> tuple[Allocation, list[Skip]]:
-        """At most `target` multiply–accumulates left, and the cuts that were not worth making."""
-        allocation = _spared(self._allocation(ranked, target, context))
-        return _useful(allocation, context)
+        """At most `target` multiply–accumulates left, and the cuts that were not worth making.
+
+        What a cut that is not made would have saved is cut elsewhere, as far as that goes.
+        """
+        skipped: list[Skip] = []
+        while True:
+            allocation, useless = _useful(_spared(self._allocation(ranked, target, context)), context)
+            skipped += useless
+            if not useless or allocation.removal().macs() <= target:
+                return allocation, skipped
+            declined = {skip.site for skip in useless}
+            ladders = [one for one in ranked.ladders if one.dimension.name not in declined]
+            ranked = replace(ranked, ladders=ladders)
 
     def cost(self, removal: Removal, context: Context) -> float:
         """What is left after a cut: predicted time where `where` says so and there is a model of it, else MACs."""

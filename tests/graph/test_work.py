@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.concrete import Values, concrete_values
-from compressor.graph.work import is_convolutional, is_free, kind_of, macs, reads, size_of, workspace_bytes
+from compressor.graph.dimensions.groups import analyse
+from compressor.graph.dimensions.removal import Removal
+from compressor.graph.work import computed, is_convolutional, is_free, kind_of, macs, reads, size_of, workspace_bytes
 
 
 class Call(nn.Module):
@@ -148,3 +150,18 @@ def test_what_does_most_of_the_work_decides_whether_a_network_is_convolutional(w
     model = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Flatten(), nn.Linear(32, width), nn.Linear(width, 10))
     program = capture(model.eval(), (torch.zeros(1, 3, 8, 8),)).program
     assert is_convolutional(program.nodes(), concrete_values(program)) is expected
+
+
+def test_what_depends_on_no_input_is_computed_once() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.table = nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ (self.weight @ self.table).relu()
+
+    program = capture(Net().eval(), (torch.zeros(2, 3),)).program
+    names = [str(node.target) for node in program.nodes() if node in computed(program.graph.nodes)]
+    assert names == ["aten.matmul.default"]
+    assert Removal(analyse(program), ()).macs() == 3 * 3

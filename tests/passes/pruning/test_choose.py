@@ -60,6 +60,8 @@ def test_a_cut_that_saves_no_time_is_not_made() -> None:
     assert [skip.reason for skip in skipped] == ["cutting it saves no time on board"] * len(skipped)
     assert {skip.site for skip in skipped} == {"first.inner.0"}
     assert "first.inner.0" not in settings_of(allocation)
+    left = allocation.removal().macs() / Removal(dimensions, ()).macs()
+    assert 0.4 < left <= 0.5, "what is left alone there goes elsewhere"
 
 
 def test_on_a_target_for_size_time_does_not_decide() -> None:
