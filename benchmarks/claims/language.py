@@ -148,6 +148,7 @@ def by_depth(seed: int) -> Figures:
     return {"before": subject().metric(smaller), "after": recovered(smaller, seed), "size": _size(smaller)}
 
 
+@functools.cache
 def narrower(seed: int) -> Program:
     """As many parameters as half of the blocks leave, by width."""
     wanted, low, high = shallower([0, 1, 2]).parameters(), 0.3, 0.7
