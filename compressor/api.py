@@ -58,13 +58,18 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     """Do what was asked. Cheap checks come first; nothing is written before the artifact is verified."""
     progress = progress or Progress()
     recipe = request.loaded_recipe()
+    request = request if recipe is None else replace(request, keep=recipe.keep)
     target = load_target(request.target_name(recipe))
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
+    if request.train is not None and not any(spec.build().takes_function() for spec in specs):
+        raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
     prepared = prepare(request, target, seed, progress, train=trains(specs))
     check_keep(prepared.program, request.keep)
+    if recipe is not None:
+        recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
     context = replace(_context(prepared, progress), train=train)
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)

@@ -25,6 +25,7 @@ from compressor.selecting import Selection
 __all__ = ["write"]
 
 KEPT_ORIGINAL = 3
+SAME_DATA = "The same --data judges it, and weights are fitted to it."
 
 
 def write(
@@ -58,8 +59,10 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    comment = f"compress {model} --recipe recipe.toml\nThe same --data judges it, and weights are fitted to it."
-    return dump_recipe(Recipe(passes, target, prepared.seed), comment)
+    more = [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
+    comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"
+    teacher = None if prepared.teacher is None else prepared.teacher.hash()
+    return dump_recipe(Recipe(passes, target, prepared.seed, tuple(request.keep), teacher), comment)
 
 
 def _manifest(report: Report, prepared: Prepared, selection: Selection[Artifact]) -> Mapping[str, Any]:

@@ -90,6 +90,9 @@ def _parse_one(text: str, chosen_by: ChosenBy) -> PassSpec:
             raise RecipeError(f"{name} takes no value" if main else f"no value after {name}=")
         options[key] = main
     for part in rest:
+        if part.strip().isdigit() and len(options) > 0:  # device=cuda:1
+            options[next(reversed(options))] += f":{part.strip()}"  # type: ignore[operator]
+            continue
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not key or not equals or not value:
             raise RecipeError(f"{part!r} is not option=value", where=text)

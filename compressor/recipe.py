@@ -3,6 +3,8 @@
 version = 1
 target = "jetson-orin-nano"
 seed = 0
+keep = ["head.*"]                  # what every pass left alone
+teacher = "…"                      # the digest of another network that it learned from
 
 [[pass]]
 name = "quantize"
@@ -26,17 +28,30 @@ from compressor.passlist import PassSpec
 __all__ = ["Recipe", "dump_recipe", "load_recipe", "with_sites"]
 
 VERSION = 1
-_KEYS = {"version": int, "target": str, "seed": int, "pass": list}
+_KEYS = {"version": int, "target": str, "seed": int, "keep": list, "teacher": str, "pass": list}
 _PASS_KEYS = {"name": str, "options": dict, "sites": dict}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A target (its name, or the path of a user's own), a seed, and passes with their settings."""
+    """A target (its name, or the path of a user's own), a seed, and passes with their settings.
+
+    `keep` are the globs that they left alone; `teacher` is the digest of a network other than the original.
+    """
 
     passes: tuple[PassSpec, ...]
     target: str | None = None
     seed: int = 0
+    keep: tuple[str, ...] = ()
+    teacher: str | None = None
+
+    def check_teacher(self, teacher: str | None) -> None:
+        """Raises RecipeError unless the teacher given now (its digest) is the one of then."""
+        if self.teacher is not None and teacher != self.teacher:
+            raise RecipeError(
+                "was made with --teacher" + ("" if teacher is None else ", another one than is given now"),
+                where="--recipe", way_out="Give the same --teacher again: without it there is nothing to learn from.",
+            )  # fmt: skip
 
 
 def dump_recipe(recipe: Recipe, comment: str = "") -> str:
@@ -46,6 +61,10 @@ def dump_recipe(recipe: Recipe, comment: str = "") -> str:
     document: dict[str, Any] = {"version": VERSION, "seed": recipe.seed}
     if recipe.target is not None:
         document["target"] = recipe.target
+    if recipe.keep:
+        document["keep"] = list(recipe.keep)
+    if recipe.teacher is not None:
+        document["teacher"] = recipe.teacher
     document["pass"] = [
         {"name": spec.name, "options": dict(spec.options), "sites": {k: dict(v) for k, v in spec.sites.items()}}
         for spec in recipe.passes
@@ -67,7 +86,10 @@ def load_recipe(path: str | Path) -> Recipe:
     if document.get("version", VERSION) != VERSION:
         raise RecipeError(f"version {document['version']} is not known; this program writes {VERSION}", where=str(path))
     passes = [_pass(entry, f"{path}: pass {index + 1}") for index, entry in enumerate(document.get("pass", []))]
-    return Recipe(tuple(passes), document.get("target"), document.get("seed", 0))
+    keep = tuple(document.get("keep", []))
+    if not all(isinstance(glob, str) for glob in keep):
+        raise RecipeError("keep is a list of names", where=str(path))
+    return Recipe(tuple(passes), document.get("target"), document.get("seed", 0), keep, document.get("teacher"))
 
 
 def _pass(entry: Any, where: str) -> PassSpec:

@@ -14,7 +14,7 @@ from compressor.errors import InputError, OutputError, RecipeError
 from compressor.gate import Budget, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
 from compressor.recipe import Recipe, load_recipe
-from compressor.recovering import with_recovery
+from compressor.recovering import RECOVER, with_recovery
 from compressor.userfile import is_function_text, load_function
 
 if TYPE_CHECKING:
@@ -56,12 +56,16 @@ class Request:
     cache_dir: Path | None = None
 
     def loaded_recipe(self) -> Recipe | None:
-        """The recipe, if one was given. Raises RecipeError when it is malformed or `--passes` is given too."""
+        """The recipe, if one was given. Raises RecipeError when it is malformed, or says already what is given too."""
         if self.recipe is None:
             return None
-        if self.passes is not None:
-            raise RecipeError("--passes and --recipe exclude each other", way_out="A recipe already lists its passes.")
-        return load_recipe(self.recipe)
+        for name, given in (("passes", self.passes is not None), ("keep", bool(self.keep))):
+            if given:
+                raise RecipeError(f"--{name} and --recipe exclude each other", way_out=f"Edit {self.recipe} instead.")
+        recipe = load_recipe(self.recipe)
+        if self.recover is not None and any(spec.name == RECOVER for spec in recipe.passes):
+            raise RecipeError("the recipe recovers already", where="--recover", way_out=f"Edit {self.recipe} instead.")
+        return recipe
 
     def target_name(self, recipe: Recipe | None) -> str:
         """The target given here, or the recipe's. Raises InputError when neither names one."""

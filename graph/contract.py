@@ -116,6 +116,10 @@ class Pass(ABC):
         """Whether, with these options, it wants training data."""
         return self.trains
 
+    def takes_function(self) -> bool:
+        """Whether, with these options, it runs the user's own training function."""
+        return False
+
     def milder(self) -> Mapping[str, Value] | None:
         """Options with which it does less damage, for when the metric fell too far; None where there are none."""
         return None

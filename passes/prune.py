@@ -10,7 +10,7 @@ What belongs together is told by the dimension analysis (`graph/dimensions`), wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compressor.errors import RecipeError
@@ -34,6 +34,15 @@ WAYS: Mapping[How, Callable[[Job], PassResult]] = {
     "one-shot": one_shot, "iterative": iterative, "alternating": alternating, "gradual": gradual,
     "masks": masks, "dhspg": dhspg,
 }  # fmt: skip
+USED: Mapping[How, frozenset[str]] = {
+    "one-shot": frozenset(),
+    "iterative": frozenset({"rounds", "between", "rate"}),
+    "alternating": frozenset({"between", "rate"}),
+    "gradual": frozenset({"between", "every", "rate"}),
+    "masks": frozenset({"between", "steps", "rate"}),
+    "dhspg": frozenset({"steps", "rate"}),
+}
+OF_TRAINING = frozenset[str]().union(*USED.values())
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,17 @@ class Prune(Pass):
             ("rate", self.rate, self.rate is None or self.rate > 0),
         ):
             if not right:
-                raise RecipeError(f"{name} is {value}", where="prune", way_out="amount and least are shares: 0.5.")
+                shares = name in ("amount", "least")
+                way_out = "It is a share: 0.5." if shares else "It is a number above 0."
+                raise RecipeError(f"{name} is {value}", where="prune", way_out=way_out)
         if self.between != "none" and parse_budget(self.between, "prune: between").unit == "seconds":
             raise RecipeError(
                 f"between is {self.between!r}; how much fits into a time differs from run to run", where="prune",
                 way_out="Write 50steps, 1epochs or none.",
             )  # fmt: skip
+
+    def takes_function(self) -> bool:
+        return self.how == "dhspg"
 
     def learns(self) -> bool:
         return self.how not in ("one-shot", "dhspg") and not self.sites
@@ -107,7 +121,11 @@ class Prune(Pass):
     def run(self, program: Program, context: Context) -> PassResult:
         job = self._job(program, context)
         done = as_told(job, self.sites) if self.sites else WAYS[self.how](job)
-        return done if done.changed else PassResult(program, (), done.skipped)
+        if not done.changed:
+            return PassResult(program, (), done.skipped)
+        unused = [n for n in sorted(OF_TRAINING - USED[self.how]) if getattr(self, n) != getattr(Prune, n)]
+        notes = [f"how={self.how} takes no notice of {', '.join(unused)}"] if unused and not self.sites else []
+        return replace(done, notes=(*done.notes, *notes))
 
     def _job(self, program: Program, context: Context) -> Job:
         return Job(

@@ -26,7 +26,7 @@ __all__ = ["alternating", "residual"]
 
 def alternating(job: Job) -> PassResult:
     """Two stages; one that finds no such widths is left out."""
-    resume = job.resume()
+    resume = job.resume("alternating")
     done, program = resume.load() or (0, job.program)
     ranked = job.chooser.ranked(job.dimensions, job.batches, job.context)
     kept = [Skip(name, "you asked to keep it") for name in ranked.kept]

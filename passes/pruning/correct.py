@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, fx
 
 from compressor.graph.program import Program
+from compressor.graph.work import kind_of
 from compressor.passes.pruning.activations import input_axis
-from compressor.passes.pruning.reconstruct import fitted_layers, read_by
+from compressor.passes.pruning.reconstruct import fitted_layers
 from compressor.passes.pruning.rows import UnitRows
+from compressor.passes.sparsifying.matrix import from_matrix, rows_of, to_matrix
 
 __all__ = ["Correction", "corrected"]
 
@@ -68,11 +70,11 @@ class Correction:
             for name, gone in affected.items():
                 node = self.nodes[name]
                 weight = seen.weights[name]
-                data = read_by(node, seen.data[name], weight)
-                every = max(1, -(-len(data) // ROWS))
-                flat = weight.reshape(len(weight), -1)
-                columns = gone.repeat_interleave(flat.shape[1] // len(gone))
-                weight.copy_(corrected(flat, data[::every], columns).reshape(weight.shape))
+                kind = "linear" if kind_of(node) == "linear" else "conv"
+                [data] = rows_of(node, seen.data[name], weight, kind, ROWS)
+                [flat] = to_matrix(weight, kind)
+                columns = gone.repeat(flat.shape[1] // len(gone))  # the channels at one kernel position after the other
+                weight.copy_(from_matrix(corrected(flat, data, columns)[None], weight, kind))
 
 
 class _Reader(fx.Interpreter):

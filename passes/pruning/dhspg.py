@@ -52,7 +52,7 @@ def dhspg(job: Job) -> PassResult:
         torch.manual_seed(job.context.seed)
         training = HalfSpace(job, names)
         feed = losses(job.context.train, training.pupil)
-        resume = job.resume()
+        resume = job.resume("dhspg")
         start = training.restore(resume.kept())
         for step in job.context.progress.over(range(start, job.steps), "training"):
             training.step(feed, step)

@@ -1,6 +1,7 @@
 """First-order scores: how much the loss would change if a unit's weights went to zero.
 
     vector      |Σ g·w|                 element-1   Σ |g·w|             element-2   Σ |g·w − ½·F·w²|,  F = E[gᵢ²]
+                                                                    ≈ n·E[ḡ²], ḡ the mean gradient of n samples
     disturbed   E |Σ g·w|,  g = ∇ ‖f(x) − (f(x) + ε)‖²,  ε ~ N(0, σ²)
 
 (Taylor: Molchanov et al., 2017, arXiv:1611.06440; Ma et al., LLM-Pruner, 2023, arXiv:2305.11627. Disturbed: Chen et
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from compressor.graph.causal import predicted, scores_of
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.groups import Dimensions
 from compressor.graph.program import Program
@@ -34,11 +36,14 @@ def taylor(dimensions: Dimensions, batches: Sequence[Batch], kind: str, progress
     program, batches = dimensions.program, pieces(dimensions.program, batches)
     total: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
-    for gradients in _gradients(program, batches, lambda outputs, batch: _loss(program, outputs, batch), progress):
+    tokens = predicts_tokens(program, batches) if batches else None
+    found = _gradients(program, batches, lambda outputs, batch: _loss(tokens, outputs, batch), progress)
+    for batch, gradients in zip(batches, found, strict=True):
+        samples = len(next(iter(batch.values())))
         for name, gradient in gradients.items():
             total[name] = total.get(name, torch.zeros(())) + gradient
             if kind == "element-2":
-                squares[name] = squares.get(name, torch.zeros(())) + gradient.square()
+                squares[name] = squares.get(name, torch.zeros(())) + samples * gradient.square()
     count = max(len(batches), 1)
     weights = {name: program.get(name).detach() for name in total}
     first = {name: gradient / count * weights[name] for name, gradient in total.items()}
@@ -99,15 +104,14 @@ def _gradients(
             yield {name: grad for name, grad in zip(names, found, strict=True) if grad is not None}
 
 
-def _loss(program: Program, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
-    """Next-token loss where an output predicts an input's tokens, the loss of the likeliest class elsewhere.
+def _loss(tokens: str | None, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
+    """Next-token loss of a language model of these `tokens`, the loss of the likeliest class elsewhere.
 
     With `labels` in the batch, a classifier's own.
     """
-    for value in outputs:
-        tokens = next((batch[s.name] for s in program.inputs if _predicts(value, batch[s.name])), None)
-        if tokens is not None:
-            return functional.cross_entropy(value[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    predicting = None if tokens is None else scores_of(tuple(outputs), batch[tokens])
+    if tokens is not None and predicting is not None:
+        return functional.cross_entropy(predicting[:, :-1].flatten(0, 1), batch[tokens][:, 1:].flatten())
     scores = next(value for value in outputs if value.is_floating_point())
     scores = scores if scores.dim() == 2 else scores.flatten(0, -2) if scores.dim() > 2 else scores[:, None]
     labels = batch.get("labels")
@@ -115,16 +119,6 @@ def _loss(program: Program, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
     return functional.cross_entropy(scores, labels if fits and labels is not None else scores.detach().argmax(-1))
 
 
-def predicts_tokens(program: Program, batches: Sequence[Batch]) -> bool:
-    """Whether this is a language model, which has labels in its own input."""
-    batch = pieces(program, batches[:1])[0]
-    outputs = program.run(batch).values()
-    return any(_predicts(value, batch[spec.name]) for value in outputs for spec in program.inputs)
-
-
-def _predicts(value: Tensor, tokens: Tensor) -> bool:
-    """Whether an output is a distribution over a vocabulary for each place of an integer input."""
-    integer = tokens.dtype in (torch.int64, torch.int32) and tokens.dim() == 2 and tokens.shape[1] > 1
-    if not integer or value.dim() != 3 or value.shape[:2] != tokens.shape:
-        return False
-    return bool(value.shape[-1] > max(int(tokens.max()), 16))
+def predicts_tokens(program: Program, batches: Sequence[Batch]) -> str | None:
+    """The input of a causal language model, which has its labels in it; None for any other program."""
+    return predicted(program, pieces(program, batches[:1])[0])

@@ -11,9 +11,7 @@ original's outputs, not next tokens alone, and saliency starts from the score of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -41,17 +39,15 @@ CORRECTED = 32  # samples that corrections see
 def gradual(job: Job) -> PassResult:
     """Phase after phase until the target is met; then recovery."""
     tutor = Tutor(job, "gradual", noise=NOISE)
-    resume = job.resume()
+    resume = job.resume("gradual")
     step, program = resume.load() or (0, job.program)
-    phases = max(1, math.ceil(math.log(1 - job.amount) / math.log(PHASE)))
     skipped: list[Skip] = []
     while True:
         dimensions = job.dimensions if program is job.program else analyse(program)
         left = Removal(dimensions, ()).macs()
         if left <= job.target:
             break
-        chooser = replace(job.chooser, least=job.chooser.least ** (1 / phases))
-        ranked = chooser.ranked(dimensions, job.batches, job.context, comparable=True)
+        ranked = job.ranked(dimensions, comparable=True)
         skipped = [Skip(name, "you asked to keep it") for name in ranked.kept]
         phase = Shrinking(job, tutor, ranked, step)
         phase.run(max(job.target, left * PHASE))

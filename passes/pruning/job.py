@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +17,8 @@ from compressor.graph.dimensions.removal import Removal
 from compressor.graph.edit import begin, delete_unused, finish
 from compressor.graph.functional import functionalize
 from compressor.graph.program import Program
-from compressor.passes.pruning.choose import Chooser
+from compressor.passes.folding.linears import to_linears
+from compressor.passes.pruning.choose import Chooser, Ranked
 from compressor.passes.pruning.reconstruct import reconstruct
 from compressor.passes.pruning.resume import Resume
 from compressor.passes.recover import Settings, parse_budget, recover
@@ -58,6 +60,20 @@ class Job:
         """Multiply–accumulates before, for one sample."""
         return Removal(self.dimensions, ()).macs()
 
+    def ranked(self, dimensions: Dimensions, comparable: bool = False) -> Ranked:
+        """What may be cut of the program as it is by now: never below the share of the first widths that is to stay."""
+        found = replace(self.chooser, least=0.0).ranked(dimensions, self.batches, self.context, comparable)
+        ladders = []
+        for one in found.ladders:
+            first = self._widths.get(one.dimension.name, len(one.order))
+            most = len(one.order) - math.ceil(self.chooser.least * first)
+            ladders.append(replace(one, rungs=tuple(rung for rung in one.rungs if rung <= most)))
+        return replace(found, ladders=[one for one in ladders if len(one.rungs) > 1])
+
+    @cached_property
+    def _widths(self) -> dict[str, int]:
+        return {one.name: len(one.units) for one in self.dimensions.dimensions}
+
     @property
     def target(self) -> float:
         """Multiply–accumulates that may be left."""
@@ -72,10 +88,14 @@ class Job:
         """What is trained on along the way; empty without data."""
         return self.context.training or self.context.calibration
 
-    def resume(self) -> Resume:
-        """Where finished rounds are kept."""
+    def resume(self, way: str) -> Resume:
+        """Where finished rounds of this way to prune are kept."""
         options = (self.amount, self.chooser, self.rounds, self.between, self.every, self.steps, self.rate)
-        return Resume(self.context.checkpoint, self.program.hash(), *options, self.context.seed, len(self.lessons))
+        data = [(len(batches), *map(_sum, batches[:1])) for batches in (self.batches, self.lessons)]
+        return Resume(
+            self.context.checkpoint, way, self.program.hash(), self.teacher.hash(), *options, self.reconstruct,
+            self.context.seed, data,
+        )  # fmt: skip
 
     def slice(self, removal: Removal) -> Program:
         """The program that was analysed without these units, its weights reconstructed where there is data."""
@@ -118,11 +138,16 @@ class Job:
         return PassResult(program, tuple(shrunk), tuple(told), settings or {}, _filled(self.program, program))
 
 
+def _sum(batch: Batch) -> float:
+    return math.fsum(float(tensor.double().sum()) for tensor in batch.values())
+
+
 def prepared(program: Program) -> Program:
-    """A copy without dead code or in-place operators."""
+    """A copy without dead code or in-place operators, its products with stored matrices as linears."""
     copy = begin(program)
     functionalize(copy)
     delete_unused(copy)
+    to_linears(copy)
     return finish(copy)
 
 

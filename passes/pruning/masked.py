@@ -3,13 +3,12 @@
     w ← w · factor(z)        norm(x) over units: mean = Σ zₓ / Σ z, variance = Σ z (x − mean)² / Σ z
 
 With z of zeros and ones it computes what the program computes with those units sliced off (Sheared LLaMA, Xia et al.,
-2023, arXiv:2310.06694, normalizes over the kept ones likewise). Layer norms and means (so RMS norms, too) are handled.
+2023, arXiv:2310.06694, normalizes over the kept ones likewise). Layer, RMS and group norms and means are handled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -89,13 +88,9 @@ class Masked:
         module.register_buffer(name, torch.ones(index.shape[1], device=index.device))
         with module.graph.inserting_before(node):
             kept = module.graph.get_attr(name)
-            data = node.args[0]
-            if op_name(node) == "mean":
-                args: tuple[Any, ...] = (data, kept, axis, bool(argument(node, "keepdim")))
-                new = module.graph.call_function(masked_mean, args)
-            else:
-                args = (data, kept, argument(node, "weight"), argument(node, "bias"), argument(node, "eps"))
-                new = module.graph.call_function(masked_layer_norm, args)
+            operator, names = _MASKED[op_name(node)]
+            given = [axis if name == "dim" else argument(node, name) for name in names]
+            new = module.graph.call_function(operator, (node.args[0], kept, *given))
         new.meta = dict(node.meta)
         node.replace_all_uses_with(new)
         module.graph.erase_node(node)
@@ -115,6 +110,37 @@ def masked_layer_norm(x: Tensor, kept: Tensor, weight: Tensor | None, bias: Tens
     scaled: Tensor = centred * torch.rsqrt(variance + eps)
     scaled = scaled if weight is None else scaled * weight
     return scaled if bias is None else scaled + bias
+
+
+def masked_rms_norm(x: Tensor, kept: Tensor, weight: Tensor | None, eps: float | None) -> Tensor:
+    """RMS norm over the last axis with the mean square of its kept rows."""
+    square = (x.square() * kept).sum(-1, keepdim=True) / kept.sum().clamp_min(1e-6)
+    scaled = x * torch.rsqrt(square + (torch.finfo(x.dtype).eps if eps is None else eps))
+    return scaled if weight is None else scaled * weight
+
+
+def masked_group_norm(
+    x: Tensor, kept: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Group norm over axis 1 with the statistics of each group's kept channels."""
+    parts, mask = x.reshape(len(x), groups, x.shape[1] // groups, -1), kept.reshape(1, groups, -1, 1)
+    count = (mask.sum((2, 3), keepdim=True) * parts.shape[-1]).clamp_min(1e-6)
+    centred = parts - (parts * mask).sum((2, 3), keepdim=True) / count
+    variance = (centred.square() * mask).sum((2, 3), keepdim=True) / count
+    scaled = (centred * torch.rsqrt(variance + eps)).reshape(x.shape)
+    shape = (-1, *[1] * (x.dim() - 2))
+    scaled = scaled if weight is None else scaled * weight.reshape(shape)
+    return scaled if bias is None else scaled + bias.reshape(shape)
+
+
+_MASKED: Mapping[
+    str, tuple[Callable[..., Tensor], tuple[str, ...]]
+] = {  # by operator: who takes its place, and with what
+    "mean": (masked_mean, ("dim", "keepdim")),
+    "layer_norm": (masked_layer_norm, ("weight", "bias", "eps")),
+    "rms_norm": (masked_rms_norm, ("weight", "eps")),
+    "group_norm": (masked_group_norm, ("num_groups", "weight", "bias", "eps")),
+}
 
 
 def sliced_with(removal: Removal, tensors: Mapping[str, Tensor]) -> Program:
@@ -142,6 +168,6 @@ def normalized(node: fx.Node) -> int | None:
         dims = argument(node, "dim")
         numbers = list(dims) if isinstance(dims, (list, tuple)) else [dims]
         return int(numbers[0]) if len(numbers) == 1 and numbers[0] is not None else None
-    if name == "layer_norm":
+    if name in ("layer_norm", "rms_norm"):
         return -1 if len(argument(node, "normalized_shape")) == 1 else None
-    return None
+    return 1 if name == "group_norm" else None

@@ -54,7 +54,7 @@ def masks(job: Job) -> PassResult:
     allocation, useless = job.chooser.allocation(ranked, job.target, job.context)
     if not any(allocation.rungs):
         return job.result(job.program, [*kept, *useless])
-    resume = job.resume()
+    resume = job.resume("masks")
     _, program = resume.load() or (0, None)
     if program is None:
         lesson = Lesson(job, tutor, allocation)

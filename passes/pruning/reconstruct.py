@@ -22,8 +22,9 @@ from compressor.graph.dimensions.removal import Removal
 from compressor.graph.edit import argument, attribute, set_tensor, tensor_of
 from compressor.graph.program import Program
 from compressor.graph.work import kind_of
+from compressor.passes.sparsifying.matrix import from_matrix, results_of, rows_of, to_matrix
 
-__all__ = ["fitted_layers", "read_by", "reconstruct"]
+__all__ = ["fitted_layers", "reconstruct"]
 
 ROWS = 16384  # equations a layer
 CHUNK = 2048  # of them multiplied at a time
@@ -117,8 +118,9 @@ def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
     if weight is None:
         return
     bias = tensor_of(program, argument(node, "bias"))
-    inputs, outputs = _equations(node, data, wanted, weight)
-    flat = weight.detach().reshape(len(weight), -1).float()
+    kind = "linear" if kind_of(node) == "linear" else "conv"
+    inputs, outputs = rows_of(node, data, weight, kind, ROWS)[0].float(), results_of(node, wanted, kind, ROWS).float()
+    flat = to_matrix(weight.detach(), kind)[0].float()
     residual = functional.linear(inputs, flat).neg_().add_(outputs)
     if bias is not None:
         residual -= bias.detach().float()
@@ -129,7 +131,7 @@ def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
         return
     step = torch.cholesky_solve(cross, factor).T
     if torch.isfinite(step).all():
-        set_tensor(program, str(attribute(node.args[1])), (flat + step).to(weight.dtype).reshape(weight.shape))
+        set_tensor(program, str(attribute(node.args[1])), from_matrix((flat + step)[None], weight, kind))
 
 
 def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,43 +142,6 @@ def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         gram += x.T @ x
         cross += x.T @ r
     return gram, cross
-
-
-def _equations(node: fx.Node, data: Tensor, wanted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of inputs, and the outputs that the layer should give for them."""
-    if kind_of(node) == "linear":
-        outputs = wanted.reshape(-1, wanted.shape[-1])
-    else:
-        many = max(1, 4 * ROWS // max(wanted[0, 0].numel(), 1))
-        data, wanted = data[:many], wanted[:many]
-        outputs = wanted.flatten(2).transpose(1, 2).flatten(0, 1)
-    inputs = read_by(node, data, weight)
-    every = max(1, -(-len(inputs) // ROWS))
-    return inputs[::every].float(), outputs[::every].float()
-
-
-def read_by(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
-    """What each output position of a layer reads, a row each, in the order of its flattened weight's columns."""
-    if kind_of(node) == "linear":
-        return data.reshape(-1, data.shape[-1])
-    return _patches(node, data, weight).transpose(1, 2).flatten(0, 1)
-
-
-def _patches(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
-    """Batch × (channels · kernel) × positions: what each output position of a convolution reads."""
-    one = kind_of(node) == "conv1d"
-    given = {name: argument(node, name) for name in ("stride", "padding", "dilation")}
-    sizes = {name: _pair(value, one, 0 if name == "padding" else 1) for name, value in given.items()}
-    kernel = (1, weight.shape[2]) if one else tuple(weight.shape[2:])
-    data = data.unsqueeze(2) if one else data
-    return functional.unfold(data, kernel, sizes["dilation"], sizes["padding"], sizes["stride"])
-
-
-def _pair(value: Any, one: bool, fill: int) -> tuple[int, int]:
-    numbers = list(value) if isinstance(value, (list, tuple)) else [value]
-    if one:
-        return (fill, int(numbers[0]))
-    return (int(numbers[0]), int(numbers[-1]))
 
 
 def _joined(program: Program, batches: Sequence[Batch]) -> Batch:

@@ -84,7 +84,7 @@ def chosen_score(dimensions: Dimensions, batches: Sequence[Batch], comparable: b
     """
     if not batches:
         return "magnitude"
-    if predicts_tokens(dimensions.program, batches):
+    if predicts_tokens(dimensions.program, batches) is not None:
         return "taylor-element1"
     convolutional = is_convolutional(dimensions.program.nodes(), dimensions.walk.values)
     return "magnitude" if convolutional and not comparable else "disturbed"

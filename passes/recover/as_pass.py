@@ -12,6 +12,7 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Pass, PassResult, Setting, Skip
 from compressor.graph.program import Program
 from compressor.passes.recover.budget import parse_budget
+from compressor.passes.recover.device import check_device
 from compressor.passes.recover.engine import Recovered, Settings, recover
 from compressor.passes.recover.masks import zeros_of
 from compressor.passes.recover.objective import parse_losses
@@ -58,6 +59,7 @@ class Recover(Pass):
             self._effective()
         parse_budget(self.budget)
         parse_losses(self.losses)
+        check_device(self.device)
         for name, value in (("rate", self.rate), ("batch", self.batch), ("temperature", self.temperature)):
             if value is not None and not value > 0:
                 raise RecipeError(f"{name} is {value}; it is a number above 0", where="recover")

@@ -1,6 +1,6 @@
 """The state of an interrupted recovery on disk: whole or not at all, and read without executing anything.
 
-write to a neighbour → fsync → rename           torch.load(weights_only=True)
+torch.save + SHA-256 → a neighbour → fsync → rename           torch.load(weights_only=True)
 
 A checkpoint belongs to one run: `identity` stands for both programs, the budget, the losses, the data and the seed.
 One that is damaged, or another run's, is not continued.
@@ -21,7 +21,8 @@ from compressor.passes.recover.ranks import Ranks
 
 __all__ = ["identity", "read_checkpoint", "write_checkpoint"]
 
-VERSION = 2
+VERSION = 3
+_DIGEST = hashlib.sha256().digest_size
 _ZIP_MAGIC = b"PK"
 
 
@@ -35,8 +36,11 @@ def write_checkpoint(path: Path, key: str, state: dict[str, Any]) -> bool:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save({"version": VERSION, "identity": key, "state": state}, content)
         with partial.open("wb") as file:
-            torch.save({"version": VERSION, "identity": key, "state": state}, file)
+            file.write(content.getbuffer())
+            file.write(hashlib.sha256(content.getbuffer()).digest())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -66,10 +70,11 @@ def read_checkpoint(path: Path | None, key: str, ranks: Ranks | None = None) -> 
 
 def _state(content: bytes, key: str | None) -> dict[str, Any] | None:
     """What a checkpoint's bytes hold, if it is this run's; None as the key takes any."""
-    if not content.startswith(_ZIP_MAGIC):
+    body, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if not body.startswith(_ZIP_MAGIC) or hashlib.sha256(body).digest() != digest:  # torch.load checks no sums
         return None
     try:
-        read = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        read = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     except Exception:  # noqa: BLE001  torch raises many types on a damaged file; each means "not this run's"
         return None
     if not isinstance(read, dict) or read.get("version") != VERSION or key not in (None, read.get("identity")):

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-__all__ = ["Place", "choose_place", "redirect"]
+from compressor.errors import RecipeError
+
+__all__ = ["Place", "check_device", "choose_place", "redirect"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,26 @@ class Place:
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
 
+def check_device(name: str) -> None:
+    """Raises RecipeError unless it is "auto", "cpu", "cuda" or "cuda:1", and there."""
+    if name == "auto":
+        return
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise RecipeError(f"{name!r} is no device to train on", where="device", way_out="auto, cpu, cuda or cuda:1.")
+    if chosen.type == "cuda" and not (torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()):
+        raise RecipeError(f"there is no {name} here", where="device", way_out="auto takes a GPU where there is one.")
+
+
 def choose_place(device: str = "auto", precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto") -> Place:
-    """The first GPU, or the CPU; bfloat16 on GPUs that have it, float16 on others, float32 on the CPU."""
+    """The first GPU, or the CPU; bfloat16 on GPUs that have it, float16 on others, float32 on the CPU.
+
+    Raises RecipeError for a device that is not there.
+    """
+    check_device(device)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if precision != "auto":
         return Place(chosen, {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])

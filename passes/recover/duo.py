@@ -1,6 +1,7 @@
 """Student and teacher side by side: the loss of a batch, and the held-out loss that decides.
 
-held-out  mean over samples not trained on of the outputs' own loss (`output`), the student in eval mode
+held-out  mean over samples not trained on, the student in eval mode: of the parts of the loss that look at outputs
+          alone, or of the outputs' own loss (`output`) where there is no such part
 metric    agreement: the share of positions with the teacher's best class; for values, the mean cosine
 """
 
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from compressor.errors import InputError
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 from compressor.passes.recover.adapters import features_last
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.losses.values import by_sample, cosine
 from compressor.passes.recover.norms import recalibrate
-from compressor.passes.recover.objective import LOCAL, Objective, Part, resolve
+from compressor.passes.recover.objective import LOCAL, Objective, Part, judging, resolve
 from compressor.passes.recover.plan import LABELS, Plan, Seen, make_plan, tokens_of
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.stream import batch_inputs, rows
@@ -33,6 +35,7 @@ __all__ = ["Duo"]
 STATISTICS = 16  # samples from which a batch's own statistics are used
 CACHED = 256 << 20  # bytes of the teacher's held-out outputs that are kept
 _OWN = "objective/"
+NAN = "Run it on the data by itself: a program that gives no numbers teaches nothing."
 
 
 class Duo:
@@ -58,7 +61,8 @@ class Duo:
         with torch.no_grad():
             before = self.student.state()
             self.objective = Objective(self.parts, self.plan, lambda: map(self.see, sample)).to(place.device)
-            self.criterion = build_term("output", self.plan, lambda: map(self.see, sample))
+            judges = judging(self.parts, self.plan, labelled=all(LABELS in batch for batch in judged))
+            self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
         self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
@@ -90,13 +94,15 @@ class Duo:
         pairs = tuple(zip(ours[len(self.student.program.outputs) :], values, strict=True))
         points = len(self.plan.points)
         mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
-        labels, tokens = batch.get(LABELS), tokens_of(self.student.program, batch)
         return Seen(
             tuple(ours[: len(self.student.program.outputs)]), tuple(theirs[:count]), pairs[:points], pairs[points:],
-            mask,
-            None if labels is None else labels.to(self.place.device),
-            None if tokens is None else tokens.to(self.place.device),
+            mask, **self._own(batch),
         )  # fmt: skip
+
+    def _own(self, batch: Batch) -> dict[str, Any]:
+        """What is known of a batch besides what the networks make of it."""
+        found = {"labels": batch.get(LABELS), "tokens": tokens_of(self.student.program, batch)}
+        return {name: value.to(self.place.device) for name, value in found.items() if value is not None}
 
     def judge(self) -> tuple[float, float]:
         """The held-out loss, and the metric, over all processes' samples."""
@@ -107,9 +113,10 @@ class Duo:
                 ours = self.student.plain(*self.student.flat(batch))
                 theirs = self._known(index, batch)
                 mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
-                seen = Seen(tuple(ours), theirs, mask=mask)
+                seen = Seen(tuple(ours), theirs, mask=mask, **self._own(batch))
                 count = rows(batch, self.inputs)
-                values = [float(self.criterion(seen).mean()), self._agreement(seen), 1.0]
+                loss = sum(weight * float(term(seen).mean()) for weight, term in self.criteria)
+                values = [loss, self._agreement(seen), 1.0]
             sums += count * torch.tensor(values, dtype=torch.float64)
         loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
         return loss / count, metric / count
@@ -159,6 +166,8 @@ class Duo:
         if index in self._remembered:
             return self._remembered[index]
         theirs = tuple(self.teacher.plain(*self.teacher.flat(batch, self.plan.feeds)))
+        if any(bool(tensor.isnan().any()) for tensor in theirs):
+            raise InputError("the teacher's outputs are not numbers (NaN)", where="--teacher", way_out=NAN)
         size = sum(tensor.numel() * tensor.element_size() for tensor in theirs)
         if size * len(self.judged) <= CACHED * self.ranks.size:
             self._remembered[index] = theirs

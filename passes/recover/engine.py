@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.recover.budget import Budget, parse_budget
 from compressor.passes.recover.checkpoint import identity, read_checkpoint
 from compressor.passes.recover.device import choose_place
+from compressor.passes.recover.labels import check_labels
 from compressor.passes.recover.objective import parse_losses
 from compressor.passes.recover.pace import Pace
 from compressor.passes.recover.ranks import Ranks, ranks_here
@@ -108,6 +109,7 @@ def recover(
     if not len(batches):
         raise RecipeError("there are no batches to train on", where="recover")
     parts = parse_losses(losses)
+    check_labels(student, teacher, parts, batches)
     ranks = ranks_here() if ranks is None else ranks
     inputs = batch_inputs(student)
     chosen, apart = (list(range(len(batches))), []) if held else held_out(batches, inputs)

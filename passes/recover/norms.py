@@ -81,6 +81,7 @@ def _synchronized(
     training: bool, momentum: float, eps: float, cudnn: bool,
 ) -> Tensor:  # fmt: skip
     """Batch norm over the samples of every process, differentiable through the exchange."""
+    x, given = x.float(), x.dtype  # sums and counts do not fit into half precision
     axes, shape = [0, *range(2, x.dim())], [1, -1, *([1] * (x.dim() - 2))]
     mine = torch.cat([x.sum(axes), x.new_tensor([x.numel() / x.shape[1]])])
     summed = _summed(mine)
@@ -93,7 +94,7 @@ def _synchronized(
     scaled: Tensor = (x - average.reshape(shape)) * torch.rsqrt(spread.reshape(shape) + eps)
     if weight is not None:
         scaled = scaled * weight.reshape(shape)
-    return scaled if bias is None else scaled + bias.reshape(shape)
+    return (scaled if bias is None else scaled + bias.reshape(shape)).to(given)
 
 
 def _summed(value: Tensor) -> Tensor:

@@ -78,6 +78,15 @@ def resolve(parts: Sequence[Part], plan: Plan) -> tuple[Part, ...]:
     return (Part("output", None), *features)
 
 
+def judging(parts: Sequence[Part], plan: Plan, *, labelled: bool) -> list[tuple[str, float]]:
+    """What held-out samples are judged by, with weights: the parts that compare outputs, so that a state is kept for
+    what it was trained for. Labels that only some samples have are none."""
+    plain = [part for part in parts if part.name not in (*FEATURES, LOCAL)]
+    chosen = [(part.name, 1.0 if part.weight is None else part.weight) for part in plain]
+    asks = any(name == "ce" or (name == "task" and not plan.causal) for name, _ in chosen)
+    return [("output", 1.0)] if not chosen or (asks and not labelled) else chosen
+
+
 class Objective(nn.Module):
     """The terms of a training run. Adapters and branches are its parameters."""
 

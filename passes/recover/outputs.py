@@ -39,7 +39,7 @@ _THROUGH = (
 class Output:
     """One output of the student with the teacher's: positions, what they hold, and where the features lie.
 
-    `scale` is the teacher's mean square, `temperature` what its scores are softened with.
+    `scale` is the teacher's mean square, `temperature` what its scores are softened with, `classes` their number.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Output:
     axis: int
     scale: float
     temperature: float
+    classes: int = 0
 
 
 def match_outputs(
@@ -68,7 +69,8 @@ def match_outputs(
         _check(spec.name, spec.shape, teacher.outputs[theirs].shape)
         kind, axis = kind_of(teacher, theirs, results[theirs])
         scale = float(results[theirs].float().square().mean()) or 1.0
-        found.append(Output(spec.name, ours, theirs, kind, axis, scale, temperature or TEMPERATURE[kind]))
+        soft, classes = temperature or TEMPERATURE[kind], results[theirs].shape[axis] if results[theirs].dim() else 1
+        found.append(Output(spec.name, ours, theirs, kind, axis, scale, soft, classes))
     if not found:
         raise InputError(
             f"the outputs of student ({_listed(student)}) and teacher ({_listed(teacher)}) have no float in common",

@@ -35,7 +35,7 @@ class Pace:
         self.total = budget.steps(per_epoch)
         self.marks: list[int] = []
         self.replayed, self.every = _read(marks) if self.total is None else ([], 1)
-        self._segment: int | None = None
+        self.segment = 0  # of the fraction that all processes agreed on when it was last asked whether to judge
         self._began = self._last = clock()
         self._longest = 0.0
 
@@ -72,9 +72,8 @@ class Pace:
         """Whether to judge after a step that was taken at this share of the budget."""
         if self.total is not None:
             return step % self.every == 0
-        before = len(self.marks) if self._segment is None else self._segment
-        self._segment = round(fraction * SEGMENTS)
-        return self._segment // self.every != before // self.every
+        before, self.segment = self.segment, round(fraction * SEGMENTS)
+        return self.segment // self.every != before // self.every
 
     def begin(self) -> None:
         """A step begins."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from compressor.graph.causal import predicted
 from compressor.graph.contract import Batch
 from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
@@ -24,7 +25,8 @@ aten = torch.ops.aten
 class Plan:
     """Which inputs feed the teacher, which outputs, points and attention layers of both are compared.
 
-    `shallower`: the student has fewer blocks. `mask` names the input that marks padding.
+    `shallower`: the student has fewer blocks. `mask` names the input that marks padding. `causal`: the teacher is a
+    language model that scores the next token.
     """
 
     feeds: tuple[str, ...]
@@ -33,6 +35,7 @@ class Plan:
     attention: tuple[Pair, ...]
     shallower: bool
     mask: str | None
+    causal: bool = False
 
     @property
     def alike(self) -> bool:
@@ -66,6 +69,7 @@ def make_plan(student: Program, teacher: Program, batch: Batch, temperature: flo
     """Match the two on one batch. Raises InputError where inputs or outputs do not fit."""
     feeds = match_inputs(student, teacher)
     results = list(teacher.run([batch[name] for name in feeds]).values())
+    names = [spec.name for spec in teacher.inputs]
     ours, theirs = blocks_of(student), blocks_of(teacher)
     return Plan(
         feeds,
@@ -74,6 +78,7 @@ def make_plan(student: Program, teacher: Program, batch: Batch, temperature: flo
         tuple(matched(attention_of(student), attention_of(teacher))),
         len(ours) < len(theirs),
         padding(student, batch),
+        predicted(teacher, dict(zip(names, (batch[name] for name in feeds), strict=True))) is not None,
     )
 
 

@@ -5,7 +5,8 @@
                where there are none, the layers themselves
 
 Modules come from node metadata and parameter names, so that no architecture is known by name. Pruning keeps names:
-points match by name where that finds at least half of the student's, else by relative depth.
+points match by name where that finds at least half of the student's, else by relative depth; so also where the
+student's are the teacher's first ones: a student with fewer blocks has numbered them anew.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def matched(ours: Mapping[str, fx.Node], theirs: Mapping[str, fx.Node], most: in
     """The student's points with the teacher's, no more than `most`, evenly spread, the last one among them."""
     same = [name for name in ours if name in theirs and ours[name].meta["val"].dim() == theirs[name].meta["val"].dim()]
     alike = bool(same) and 2 * len(same) >= len(ours)
-    if alike:
+    renumbered = len(ours) < len(theirs) and list(ours) == list(theirs)[: len(ours)]
+    if alike and not renumbered:
         pairs = [(name, ours[name], theirs[name]) for name in same]
     else:
         names, count = list(theirs), len(theirs)

@@ -129,8 +129,8 @@ class Session:
         value = float(self.ranks.total(loss.detach()))
         if math.isfinite(value):
             self.scaler.step(self.optimizer)
-            self.scaler.update()
             self.duo.student.apply_masks()
+        self.scaler.update()
         self.recent.append(value)
 
     def _judge(self, fraction: float) -> str:
@@ -174,6 +174,7 @@ class Session:
             "elapsed": self.pace.elapsed,
             "marks": self.pace.marks,
             "every": self.pace.every,
+            "segment": self.pace.segment,
             "judging": self.judging,
             "recent": self.recent,
             "before": list(self.before),
@@ -188,7 +189,7 @@ class Session:
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.step, self.judging, self.recent = int(saved["step"]), float(saved["judging"]), list(saved["recent"])
         self.pace.spent, self.pace.marks = float(saved["elapsed"]), list(saved["marks"])
-        self.pace.every = int(saved["every"])
+        self.pace.every, self.pace.segment = int(saved["every"]), int(saved["segment"])
         self.before = (float(saved["before"][0]), float(saved["before"][1]))
         self.metric = float(saved["metric"])
         self.duo.load({name: value.to(self.place.device) for name, value in saved["weights"].items()})

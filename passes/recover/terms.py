@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from compressor.errors import RecipeError
 from compressor.passes.recover.adapters import adapter, features_last, thinned
 from compressor.passes.recover.losses.relations import relation
-from compressor.passes.recover.losses.scores import hard_ce, kl, ofa, soft_ce
+from compressor.passes.recover.losses.scores import IGNORED, hard_ce, kl, ofa, soft_ce
 from compressor.passes.recover.losses.values import by_sample, cosine, squared
 from compressor.passes.recover.outputs import Output
 from compressor.passes.recover.plan import Plan, Seen
@@ -57,9 +57,10 @@ class OutputTerm(Term):
 class LabelTerm(Term):
     """Cross entropy of the first output of scores, with labels, next tokens, or the teacher's best class."""
 
-    def __init__(self, output: Output, wanted: Literal["labels", "tokens", "teacher"]) -> None:
+    def __init__(self, output: Output, wanted: Literal["labels", "tokens", "teacher"], *, shifted: bool) -> None:
+        """`shifted`: a place scores the next token's label, as in a causal language model."""
         super().__init__()
-        self.output, self.wanted = output, wanted
+        self.output, self.wanted, self.shifted = output, wanted, shifted
 
     def forward(self, seen: Seen) -> Tensor:
         scores = features_last(seen.ours[self.output.ours], self.output.axis)
@@ -69,10 +70,12 @@ class LabelTerm(Term):
         labels = seen.labels if self.wanted == "labels" else seen.tokens
         if labels is None:
             raise RecipeError("a batch has no labels", where="recover: losses")
-        if self.output.kind == "tokens":
+        if self.shifted:
             mask = None if seen.mask is None else seen.mask[:, 1:]
-            return by_sample(hard_ce(scores[:, :-1], labels[:, 1:].long()), mask)
-        return by_sample(hard_ce(scores, labels.long()), None)
+            scores, labels = scores[:, :-1], labels[:, 1:]
+            known = labels != IGNORED if mask is None else (labels != IGNORED) & mask
+            return by_sample(hard_ce(scores, labels.long()), known)
+        return by_sample(hard_ce(scores, labels.long()), labels != IGNORED if labels.dim() > 1 else None)
 
 
 class PointTerm(Term):
@@ -181,7 +184,7 @@ def build_term(name: str, plan: Plan, sample: Sample) -> Term:
             raise _missing(name, "no output holds class scores", "mse or cosine compare values.")
         return OutputTerm(scored if name in ("kl", "soft_ce") else plan.outputs, _SCORES[name])
     if name in ("ce", "task"):
-        return _label_term(name, scored, seen)
+        return _label_term(name, scored, seen, plan.causal)
     if name in ("relation", "relation_kl"):
         if not any(ours.shape[2] == theirs.shape[2] for ours, theirs in seen.attention):
             raise _missing(name, "the networks share no attention over the same positions", "")
@@ -195,14 +198,15 @@ def build_term(name: str, plan: Plan, sample: Sample) -> Term:
     return PointTerm(plan, sample, "cosine" if name.endswith("cosine") else "squared", last=name.startswith("last"))
 
 
-def _label_term(name: str, scored: Sequence[Output], seen: Seen) -> Term:
+def _label_term(name: str, scored: Sequence[Output], seen: Seen, causal: bool) -> Term:
     if not scored:
         raise _missing(name, "no output holds class scores", "")
+    shifted = causal and scored[0].kind == "tokens"
     if seen.labels is not None:
-        return LabelTerm(scored[0], "labels")
+        return LabelTerm(scored[0], "labels", shifted=shifted)
     if name == "ce":
         raise _missing(name, "the training data have no labels", "task falls back on the teacher's best class.")
-    return LabelTerm(scored[0], "tokens" if scored[0].kind == "tokens" and seen.tokens is not None else "teacher")
+    return LabelTerm(scored[0], "tokens" if shifted and seen.tokens is not None else "teacher", shifted=shifted)
 
 
 def _missing(name: str, what: str, way_out: str) -> RecipeError:

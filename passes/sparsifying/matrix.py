@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from compressor.graph.edit import argument
 
-__all__ = ["from_matrix", "rows_of", "to_matrix"]
+__all__ = ["from_matrix", "results_of", "rows_of", "to_matrix"]
 
 
 def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
@@ -48,6 +48,15 @@ def rows_of(node: fx.Node, data: Tensor, weight: Tensor, kind: str, limit: int) 
     groups = windows.shape[weight.dim() - 1] // weight.shape[1]
     grouped = found.reshape(len(found), groups, weight.shape[1], *weight.shape[2:])
     return grouped.movedim(2, -1).flatten(2).transpose(0, 1)
+
+
+def results_of(node: fx.Node, value: Tensor, kind: str, limit: int) -> Tensor:
+    """What a call gives at the positions that `rows_of` takes: positions × outputs."""
+    if kind == "conv":
+        places = len(argument(node, "weight").meta["val"].shape) - 2
+        value = value.movedim(value.dim() - places - 1, -1)
+    flat = value.reshape(-1, value.shape[-1])
+    return flat[_spread(len(flat), limit)]
 
 
 def _windows(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:

@@ -54,6 +54,36 @@ def test_the_recipe_runs_exactly_this_again_without_data(digits: Path, digits_bu
     assert (out / "model.onnx").read_bytes() == (digits_bundle / "model.onnx").read_bytes()
 
 
+def test_a_recipe_remembers_what_was_kept(digits: Path, tmp_path: Path) -> None:
+    model, data = (
+        str(digits / "model.pt"),
+        ["--data", str(digits / "data.npz"), "--max-drop", "100%", "-q", "--no-cache"],
+    )
+    passes = ["--target", "web-wasm", "--passes", "prune=0.5,recover=3steps", "--keep", "stem*"]
+    assert run([model, *data, *passes, "--out", str(tmp_path / "a")]) == 0
+    recipe = ["--recipe", str(tmp_path / "a" / "recipe.toml")]
+    assert run([model, *data, *recipe, "--out", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
+
+
+def test_a_recipe_that_was_taught_asks_for_its_teacher(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    student, teacher = tmp_path / "student.pt2", ["--teacher", str(digits / "model.pt")]
+    torch.manual_seed(0)
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(small, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: batch},)), student)
+    data = ["--data", str(digits / "data.npz"), "--max-drop", "100%", "-q", "--no-cache"]
+    passes = ["--target", "web-wasm", "--passes", "fold", "--recover", "20steps"]
+    assert run([str(student), *data, *passes, *teacher, "--out", str(tmp_path / "a")]) == 0
+    recipe = ["--recipe", str(tmp_path / "a" / "recipe.toml")]
+    assert run([str(student), *data, *recipe, "--out", str(tmp_path / "b")]) == 2
+    assert "--teacher" in capfd.readouterr().err
+    assert run([str(student), *data, *recipe, *teacher, "--out", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "c" / "model.onnx").read_bytes()
+
+
 def test_python_gives_the_same_as_the_command_line(digits: Path, digits_bundle: Path, tmp_path: Path) -> None:
     module = load_function(f"{digits / 'model.py'}:build", "--model")()
     module.load_state_dict(torch.load(digits / "state_dict.pt", weights_only=True))
@@ -117,6 +147,7 @@ def test_unknown_options_are_refused(digits: Path) -> None:
         (["{model}", "--target", "jetsno"], 2, "Did you mean jetson"),
         (["{model}", "--target", "jetson", "--passes", "fodl"], 2, "Did you mean fold"),
         (["{model}", "--target", "jetson", "--recipe", "none.toml"], 2, "none.toml"),
+        (["{model}", "--target", "jetson", "--train", "x.py:fn"], 2, "no pass runs it"),
         (["{model}", "--target", "jetson", "--max-drop", "little"], 2, "--max-drop"),
         (["{model}", "--target", "jetson", "--size", "small"], 2, "--size"),
         (["{model}", "--target", "jetson", "--input", "1x2"], 2, "input"),

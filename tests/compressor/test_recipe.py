@@ -15,7 +15,8 @@ from compressor.recipe import Recipe, dump_recipe, load_recipe, with_sites
 
 def test_round_trip(tmp_path: Path) -> None:
     spec = PassSpec("quantize", {"format": "int8"}, {'conv "1"': {"low": -1.5, "format": "int8"}}, "recipe")
-    recipe = Recipe((PassSpec("fold", {}, {"batch_norm:bn": {"rule": "batch_norm"}}, "recipe"), spec), "jetson", 7)
+    fold = PassSpec("fold", {}, {"batch_norm:bn": {"rule": "batch_norm"}}, "recipe")
+    recipe = Recipe((fold, spec), "jetson", 7, ("head.*",), "abc")
     (tmp_path / "r.toml").write_text(dump_recipe(recipe, "made by a test"), encoding="utf-8")
     assert load_recipe(tmp_path / "r.toml") == recipe
 
@@ -38,6 +39,8 @@ def test_with_sites_pins_a_pass() -> None:
         ("[[pass]]\nname = 'fold'\n[pass.sites.a]\nb = [1]", "not a table of plain values"),
         ("[[pass]]\nname = 'quantize'\n[pass.options]\nformat = 'int9'", "int9"),
         ("a = [", "is not TOML"),
+        ("keep = 'a'", "keep is a str"),
+        ("keep = [3]", "list of names"),
     ],
 )
 def test_refusals(tmp_path: Path, text: str, part: str) -> None:
@@ -49,6 +52,14 @@ def test_refusals(tmp_path: Path, text: str, part: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none\.toml"):
         load_recipe(tmp_path / "none.toml")
+
+
+def test_what_a_teacher_taught_is_not_done_again_without_it() -> None:
+    Recipe(()).check_teacher("any")
+    Recipe((), teacher="a").check_teacher("a")
+    for teacher in (None, "b"):
+        with pytest.raises(RecipeError, match="--teacher"):
+            Recipe((), teacher="a").check_teacher(teacher)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,19 @@ def test_a_target_is_needed() -> None:
         Request("m.pt").target_name(None)
 
 
-def test_passes_and_recipe_exclude_each_other() -> None:
+@pytest.mark.parametrize("given", [{"passes": "fold"}, {"keep": ("stem.*",)}])
+def test_what_a_recipe_lists_is_not_given_beside_it(given: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="exclude"):
-        Request("m.pt", passes="fold", recipe=Path("r.toml")).loaded_recipe()
+        Request("m.pt", recipe=Path("r.toml"), **given).loaded_recipe()
+
+
+def test_a_recipe_that_recovers_takes_no_other_budget(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text("[[pass]]\nname = 'recover'", encoding="utf-8")
+    with pytest.raises(RecipeError, match="recovers already"):
+        Request("m.pt", recipe=file, recover="5min").loaded_recipe()
+    file.write_text("[[pass]]\nname = 'fold'", encoding="utf-8")
+    assert Request("m.pt", recipe=file, recover="5min").loaded_recipe() is not None
 
 
 def test_budgets_are_read() -> None:

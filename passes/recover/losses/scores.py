@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot, softmax
 
-__all__ = ["hard_ce", "kl", "ofa", "soft_ce"]
+__all__ = ["IGNORED", "hard_ce", "kl", "ofa", "soft_ce"]
 
 IGNORED = -100
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.dimensions.groups import analyse
 from compressor.passes.pruning.activations import activation, wanda
+from compressor.passes.pruning.units import UnitScores
 
 
 class Mlp(nn.Module):
@@ -51,3 +56,26 @@ def test_a_dead_unit_scores_zero() -> None:
     [dimension] = dimensions.dimensions
     assert wanda(dimensions, [{"x": x}])[dimension.units[2]] == 0.0
     assert activation(dimensions, [{"x": x}])[dimension.units[2]] == 0.0
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(functional.scaled_dot_product_attention(self.q(x), self.k(x), self.v(x)))
+        return y
+
+
+@pytest.mark.parametrize("score", [wanda, activation])
+def test_what_no_weights_read_is_scored_where_weights_make_it(score: Callable[..., UnitScores]) -> None:
+    torch.manual_seed(0)
+    model, x = Attention(), torch.randn(4, 5, 6)
+    with torch.no_grad():
+        model.q.weight[2] *= 10
+    dimensions = analyse(capture(model, (x,)).program)
+    scores = score(dimensions, [{"x": x}])
+    assert scores.keys() == dimensions.slices.keys()
+    [inner] = [one for one in dimensions.dimensions if any(tensor == "q.weight" for tensor, *_ in one.spans)]
+    assert max(inner.units, key=lambda unit: scores[unit]) == inner.units[2]

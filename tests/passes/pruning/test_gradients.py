@@ -39,7 +39,7 @@ def test_taylor_is_the_formula(dimensions: Dimensions, kind: str) -> None:
         if s.tensor not in weights:
             continue
         weight, mean = weights[s.tensor].detach(), sum(g[s.tensor] for g in gradients) / len(gradients)
-        fisher = sum(g[s.tensor].square() for g in gradients) / len(gradients)
+        fisher = 8 * sum(g[s.tensor].square() for g in gradients) / len(gradients)
         first = mean * weight - (0.5 * fisher * weight.square() if kind == "element-2" else 0.0)
         part = first.index_select(s.axis, torch.from_numpy(s.rows))
         signed, total = signed + float(part.sum()), total + float(part.abs().sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -46,7 +47,21 @@ def _rms() -> Program:
     return capture(Rms(), (torch.randn(4, 6),)).program
 
 
-PROGRAMS = {"digits": digits_program, "gpt": _gpt, "rms": _rms, "text": text}
+def _normed(norm: nn.Module, dims: int) -> Program:
+    torch.manual_seed(0)
+    up, down = (nn.Linear(6, 12), nn.Linear(12, 3)) if dims == 2 else (nn.Conv2d(6, 12, 3), nn.Conv2d(12, 3, 3))
+    for parameter in norm.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    return capture(nn.Sequential(up, norm, down).eval(), (torch.randn(4, 6, *[7, 7][: dims - 2]),)).program
+
+
+NORMS: dict[str, Callable[[], Program]] = {
+    "rms-norm": lambda: _normed(nn.RMSNorm(12), 2),
+    "rms-norm-eps": lambda: _normed(nn.RMSNorm(12, eps=0.1), 2),
+    "group-norm": lambda: _normed(nn.GroupNorm(3, 12), 4),
+    "group-norm-1": lambda: _normed(nn.GroupNorm(1, 12), 4),
+}
+PROGRAMS = {**NORMS, "digits": digits_program, "gpt": _gpt, "rms": _rms, "text": text}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -55,7 +55,7 @@ def test_folding_and_cutting_changes_nothing() -> None:
     allocation, _ = job.chooser.allocation(ranked, job.target, CONTEXT)
     job = replace(job, context=replace(CONTEXT, training=text_batches(4)))
     lesson = Lesson(job, Tutor(job, "masks"), allocation)
-    lesson.run(job.resume())
+    lesson.run(job.resume("masks"))
     gone = lesson.chosen()
     assert [len(gone)] == [len(allocation.removal().units)]
     z = median(lesson.log_alpha.detach()) * torch.tensor([float(unit not in gone) for unit in lesson.masked.units])

@@ -63,3 +63,24 @@ def test_the_cut_program_is_not_written_to() -> None:
     before = smaller.hash()
     reconstruct(removal, smaller, digits_batches()[:1], Progress())
     assert smaller.hash() == before
+
+
+def test_same_padding_is_read_as_it_is_computed() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding="same"),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, (3, 5), padding="same", dilation=2),
+        nn.ReLU(),
+        nn.Conv2d(16, 4, 3, padding="valid"),
+    ).eval()
+    x = torch.randn(32, 3, 8, 8)
+    program, wanted = capture(model, (x,)).program, model(x).detach()
+    dimensions = analyse(program)
+    removal = Removal(dimensions, [unit for one in dimensions.dimensions for unit in one.units[10:]])
+    smaller, batch = cut(removal), {program.inputs[0].name: x}
+    fitted = reconstruct(removal, smaller, [batch], Progress())
+    errors = [
+        float((next(iter(p.run(batch).values())) - wanted).square().mean()) for p in (fitted, smaller)
+    ]  # fmt: skip
+    assert errors[0] < 0.5 * errors[1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
 import torch
 
-from compressor.passes.recover.checkpoint import identity, read_checkpoint, write_checkpoint
+from compressor.passes.recover.checkpoint import VERSION, identity, read_checkpoint, write_checkpoint
 
 STATE = {"step": 3, "weights": {"w": torch.ones(2)}}
 
@@ -35,7 +36,10 @@ def test_missing_or_damaged_ones_are_not_either(tmp_path: Path) -> None:
     assert read_checkpoint(None, "key") is None
     write_checkpoint(path, "key", dict(STATE))
     whole = path.read_bytes()
-    for content in (b"", b"PK", whole[: len(whole) // 2], b"\x80" + whole):
+    flipped = bytearray(whole)
+    place = whole.index(torch.ones(2).numpy().tobytes())
+    flipped[place : place + 4] = b"\xff" * 4
+    for content in (b"", b"PK", whole[: len(whole) // 2], b"\x80" + whole, bytes(flipped)):
         path.write_bytes(content)
         assert read_checkpoint(path, "key") is None
 
@@ -47,9 +51,12 @@ class Evil:
 
 def test_nothing_in_it_is_executed(tmp_path: Path, capsys: object) -> None:
     path = tmp_path / "c.pt"
-    torch.save({"version": 1, "identity": "key", "state": {"x": Evil()}}, path)
-    assert read_checkpoint(path, "key") is None
-    path.write_bytes(pickle.dumps({"version": 1, "identity": "key", "state": {"x": Evil()}}))
+    evil = {"version": VERSION, "identity": "key", "state": {"x": Evil()}}
+    torch.save(evil, path)
+    for content in (path.read_bytes(), pickle.dumps(evil)):
+        path.write_bytes(content + hashlib.sha256(content).digest())
+        assert read_checkpoint(path, "key") is None
+    path.write_bytes(pickle.dumps(evil))
     assert read_checkpoint(path, "key") is None
     assert "executed" not in capsys.readouterr().out  # type: ignore[attr-defined]
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import fx
 
+from compressor.errors import RecipeError
 from compressor.passes.recover.device import Place, choose_place, redirect
 
 
@@ -21,8 +22,15 @@ def test_with_one_it_is_the_gpu_in_half_precision(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_place() == Place(torch.device("cuda"), dtype)
     assert choose_place("cuda:1", "fp32") == Place(torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize("name", ["tpu", "meta", "mps", "cuda:x", "cuda:7"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"{name}"):
+        choose_place(name)
 
 
 def test_autocast_computes_in_half_precision() -> None:

@@ -13,7 +13,7 @@ from compressor.graph.program import Program
 from compressor.passes.recover.device import choose_place
 from compressor.passes.recover.duo import Duo
 from compressor.passes.recover.engine import Settings
-from compressor.passes.recover.objective import PRESETS, Part, parse_losses, resolve
+from compressor.passes.recover.objective import PRESETS, Part, judging, parse_losses, resolve
 from compressor.passes.recover.plan import make_plan
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.terms import FEATURES
@@ -78,3 +78,21 @@ def damaged_head() -> Program:
     from recovery import damaged
 
     return damaged(digits_program(), 0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "labelled", "expected"),
+    [
+        ("auto", True, [("output", 1.0)]),
+        ("output+0.5*hidden", True, [("output", 1.0)]),
+        ("ce", True, [("ce", 1.0)]),
+        ("ce", False, [("output", 1.0)]),
+        ("0.1*ce+0.9*kl", True, [("ce", 0.1), ("kl", 0.9)]),
+        ("hidden", True, [("output", 1.0)]),
+    ],
+)
+def test_a_state_is_judged_by_what_it_was_trained_for(
+    text: str, labelled: bool, expected: list[tuple[str, float]]
+) -> None:
+    plan = make_plan(digits_program(), digits_program(), digits_batches()[0])
+    assert judging(resolve(parse_losses(text), plan), plan, labelled=labelled) == expected
