@@ -3,7 +3,7 @@
     ratio    mean(better) / mean(than) ≤ bound          points    mean(better) − mean(than) ≥ bound
 
 An advantage (a ratio below 1, points above 0) holds only where the mean gap exceeds two standard errors, paired by
-seed; a tie (a ratio from 1 on, points up to 0) needs no such gap.
+seed, of two seeds or more; a tie (a ratio from 1 on, points up to 0) needs no such gap.
 """
 
 from __future__ import annotations
@@ -50,20 +50,23 @@ class Verdict:
     holds: bool
 
 
-def judged(goal: Goal, figures: Callable[[str], Sequence[float]]) -> Verdict | None:
-    """The verdict on what `figures` has of arm.figure, a value a seed; None where a seed is missing."""
-    better = list(figures(goal.better))
-    than = [float(goal.than)] * len(better) if _is_number(goal.than) else list(figures(goal.than))
-    if not better or len(better) != len(than):
+def judged(goal: Goal, figures: Callable[[str], Mapping[int, float]]) -> Verdict | None:
+    """The verdict on what `figures` has of arm.figure, by seed; None where a seed is missing, or an advantage has one
+    seed alone."""
+    mine = figures(goal.better)
+    others = dict.fromkeys(mine, float(goal.than)) if _is_number(goal.than) else figures(goal.than)
+    claims = goal.bound < 1 if goal.kind == "ratio" else goal.bound > 0
+    if mine.keys() != others.keys() or len(mine) < (2 if claims else 1):
         return None
+    better, than = [mine[seed] for seed in mine], [others[seed] for seed in mine]
     mean, other = sum(better) / len(better), sum(than) / len(than)
     gaps = [a - b for a, b in zip(better, than, strict=True)]
     gap = sum(gaps) / len(gaps)
     error = math.sqrt(sum((g - gap) ** 2 for g in gaps) / max(len(gaps) - 1, 1) / len(gaps))
     if goal.kind == "ratio":
-        value, sure = mean / other, goal.bound >= 1 or -gap > 2 * error
+        value, sure = mean / other, not claims or -gap > 2 * error
         return Verdict(goal, value, error / other, value <= goal.bound and sure)
-    sure = goal.bound <= 0 or gap > 2 * error
+    sure = not claims or gap > 2 * error
     return Verdict(goal, gap, error, gap >= goal.bound and sure)
 
 

@@ -153,12 +153,13 @@ def narrower(seed: int) -> Program:
     """As many parameters as half of the blocks leave, by width."""
     wanted, low, high = shallower([0, 1, 2]).parameters(), 0.3, 0.7
     given = context(seed)
+    found: list[Program] = []
     for _ in range(6):
         amount = (low + high) / 2
         pruned = Prune(amount=amount, score="activation", samples=SAMPLES, multiple=4)
-        found = pruned.run(subject().program, given).program
-        low, high = (amount, high) if found.parameters() > wanted else (low, amount)
-    return found
+        found.append(pruned.run(subject().program, given).program)
+        low, high = (amount, high) if found[-1].parameters() > wanted else (low, amount)
+    return min(found, key=lambda program: abs(program.parameters() - wanted))
 
 
 def by_width(losses: str, seed: int) -> Figures:
@@ -262,9 +263,9 @@ def gradually(seed: int) -> Figures:
 
 
 def at_once(seed: int) -> Figures:
-    """Taylor's choice in one cut, uniform; all of the other arm's steps recover."""
+    """Taylor's choice in one cut, global like the other arm's; all of its steps recover."""
     _, steps = _gradual(seed)
-    pruned = Prune(amount=0.5, score="taylor-element1", multiple=MULTIPLE, samples=SAMPLES)
+    pruned = Prune(amount=0.5, score="taylor-element1", where="global", multiple=MULTIPLE, samples=SAMPLES)
     smaller = pruned.run(subject().program, context(seed)).program
     return {"after": recovered(smaller, seed, steps=steps + STEPS // 2), "steps": float(steps + STEPS // 2)}
 

@@ -79,6 +79,7 @@ def lessons(program: Program, count: int, seed: int, labelled: bool) -> list[Bat
 
 IMAGES, EPOCHS = 12000, 6
 GONE = 0.7  # of the groups
+OTO_WIDTH = 40  # of which 30% are whole channels
 
 
 def steps() -> int:
@@ -97,7 +98,7 @@ def epoch(seed: int, model: nn.Module) -> Iterator[Tensor]:
 def dense(seed: int) -> Figures:
     """The same network, data, steps, optimizer and peak rate; nothing goes."""
     torch.manual_seed(seed)
-    model = Small().train()
+    model = Small(OTO_WIDTH).train()
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     feed = itertools.chain.from_iterable(epoch(seed, model) for _ in itertools.count())
     for step in range(steps()):
@@ -111,7 +112,7 @@ def dense(seed: int) -> Figures:
 def trained_once(seed: int) -> Figures:
     """From scratch, with penalties that drive 70% of the groups to zero; cut, and not trained any more."""
     torch.manual_seed(seed)
-    program = prepared(program_of(Small()))
+    program = prepared(program_of(Small(OTO_WIDTH)))
     total = sum(len(one.units) for one in analyse(program).dimensions)
     context = Context(
         load_target("host"), latency=Roofline(), synthetic=False, seed=seed, train=functools.partial(epoch, seed)
@@ -125,7 +126,10 @@ def trained_once(seed: int) -> Figures:
 
 def _share_of_macs(kept: float) -> float:
     """Of `Small`, when this share of every width is kept."""
-    macs = [Roofline().predict(program_of(Small(width)), load_target("host")).macs for width in (32, round(32 * kept))]
+    macs = [
+        Roofline().predict(program_of(Small(width)), load_target("host")).macs
+        for width in (OTO_WIDTH, round(OTO_WIDTH * kept))
+    ]
     return macs[1] / macs[0]
 
 
@@ -134,7 +138,7 @@ OTO = Claim(
     {"dense": dense, "once": trained_once},
     [
         Goal("train-once against dense", "once.accuracy", "dense.accuracy", "points", -0.015),
-        Goal("share of the groups gone", "once.gone", "0.68", "points", 0.0),
+        Goal("share of the groups gone", "once.gone", "0.7", "points", -0.001),
     ],
 )  # fmt: skip
 
@@ -163,9 +167,9 @@ def slimmed(how: str, seed: int) -> Figures:
     context = _context(seed)
     smaller = found.run(vit().program, context).program
     if how == "one-shot":
-        smaller = recover(
-            smaller, vit().program, context.training, f"{SLIM_STEPS}steps", losses="0.5*output+0.5*hidden", seed=seed
-        ).program
+        for losses in ("0.5*output+0.5*hidden", "output"):  # as each stage of alternating ends
+            steps = f"{SLIM_STEPS // 2}steps"
+            smaller = recover(smaller, vit().program, context.training, steps, losses=losses, seed=seed).program
     return {"error": _error(smaller), "accuracy": accuracy(smaller)}
 
 

@@ -27,7 +27,7 @@ LOCAL = "local"  # no loss, but where blocks get their inputs: from the teacher
 PRESETS = {
     "distilbert": "0.5*soft_ce+0.3*last_cosine+0.2*task",
     "minitron": "output+task+hidden",
-    "ofa": "output+branches",
+    "ofa": "output+1*branches",
     "pela": "task+1*hidden",
     "foldgpt": "output+last",
     "blockwise": "local+hidden+output",

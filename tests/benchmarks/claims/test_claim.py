@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
 from claims.claim import Goal, judged
 
-SEEDS = {"a.x": [8.0, 8.1, 7.9], "b.x": [10.0, 10.2, 9.9], "noisy.x": [6.0, 14.0, 9.0], "short.x": [1.0]}
+VALUES = {"a.x": [8.0, 8.1, 7.9], "b.x": [10.0, 10.2, 9.9], "noisy.x": [6.0, 14.0, 9.0], "short.x": [1.0]}
+SEEDS = {name: dict(enumerate(values)) for name, values in VALUES.items()} | {"shifted.x": {1: 8.0, 2: 8.1, 3: 7.9}}
 
 
 @pytest.mark.parametrize(
@@ -39,4 +40,13 @@ def test_points(better: str, than: str, bound: float, holds: bool) -> None:
 
 def test_no_verdict_where_seeds_are_missing() -> None:
     assert judged(Goal("", "a.x", "short.x", "ratio", 1.0), SEEDS.__getitem__) is None
-    assert judged(Goal("", "none.x", "a.x", "ratio", 1.0), lambda name: SEEDS.get(name, [])) is None
+    assert judged(Goal("", "a.x", "shifted.x", "ratio", 1.0), SEEDS.__getitem__) is None
+    assert judged(Goal("", "none.x", "a.x", "ratio", 1.0), lambda name: SEEDS.get(name, {})) is None
+
+
+def test_one_seed_shows_no_advantage() -> None:
+    one = {"a.x": {0: 8.0}, "b.x": {0: 10.0}}.__getitem__
+    assert judged(Goal("", "a.x", "b.x", "ratio", 0.95), one) is None
+    verdict = judged(Goal("", "a.x", "b.x", "ratio", 1.0), one)
+    assert verdict is not None
+    assert verdict.holds
