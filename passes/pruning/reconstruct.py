@@ -29,6 +29,7 @@ __all__ = ["fitted_layers", "reconstruct"]
 ROWS = 16384  # equations a layer
 CHUNK = 2048  # of them multiplied at a time
 WIDEST = 6144  # columns of a layer that is solved for
+APART = 4  # one row in so many is not fitted at first, and a fit that does not lower its error is not made
 RIDGE = 1e-2  # λ, relative to the mean of the diagonal
 
 
@@ -124,14 +125,25 @@ def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
     residual = functional.linear(inputs, flat).neg_().add_(outputs)
     if bias is not None:
         residual -= bias.detach().float()
-    gram, cross = _products(inputs, residual)
-    gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-12))
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    if failed:  # not finite, or so large that it is not definite any more
-        return
-    step = torch.cholesky_solve(cross, factor).T
-    if torch.isfinite(step).all():
+    apart = len(inputs) - len(inputs) // APART  # the last samples' rows only judge
+    gram, cross = _products(inputs[:apart], residual[:apart])
+    other, judged = _products(inputs[apart:], residual[apart:])
+    trial = _solved(gram, cross)
+    if trial is None or not 2 * (trial * judged.T).sum() > ((trial @ other) * trial).sum():
+        return  # with so few rows what fits them fits nothing else
+    step = _solved(gram + other, cross + judged)
+    if step is not None:
         set_tensor(program, str(attribute(node.args[1])), from_matrix((flat + step)[None], weight, kind))
+
+
+def _solved(gram: Tensor, cross: Tensor) -> Tensor | None:
+    """What to add to the weights; None where that is not finite."""
+    ridge = RIDGE * gram.diagonal().mean().clamp(min=1e-12)
+    factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(ridge.expand(len(gram))))
+    if failed:  # not finite, or so large that it is not definite any more
+        return None
+    step: Tensor = torch.cholesky_solve(cross, factor).T
+    return step if bool(torch.isfinite(step).all()) else None
 
 
 def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,3 +84,13 @@ def test_same_padding_is_read_as_it_is_computed() -> None:
         float((next(iter(p.run(batch).values())) - wanted).square().mean()) for p in (fitted, smaller)
     ]  # fmt: skip
     assert errors[0] < 0.5 * errors[1]
+
+
+def test_one_sample_fits_nothing() -> None:
+    x = torch.randn(1, 6)
+    program = capture(Twice("linear"), (torch.randn(4, 6),)).program
+    dimensions = analyse(program)
+    removal = Removal(dimensions, dimensions.dimensions[0].units[2:6])
+    smaller = cut(removal)
+    fitted = reconstruct(removal, smaller, [{"x": x}], Progress())
+    assert all(torch.equal(fitted.get(name), tensor) for name, tensor in smaller.tensors().items())
