@@ -41,7 +41,7 @@ def check(
         shown = ", ".join(f"{name}={value}" for name, value in size.items())
         try:
             expected = program.run(batch)
-        except (InputError, RuntimeError) as error:
+        except (InputError, RuntimeError, IndexError) as error:
             notes.append(f"not tried at {shown}: the model itself rejects it ({str(error).splitlines()[0][:120]})")
             continue
         _, tolerance = _held(program, run, [batch], [expected], tolerance, where=f"{model_path.name} at {shown}")

@@ -122,3 +122,19 @@ def test_a_size_that_the_model_itself_rejects_is_noted(tmp_path: Path) -> None:
     agreement = check(program, tmp_path / "model.onnx")
     assert agreement.sizes == () or agreement.notes == ()
     assert len(agreement.sizes) + len(agreement.notes) == (1 if "batch" in str(program.inputs[0].shape) else 0)
+
+
+class FirstFive(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x[:, place] for place in range(5)]).sum(0)
+
+
+def test_a_length_that_is_too_short_for_the_model_is_noted(tmp_path: Path) -> None:
+    from boards import board
+
+    from compressor.export.onnx import to_onnx
+
+    program = capture(FirstFive(), (torch.randn(2, 5, 3),)).program
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    agreement = check(program, tmp_path / "model.onnx")
+    assert [note.partition(":")[0] for note in agreement.notes] == ["not tried at batch=2, sequence=4"]
