@@ -7,6 +7,8 @@ A masked language model has the same shapes, but sees the token that it scores: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,12 +30,14 @@ def predicted(program: Program, batch: Batch) -> str | None:
     return None
 
 
-def scores_of(outputs: list[Tensor] | tuple[Tensor, ...], tokens: Tensor) -> Tensor | None:
+def scores_of(outputs: Sequence[Tensor], tokens: Tensor) -> Tensor | None:
     """The output [samples, places, vocabulary] that could score these tokens."""
     integer = tokens.dtype in (torch.int64, torch.int32) and tokens.dim() == 2 and tokens.shape[1] > 1
-    least = max(int(tokens.max()), CLASSES) if integer and tokens.numel() else 0
+    most = int(tokens.max()) if integer and tokens.numel() else 0
+    if most < 2:  # a mask
+        return None
     fits = (value for value in outputs if value.dim() == 3 and value.shape[:2] == tokens.shape)
-    return next((value for value in fits if integer and value.shape[-1] > least), None)
+    return next((value for value in fits if value.shape[-1] > max(most, CLASSES)), None)
 
 
 def is_causal(program: Program, batch: Batch, tokens: str) -> bool:

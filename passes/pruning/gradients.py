@@ -109,7 +109,7 @@ def _loss(tokens: str | None, outputs: Sequence[Tensor], batch: Batch) -> Tensor
 
     With `labels` in the batch, a classifier's own.
     """
-    predicting = None if tokens is None else scores_of(tuple(outputs), batch[tokens])
+    predicting = None if tokens is None else scores_of(outputs, batch[tokens])
     if tokens is not None and predicting is not None:
         return functional.cross_entropy(predicting[:, :-1].flatten(0, 1), batch[tokens][:, 1:].flatten())
     scores = next(value for value in outputs if value.is_floating_point())
