@@ -25,13 +25,12 @@ from torch import Tensor
 
 from compressor.errors import PassError
 from compressor.graph.contract import PassResult, Skip
-from compressor.graph.dimensions.groups import Dimensions
 from compressor.graph.mode import set_mode
 from compressor.graph.program import Program
 from compressor.passes.pruning.choose import Ranked
 from compressor.passes.pruning.job import NOTHING, Job
 from compressor.passes.pruning.lessons import Pupil, backward, losses
-from compressor.passes.pruning.masked import Masked, normalized
+from compressor.passes.pruning.masked import Masked, normalized_over
 from compressor.passes.recover.device import choose_place
 
 __all__ = ["HalfSpace", "dhspg", "redundancy"]
@@ -46,7 +45,7 @@ EXACT = 1e-5
 
 def dhspg(job: Job) -> PassResult:
     """Train with the user's function, check that what is zero can go, cut it."""
-    over = _normalized_over(job.dimensions)
+    over = normalized_over(job.dimensions)
     names = {one.name for one in job.dimensions.dimensions if over.intersection(one.units)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.context.seed)
@@ -212,13 +211,3 @@ def _penalty(size: Tensor, along: Tensor, energy: Tensor) -> Tensor:
 def _spread(values: Tensor) -> Tensor:
     low, high = values.min(), values.max()
     return (values - low) / (high - low).clamp_min(1e-12)
-
-
-def _normalized_over(dimensions: Dimensions) -> set[int]:
-    """The units that some norm or mean runs over."""
-    found: set[int] = set()
-    for node in dimensions.walk.reduced:
-        axes, axis = dimensions.walk.of(node.args[0]), normalized(node)
-        for vector in axes if axis is None else (axes[axis],):
-            found.update(dimensions.rows(vector) if vector is not None else ())
-    return found

@@ -26,7 +26,7 @@ from compressor.passes.pruning.rows import UnitRows
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.trainee import Trainee
 
-__all__ = ["Masked", "normalized", "sliced_with"]
+__all__ = ["Masked", "normalized", "normalized_over", "sliced_with"]
 
 
 class Masked:
@@ -171,3 +171,13 @@ def normalized(node: fx.Node) -> int | None:
     if name in ("layer_norm", "rms_norm"):
         return -1 if len(argument(node, "normalized_shape")) == 1 else None
     return 1 if name == "group_norm" else None
+
+
+def normalized_over(dimensions: Dimensions) -> set[int]:
+    """The units that some norm or mean runs over."""
+    found: set[int] = set()
+    for node in dimensions.walk.reduced:
+        axes, axis = dimensions.walk.of(node.args[0]), normalized(node)
+        for vector in axes if axis is None else (axes[axis],):
+            found.update(dimensions.rows(vector) if vector is not None else ())
+    return found

@@ -1,10 +1,12 @@
-"""Learned masks to an exact shape: every unit gets a mask, every dimension a constraint that a multiplier enforces.
+"""Learned masks to an exact shape: every unit gets a mask, every dimension an offset that keeps its share of zeros.
 
-    min over w, α   max over λ, φ      L(w · z(α)) + Σ_j [ λ_j·(s_j − t_j) + φ_j·(s_j − t_j)² ]
+    min over w, α      L(w · z(α + c))          c_j so that  s_j(α + c_j) = t_j  at every step
 
 s_j is the expected share of zero masks in dimension j (`concrete`), t_j the share that is to go, rising linearly over
-the first fifth of the steps. (Sheared LLaMA, Xia et al., 2023, arXiv:2310.06694.) In the end the units with the lowest
-α go, exactly as many as the allocation asks for, and the other masks are folded into the weights.
+the first part of the steps. In the end the units with the lowest α go, exactly as many as the allocation asks for, and
+the other masks are folded into the weights. (Sheared LLaMA, Xia et al., 2023, arXiv:2310.06694, holds the shares with
+multipliers that ascend λ_j·(s_j − t_j) + φ_j·(s_j − t_j)²; over a few hundred steps, not thousands, those wind up and
+overshoot. The offset is found by bisection.)
 
 A mask scales what reads its unit; where a unit is read by no weights, or is summed over by a product of two
 activations (queries and keys), it scales what makes it, too. What differs: the loss is the distance to the original's
@@ -28,7 +30,7 @@ from compressor.graph.work import COMPUTE, kind_of
 from compressor.passes.pruning.allocate import Allocation
 from compressor.passes.pruning.concrete import below, drawn, median
 from compressor.passes.pruning.job import NOTHING, Job
-from compressor.passes.pruning.masked import Masked
+from compressor.passes.pruning.masked import Masked, normalized_over
 from compressor.passes.pruning.resume import Resume
 from compressor.passes.pruning.rows import Place
 from compressor.passes.pruning.tutor import Tutor
@@ -37,11 +39,11 @@ from compressor.passes.recover import recalibrate
 __all__ = ["Lesson", "masked_axes", "masks"]
 
 RATE = 3e-4
-MASK_RATE = 1.0  # of log α, λ and φ
-RAMP = 0.2  # of the steps, in which the constraint rises
-SPREAD = 1.0  # of the first log α within a dimension, after the score
+MASK_RATE = 0.25  # of log α
+RAMP = 0.5  # of the steps, in which units go
+SPREAD = 30.0  # of the first log α within a dimension, after the score: what is far from the limit is hardly random
 WARMUP = 10
-BOUND = math.log(100)  # of |log α|: beyond it a mask hardly learns
+BISECTIONS = 40
 
 
 def masks(job: Job) -> PassResult:
@@ -83,34 +85,40 @@ class Lesson:
         self.shares = torch.tensor([going / len(order) for order, going in self.parts], device=device)
         first = torch.cat([_ranks(len(order)) for order, _ in self.parts]).to(device)  # `order` ascends by score
         self.log_alpha = (SPREAD * first).requires_grad_()
-        self.multipliers = torch.zeros(2, len(self.parts), device=device, requires_grad=True)
         self.generator = torch.Generator().manual_seed(job.context.seed)
         self.weights = torch.optim.AdamW(self.parameters.values(), lr=job.rate or RATE, weight_decay=0.0)
-        self.shape = torch.optim.Adam([
-            {"params": [self.log_alpha], "lr": MASK_RATE},
-            {"params": [self.multipliers], "lr": MASK_RATE, "maximize": True},
-        ], betas=(0.9, 0.95))  # fmt: skip
+        self.shape = torch.optim.Adam([self.log_alpha], lr=MASK_RATE, betas=(0.9, 0.95))
 
-    def expected(self) -> Tensor:
+    def expected(self, log_alpha: Tensor) -> Tensor:
         """The share of zero masks that each dimension expects."""
         found = torch.zeros(len(self.parts), device=self.part.device)
-        return found.index_add(0, self.part, below(self.log_alpha)) / self.sizes
+        return found.index_add(0, self.part, below(log_alpha)) / self.sizes
+
+    def held(self, wanted: Tensor) -> Tensor:
+        """log α with the offsets at which each dimension expects this share of zeros; differentiable but for those."""
+        own = self.log_alpha.detach()
+        high = own.abs().max().expand(len(self.parts)) + 2 * SPREAD
+        low = -high
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            closed = self.expected(own + middle[self.part]) > wanted
+            low, high = torch.where(closed, middle, low), torch.where(closed, high, middle)
+        return self.log_alpha + high[self.part]
 
     def run(self, resume: Resume) -> None:
         start = self._restore(resume.kept())
         batches = self.tutor.batches(start)
         for step in self.job.context.progress.over(range(start, self.job.steps), "learning masks"):
-            loss, gap = self._step(next(batches), step)
+            loss = self._step(next(batches), step)
             if (step + 1) % max(1, self.job.steps // 20) == 0:
                 resume.keep(self._state(step + 1))
-                figures = {"loss": loss, "off the shape": gap}
-                self.job.context.progress.figures("prune", (step + 1) / self.job.steps, figures)
+                self.job.context.progress.figures("prune", (step + 1) / self.job.steps, {"loss": loss})
 
     def _state(self, step: int) -> dict[str, Any]:
         return {
             "step": step, "tensors": self.masked.trainee.state(), "log_alpha": self.log_alpha.detach(),
-            "multipliers": self.multipliers.detach(), "weights": self.weights.state_dict(),
-            "shape": self.shape.state_dict(), "generator": self.generator.get_state(),
+            "weights": self.weights.state_dict(), "shape": self.shape.state_dict(),
+            "generator": self.generator.get_state(),
         }  # fmt: skip
 
     def _restore(self, state: Mapping[str, Any] | None) -> int:
@@ -120,7 +128,6 @@ class Lesson:
         self.masked.trainee.load(state["tensors"])
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
-            self.multipliers.copy_(state["multipliers"])
         self.weights.load_state_dict(state["weights"])
         self.shape.load_state_dict(state["shape"])
         self.generator.set_state(state["generator"])
@@ -137,29 +144,33 @@ class Lesson:
 
     def sliced(self) -> Program:
         """The cut program, the masks of what stays folded into its weights."""
-        gone = set(self.chosen())
         with torch.no_grad():
-            stays = torch.tensor([unit not in gone for unit in self.masked.units], device=self.part.device)
-            folded = self.masked.weights(median(self.log_alpha) * stays)
-        return self.masked.sliced(sorted(gone), folded)
+            folded = self.masked.weights(self.final())
+        return self.masked.sliced(sorted(self.chosen()), folded)
 
-    def _step(self, batch: Batch, step: int) -> tuple[float, float]:
+    def final(self) -> Tensor:
+        """Masks of what is cut: zero for what goes, and one where a norm runs over what stays: that folds nowhere."""
+        gone, normed = set(self.chosen()), normalized_over(self.masked.dimensions)
+        z: Tensor = median(self.held(self.shares)).detach()
+        units = enumerate(self.masked.units)
+        fixed = {place: float(unit not in gone) for place, unit in units if unit in gone or unit in normed}
+        z[list(fixed)] = torch.tensor(list(fixed.values()), device=z.device)
+        return z
+
+    def _step(self, batch: Batch, step: int) -> float:
         fraction = step / self.job.steps
         for group in self.weights.param_groups:
             cosine = (1 + math.cos(math.pi * fraction)) / 2
             group["lr"] = (self.job.rate or RATE) * min(1.0, (step + 1) / WARMUP) * cosine
         for optimizer in (self.weights, self.shape):
             optimizer.zero_grad(set_to_none=True)
-        loss = self.tutor.loss(self.masked.outputs(batch, drawn(self.log_alpha, self.generator)), batch, step)
-        gap = self.expected() - self.shares * min(1.0, fraction / RAMP)
-        linear, quadratic = self.multipliers
-        torch.autograd.backward(loss + (linear * gap + quadratic * gap.square()).sum())
+        z = drawn(self.held(self.shares * min(1.0, fraction / RAMP)), self.generator)
+        loss = self.tutor.loss(self.masked.outputs(batch, z), batch, step)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         for optimizer in (self.weights, self.shape):
             optimizer.step()
-        with torch.no_grad():
-            self.log_alpha.clamp_(-BOUND, BOUND)
-        return float(loss.detach()), float(gap.detach().abs().max())
+        return float(loss.detach())
 
 
 def masked_axes(dimensions: Dimensions, units: Sequence[int]) -> list[Place]:
