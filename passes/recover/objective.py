@@ -21,7 +21,7 @@ from compressor.passes.recover.plan import Plan, Seen
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.terms import FEATURES, TERMS, Sample, Term, build_term
 
-__all__ = ["LOCAL", "PRESETS", "Objective", "Part", "parse_losses", "resolve"]
+__all__ = ["LOCAL", "PRESETS", "Objective", "Part", "judging", "parse_losses", "resolve"]
 
 LOCAL = "local"  # no loss, but where blocks get their inputs: from the teacher
 PRESETS = {

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from boards import board
 from recovery import digits_batches, digits_program
-from torch import Tensor, nn
 
-from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Skip
 from compressor.graph.dimensions.removal import Removal
 from compressor.passes.prune import Prune
@@ -55,23 +52,3 @@ def test_a_sparse_weight_that_is_filled_is_told() -> None:
     sparse = Sparsify("2of4").run(digits_program(), context).program
     assert any("prune first, then sparsify" in note for note in Prune(amount=0.5).run(sparse, context).notes)
     assert Prune(amount=0.5).run(digits_program(), context).notes == ()
-
-
-def test_products_with_a_stored_matrix_are_layers_like_others() -> None:
-    class Gpt2(nn.Module):
-        """Hugging Face's Conv1D: weights are stored [inputs, outputs]."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.up, self.down = nn.Parameter(torch.randn(6, 8)), nn.Parameter(torch.randn(8, 3))
-            self.b, self.c = nn.Parameter(torch.randn(8)), nn.Parameter(torch.randn(3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.addmm(self.c, torch.addmm(self.b, x, self.up).relu(), self.down)
-
-    torch.manual_seed(0)
-    x = torch.randn(32, 6)
-    program = capture(Gpt2(), (x,)).program
-    done = prepared(program)
-    assert [str(node.target) for node in done.nodes() if "linear" in str(node.target)] == ["aten.linear.default"] * 2
-    torch.testing.assert_close(*(next(iter(p.run({"x": x}).values())) for p in (program, done)))
