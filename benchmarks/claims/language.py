@@ -29,7 +29,8 @@ from .claim import Claim, Figures, Goal
 
 __all__ = ["CLAIMS", "blocks_of", "influence", "shallower"]
 
-BATCH, STEPS, SAMPLES = 16, 120, 256
+BATCH, STEPS, SAMPLES = 16, 80, 256
+LONG = 120  # steps where masks or widths are learned on the way
 MULTIPLE = 16  # of widths
 Deep = list[int]
 
@@ -42,7 +43,7 @@ def subject() -> Subject:
 def context(seed: int, **more: object) -> Context:
     """Calibration for scores, and as many windows as the steps need to train on."""
     batches = subject().batches(SAMPLES, seed)
-    given = {"training": lessons(seed), **more}
+    given = {"training": lessons(seed, LONG), **more}
     return Context(load_target("host"), latency=Roofline(), calibration=batches, synthetic=False, seed=seed, **given)
 
 
@@ -97,7 +98,7 @@ def half_of_the_middle(score: Score, seed: int) -> Figures:
 
 
 LLM_PRUNER = Claim(
-    "llm-pruner", "GPT of 1.9M, half of the MLP channels and heads of blocks 1 to 4, 120 steps of recovery",
+    "llm-pruner", "GPT of 1.9M, half of the MLP channels and heads of blocks 1 to 4, 80 steps of recovery",
     {
         score: functools.partial(half_of_the_middle, score)
         for score in ("taylor-element1", "random", "magnitude")
@@ -151,10 +152,10 @@ def by_depth(seed: int) -> Figures:
 @functools.cache
 def narrower(seed: int) -> Program:
     """As many parameters as half of the blocks leave, by width."""
-    wanted, low, high = shallower([0, 1, 2]).parameters(), 0.3, 0.7
+    wanted, low, high = shallower([0, 1, 2]).parameters(), 0.45, 0.6
     given = context(seed)
     found: list[Program] = []
-    for _ in range(6):
+    for _ in range(4):
         amount = (low + high) / 2
         pruned = Prune(amount=amount, score="activation", samples=SAMPLES, multiple=4)
         found.append(pruned.run(subject().program, given).program)
@@ -189,7 +190,7 @@ def _size(program: Program) -> float:
 
 
 MINITRON = Claim(
-    "minitron", "GPT of 1.9M to about half its parameters (3 of 6 blocks, or as many by width), 120 steps",
+    "minitron", "GPT of 1.9M to about half its parameters (3 of 6 blocks, or as many by width), 80 steps",
     {
         "width": functools.partial(by_width, "auto"), "depth": by_depth,
         "width-ce": functools.partial(by_width, "task"), "scratch": from_scratch,
@@ -208,23 +209,27 @@ MINITRON = Claim(
 def masked(seed: int) -> Figures:
     """Two thirds of the steps learn masks, the last third recovers."""
     pruned = Prune(
-        amount=0.5, how="masks", steps=2 * STEPS // 3, between=f"{STEPS // 3}steps", multiple=MULTIPLE, samples=SAMPLES,
+        amount=0.5, how="masks", steps=2 * LONG // 3, between=f"{LONG // 3}steps", multiple=MULTIPLE, samples=SAMPLES,
         reconstruct=False,
     )  # fmt: skip
     smaller = pruned.run(subject().program, context(seed)).program
-    return {"after": subject().metric(smaller), "size": _size(smaller), "macs": _macs(smaller)}
+    return {"after": subject().metric(smaller), "asked": float(_shapes(smaller) == _shapes(random_slice(seed)))}
+
+
+@functools.cache
+def random_slice(seed: int) -> Program:
+    """The shape that is asked for, its units drawn."""
+    pruned = Prune(amount=0.5, score="random", multiple=MULTIPLE, samples=SAMPLES, reconstruct=False)
+    return pruned.run(subject().program, context(seed)).program
 
 
 def sliced_at_random(seed: int) -> Figures:
-    """The same shape; all steps recover."""
-    pruned = Prune(amount=0.5, score="random", multiple=MULTIPLE, samples=SAMPLES, reconstruct=False)
-    smaller = pruned.run(subject().program, context(seed)).program
-    return {"after": recovered(smaller, seed), "size": _size(smaller), "macs": _macs(smaller)}
+    """All steps recover."""
+    return {"after": recovered(random_slice(seed), seed, LONG)}
 
 
-def _macs(program: Program) -> float:
-    target = load_target("host")
-    return Roofline().predict(program, target).macs / Roofline().predict(subject().program, target).macs
+def _shapes(program: Program) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in program.tensors().items()}
 
 
 SHEARED = Claim(
@@ -232,7 +237,7 @@ SHEARED = Claim(
     {"masks": masked, "random": sliced_at_random},
     [
         Goal("learned masks against a random slice of the same shape", "masks.after", "random.after", "ratio", 0.95),
-        Goal("the shape is exact: its parameters against the fixed ones", "masks.size", "random.size", "ratio", 1.0),
+        Goal("every tensor has the shape that was asked for", "masks.asked", "1", "points", 0.0),
     ],
 )  # fmt: skip
 
@@ -250,7 +255,7 @@ class Counting(Progress):
 @functools.cache
 def _gradual(seed: int) -> tuple[Program, int]:
     counting = Counting()
-    pruned = Prune(amount=0.5, how="gradual", between=f"{STEPS // 2}steps", multiple=MULTIPLE, samples=SAMPLES)
+    pruned = Prune(amount=0.5, how="gradual", between=f"{LONG // 2}steps", multiple=MULTIPLE, samples=SAMPLES)
     smaller = pruned.run(subject().program, context(seed, progress=counting)).program
     return smaller, counting.steps
 
@@ -259,7 +264,7 @@ def gradually(seed: int) -> Figures:
     """A rung goes every step; then half of the usual recovery."""
     smaller, steps = _gradual(seed)
     widths = {len(bias) for name, bias in smaller.tensors().items() if name.endswith("mlp.0.bias")}
-    return {"after": subject().metric(smaller), "steps": float(steps + STEPS // 2), "widths": float(len(widths))}
+    return {"after": subject().metric(smaller), "steps": float(steps + LONG // 2), "widths": float(len(widths))}
 
 
 def at_once(seed: int) -> Figures:
@@ -267,7 +272,7 @@ def at_once(seed: int) -> Figures:
     _, steps = _gradual(seed)
     pruned = Prune(amount=0.5, score="taylor-element1", where="global", multiple=MULTIPLE, samples=SAMPLES)
     smaller = pruned.run(subject().program, context(seed)).program
-    return {"after": recovered(smaller, seed, steps=steps + STEPS // 2), "steps": float(steps + STEPS // 2)}
+    return {"after": recovered(smaller, seed, steps=steps + LONG // 2), "steps": float(steps + LONG // 2)}
 
 
 EFFICIENT = Claim(
@@ -294,7 +299,7 @@ def _student(losses: str, fresh: bool = False) -> Callable[[int], Figures]:
 
 
 DISTIL = Claim(
-    "distilcamembert", "GPT of 1.9M, 6 blocks to 3, 120 steps",
+    "distilcamembert", "GPT of 1.9M, 6 blocks to 3, 80 steps",
     {
         "alternate": _student("distilbert"), "random": _student("distilbert", True), "soft": _student("soft_ce"),
         "cosine": _student("last_cosine"), "task": _student("task"),
