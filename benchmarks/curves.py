@@ -1,6 +1,6 @@
 """Quality against latency where there are no labels: sentence embeddings by width, a language model by width and depth.
 
-    python benchmarks/curves.py [--only minilm gpt] [--steps 100] [--budget 60min]
+    python benchmarks/curves.py [--only minilm gpt] [--budget 60min]
 
     minilm   all-MiniLM-L6-v2 on sentences of Python's reference manual: mean cosine of an embedding with the dense
              model's, and the Spearman correlation of all pair similarities with the dense model's
@@ -13,14 +13,10 @@ Every point is recovered for the same steps from the dense network, folded, lowe
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
+from cells import Cell, Cells, arguments
 from claims.language import influence, shallower
 from subjects import SUBJECTS, Subject
 from timing import timed
@@ -30,12 +26,10 @@ from compressor.graph.cost import Roofline
 from compressor.graph.program import Program
 from compressor.passes.prune import Prune
 from compressor.passes.recover import recover
-from compressor.passes.recover.budget import parse_budget
 from compressor.targets.loader import load_target
-from compressor.versions import versions
 
-RESULTS = Path(__file__).parent / "results" / "curves.json"
 TESTS, SAMPLES = 4096, 256
+STEPS = 100  # of recovery
 BATCH = {"minilm": 32, "gpt": 16}
 Cut = Callable[[Subject, Context], Program]
 
@@ -67,44 +61,31 @@ POINTS: dict[str, dict[str, Cut]] = {
 
 
 def main() -> None:
-    options = _arguments()
-    cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
-    started, limit = time.monotonic(), parse_budget(options.budget).amount
+    options = arguments(__doc__, POINTS, "60min").parse_args()
+    cells = Cells("curves", options.budget)
     for name in options.only:
         subject = SUBJECTS[name](TESTS)
-        cells.setdefault(f"{name} dense", {**subject.figures(subject.program), "speedup": 1.0})
+        cells.measure(f"{name} dense", lambda: {**subject.figures(subject.program), "speedup": 1.0})  # noqa: B023
         for title, cut in POINTS[name].items():
-            key = f"{name} {title}, {options.steps} steps"
-            if key not in cells and time.monotonic() - started < limit:
-                cells[key] = _cell(subject, cut, options.steps)
-                RESULTS.write_text(json.dumps({"versions": versions(), "cells": cells}, indent=1) + "\n")
+            cells.measure(f"{name} {title}", functools.partial(_cell, subject, cut))
         _table(name, cells)
-    print(f"took {time.monotonic() - started:.0f} s")
+    print(cells.took())
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=POINTS, default=list(POINTS))
-    parser.add_argument("--steps", type=int, default=100, help="of recovery")
-    parser.add_argument("--budget", default="60min")
-    return parser.parse_args()
-
-
-def _cell(subject: Subject, cut: Cut, steps: int) -> dict[str, Any]:
-    started = time.monotonic()
+def _cell(subject: Subject, cut: Cut) -> Cell:
     calibration = subject.batches(SAMPLES, 0)
     context = Context(load_target("host"), latency=Roofline(), calibration=calibration, synthetic=False)
     smaller = cut(subject, context)
-    batches, held = subject.batches(steps * BATCH[subject.name], 1), subject.batches(2 * BATCH[subject.name], 2)
-    done = recover(smaller, subject.program, batches, f"{steps}steps", held=held).program
+    batches, held = subject.batches(STEPS * BATCH[subject.name], 1), subject.batches(2 * BATCH[subject.name], 2)
+    done = recover(smaller, subject.program, batches, f"{STEPS}steps", held=held).program
     return {
         **{f"cut_{name}": value for name, value in subject.figures(smaller).items()}, **subject.figures(done),
         "parameters": done.parameters() / subject.program.parameters(),
-        **timed(subject.program, done, context, calibration[0]), "seconds": round(time.monotonic() - started),
+        **timed(subject.program, done, context, calibration[0]),
     }  # fmt: skip
 
 
-def _table(name: str, cells: dict[str, Any]) -> None:
+def _table(name: str, cells: Mapping[str, Cell]) -> None:
     print(f"\n{name}, the fastest last")
     found = {key: cell for key, cell in cells.items() if key.startswith(f"{name} ")}
     for key, cell in sorted(found.items(), key=lambda item: item[1]["speedup"]):

