@@ -11,7 +11,6 @@ step with each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -21,6 +20,7 @@ from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.removal import Removal
 from compressor.graph.edit import argument, attribute, set_tensor, tensor_of
 from compressor.graph.program import Program
+from compressor.graph.stepping import Stepper
 from compressor.graph.work import kind_of
 from compressor.passes.sparsifying.matrix import from_matrix, results_of, rows_of, to_matrix
 
@@ -38,61 +38,20 @@ def reconstruct(removal: Removal, smaller: Program, batches: Sequence[Batch], pr
     dense = removal.dimensions.program
     batch = _joined(dense, batches)
     result = smaller.copy()
-    ours, theirs = _Walker(result, result.flatten(batch)), _Walker(dense, dense.flatten(batch))
+    ours, theirs = Stepper(result, result.flatten(batch)), Stepper(dense, dense.flatten(batch))
     layers = fitted_layers(result)
     old = {node.name: node for node in dense.graph.nodes}
     nodes = [node for node in result.graph.nodes if node.op != "output"]
     with torch.no_grad():
         for node in progress.over(nodes, "reconstructing"):
             if node in layers:
-                theirs.run_to(node.name)
-                wanted = removal.sliced(theirs.value(node.name), removal.dimensions.walk.of(old[node.name]))
+                same = old[node.name]
+                theirs.run_to(same)
+                wanted = removal.sliced(theirs.argument(same), removal.dimensions.walk.of(same))
                 _fit(result, node, ours.argument(node.args[0]), wanted)
-                ours.read_again(node.args[1])
-            ours.run(node)
+            ours.step()
     result.module.recompile()
     return result
-
-
-class _Walker:
-    """Runs a program node by node; a value goes when the last node that reads it has run."""
-
-    def __init__(self, program: Program, inputs: Sequence[Tensor]) -> None:
-        self.program, self.inputs = program, iter(inputs)
-        self.values: dict[str, Any] = {}
-        self.waiting = {node.name: len(node.users) for node in program.graph.nodes}
-        self.queue = iter([node for node in program.graph.nodes if node.op != "output"])
-
-    def run(self, node: fx.Node) -> None:
-        if node.op == "placeholder":
-            value: Any = next(self.inputs)
-        elif node.op == "get_attr":
-            value = self.program.get(str(node.target))
-        else:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.argument)
-            target: Any = self.program.get(str(node.target)) if node.op == "call_module" else node.target
-            value = target(*args, **kwargs)
-        self.values[node.name] = value
-        for source in node.all_input_nodes:
-            self.waiting[source.name] -= 1
-            if not self.waiting[source.name]:
-                del self.values[source.name]
-
-    def run_to(self, name: str) -> None:
-        """Run all up to and with the node of this name."""
-        while name not in self.values:
-            self.run(next(self.queue))
-
-    def read_again(self, node: Any) -> None:
-        """A stored tensor was replaced after its node had run."""
-        self.values[node.name] = self.program.get(str(node.target))
-
-    def argument(self, node: Any) -> Any:
-        return self.values[node.name]
-
-    def value(self, name: str) -> Tensor:
-        found: Tensor = self.values[name]
-        return found
 
 
 def fitted_layers(program: Program) -> set[fx.Node]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
+from compressor.graph.stepping import Stepper
 from compressor.passes.sparsifying.layers import Layer
 
 __all__ = ["Inputs", "walk"]
@@ -48,7 +48,7 @@ def walk(
     if not batches:
         yield from ((layer, None) for layer in layers)
         return
-    runs = [_Run(program, [tensor.clone() for tensor in program.flatten(batch)]) for batch in batches]
+    runs = [Stepper(program, [tensor.clone() for tensor in program.flatten(batch)]) for batch in batches]
     owner = {node: layer for layer in layers for node in layer.nodes}
     waiting = {layer.name: len(layer.nodes) for layer in layers}
     found: dict[str, Inputs] = {}
@@ -64,7 +64,7 @@ def walk(
                 yield layer, found.pop(layer.name, None)
         with torch.no_grad():
             for run in runs:
-                run.step(node)
+                run.step()
 
 
 def _add(found: dict[str, Inputs], name: str, rows: Tensor, wants_gram: bool) -> None:
@@ -74,32 +74,3 @@ def _add(found: dict[str, Inputs], name: str, rows: Tensor, wants_gram: bool) ->
         squares += known.squares
         gram = gram + known.gram if gram is not None and known.gram is not None else None
     found[name] = Inputs(squares, gram)
-
-
-class _Run:
-    """One batch on its way through the program. A value goes with its last reader; tensors are read when needed."""
-
-    def __init__(self, program: Program, inputs: Sequence[Tensor]) -> None:
-        self.program, self.inputs = program, iter(inputs)
-        self.values: dict[fx.Node, Any] = {}
-        self.waiting = {node: len(node.users) for node in program.graph.nodes}
-
-    def argument(self, node: fx.Node) -> Any:
-        if node.op == "get_attr":
-            value = self.program.get(str(node.target))
-            return value.detach() if isinstance(value, Tensor) else value
-        return self.values[node]
-
-    def step(self, node: fx.Node) -> None:
-        if node.op == "placeholder":
-            self.values[node] = next(self.inputs)
-        elif node.op != "get_attr":
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.argument)
-            target: Any = self.program.get(str(node.target)) if node.op == "call_module" else node.target
-            self.values[node] = target(*args, **kwargs)
-        for source in node.all_input_nodes:
-            self.waiting[source] -= 1
-            if not self.waiting[source]:
-                self.values.pop(source, None)
-        if not self.waiting[node]:
-            self.values.pop(node, None)
