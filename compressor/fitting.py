@@ -88,14 +88,13 @@ class Fitter:
         extra = [name for name in given if name not in self.specs]
         if missing or extra:
             what = f"no array for input {missing[0]!r}" if missing else f"array {extra[0]!r} is no input of the model"
+            way_out = "Add it, or name the array (in a folder, its file) so: one an input, samples first."
+            if extra:
+                way_out = PREFIXES if any("/" in name for name in extra) else did_you_mean(extra[0], wanted)
             raise InputError(
                 f"{what}: the data have {', '.join(sorted(given)) or 'none'}; the model takes {', '.join(wanted)}",
                 where=self.source,
-                way_out=PREFIXES
-                if any("/" in name for name in extra)
-                else did_you_mean(extra[0], wanted)
-                if extra
-                else "Add it, or name the array (in a folder, its file) so: one an input, samples first.",
+                way_out=way_out,
             )
         return {name: values[name] for name in wanted}
 

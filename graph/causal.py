@@ -15,7 +15,7 @@ from torch import Tensor
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 
-__all__ = ["is_causal", "predicted", "scores_of"]
+__all__ = ["predicted", "scores_of"]
 
 CLASSES = 16  # fewer are no vocabulary
 TOLERANCE = 1e-4
@@ -23,10 +23,12 @@ TOLERANCE = 1e-4
 
 def predicted(program: Program, batch: Batch) -> str | None:
     """The input whose next tokens an output predicts; None where the program is no causal language model."""
-    results = list(program.run({spec.name: batch[spec.name] for spec in program.inputs}).values())
-    for spec in program.inputs:
-        if scores_of(results, batch[spec.name]) is not None and is_causal(program, batch, spec.name):
-            return spec.name
+    given = {spec.name: batch[spec.name] for spec in program.inputs}
+    results = list(program.run(given).values())
+    for name, tokens in given.items():
+        scores = scores_of(results, tokens)
+        if scores is not None and _is_causal(program, given, name, scores):
+            return name
     return None
 
 
@@ -40,15 +42,13 @@ def scores_of(outputs: Sequence[Tensor], tokens: Tensor) -> Tensor | None:
     return next((value for value in fits if value.shape[-1] > max(most, CLASSES)), None)
 
 
-def is_causal(program: Program, batch: Batch, tokens: str) -> bool:
-    """Whether the last token of an input changes nothing that is computed for the places before it."""
-    given = {spec.name: batch[spec.name] for spec in program.inputs}
-    last = given[tokens][:, -1:]
-    changed = torch.cat([given[tokens][:, :-1], torch.where(last > 0, last - 1, last + 1)], 1)
-    before, after = (
-        scores_of(list(program.run({**given, tokens: ids}).values()), given[tokens]) for ids in (given[tokens], changed)
-    )
-    if before is None or after is None:
+def _is_causal(program: Program, given: Batch, name: str, before: Tensor) -> bool:
+    """Whether the last token of an input changes none of the scores of the places before it."""
+    tokens = given[name]
+    last = tokens[:, -1:]
+    changed = torch.cat([tokens[:, :-1], torch.where(last > 0, last - 1, last + 1)], 1)
+    after = scores_of(list(program.run({**given, name: changed}).values()), tokens)
+    if after is None:
         return False
     largest = (before[:, :-1] - after[:, :-1]).abs().max()
     return bool(largest <= TOLERANCE * before.abs().max())

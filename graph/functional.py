@@ -22,7 +22,7 @@ from compressor.graph import edit, shapes
 from compressor.graph.contract import Skip
 from compressor.graph.program import Program
 
-__all__ = ["functionalize", "is_mutating", "mutated"]
+__all__ = ["functional_copy", "functionalize", "is_mutating", "mutated"]
 
 aten = torch.ops.aten
 _SCATTER = {aten.slice.Tensor: aten.slice_scatter.default, aten.select.int: aten.select_scatter.default}
@@ -37,6 +37,14 @@ _SAME = {aten.alias.default, aten.detach.default, aten.contiguous.default, aten.
 
 class _StaysError(Exception):
     """Why the in-place operators on one allocation have to stay."""
+
+
+def functional_copy(program: Program) -> tuple[Program, tuple[Skip, ...]]:
+    """A copy under way (`edit.begin`) without dead code or in-place operators, and where one of those had to stay."""
+    copy = edit.begin(program)
+    left = functionalize(copy)
+    edit.delete_unused(copy)
+    return copy, left
 
 
 def functionalize(program: Program) -> tuple[Skip, ...]:

@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
-from compressor.graph.edit import begin, delete_unused, finish
-from compressor.graph.functional import functionalize
+from compressor.graph.edit import finish
+from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
@@ -63,7 +63,7 @@ class Quantize(Pass):
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
-        copy, _ = _prepared(program)
+        copy, _ = functional_copy(program)
         if self.format == "fp16":
             return plan_half(copy, context, self.keep).options(copy)
         plan = plan_integer(copy, context, self._limits(), self.keep)
@@ -86,15 +86,15 @@ class Quantize(Pass):
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
 
     def run(self, program: Program, context: Context) -> PassResult:
-        copy, left = _prepared(program)
+        copy, left = functional_copy(program)
         if self.sites:
             _check_activations(self.sites, context.target)
-            return self._apply(copy, self.sites, left)
+            return self._apply(copy, self.sites, list(left))
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
-            return self._apply(copy, half.settings, left + half.skipped)
+            return self._apply(copy, half.settings, [*left, *half.skipped])
         plan = plan_integer(copy, context, self._limits(), self.keep)
-        return self._apply(copy, plan.settings, left + plan.skipped)
+        return self._apply(copy, plan.settings, [*left, *plan.skipped])
 
     def _apply(self, copy: Program, settings: Mapping[str, Setting], skipped: list[Skip]) -> PassResult:
         layers, _ = find_layers(copy)
@@ -127,11 +127,3 @@ def _check_activations(sites: Mapping[str, Setting], target: Target) -> None:
                 where=f"quantize: site {site!r}",
                 way_out="The recipe was made for another target: compress for this one without it.",
             )
-
-
-def _prepared(program: Program) -> tuple[Program, list[Skip]]:
-    """A copy without dead code or in-place operators, and where an in-place operator had to stay."""
-    copy = begin(program)
-    left = functionalize(copy)
-    delete_unused(copy)
-    return copy, list(left)

@@ -16,8 +16,8 @@ from typing import ClassVar
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Skip
-from compressor.graph.edit import begin, delete_unused, finish
-from compressor.graph.functional import functionalize
+from compressor.graph.edit import finish
+from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.sparsifying.layers import Layer, find_layers, unfit
@@ -59,7 +59,7 @@ class Sparsify(Pass):
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer, this pattern and a few others that fit it. Bytes are those of the weights, unpacked."""
-        copy, _ = _prepared(program)
+        copy, _ = functional_copy(program)
         layers, _ = find_layers(copy, self.keep)
         offers = [self._choice(pattern, context) for pattern in dict.fromkeys((self.pattern, *OFFERED))]
         fitting = {layer.name: [c for c in offers if not unfit(copy, layer, c.pattern)] for layer in layers}
@@ -75,7 +75,7 @@ class Sparsify(Pass):
                     yield Option(layer.name, choice.setting(), size, latency, made.damage)
 
     def run(self, program: Program, context: Context) -> PassResult:
-        copy, left = _prepared(program)
+        copy, left = functional_copy(program)
         layers, skipped = find_layers(copy, self.keep)
         choices, declined = self._choices(copy, layers, skipped, context)
         declined += left
@@ -126,14 +126,6 @@ class Sparsify(Pass):
             else:
                 choices[layer.name] = choice
         return choices, declined
-
-
-def _prepared(program: Program) -> tuple[Program, tuple[Skip, ...]]:
-    """A copy without dead code or in-place operators, and where an in-place operator had to stay."""
-    copy = begin(program)
-    left = functionalize(copy)
-    delete_unused(copy)
-    return copy, left
 
 
 def _latency(program: Program, layer: Layer, made: Made, context: Context) -> float | None:

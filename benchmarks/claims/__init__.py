@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import language, vision, wanda
+from . import language, learned, taught, vision, wanda
 from .claim import Claim, Goal, Verdict, judged
 
 __all__ = ["CLAIMS", "Claim", "Goal", "Verdict", "judged"]
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (*language.CLAIMS, *vision.CLAIMS, *wanda.CLAIMS)}
+PARTS = (language, learned, vision, taught, wanda)
+CLAIMS: dict[str, Claim] = {claim.name: claim for part in PARTS for claim in part.CLAIMS}

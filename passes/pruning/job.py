@@ -14,8 +14,8 @@ from compressor.graph.contract import Batch, Context, PassResult, Setting, Skip
 from compressor.graph.dimensions.cut import cut
 from compressor.graph.dimensions.groups import Dimensions, analyse
 from compressor.graph.dimensions.removal import Removal
-from compressor.graph.edit import begin, delete_unused, finish
-from compressor.graph.functional import functionalize
+from compressor.graph.edit import finish
+from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.folding.linears import to_linears
 from compressor.passes.pruning.choose import Chooser, Ranked
@@ -144,9 +144,7 @@ def _sum(batch: Batch) -> float:
 
 def prepared(program: Program) -> Program:
     """A copy without dead code or in-place operators, its products with stored matrices as linears."""
-    copy = begin(program)
-    functionalize(copy)
-    delete_unused(copy)
+    copy, _ = functional_copy(program)
     to_linears(copy)
     return finish(copy)
 
