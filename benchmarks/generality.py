@@ -28,7 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results" / "generality.json"
-STAGES = ("captured", "halved", "folded", "int8", "lowered", "verified", "depgraph")
+STAGES = ("captured", "halved", "depgraph", "folded", "int8", "lowered", "verified")
 ASIDE = ("halved", "depgraph")  # a failure here does not end the row
 EXACT = 1e-4  # relative error that folding may add
 RECYCLED = 30  # architectures a process
@@ -181,7 +181,7 @@ def _try(name: str, stages: tuple[str, ...], announce: Callable[[str, Row], None
 
     architecture = next(a for a in ARCHITECTURES if a.name == name)
     row: Row = {"name": name, "family": architecture.family, "stages": {}}
-    work = _stages(architecture)
+    work = _stages(architecture, stages)
     while True:
         stage = next_stage(row, stages)
         if stage is None:
@@ -207,7 +207,7 @@ def next_stage(row: Row, stages: tuple[str, ...]) -> str | None:
     return next((stage for stage in ("built", *stages) if stage not in row["stages"]), None)
 
 
-def _stages(architecture: Any) -> Iterator[Row]:
+def _stages(architecture: Any, stages: tuple[str, ...]) -> Iterator[Row]:
     """The whole way by public functions only; yields what each stage found."""
     import torch
     from halving import depgraph_halved, halved
@@ -231,6 +231,8 @@ def _stages(architecture: Any) -> Iterator[Row]:
     batches = [_varied(original, seed) for seed in range(BATCHES)]
     context = Context(load_target(TARGET), calibration=batches, synthetic=True)
     yield _aside(lambda: halved(original, context))
+    if "depgraph" in stages:
+        yield _aside(lambda: depgraph_halved(built, original, context))
     folded = Fold().run(original, context)
     error = max(_relative(original, folded.program, batch) for batch in batches)
     if not error <= EXACT:
@@ -255,7 +257,6 @@ def _stages(architecture: Any) -> Iterator[Row]:
         yield {"bytes": sum(file.stat().st_size for file in lowered.save(path)), "opset": lowered.opset}
         agreement = check(quantized.program, path, batches)
         yield {"error": agreement.error, "sizes": [dict(size) for size in agreement.sizes], "notes": agreement.notes}
-    yield _aside(lambda: depgraph_halved(built, original, context))
 
 
 def _aside(work: Callable[[], Row]) -> Row:

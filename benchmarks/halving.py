@@ -78,11 +78,10 @@ def _lowered(program: Any, smaller: Any, context: Any) -> Row:
 def _outputs(program: Any) -> set[str]:
     """Names of the parameters whose rows are an output's."""
     from compressor.graph.dimensions.groups import analyse
-    from compressor.graph.edit import begin, finish
-    from compressor.graph.functional import functionalize
+    from compressor.graph.edit import finish
+    from compressor.graph.functional import functional_copy
 
-    flat = begin(program)
-    functionalize(flat)
+    flat, _ = functional_copy(program)
     return {found.tensor for found in analyse(finish(flat)).frozen if "the model's output" in found.reason}
 
 
