@@ -92,7 +92,7 @@ class HalfSpace:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = next(feed)
-        backward(loss)
+        backward(loss, self.parameters.values())
         old = {name: p.detach().clone() for name, p in self.parameters.items()}
         if number == self.start:
             self._choose(old)

@@ -13,8 +13,10 @@ steps are done it is called again; one that never ends is as good.
 from __future__ import annotations
 
 import math
+import traceback
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,8 +79,8 @@ def losses(function: Callable[..., object] | None, model: Pupil) -> Iterator[Ten
             raise InputError("the function yields nothing", where=WHERE, way_out=CONTRACT)
 
 
-def backward(loss: Tensor) -> None:
-    """Take the gradients. Raises InputError where the function took them already, or the loss has none."""
+def backward(loss: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Take the gradients. Raises InputError where the function took them already, or none reaches the parameters."""
     try:
         torch.autograd.backward(loss)
     except RuntimeError as error:
@@ -87,6 +89,9 @@ def backward(loss: Tensor) -> None:
             f"the loss has no gradients to take: {line}", where=WHERE,
             way_out="Yield it as it was computed, without backward(), step() or no_grad().",
         ) from error  # fmt: skip
+    if all(parameter.grad is None for parameter in parameters):
+        raise InputError("the loss does not depend on the model that the function is given", where=WHERE,
+                         way_out=CONTRACT)  # fmt: skip
 
 
 def _called(function: Callable[..., object], model: Pupil) -> Iterator[object]:
@@ -101,7 +106,16 @@ def _called(function: Callable[..., object], model: Pupil) -> Iterator[object]:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(f"the function failed: {type(error).__name__}: {line}", where=WHERE) from error
+        raise InputError(
+            f"the function failed: {type(error).__name__}: {line}", where=f"{WHERE}{_place(function, error)}"
+        ) from error
+
+
+def _place(function: Callable[..., object], error: Exception) -> str:
+    """The last line of the function's own file on the way to an error."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" {Path(str(file)).name}:{lines[-1]}" if lines else ""
 
 
 def _checked(loss: object, step: int) -> Tensor:

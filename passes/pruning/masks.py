@@ -3,7 +3,7 @@
     min over w, α      L(w · z(α + c))          c_j so that  s_j(α + c_j) = t_j  at every step
 
 s_j is the expected share of zero masks in dimension j (`concrete`), t_j the share that is to go, rising linearly over
-the first part of the steps. In the end the units with the lowest α go, exactly as many as the allocation asks for, and
+the first half of the steps. In the end the units with the lowest α go, exactly as many as the allocation asks for, and
 the other masks are folded into the weights. (Sheared LLaMA, Xia et al., 2023, arXiv:2310.06694, holds the shares with
 multipliers that ascend λ_j·(s_j − t_j) + φ_j·(s_j − t_j)²; over a few hundred steps, not thousands, those wind up and
 overshoot. The offset is found by bisection.)

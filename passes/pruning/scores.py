@@ -47,7 +47,7 @@ class Scorer:
     progress: Progress
 
     def of(self, dimensions: Dimensions) -> UnitScores:
-        """One number a unit. Raises RecipeError when the score needs data that is not there."""
+        """One number a unit. Raises RecipeError when the score needs data or norms that are not there."""
         if self.score in NEEDS_DATA and not self.batches:
             raise RecipeError(
                 f"score {self.score} needs data", where="prune", way_out="Add --data, or choose magnitude or random."
@@ -102,6 +102,8 @@ def _magnitude(dimensions: Dimensions) -> UnitScores:
 def _batch_norm(dimensions: Dimensions) -> UnitScores:
     """Units that no batch norm scales keep their magnitude."""
     norms = [node for node in dimensions.program.nodes() if op_name(node) == "batch_norm"]
+    if not norms:
+        raise RecipeError("score batchnorm: there is no batch norm", where="prune", way_out="Choose another score.")
     names = {attribute(argument(node, "weight")) for node in norms}
     gains = {name: dimensions.program.get(name).detach().abs() for name in names if name is not None}
     return {**_magnitude(dimensions), **sum_by_unit(dimensions, gains)}

@@ -60,8 +60,11 @@ def parse_losses(text: str) -> tuple[Part, ...]:
                 way_out=did_you_mean(name, [*TERMS, LOCAL, *PRESETS, "auto"]),
             )  # fmt: skip
         parts.append(Part(name, float(match[1]) if match[1] else None))
-    if all(part.name == LOCAL for part in parts):
-        raise RecipeError("local needs a loss", where="recover: losses", way_out="local+hidden+output, or blockwise.")
+    if all(part.name == LOCAL or part.weight == 0 for part in parts):
+        raise RecipeError(
+            f"{text!r} leaves no loss to train", where="recover: losses",
+            way_out="Give one a weight above 0; local needs one beside it, as in local+hidden+output.",
+        )  # fmt: skip
     return tuple(parts)
 
 

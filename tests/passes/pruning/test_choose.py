@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from boards import board
 from exactness import analysed
 from recovery import digits_batches, digits_program
 from torch import nn
 
+from compressor.errors import RecipeError
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate, Roofline
 from compressor.graph.dimensions.cut import cut
@@ -33,6 +35,12 @@ class Flat(Roofline):
         pairs = zip(found.kernels, full.kernels, strict=True)
         kernels = [a if "pointwise" in a.layer or "second" in a.layer else b for a, b in pairs]
         return replace(found, latency_ms=sum(kernel.latency_ms for kernel in kernels))
+
+
+def test_a_multiple_that_no_width_holds_twice_is_refused() -> None:
+    dimensions = analyse(digits_program())
+    with pytest.raises(RecipeError, match="multiple is 1000, and no width holds that twice"):
+        replace(CHOOSER, multiple=1000).laddered(dimensions, {}, Context(board()))
 
 
 def test_widths_are_the_targets_multiples() -> None:

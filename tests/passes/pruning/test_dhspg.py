@@ -143,7 +143,7 @@ def test_the_seed_decides() -> None:
 def test_gradients_are_taken_by_the_pass() -> None:
     training = _halfway(digits_program())
     loss = next(losses(train, training.pupil))
-    backward(loss)
+    backward(loss, training.parameters.values())
     assert all(p.grad is not None for p in training.parameters.values())
 
 

@@ -94,14 +94,26 @@ def test_what_is_no_training_function(function: Any, said: str) -> None:
     assert error.value.where
 
 
+def test_an_error_of_the_function_says_where_it_was_raised() -> None:
+    line = _raises.__code__.co_firstlineno + 1
+    with pytest.raises(InputError) as error:
+        next(losses(_raises, _pupil(digits_program())))
+    assert error.value.where == f"--train test_lessons.py:{line}"
+
+
 def test_a_loss_without_gradients() -> None:
     pupil = _pupil(digits_program())
     with torch.no_grad():
         loss = pupil(X).sum()
     with pytest.raises(InputError, match="no gradients to take") as error:
-        backward(loss)
+        backward(loss, pupil.parameters())
     assert "without backward()" in error.value.way_out
     loss = pupil(X).sum()
     torch.autograd.backward(loss)
     with pytest.raises(InputError, match="no gradients to take"):
-        backward(loss)
+        backward(loss, pupil.parameters())
+
+
+def test_a_loss_of_something_else() -> None:
+    with pytest.raises(InputError, match="does not depend on the model"):
+        backward(torch.ones(1, requires_grad=True).sum(), _pupil(digits_program()).parameters())

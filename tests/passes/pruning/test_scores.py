@@ -49,6 +49,11 @@ def test_batch_norm_is_its_gain() -> None:
     assert max(dimension.units, key=scores.__getitem__) == dimension.units[5]
 
 
+def test_batch_norm_scores_need_one() -> None:
+    with pytest.raises(RecipeError, match="there is no batch norm"):
+        Scorer("batchnorm", (), 0, Progress()).of(analyse(vit(2)))
+
+
 def test_random_is_seeded() -> None:
     dimensions = analyse(conv())
     one, same, other = (Scorer("random", (), seed, Progress()).of(dimensions) for seed in (0, 0, 1))

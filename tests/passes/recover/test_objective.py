@@ -33,7 +33,7 @@ def test_sums_are_read() -> None:
         assert parse_losses(preset)
 
 
-@pytest.mark.parametrize("losses", ["", "kl+", "2kl", "kld", "kl+1*", "-1*kl", "local"])
+@pytest.mark.parametrize("losses", ["", "kl+", "2kl", "kld", "kl+1*", "-1*kl", "local", "0*kl", "0*kl+local"])
 def test_what_is_no_sum_is_told(losses: str) -> None:
     with pytest.raises(RecipeError):
         parse_losses(losses)
