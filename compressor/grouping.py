@@ -63,7 +63,8 @@ class Groups:
         ]
         console.print(table(["dimension", "units", "a unit", "in all", "parameters it cuts"], rows, right=(1, 2, 3)))
         units = sum(len(dimension.units) for dimension in self.dimensions.dimensions)
-        console.print(line(f"{units} units in {len(rows)} dimensions; the number after / is rows a unit", console))
+        legend = "; the number after / is rows a unit" if any("/" in name for name, *_ in rows) else ""
+        console.print(line(f"{units} units in {len(rows)} dimensions{legend}", console))
         for reason, tensors in self._frozen().items():
             console.print(line(f"frozen: {plain(reason)}: {plain(_listed(tensors))}", console))
 

@@ -29,8 +29,10 @@ RECOVER, SPARSIFY, NONE = "recover", "sparsify", "none"
 WITH_TEACHER = "3epochs"  # where --teacher is given and --recover is not
 
 
-def with_recovery(specs: Sequence[PassSpec], recover: str | None, *, teacher: bool) -> list[PassSpec]:
-    """The passes with `recover` in its place. Raises RecipeError for what is no budget."""
+def with_recovery(
+    specs: Sequence[PassSpec], recover: str | None, *, teacher: bool, has_data: bool = True
+) -> list[PassSpec]:
+    """The passes with `recover` in its place. Raises RecipeError for what is no budget, InputError without data."""
     from compressor.passes.recover import parse_budget
 
     if recover is not None and recover != NONE:
@@ -38,6 +40,11 @@ def with_recovery(specs: Sequence[PassSpec], recover: str | None, *, teacher: bo
     budget = recover or (WITH_TEACHER if teacher else None)
     if budget in (None, NONE) or any(spec.name == RECOVER for spec in specs):
         return list(specs)
+    if not has_data:
+        raise InputError(
+            "there is no data to train on", where="--recover" if recover else "--teacher",
+            way_out="Add --data: unlabelled inputs are enough.",
+        )  # fmt: skip
     structural = [index for index, spec in enumerate(specs) if find_pass(spec.name).structural]
     place = structural[-1] + 1 if structural else 0
     options = {"budget": budget} | ({"zeros": "keep"} if any(s.name == SPARSIFY for s in specs[:place]) else {})

@@ -76,7 +76,8 @@ class Request:
 
     def pass_specs(self, target: Target, recipe: Recipe | None, *, has_data: bool) -> list[PassSpec]:
         """The passes to run: the recipe's, `--passes`, or the target's defaults; with `--recover` in its place."""
-        return with_recovery(self._listed(target, recipe, has_data), self.recover, teacher=self.teacher is not None)
+        specs, teacher = self._listed(target, recipe, has_data), self.teacher is not None
+        return with_recovery(specs, self.recover, teacher=teacher, has_data=has_data)
 
     def _listed(self, target: Target, recipe: Recipe | None, has_data: bool) -> list[PassSpec]:
         if recipe is not None:

@@ -1,9 +1,9 @@
 """Which of the programs that the passes produced is kept.
 
 From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
-(what the defaults chose, or `--gate`), when what the defaults chose cannot be lowered or its artifact disagrees with
-PyTorch, or when the metric fell beyond `--max-drop` and the pass cannot do less damage. The first that stands is
-kept: the best so far, down to the original.
+(what the defaults chose, or `--gate`), when what the defaults chose, or a second try with less damage, cannot be
+lowered or its artifact disagrees with PyTorch, or when the metric fell beyond `--max-drop` and the pass cannot do less
+damage. The first that stands is kept: the best so far, down to the original.
 """
 
 from __future__ import annotations
@@ -55,13 +55,16 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
     """Walk back from the last stage to the first candidate that nothing speaks against."""
     stages = list(stages)
     rejected: C | None = None
-    reason = ""
+    harsher: C | None = None  # what a stage with less damage takes the place of
+    reason = told = ""
     while (last := _last_kept(stages)) is not None:
         before = _program_before(original, stages, last)
         try:
             candidate = judge.build(stages[last].program)
         except CompressError as error:
-            if stages[last].spec.chosen_by != "default":
+            if stages[last].eased:
+                rejected, reason = rejected or harsher, reason or told
+            elif stages[last].spec.chosen_by != "default":
                 raise
             stages[last] = take_back(stages[last], str(error))
             continue
@@ -69,6 +72,7 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
         if objection is None and (fall := judge.drop(candidate)) is not None:
             milder = judge.ease(before, stages[last], fall)
             if milder is not None:
+                harsher, told = candidate, f"{stages[last].spec}: {fall}"
                 stages[last] = milder
                 continue
             objection, reason = fall, reason or f"{stages[last].spec}: {fall}"

@@ -31,6 +31,7 @@ from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
 from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
 from compressor.export.onnx_registry import one_registry
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
+from compressor.export.onnx_signed import keep_quantized
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
 from compressor.graph.lift import lift
@@ -81,6 +82,7 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
         tie(model)
         store_transposed(model)
         optimizer.optimize_ir(model, should_fold=_should_fold)
+        keep_quantized(model)
         own_zero_points(model)
         name_interface(model, program)
         clean(model)

@@ -99,7 +99,7 @@ def _called(function: Callable[..., object], model: Pupil) -> Iterator[object]:
     try:
         model.train()
         found = function(model)
-        if not hasattr(found, "__iter__"):
+        if not hasattr(found, "__iter__") or isinstance(found, Tensor):
             raise InputError(f"the function returned {type(found).__name__}", where=WHERE, way_out=CONTRACT)
         yield from found
     except CompressError:
@@ -107,8 +107,9 @@ def _called(function: Callable[..., object], model: Pupil) -> Iterator[object]:
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"the function failed: {type(error).__name__}: {line}", where=f"{WHERE}{_place(function, error)}"
-        ) from error
+            f"the function failed: {type(error).__name__}: {line}", where=f"{WHERE}{_place(function, error)}",
+            way_out=CONTRACT,
+        ) from error  # fmt: skip
 
 
 def _place(function: Callable[..., object], error: Exception) -> str:

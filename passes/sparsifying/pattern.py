@@ -46,7 +46,11 @@ def parse_pattern(text: str, where: str) -> Pattern:
     if match:
         kept, group = int(match[1]), int(match[2])
         if not 0 < kept < group <= LARGEST:
-            raise RecipeError(f"{text} is no pattern: groups have up to {LARGEST}", where=where, way_out=way_out)
+            raise RecipeError(
+                f"{text} is no pattern: fewer stay than the group's {LARGEST} at most",
+                where=where,
+                way_out=way_out,
+            )
         return Pattern(f"{kept}of{group}", kept, group)
     try:
         share = float(text)

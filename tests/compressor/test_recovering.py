@@ -107,12 +107,15 @@ def test_recovery_from_the_command_line(digits: Path, tmp_path: Path, capfd: pyt
     assert not list((tmp_path / "cache").glob(".work-*"))
 
 
-def test_without_data_recovery_declines_and_says_so(
-    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--recover", "--teacher"])
+def test_without_data_there_is_nothing_to_learn_from(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str
 ) -> None:
-    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--out", str(tmp_path / "o"), "--max-drop", "100%"]
-    assert run([*arguments, "--passes", "damage=0.01", "--recover", "5steps"]) == 0
-    assert "no data to train on" in capfd.readouterr().out
+    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--out", str(tmp_path / "o"), "--passes", "fold"]
+    given = {"--recover": "5steps", "--teacher": str(digits / "model.pt")}[option]
+    assert run([*arguments, option, given]) == 2
+    assert f"{option}: there is no data to train on" in capfd.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def small_student(path: Path) -> Path:

@@ -143,3 +143,12 @@ def test_where_less_damage_is_still_too_much_the_stage_before_is_kept(program: P
     judge = Judged([*programs, milder.program], None, {1: "fell", 2: "fell less"}, easier={1: milder})
     chosen = select(program, stages, judge, Gate("size"))
     assert (chosen.kept, chosen.rejected, chosen.reason) == (0, 2, "fold: fell less")
+
+
+def test_where_less_damage_cannot_be_lowered_the_stage_before_is_kept(program: Program) -> None:
+    programs, stages = _stages(program, "user", "user")
+    milder = replace(stages[1], program=program.copy(), eased={"max_error": 0.01})
+    judge = Judged([*programs, milder.program], None, {2: "fell"}, broken=(3,), easier={2: milder})
+    chosen = select(program, stages, judge, Gate("size"))
+    assert (chosen.kept, chosen.rejected, chosen.reason) == (1, 2, "fold: fell")
+    assert chosen.stages[1].report.reverted == "disagrees with PyTorch"

@@ -81,6 +81,8 @@ def _raises(model: Pupil) -> Iterator[Tensor]:
     [
         (None, "none is given"),
         (_returns(None), "returned NoneType"),
+        (_returns(torch.ones(())), "returned Tensor"),
+        (lambda model, batch: [], "the function failed: TypeError"),
         (_returns([]), "yields nothing"),
         (_returns([1.0]), "yields a float, not a loss"),
         (_returns([torch.zeros(3)]), r"a tensor of shape \(3,\), not a loss"),
