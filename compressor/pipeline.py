@@ -27,6 +27,8 @@ from compressor.verify import verify
 
 __all__ = ["Pipeline", "Stage", "cost_of", "take_back"]
 
+_KEPT = "; kept because you named this pass"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -133,7 +135,7 @@ def _will_be_measured(context: Context, gate: Gate) -> bool:
 
 def _warning(result: PassResult, objection: str | None) -> str | None:
     if objection is not None:
-        return f"{objection}; kept because you named this pass"
+        return f"{objection}{_KEPT}"
     return None if result.changed else "changed nothing"
 
 
@@ -200,4 +202,5 @@ def cost_of(program: Program, context: Context) -> Cost:
 
 def take_back(stage: Stage, reason: str) -> Stage:
     """The same stage, reverted after the fact (the metric or a measurement objected)."""
-    return replace(stage, report=replace(stage.report, reverted=reason))
+    warning = (stage.report.warning or "").removesuffix(_KEPT) or None
+    return replace(stage, report=replace(stage.report, reverted=reason, warning=warning))

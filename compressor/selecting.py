@@ -43,7 +43,10 @@ class Judge(Protocol[C]):
 
 @dataclass(frozen=True)
 class Selection(Generic[C]):
-    """What is kept, the stages with what was taken back, and what fell beyond `--max-drop` (saved beside it)."""
+    """What is kept, the stages with what was taken back, and what fell beyond `--max-drop` (saved beside it).
+
+    `reason` names the first stage after which the metric had fallen too far, and where it stood in the end.
+    """
 
     kept: C
     stages: tuple[Stage, ...]
@@ -56,14 +59,16 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
     stages = list(stages)
     rejected: C | None = None
     harsher: C | None = None  # what a stage with less damage takes the place of
-    reason = told = ""
+    falls: list[str] = []  # from the last stage on backwards
+    told = ""
     while (last := _last_kept(stages)) is not None:
         before = _program_before(original, stages, last)
         try:
             candidate = judge.build(stages[last].program)
         except CompressError as error:
             if stages[last].eased:
-                rejected, reason = rejected or harsher, reason or told
+                rejected = rejected or harsher
+                falls.append(told)
             elif stages[last].spec.chosen_by != "default":
                 raise
             stages[last] = take_back(stages[last], str(error))
@@ -75,12 +80,17 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
                 harsher, told = candidate, f"{stages[last].spec}: {fall}"
                 stages[last] = milder
                 continue
-            objection, reason = fall, reason or f"{stages[last].spec}: {fall}"
-            rejected = rejected or candidate
+            objection, rejected = fall, rejected or candidate
+            falls.append(f"{stages[last].spec}: {fall}")
         if objection is None:
-            return Selection(candidate, tuple(stages), rejected, reason)
+            return Selection(candidate, tuple(stages), rejected, _reason(falls))
         stages[last] = take_back(stages[last], objection)
-    return Selection(judge.build(original), tuple(stages), rejected, reason)
+    return Selection(judge.build(original), tuple(stages), rejected, _reason(falls))
+
+
+def _reason(falls: Sequence[str]) -> str:
+    """Where the metric fell, and where it ended if other stages came after."""
+    return "; in the end, ".join(dict.fromkeys((falls[-1], falls[0]))) if falls else ""
 
 
 def _slower(judge: Judge[C], before: Program, candidate: C, stage: Stage, gate: Gate) -> str | None:

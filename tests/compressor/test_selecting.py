@@ -127,6 +127,7 @@ def test_nothing_left_keeps_the_original(program: Program) -> None:
     programs, stages = _stages(program, "user", "user")
     chosen = select(program, stages, Judged(programs, None, {1: "fell", 2: "fell more"}), Gate("latency"))
     assert (chosen.kept, chosen.rejected) == (0, 2)
+    assert chosen.reason == "fold: fell; in the end, fold: fell more"
 
 
 def test_a_fallen_metric_asks_for_less_damage_first(program: Program) -> None:
