@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+from torch import fx, nn
 
 from compressor.errors import RecipeError
 from compressor.graph.concrete import op_name
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.groups import Dimension, Dimensions
 from compressor.graph.edit import argument, attribute
-from compressor.graph.work import is_convolutional
+from compressor.graph.work import is_convolutional, kind_of
 from compressor.passes.pruning.activations import activation, wanda
 from compressor.passes.pruning.gradients import disturbed, predicts_tokens, taylor
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
@@ -79,15 +79,26 @@ def chosen_score(dimensions: Dimensions, batches: Sequence[Batch], comparable: b
     """The default, from `benchmarks/scores.py`: half of the MACs, uniform, fitted, three seeds.
 
     Language models do best with Taylor's element-1, other transformers with disturbed, or within two standard errors of
-    that. Convolutional networks, by what most of their MACs are, do best with magnitude, which only ranks the units of
-    one dimension: where dimensions must be `comparable`, they take disturbed, too. Without data, magnitude.
+    that. Of convolutional networks, by what most of their MACs are, those with depthwise convolutions do best with
+    Taylor's element-2, the others with magnitude; that only ranks the units of one dimension, so that where dimensions
+    must be `comparable` they take disturbed, too. Without data, magnitude.
     """
     if not batches:
         return "magnitude"
     if predicts_tokens(dimensions.program, batches) is not None:
         return "taylor-element1"
     convolutional = is_convolutional(dimensions.program.nodes(), dimensions.walk.values)
+    if convolutional and any(map(_is_depthwise, dimensions.program.nodes())):
+        return "taylor-element2"
     return "magnitude" if convolutional and not comparable else "disturbed"
+
+
+def _is_depthwise(node: fx.Node) -> bool:
+    """Whether a convolution reads one channel for each that it writes."""
+    if not kind_of(node).startswith("conv"):
+        return False
+    weight, groups = argument(node, "weight"), argument(node, "groups")
+    return weight is not None and (groups or 1) > 1 and weight.meta["val"].shape[1] == 1
 
 
 def _magnitude(dimensions: Dimensions) -> UnitScores:

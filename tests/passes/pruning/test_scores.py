@@ -66,11 +66,13 @@ def test_a_score_that_needs_data_says_so() -> None:
 
 
 def test_the_choice_depends_on_data_and_on_the_kind_of_network() -> None:
-    convolutions, transformer = analyse(digits_program()), analyse(vit(2))
+    depthwise, plain, transformer = analyse(digits_program()), analyse(conv()), analyse(vit(2))
     data = digits_batches(32)
-    assert chosen_score(convolutions, ()) == chosen_score(transformer, ()) == "magnitude"
+    assert chosen_score(depthwise, ()) == chosen_score(plain, ()) == chosen_score(transformer, ()) == "magnitude"
     [own] = [spec.name for spec in transformer.program.inputs]
     assert chosen_score(transformer, [{own: torch.randn(4, 6, 5)}]) == "disturbed"
     assert chosen_score(analyse(tiny_gpt()), text_batches()) == "taylor-element1"
-    assert chosen_score(convolutions, data) == "magnitude"
-    assert chosen_score(convolutions, data, comparable=True) == "disturbed"
+    images = [dict(zip((spec.name for spec in plain.program.inputs), plain.program.example, strict=True))]
+    assert chosen_score(plain, images) == "magnitude"
+    assert chosen_score(plain, images, comparable=True) == "disturbed"
+    assert chosen_score(depthwise, data) == chosen_score(depthwise, data, comparable=True) == "taylor-element2"
