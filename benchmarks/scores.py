@@ -2,9 +2,10 @@
 
     python benchmarks/scores.py [--only resnet ...] [--seeds 3] [--budget 30min]
 
-Uniform widths, so that only the choice of units differs; with and without the reconstruction of the weights that stay,
-before any training. Finished cells are kept in `results/scores.json`, and a later run goes on from there. The default
-of `prune` (`passes/pruning/scores.py`) is chosen from this table.
+Measured on training samples that are not the calibration's: this table settles a default, and the test samples are kept
+for judging it. Uniform widths, so that only the choice of units differs; with and without the reconstruction of the
+weights that stay, before any training. Finished cells are kept in `results/scores.json`, and a later run goes on from
+there. The default of `prune` (`passes/pruning/scores.py`) is chosen from this table.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = Cells("scores", options.budget)
     for name in options.only:
-        subject = SUBJECTS[name](TESTS)
+        subject = SUBJECTS[name](TESTS, split="train")
         cells.measure(f"{name} dense", lambda: {"value": subject.metric(subject.program)})  # noqa: B023
         for score, seed, fitted in itertools.product(SCORES, range(options.seeds), (False, True)):
             if fitted or not seed:  # one seed shows what the fit is for

@@ -120,6 +120,8 @@ class Prune(Pass):
 
     def run(self, program: Program, context: Context) -> PassResult:
         job = self._job(program, context)
+        if not self.sites:
+            job.chooser.check(job.dimensions)
         done = as_told(job, self.sites) if self.sites else WAYS[self.how](job)
         if not done.changed:
             return PassResult(program, (), done.skipped)

@@ -45,6 +45,15 @@ class Chooser:
     least: float
     keep: tuple[str, ...]
 
+    def check(self, dimensions: Dimensions) -> None:
+        """Raises RecipeError for a multiple that no width holds twice. Asked before the first cut: widths shrink."""
+        widest = max((len(one.units) * one.rows for one in dimensions.dimensions), default=0)
+        if 0 < widest < 2 * self.multiple:
+            raise RecipeError(
+                f"multiple is {self.multiple}, and no width holds that twice: the widest is {widest}", where="prune",
+                way_out="Choose a smaller one, or leave it to the target.",
+            )  # fmt: skip
+
     def ranked(
         self, dimensions: Dimensions, batches: Sequence[Batch], context: Context, comparable: bool = False
     ) -> Ranked:
@@ -56,19 +65,10 @@ class Chooser:
         return self.laddered(dimensions, scores, context)
 
     def laddered(self, dimensions: Dimensions, scores: UnitScores, context: Context) -> Ranked:
-        """The widths that may be cut to, the units in the order of these scores.
-
-        Raises RecipeError for a multiple that no width holds twice.
-        """
+        """The widths that may be cut to, the units in the order of these scores."""
         multiple = self.multiple or context.target.width_multiple
         kept = {d.name for d in dimensions.dimensions if any(is_kept(tensor, self.keep) for tensor, *_ in d.spans)}
         free = [dimension for dimension in dimensions.dimensions if dimension.name not in kept]
-        widest = max((len(one.units) * one.rows for one in free), default=0)
-        if 0 < widest < 2 * self.multiple:
-            raise RecipeError(
-                f"multiple is {multiple}, and no width holds that twice: the widest is {widest}", where="prune",
-                way_out="Choose a smaller one, or leave it to the target.",
-            )  # fmt: skip
         ladders = [ladder(dimension, scores, multiple, self.least) for dimension in free]
         return Ranked(dimensions, [one for one in ladders if len(one.rungs) > 1], scores, tuple(sorted(kept)))
 

@@ -90,8 +90,8 @@ def backward(loss: Tensor, parameters: Iterable[Tensor]) -> None:
             way_out="Yield it as it was computed, without backward(), step() or no_grad().",
         ) from error  # fmt: skip
     if all(parameter.grad is None for parameter in parameters):
-        raise InputError("the loss does not depend on the model that the function is given", where=WHERE,
-                         way_out=CONTRACT)  # fmt: skip
+        what = "the loss does not depend on the model that the function is given"
+        raise InputError(what, where=WHERE, way_out=CONTRACT)
 
 
 def _called(function: Callable[..., object], model: Pupil) -> Iterator[object]:

@@ -40,7 +40,8 @@ class Flat(Roofline):
 def test_a_multiple_that_no_width_holds_twice_is_refused() -> None:
     dimensions = analyse(digits_program())
     with pytest.raises(RecipeError, match="multiple is 1000, and no width holds that twice"):
-        replace(CHOOSER, multiple=1000).laddered(dimensions, {}, Context(board()))
+        replace(CHOOSER, multiple=1000).check(dimensions)
+    replace(CHOOSER, multiple=8).check(dimensions)
 
 
 def test_widths_are_the_targets_multiples() -> None:
