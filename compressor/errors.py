@@ -9,7 +9,9 @@
     │   ├── TargetError                    unknown or malformed target
     │   ├── RecipeError                    malformed pass list or recipe
     │   ├── UnsupportedError               no runtime of the target has this operator
-    │   └── OutputError                    the result cannot be written where it was asked for
+    │   ├── OutputError                    the result cannot be written where it was asked for
+    │   └── DeviceError                    a device cannot be reached, or lacks what is needed
+    ├── DeviceLostError           exit 1   a device stopped answering; what it had done is kept
     ├── PassError                          a pass broke the program
     ├── ExportError                        lowering failed
     └── MismatchError                      the artifact disagrees with the PyTorch program
@@ -22,8 +24,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
-    "CaptureError", "CompressError", "ExportError", "InputError", "LoadError", "MismatchError", "OutputError",
-    "PassError", "RecipeError", "TargetError", "UnsupportedError", "UntrustedError", "UserError", "did_you_mean",
+    "CaptureError", "CompressError", "DeviceError", "DeviceLostError", "ExportError", "InputError", "LoadError",
+    "MismatchError", "OutputError", "PassError", "RecipeError", "TargetError", "UnsupportedError", "UntrustedError",
+    "UserError", "did_you_mean",
 ]  # fmt: skip
 
 
@@ -77,6 +80,14 @@ class UnsupportedError(UserError):
 
 class OutputError(UserError):
     """The result cannot be written where it was asked for."""
+
+
+class DeviceError(UserError):
+    """A device cannot be reached, or lacks what is needed."""
+
+
+class DeviceLostError(CompressError):
+    """A device stopped answering in the middle of something; what it had done is kept."""
 
 
 class PassError(CompressError):
