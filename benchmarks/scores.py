@@ -18,6 +18,7 @@ from typing import get_args
 from cells import Cell, Cells, arguments
 from subjects import SUBJECTS, Subject, spread
 
+from compressor.graph.concrete import op_name
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
 from compressor.passes.prune import Prune
@@ -38,11 +39,17 @@ def main() -> None:
     for name in options.only:
         subject = SUBJECTS[name](TESTS, split="train")
         cells.measure(f"{name} dense", lambda: {"value": subject.metric(subject.program)})  # noqa: B023
-        for score, seed, fitted in itertools.product(SCORES, range(options.seeds), (False, True)):
+        for score, seed, fitted in itertools.product(_scores(subject), range(options.seeds), (False, True)):
             if fitted or not seed:  # one seed shows what the fit is for
                 cells.measure(_key(name, score, fitted, seed), functools.partial(_cell, subject, score, fitted, seed))
         _table(subject, cells, options.seeds)
     print(cells.took())
+
+
+def _scores(subject: Subject) -> tuple[str, ...]:
+    """Those that have something to go by: `prune` refuses batch norm's scale where there is no batch norm."""
+    has_norms = any(op_name(node) == "batch_norm" for node in subject.program.nodes())
+    return tuple(score for score in SCORES if has_norms or score != "batchnorm")
 
 
 def _key(name: str, score: str, fitted: bool, seed: int) -> str:
