@@ -3,8 +3,7 @@
     resnet, mobilenetv2, vit   Fashion-MNIST, accuracy        gpt      prose as bytes, perplexity
     minilm                     English sentences, cosine of the embeddings with the original's
 
-Data is the training split's; the metric is of the test split's (sentences: others). What settles a default is measured
-with `split="train"`: on training samples that `batches` never gives, so that no test sample has had a say in it.
+Data is the training split's; the metric is of the test split's (sentences: others).
 """
 
 from __future__ import annotations
@@ -49,11 +48,9 @@ class Subject:
         return {self.metric_name: self.metric(program), **self.more(program)}
 
 
-def _images(name: str, tests: int, split: str = "test") -> Subject:
-    images, labels = fashion.tensors(split)
+def _images(name: str, tests: int) -> Subject:
+    images, labels = fashion.tensors("test")
     train, _ = fashion.tensors("train")
-    if split == "train":
-        images, labels, train = images[-tests:], labels[-tests:], train[:-tests]
     program = capture(load(name), (images[:2],)).program
     key = program.inputs[0].name
 
@@ -71,8 +68,8 @@ def _images(name: str, tests: int, split: str = "test") -> Subject:
     return Subject(name, "accuracy", 1, program, batches, accuracy)
 
 
-def _gpt(tests: int, split: str = "test") -> Subject:
-    held_out = text.windows(split, max(tests // 32, 8), CONTEXT, seed=0)
+def _gpt(tests: int) -> Subject:
+    held_out = text.windows("test", max(tests // 32, 8), CONTEXT, seed=0)
     program = capture(load("gpt"), (held_out[:2],)).program
     key = program.inputs[0].name
 
@@ -90,7 +87,7 @@ def _gpt(tests: int, split: str = "test") -> Subject:
     return Subject("gpt", "perplexity", -1, program, batches, perplexity)
 
 
-def _minilm(tests: int, split: str = "test") -> Subject:
+def _minilm(tests: int) -> Subject:
     from importlib.util import find_spec
     from pathlib import Path
 
@@ -103,8 +100,6 @@ def _minilm(tests: int, split: str = "test") -> Subject:
     folder = str(Path(package.origin).parent / "model")
     sentences = [s.strip() for s in manual().replace("\n", " ").split(". ") if 40 < len(s.strip()) < 200]
     order = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(0)).tolist()
-    if split == "train":
-        order = order[tests // 16 :]
     held_out, rest = order[: tests // 16], order[tests // 16 :]
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
@@ -154,7 +149,7 @@ def _embeddings(program: Program, batches: Sequence[Batch]) -> Tensor:
     return torch.cat(found)
 
 
-SUBJECTS: dict[str, Callable[..., Subject]] = {
+SUBJECTS: dict[str, Callable[[int], Subject]] = {
     **{name: functools.partial(_images, name) for name in ("resnet", "mobilenetv2", "vit")},
     "gpt": _gpt,
     "minilm": _minilm,
