@@ -19,8 +19,8 @@ from torch import Tensor
 from compressor.errors import InputError, did_you_mean
 
 __all__ = [
-    "BF16", "FORMATS", "FP16", "FP32", "INT7", "INT8", "INT8_AFFINE", "PER_TENSOR", "UINT8", "Format", "Granularity",
-    "QParams", "bits_per_weight", "choose_qparams", "dequantize", "format_named", "pack", "quantize", "ranges",
+    "BF16", "FORMATS", "FP16", "FP32", "INT7", "INT8", "INT8_AFFINE", "PER_TENSOR", "SMALLEST_SCALE", "UINT8", "Format",
+    "Granularity", "QParams", "bits_per_weight", "choose_qparams", "dequantize", "format_named", "pack", "quantize", "ranges",
     "unpack",
 ]  # fmt: skip
 
