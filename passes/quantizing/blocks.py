@@ -15,30 +15,32 @@ import torch
 from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
-from compressor.errors import InputError
+from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Context, Option, Setting, Skip
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import block_of, format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
+from compressor.passes.quantizing.support import block_setting, refusal, slow_note
 from compressor.passes.quantizing.weights import storage_key
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, dequantize_blocks, quantize_blocks
 from compressor.quant.formats import ranges
-from compressor.targets.target import Target
 
-__all__ = ["BlockPlan", "apply_blocks", "block_setting", "misfit", "plan_blocks"]
+__all__ = ["BlockPlan", "apply_blocks", "misfit", "plan_blocks"]
 
 KINDS = ("linear", "matmul")
+_OTHERS = {"conv": "a convolution", "conv_transpose": "a transposed convolution", "embedding": "an embedding"}
 
 
 @dataclass
 class BlockPlan:
-    """Settings by layer, all with one format and block, and what was declined."""
+    """Settings by layer, all with one format and block, what was declined, and what the user should know."""
 
     layers: list[Layer] = field(default_factory=list)
     settings: dict[str, Setting] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def options(self, program: Program) -> list[Option]:
         """Each layer left alone, and in blocks, with the relative error of its weight."""
@@ -54,7 +56,9 @@ class BlockPlan:
 
 
 def plan_blocks(program: Program, context: Context, format: str, block: int, keep: Sequence[str] = ()) -> BlockPlan:
-    """Plan int4 or int2 for a functional program."""
+    """Plan int4 or int2 for a functional program; nothing where the target's runtime has no such product."""
+    if reason := refusal(context.target, format):
+        return BlockPlan(skipped=[Skip("weights", f"stay float: {reason}")])
     layers, skipped = find_layers(program, keep)
     plan = BlockPlan(skipped=skipped)
     for layer in layers:
@@ -63,21 +67,15 @@ def plan_blocks(program: Program, context: Context, format: str, block: int, kee
         else:
             plan.layers.append(layer)
             plan.settings[layer.name] = block_setting(context.target, format, block)
+    note = slow_note(context.target, format)
+    plan.notes = (note,) if note and plan.settings else ()
     return plan
-
-
-def block_setting(target: Target, format: str, block: int) -> Setting:
-    """The setting of a layer: activations in int8 where that is faster, as the target's rates say."""
-    setting: dict[str, str | int] = {"format": format, "block": block}
-    if target.rate("int8") > target.rate("fp32"):
-        setting["activation"] = "int8"
-    return setting
 
 
 def misfit(program: Program, layer: Layer, format: str, block: int) -> str:
     """Why a layer cannot have its weight in blocks; empty where it can."""
     if layer.kind not in KINDS:
-        return f"{format} is for linear layers; this is a {layer.kind.replace('_', ' ')}"
+        return f"{format} is for linear layers; this is {_OTHERS[layer.kind]}"
     weight = _matrix(program, layer)
     if weight.shape[1] < block:
         return f"its {weight.shape[1]} inputs are fewer than a block of {block}"
@@ -95,11 +93,17 @@ def misfit(program: Program, layer: Layer, format: str, block: int) -> str:
 
 
 def apply_blocks(program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting]) -> list[str]:
-    """Rewrite an already copied, functional program; the names of the weights that became blocks."""
+    """Rewrite an already copied, functional program; the names of the weights that became blocks.
+
+    Raises RecipeError for a setting that its layer cannot have.
+    """
     changed = []
     for layer in layers:
         if layer.name in settings:
-            _rewrite(program, layer, settings[layer.name])
+            setting = settings[layer.name]
+            if reason := misfit(program, layer, format_of(setting), block_of(setting)):
+                raise RecipeError(f"{format_of(setting)} cannot be: {reason}", where=f"quantize: site {layer.name!r}")
+            _rewrite(program, layer, setting)
             changed.append(layer.weight)
     return changed
 
