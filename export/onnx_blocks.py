@@ -19,9 +19,7 @@ _INTEGER, _FLOAT = 4, 1  # accuracy levels
 _DOMAIN = "com.microsoft"
 
 
-def linear_blocks(
-    x: Any, packed: Any, scales: Any, bias: Any, bits: int, block: int, width: int, integer: bool
-) -> Any:
+def linear_blocks(x: Any, packed: Any, scales: Any, bias: Any, bits: int, block: int, width: int, integer: bool) -> Any:
     """One node; x (…, K) by packed (N, ⌈K/block⌉, block·bits/8)."""
     given = (x, packed, scales) if bias is None else (x, packed, scales, None, None, bias)
     level = _INTEGER if integer else _FLOAT

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
+from compressor.graph import edit
 from compressor.graph.concrete import Values, op_name
-from compressor.graph.edit import argument, layer_name, module_path
+from compressor.graph.edit import layer_name, module_path
 from compressor.graph.program import Program
 from compressor.graph.work import COMPUTE, is_free, kind_of, macs, reads, size_of, workspace_bytes
 
@@ -61,7 +62,7 @@ class Kernel:
         """The format of its multiply–accumulates: with weights in blocks int8 where it rounds its input, else fp32."""
         if not self.blocks:
             return self.format
-        return "int8" if argument(self.anchor, "integer") else "fp32"
+        return "int8" if edit.argument(self.anchor, "integer") else "fp32"
 
     @property
     def activation_bytes(self) -> int:
@@ -230,7 +231,7 @@ class _Fuser:
         if node in self.integer:
             return "int8"
         if op_name(node) == _BLOCKS:
-            return f"int{argument(node, 'bits')}"
+            return f"int{edit.argument(node, 'bits')}"
         kinds = [self.values[source].dtype for source in node.all_input_nodes if self._is_floating(source)]
         return _FORMATS.get(kinds[0], "fp32") if kinds else "fp32"
 

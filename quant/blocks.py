@@ -36,7 +36,10 @@ _AT_ONCE = 2**21  # weights that the search works on together: it holds some ten
 
 @dataclass(frozen=True)
 class Blocks:
-    """A matrix (N, K): `packed` codes (N, ⌈K/block⌉, block·bits/8) uint8, `scales` (N, ⌈K/block⌉) float32, K `width`."""
+    """A matrix (N, K) of B = ⌈K/block⌉ blocks: codes `packed` (N, B, block·bits/8) uint8, `scales` (N, B) float32.
+
+    `width` is K.
+    """
 
     packed: Tensor
     scales: Tensor
@@ -57,7 +60,7 @@ def quantize_blocks(weight: Tensor, format: Format, block: int) -> Blocks:
         raise InputError(f"a weight of shape {tuple(weight.shape)} is no matrix to cut into blocks")
     ranges(weight)  # refuses what is not finite
     blocks = _cut(weight.detach().float(), block)
-    found = [_search(rows, format) for rows in blocks.split(max(1, _AT_ONCE // blocks[0].numel()))]
+    found = [_search(rows, format) for rows in torch.split(blocks, max(1, _AT_ONCE // blocks[0].numel()))]
     scales = torch.cat([scale for scale, _ in found])
     codes = torch.cat([code for _, code in found]).flatten(1)[:, : weight.shape[1]]
     return Blocks(pack_blocks(codes, format, block), scales, format, block, weight.shape[1])

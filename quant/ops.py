@@ -62,7 +62,7 @@ def linear_blocks(
 def _(
     x: Tensor, packed: Tensor, scales: Tensor, bias: Tensor | None, bits: int, block: int, width: int, integer: bool
 ) -> Tensor:
-    torch._check(x.shape[-1] == width, lambda: f"the input has {x.shape[-1]} features, not {width}")
+    torch._check(x.shape[-1] == width, lambda: f"the input has {x.shape[-1]} features, not {width}")  # type: ignore[no-untyped-call]
     return x.new_empty((*x.shape[:-1], packed.shape[0]))
 
 

@@ -41,7 +41,9 @@ def slow_note(target: Target, format: str) -> str:
     slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].bits == 2 or not _has_integers(target)))
     if not slow:
         return ""
-    return f"{format} products cost more time than fp32 with {target.runtime.name} on {target.name}: they buy size alone"
+    return (
+        f"{format} products cost more time than fp32 with {target.runtime.name} on {target.name}: they buy size alone"
+    )
 
 
 def block_setting(target: Target, format: str, block: int) -> Setting:
