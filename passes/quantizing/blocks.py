@@ -48,7 +48,7 @@ class BlockPlan:
         for layer in self.layers:
             weight, setting = _matrix(program, layer), self.settings[layer.name]
             blocks = _blocks(weight, setting)
-            size = block_bytes(*weight.shape, blocks.format, blocks.block)
+            size = block_bytes(len(weight), blocks.width, blocks.format, blocks.block)
             damage = relative_error(weight, dequantize_blocks(blocks))
             found.append(Option(layer.name, {"format": "fp32"}, 4 * weight.numel(), damage=0.0))
             found.append(Option(layer.name, setting, size, damage=damage))
