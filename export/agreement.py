@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.errors import MismatchError
-from compressor.graph.edit import is_call
+from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
 
 __all__ = [
@@ -78,8 +79,12 @@ def tolerance_of(program: Program) -> Tolerance:
 
 
 def is_rounding(program: Program) -> bool:
-    """Whether values are rounded to integers on the way."""
-    return any(is_call(node, torch.ops.compressor.quantize.default) for node in program.graph.nodes)
+    """Whether values are rounded to integers on the way, by an operator of its own or inside a product."""
+    ops = torch.ops.compressor
+    return any(
+        is_call(node, ops.quantize.default) or (is_call(node, ops.linear_blocks.default) and argument(node, "integer"))
+        for node in program.graph.nodes
+    )
 
 
 def figures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def runner(
     Raises what `session` does, and ExportError when a run fails.
     """
     config = {**(EXACT_INTEGERS if exact else {}), **({} if approximate else EXACT_FLOATS)}
-    if path.stat().st_size > LARGE:
+    if path.stat().st_size > LARGE and not _has_blocks(path):
         config["session.disable_prepacking"] = "1"
     loaded = _loaded(path, threads, optimize, config)
     names = [value.name for value in loaded.get_inputs()]
@@ -85,6 +86,12 @@ def runner(
         return {name: torch.from_numpy(np.array(value)) for name, value in zip(outputs, results, strict=True)}
 
     return run
+
+
+def _has_blocks(path: Path) -> bool:
+    """Whether weights are stored in blocks of few bits: without prepacking those products run in float instead."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(b"MatMulNBits") >= 0
 
 
 def _loaded(path: Path, threads: int | None, optimize: bool, config: dict[str, str]) -> Any:

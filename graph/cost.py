@@ -5,6 +5,7 @@
 
 Williams, Waterman, Patterson: Roofline, an insightful visual performance model (2009). The rates are peaks from data
 sheets, so a real board is slower, by a factor that differs between kinds of kernel: the result is uncalibrated.
+Weights in blocks (int4, int2) multiply at the int8 rate where the kernel rounds its input, and move as they are stored.
 Zeros in a weight count where the target makes use of their pattern (`graph/sparsity.py`), and nowhere else.
 """
 
@@ -37,7 +38,7 @@ class KernelCost:
     layer: str
     kind: str  # "conv2d", "linear", "elementwise", …
     shape: tuple[int, ...]  # of the output
-    format: str  # "fp32", "fp16", "int8": what the multiply–accumulates run in
+    format: str  # "fp32", "fp16", "int8": what the multiply–accumulates run in; "int4", "int2": the weights in blocks
     macs: int
     weight_bytes: int
     activation_bytes: int  # read and written
@@ -94,7 +95,7 @@ class Roofline:
         """
         known = concrete_values(program, batch) if values is None else values
         plan = schedule(program, known, requantized="tensorrt" not in _first_provider(target))
-        share = min(threads or target.threads, target.threads) / target.threads if _is_cpu(target) else 1.0
+        share = min(threads or target.threads, target.threads) / target.threads if target.on_cpu else 1.0
         kernels = tuple(_cost(k, plan, target, share, sparse_of(program, k, target)) for k in plan.kernels)
         total = sum(kernel.latency_ms for kernel in kernels)
         return Estimate(kernels, total, calibrated=False, peak_activation_bytes=peak_activation_bytes(plan))
@@ -102,9 +103,9 @@ class Roofline:
 
 def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float, sparse: Sparse | None) -> KernelCost:
     weights, activations = sum(kernel.weights.values()), kernel.activation_bytes
-    native = _runs_natively(kernel.format, target)
-    rate = target.rate(kernel.format if native else "fp32") * share
-    moved = (weights + activations) * (1 if native else _cast_factor(kernel.format))
+    native = _runs_natively(kernel.arithmetic, target)
+    rate = target.rate(kernel.arithmetic if native else "fp32") * share
+    moved = (weights + activations) * (1 if native or kernel.blocks else _cast_factor(kernel.format))
     if sparse is not None:
         rate *= sparse.speedup
         moved -= (1 - sparse.moved) * kernel.weights.get(sparse.weight, 0)
@@ -135,10 +136,6 @@ def _cast_factor(format_name: str) -> float:
 
 def _first_provider(target: Target) -> str:
     return target.providers[0].name.lower() if target.providers else "cpu"
-
-
-def _is_cpu(target: Target) -> bool:
-    return any(word in _first_provider(target) for word in ("cpu", "wasm", "xnnpack"))
 
 
 def _shape(kernel: Kernel, plan: Schedule) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ Fused as ONNX Runtime and TensorRT fuse:
     dequantize(x), dequantize(w) → conv | linear | matmul                            one int8 kernel
     dequantize(x) … → pointwise | pool | cat → quantize                              one int8 kernel
     dequantize(w) → anything float                                                   a kernel of its own, each inference
+    linear_blocks(x, codes, scales)  + residual add + activation                     one kernel, int4 or int2
 
 ONNX Runtime's own kernels run a conv on integers only where its result is quantized again, past nothing but a clip,
 and a transposed conv never (seen in the graphs that it optimizes); TensorRT asks for neither. What depends on no
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
+from compressor.graph import edit
 from compressor.graph.concrete import Values, op_name
 from compressor.graph.edit import layer_name, module_path
 from compressor.graph.program import Program
@@ -31,6 +33,7 @@ __all__ = ["Kernel", "Schedule", "layer_of", "schedule"]
 _CHAINS = frozenset({"elementwise", "reduce"})
 _INTEGER_CAPABLE = frozenset({"elementwise", "pool", "layout", "softmax", "reduce", "resize", "gather"})
 _CLIPS = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min"})
+_BLOCKS = "compressor::linear_blocks"
 _FORMATS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -48,6 +51,18 @@ class Kernel:
     outputs: list[fx.Node] = field(default_factory=list)  # values that others read
     output_bytes: int = 0
     workspace_bytes: int = 0
+
+    @property
+    def blocks(self) -> bool:
+        """Whether its weight is stored in blocks of few bits, which it reads as they are."""
+        return op_name(self.anchor) == _BLOCKS
+
+    @property
+    def arithmetic(self) -> str:
+        """The format of its multiply–accumulates: with weights in blocks int8 where it rounds its input, else fp32."""
+        if not self.blocks:
+            return self.format
+        return "int8" if edit.argument(self.anchor, "integer") else "fp32"
 
     @property
     def activation_bytes(self) -> int:
@@ -215,6 +230,8 @@ class _Fuser:
     def _format(self, node: fx.Node) -> str:
         if node in self.integer:
             return "int8"
+        if op_name(node) == _BLOCKS:
+            return f"int{edit.argument(node, 'bits')}"
         kinds = [self.values[source].dtype for source in node.all_input_nodes if self._is_floating(source)]
         return _FORMATS.get(kinds[0], "fp32") if kinds else "fp32"
 

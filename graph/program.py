@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
+import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.errors import InputError
 from compressor.graph.signature import TensorSpec, dtype_name
 
@@ -126,9 +127,13 @@ class Program:
         """
         quantized = {node.args[0] for node in self.graph.nodes if str(node.target).startswith("compressor.")}
         quantized_names = {str(n.target) for n in quantized if isinstance(n, fx.Node) and n.op == "get_attr"}
-        tensors = self.tensors().items()
-        weights = [t for name, t in tensors if isinstance(t, nn.Parameter) or name in quantized_names]
-        return sum({(t.untyped_storage().data_ptr(), t.storage_offset()): t.numel() for t in weights}.values())
+        blocks, tensors = _block_counts(self.graph, self.tensors()), self.tensors().items()
+        counts = {
+            (t.untyped_storage().data_ptr(), t.storage_offset()): blocks.get(name, t.numel())
+            for name, t in tensors
+            if isinstance(t, nn.Parameter) or name in quantized_names or name in blocks
+        }
+        return sum(counts.values())
 
     def hash(self) -> str:
         """SHA-256 of what the program computes: operators, wiring, tensors with their names, and signature.
@@ -138,6 +143,14 @@ class Program:
         """
         specs = [spec.to_json() for spec in (*self.inputs, *self.outputs)]
         return _sha(_graph_digest(self.module), json.dumps(specs, sort_keys=True))
+
+
+def _block_counts(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many weights each tensor of packed codes stands for: a byte holds several."""
+    linear_blocks = torch.ops.compressor.linear_blocks.default
+    calls = [node.args for node in graph.nodes if node.op == "call_function" and node.target is linear_blocks]
+    widths = {args[1].target: args[6] for args in calls if args[1].op == "get_attr"}
+    return {name: tensors[name].shape[0] * width for name, width in widths.items()}
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:

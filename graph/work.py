@@ -40,7 +40,7 @@ COMPUTE = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose", "linear", "
 
 _FAMILIES = {
     "conv_transpose": "conv_transpose1d conv_transpose2d conv_transpose3d",
-    "linear": "linear addmm",
+    "linear": "linear addmm compressor::linear_blocks",
     "matmul": "matmul mm bmm baddbmm addbmm mv addmv dot vdot inner _grouped_mm grouped_mm_fallback",
     "einsum": "einsum",
     "attention": "scaled_dot_product_attention",

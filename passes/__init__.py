@@ -21,7 +21,7 @@ PASSES: dict[str, str] = {
 }
 
 # A number format's name alone is short for `quantize=…`.
-SHORTHANDS: dict[str, tuple[str, str]] = {name: ("quantize", name) for name in ("int8", "fp16")}
+SHORTHANDS: dict[str, tuple[str, str]] = {name: ("quantize", name) for name in ("int8", "fp16", "int4", "int2")}
 
 ALIASES = {"distill": "recover"}
 

@@ -1,9 +1,10 @@
-"""Fewer bits a number: fp16, or int8 with calibrated activations.
+"""Fewer bits a number: fp16, int8 with calibrated activations, or weights in blocks of 4 or 2 bits.
 
     x̂ = s · (clamp(round(x / s) + z, low, high) − z)
 
 int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
-integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow.
+integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. int4, int2:
+linear layers' weights alone, one scale for `block` inputs of an output.
 (Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
 arXiv:2106.08295.)
 """
@@ -11,7 +12,7 @@ arXiv:2106.08295.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
@@ -19,16 +20,20 @@ from compressor.graph.contract import Context, Option, Pass, PassResult, Setting
 from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
+from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
-from compressor.passes.quantizing.settings import check_settings, format_of
+from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.support import refusal
+from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.targets.target import Target
 
 __all__ = ["Quantize"]
 
+_OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -36,23 +41,25 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8" or "fp16".
+    format: "int8", "fp16", or for the weights of linear layers alone "int4" or "int2".
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
+    block: how many inputs of a linear layer share a scale in int4 and int2: 32, 64 or 128.
     """
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16"] = "int8"
+    format: Literal["int8", "fp16", "int4", "int2"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
     samples: int = 128
     max_error: float = 0.04
+    block: int = 128
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -61,9 +68,14 @@ class Quantize(Pass):
         if not self.max_error >= 0.0:
             raise RecipeError(f"max_error is {self.max_error}, not an error", where="quantize")
 
+        if self.block not in BLOCK_SIZES:
+            raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16."""
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16, int4, int2."""
         copy, _ = functional_copy(program)
+        if self.format in BLOCK_FORMATS:
+            return plan_blocks(copy, context, self.format, self.block, self.keep).options(copy)
         if self.format == "fp16":
             return plan_half(copy, context, self.keep).options(copy)
         plan = plan_integer(copy, context, self._limits(), self.keep)
@@ -80,7 +92,9 @@ class Quantize(Pass):
         return found
 
     def milder(self) -> Mapping[str, Value] | None:
-        """More layers' activations stay float, in the end all."""
+        """More layers' activations stay float, in the end all; smaller blocks."""
+        if self.format in BLOCK_FORMATS:
+            return {"block": self.block // 2} if self.block > min(BLOCK_SIZES) else None
         if self.format != "int8" or self.mode == "weight-only":
             return None
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
@@ -88,8 +102,11 @@ class Quantize(Pass):
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)
         if self.sites:
-            _check_activations(self.sites, context.target)
+            _check_target(self.sites, context.target)
             return self._apply(copy, self.sites, list(left))
+        if self.format in BLOCK_FORMATS:
+            blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
+            return replace(self._apply(copy, blocks.settings, [*left, *blocks.skipped]), notes=blocks.notes)
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
             return self._apply(copy, half.settings, [*left, *half.skipped])
@@ -109,21 +126,24 @@ class Quantize(Pass):
         changed = apply_integer(copy, layers, glue, integer) if integer else []
         if any(format_of(setting) == "fp16" for setting in other.values()):
             changed += apply_half(copy, layers, other)
+        changed += apply_blocks(copy, layers, {site: each for site, each in other.items() if is_block(each)})
         return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
 
 
-def _check_activations(sites: Mapping[str, Setting], target: Target) -> None:
+def _check_target(sites: Mapping[str, Setting], target: Target) -> None:
     """Raises RecipeError where settings found for another target would run wrong or slowly on this one."""
     wanted = activation_format_of(target)
     for site, setting in sites.items():
+        if is_block(setting) and (reason := refusal(target, format_of(setting))):
+            raise RecipeError(reason, where=f"quantize: site {site!r}", way_out=_OTHER_TARGET)
         given = setting.get("activation")
         if given is not None and setting.get("format") == "int8" and given != (wanted.name if wanted else None):
             takes = f"computes with {wanted.name} activations" if wanted else "has no integer kernels"
             raise RecipeError(
                 f"activation is {given!r}, and {target.name} {takes}",
                 where=f"quantize: site {site!r}",
-                way_out="The recipe was made for another target: compress for this one without it.",
+                way_out=_OTHER_TARGET,
             )

@@ -19,9 +19,9 @@ from torch import Tensor
 from compressor.errors import InputError, did_you_mean
 
 __all__ = [
-    "BF16", "FORMATS", "FP16", "FP32", "INT7", "INT8", "INT8_AFFINE", "PER_TENSOR", "UINT8", "Format", "Granularity",
-    "QParams", "bits_per_weight", "choose_qparams", "dequantize", "format_named", "pack", "quantize", "ranges",
-    "unpack",
+    "BF16", "FORMATS", "FP16", "FP32", "INT7", "INT8", "INT8_AFFINE", "PER_TENSOR", "SMALLEST_SCALE", "UINT8", "Format",
+    "Granularity", "QParams", "bits_per_weight", "choose_qparams", "dequantize", "format_named", "pack", "quantize",
+    "ranges", "unpack",
 ]  # fmt: skip
 
 SMALLEST_SCALE = 2.0**-100  # its inverse is finite, and so is what is left of it times another scale

@@ -1,18 +1,23 @@
 """The custom ops that carry quantization in the graph; each has a fake and a reference kernel.
 
-    compressor::quantize    q = clamp(round(x / scale) + zero_point, low, high)
-    compressor::dequantize  x = (q − zero_point) · scale
+    compressor::quantize       q = clamp(round(x / scale) + zero_point, low, high)
+    compressor::dequantize     x = (q − zero_point) · scale
+    compressor::linear_blocks  y = x̂ · Ŵᵀ + b        Ŵ in blocks of 4 or 2 bits; x̂ is x, or x in int8 by block
 
 `scale` and `zero_point` are scalars (per tensor) or vectors along `axis` (per channel). They lower to ONNX's
-QuantizeLinear and DequantizeLinear (opset 21), whose rounding is half to even, as torch's is.
+QuantizeLinear and DequantizeLinear (opset 21), whose rounding is half to even, as torch's is. Blocks lower to ONNX
+Runtime's com.microsoft.MatMulNBits, which with accuracy level 4 rounds its input as `integer` says.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["dequantize", "quantize"]
+from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, round_by_block
+
+__all__ = ["dequantize", "linear_blocks", "quantize"]
 
 
 @torch.library.custom_op("compressor::quantize", mutates_args=())
@@ -39,6 +44,26 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> Tenso
 @dequantize.register_fake
 def _(q: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> Tensor:
     return torch.empty_like(q, dtype=scale.dtype)
+
+
+@torch.library.custom_op("compressor::linear_blocks", mutates_args=())
+def linear_blocks(
+    x: Tensor, packed: Tensor, scales: Tensor, bias: Tensor | None, bits: int, block: int, width: int, integer: bool
+) -> Tensor:
+    """x (…, K) float, K `width`; packed (N, ⌈K/block⌉, block·bits/8) uint8, scales (N, ⌈K/block⌉), bias (N) → (…, N).
+
+    `integer`: x is rounded to int8 first, with a scale for each row's `block` values, as integer kernels do.
+    """
+    weight = dequantize_blocks(Blocks(packed, scales, BLOCK_FORMATS[f"int{bits}"], block, width))
+    return functional.linear(round_by_block(x, block) if integer else x, weight, bias)
+
+
+@linear_blocks.register_fake
+def _(
+    x: Tensor, packed: Tensor, scales: Tensor, bias: Tensor | None, bits: int, block: int, width: int, integer: bool
+) -> Tensor:
+    torch._check(x.shape[-1] == width, lambda: f"the input has {x.shape[-1]} features, not {width}")  # type: ignore[no-untyped-call]
+    return x.new_empty((*x.shape[:-1], packed.shape[0]))
 
 
 def along(value: Tensor, like: Tensor, axis: int) -> Tensor:

@@ -112,6 +112,12 @@ class Target:
         """The patterns of zeros that the preferred provider makes use of."""
         return self.providers[0].sparsity if self.providers else ()
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the preferred provider computes on the CPU, as XNNPACK and WebAssembly do."""
+        name = self.providers[0].name.lower() if self.providers else "cpu"
+        return any(word in name for word in ("cpu", "wasm", "xnnpack"))
+
     def rate(self, format_name: str) -> float:
         """Multiply–accumulates a second in this format; fp32's where the format has no rate of its own."""
         return self.rates.get(format_name, self.rates["fp32"]).value

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
-from compressor.graph.edit import add_tensor, attribute, finish, insert, tensor_of
+from compressor.graph.edit import add_tensor, attribute, finish, insert, substitute, tensor_of
 from compressor.graph.program import Program
+from compressor.quant.blocks import BLOCK_FORMATS, quantize_blocks
 
-__all__ = ["dequantized", "quantized", "requantized_weights", "with_int8"]
+__all__ = ["dequantized", "quantized", "requantized_weights", "with_blocks", "with_int8"]
 
 SCALE = 0.05
 
@@ -32,6 +33,22 @@ def with_int8(program: Program, *names: str, weight_only: bool = False, output: 
             after = last.next
             pair = dequantized(program, quantized(program, last, before=after), before=after)
             last.replace_all_uses_with(pair, delete_user_cb=lambda user, pair=pair: user is not pair.args[0])
+    return finish(program)
+
+
+def with_blocks(program: Program, *names: str, format: str = "int4", block: int = 32, integer: bool = True) -> Program:
+    """A copy whose named linear calls read weights in blocks."""
+    program = program.copy()
+    for node in [node for node in program.nodes() if node.name in names]:
+        weight, name = tensor_of(program, node.args[1]), attribute(node.args[1])
+        assert isinstance(weight, Tensor)
+        blocks = quantize_blocks(weight, BLOCK_FORMATS[format], block)
+        parts = ((f"{name}_packed", blocks.packed), (f"{name}_scale", blocks.scales))
+        reads = [add_tensor(program, part, value, node, buffer=True) for part, value in parts]
+        bias = node.args[2] if len(node.args) > 2 else None
+        numbers = (blocks.format.bits, block, blocks.width, integer)
+        target = torch.ops.compressor.linear_blocks.default
+        substitute(program, node, insert(program, target, (node.args[0], *reads, bias, *numbers), like=node))
     return finish(program)
 
 

@@ -2,29 +2,42 @@
 
     {format = "int8", weights = "int7", activation = "uint8", low = −2.1, high = 2.6, out_low = 0.0, out_high = 6.0}
 
+    {format = "int4", block = 128, activation = "int8"}
+
 `weights` is the weight's format; `activation`, with the calibrated range of the input (`low`, `high`) and, where the
 output is quantized too, of the output (`out_low`, `out_high`), is absent where only weights are integer. They hold
-all that calibration found, so a recipe runs again without data.
+all that calibration found, so a recipe runs again without data. In blocks of few bits (`block` inputs share a scale)
+an `activation` is rounded as the kernel runs, and has no range.
 """
 
 from __future__ import annotations
 
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Setting
+from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
 __all__ = [
-    "INPUT", "OUTPUT", "activation_format", "bounds", "check_settings", "format_of", "is_range", "is_static",
-    "weight_format",
+    "INPUT", "OUTPUT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block", "is_range",
+    "is_static", "weight_format",
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
-SITE_FORMATS = ("int8", "fp16", "fp32")
+SITE_FORMATS = ("int8", "fp16", "fp32", *BLOCK_FORMATS)
 LARGEST = 3e38  # float32 ends at 3.4e38
 
 
 def format_of(setting: Setting) -> str:
     return str(setting["format"])
+
+
+def is_block(setting: Setting) -> bool:
+    """Whether the weight is stored in blocks of few bits."""
+    return setting.get("format") in BLOCK_FORMATS
+
+
+def block_of(setting: Setting) -> int:
+    return int(setting["block"])
 
 
 def is_static(setting: Setting) -> bool:
@@ -58,9 +71,13 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
     where = f"quantize: site {site!r}"
     if setting.get("format") not in SITE_FORMATS:
         raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
-    known = {"format", "weights", "activation", *INPUT, *OUTPUT}
+    blocks = is_block(setting)
+    known = {"format", "block", "activation"} if blocks else {"format", "weights", "activation", *INPUT, *OUTPUT}
     if unknown := set(setting) - known:
         raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")
+    if blocks:
+        _check_blocks(setting, where)
+        return
     for keys in (INPUT, OUTPUT):
         given = [setting.get(key) for key in keys]
         if given != [None, None]:
@@ -83,3 +100,11 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
                 raise RecipeError(f"{key} is {setting[key]!r}, not an integer format", where=where)
         except InputError as error:
             raise RecipeError(error.what, where=f"{where}: {key}", way_out=error.way_out) from error
+
+
+def _check_blocks(setting: Setting, where: str) -> None:
+    if isinstance(setting.get("block"), bool) or setting.get("block") not in BLOCK_SIZES:
+        sizes = ", ".join(map(str, BLOCK_SIZES))
+        raise RecipeError(f"block is {setting.get('block')!r}, not one of {sizes}", where=where)
+    if setting.get("activation", "int8") != "int8":
+        raise RecipeError(f"activation is {setting['activation']!r}; beside blocks it can be int8 alone", where=where)

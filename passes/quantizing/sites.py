@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
+import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.concrete import op_name
 from compressor.graph.contract import Skip
 from compressor.graph.edit import argument, attribute, is_call, is_kept, module_path, sole_user, tensor_of
@@ -234,7 +235,7 @@ def _declined(program: Program, node: fx.Node) -> list[Skip]:
             return [Skip(name, f"its weight is {dtype_name(weight.dtype)}, not float32")]
         return []
     found = []
-    for source in node.all_input_nodes:
+    for source in [] if is_call(node, torch.ops.compressor.linear_blocks.default) else node.all_input_nodes:
         tensor = tensor_of(program, source)
         if tensor is not None and tensor.is_floating_point() and tensor.dim() >= 2 and tensor.numel() >= LARGE:
             found.append(Skip(str(attribute(source)), f"{op_name(node)} has no integer form"))

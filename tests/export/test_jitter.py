@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from boards import board
-from quantized import SCALE, with_int8
+from quantized import SCALE, with_blocks, with_int8
 from torch import Tensor, nn
 
 from compressor.errors import MismatchError
@@ -52,6 +52,10 @@ def test_values_between_two_steps_move_by_steps(small: Program) -> None:
     program = with_int8(small, "linear", output=False)
     assert jitter(program, steps(0.25)).relative_rms < 1e-5
     assert jitter(program, steps(0.5)).relative_rms > 1e-3
+
+
+def test_sums_inside_a_product_with_blocks_are_moved_too(small: Program) -> None:
+    assert 1e-7 < jitter(with_blocks(small, "linear", integer=False), steps(0.5)).relative_rms < 1e-5
 
 
 def test_an_artifact_that_computes_something_else_is_no_jitter(conv_program: Program, tmp_path: Path) -> None:

@@ -96,3 +96,17 @@ def test_a_weight_that_two_products_share_runs(tmp_path: Path) -> None:
     to_onnx(program, target).save(tmp_path / "model.onnx")
     [value] = runner(tmp_path / "model.onnx")({"x": program.example[0]}).values()
     torch.testing.assert_close(value, program.run()["output"], rtol=1e-4, atol=1e-5)
+
+
+def test_large_files_keep_the_integer_products_of_weights_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without prepacking, which large files otherwise go without, the runtime computes them in float."""
+    torch.manual_seed(0)
+    program = capture(nn.Linear(256, 64), (torch.randn(4, 256),)).program
+    blocks = Quantize("int4").run(program, Context(load_target("x86-64"))).program
+    path = tmp_path / "model.onnx"
+    to_onnx(blocks, load_target("x86-64")).save(path)
+    monkeypatch.setattr("compressor.export.session.LARGE", 0)
+    results = runner(path, threads=1)({blocks.inputs[0].name: blocks.example[0]})
+    torch.testing.assert_close(results, blocks.run(), rtol=1e-5, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from boards import board
 from classics import MobileNetV2, ResNet50
-from quantized import with_int8
+from quantized import with_blocks, with_int8
 from torch import Tensor, nn
 
 from compressor.graph.capture import capture
@@ -99,3 +99,23 @@ def test_a_format_that_no_provider_runs_is_slower_not_faster() -> None:
 def test_a_tiny_kernel_is_bound_by_its_overhead() -> None:
     program = capture(nn.Linear(2, 2), (torch.zeros(2, 2),)).program
     assert [kernel.roof for kernel in predict(program).kernels] == ["overhead"]
+
+
+@pytest.mark.parametrize(("integer", "rate"), [(True, 4e9), (False, 1e9)])
+def test_weights_in_blocks_by_hand(program: Program, integer: bool, rate: float) -> None:
+    """A batch of 64 rows is bound by arithmetic; one row by the bytes of the weight as it is stored."""
+    blocks = with_blocks(program, "linear", block=128, integer=integer)
+    macs, weight = 4096 * 256, 256 * 32 * (128 // 2 + 4) + 4 * 256
+    [_, many], [_, one] = predict(blocks, batch=64).kernels, predict(blocks).kernels
+    assert (many.format, many.kind, many.weight_bytes, many.macs) == ("int4", "linear", weight, 64 * macs)
+    assert many.latency_ms == pytest.approx(1e3 * (64 * macs / rate + 1e-6))
+    seconds = max(macs / rate, (weight + 4 * (4096 + 256)) / 1e9)
+    assert one.latency_ms == pytest.approx(1e3 * (seconds + 1e-6))
+
+
+def test_without_integer_rates_blocks_still_move_as_they_are_stored(program: Program) -> None:
+    float_only = board(formats=("fp32",))
+    blocks = with_blocks(program, "linear", block=128)
+    fc = Roofline().predict(blocks, float_only).kernels[1]
+    macs, moved = 4096 * 256, 256 * 32 * 68 + 4 * 256 + 4 * (4096 + 256)
+    assert fc.latency_ms == pytest.approx(1e3 * (max(macs, moved) / 1e9 + 1e-6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from quantized import dequantized, quantized, with_int8
+from quantized import dequantized, quantized, with_blocks, with_int8
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -188,3 +188,24 @@ def test_every_node_that_works_is_in_exactly_one_kernel() -> None:
     program = captured(Attend().eval(), torch.randn(2, 5, 16))
     names = [node for kernel in kernels(program) for node in kernel.nodes]
     assert len(names) == len(set(names))
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 96), nn.Linear(96, 64, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.two(functional.relu(self.one(x)))
+
+
+@pytest.mark.parametrize(("integer", "arithmetic"), [(True, "int8"), (False, "fp32")])
+def test_weights_in_blocks_are_linears_that_read_what_is_stored(integer: bool, arithmetic: str) -> None:
+    program = with_blocks(captured(Residual(), torch.randn(2, 64)), "linear", format="int2", block=64, integer=integer)
+    one, two = kernels(program)
+    assert (one.kind, one.format, one.arithmetic, one.blocks) == ("linear", "int2", arithmetic, True)
+    assert (two.kind, two.format, two.arithmetic, two.blocks) == ("linear", "fp32", "fp32", False)
+    assert fused(program) == ["linear_blocks+relu", "linear+add"]
+    assert one.macs == two.macs == 64 * 96
+    assert sum(one.weights.values()) == 96 * (64 * 2 // 8 + 4) + 4 * 96
+    assert layer_of(one.anchor) == "one"

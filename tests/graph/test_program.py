@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from quantized import with_blocks
 from torch import Tensor, fx, nn
 
 from compressor.errors import InputError
@@ -136,3 +137,8 @@ def test_exports_again_with_its_dynamic_dimensions(program: Program) -> None:
     exported = program.export()
     ids, scale = torch.randint(0, 20, (4, 5)), torch.rand(4, 1, 8)
     assert torch.allclose(exported.module()(ids, scale)[0], program.run((ids, scale))["output"])
+
+
+def test_weights_in_blocks_count_each_not_their_bytes() -> None:
+    plain = capture(nn.Linear(70, 5), (torch.randn(2, 70),)).program
+    assert with_blocks(plain, "linear").parameters() == plain.parameters() == 70 * 5 + 5

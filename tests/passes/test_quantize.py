@@ -243,7 +243,7 @@ def test_fp16_halves_the_bytes_and_keeps_the_interface(
 @pytest.mark.parametrize(
     ("site", "setting", "message"),
     [
-        ("stem.0", {"format": "int9"}, "not one of int8, fp16, fp32"),
+        ("stem.0", {"format": "int9"}, "not one of int8, fp16, fp32, int4, int2"),
         ("stem.0", {"format": "int8", "wieghts": "int8"}, "unknown key 'wieghts'"),
         ("stem.0", {"format": "int8", "weights": "int88"}, "Did you mean"),
         ("stem.0", {"format": "int8", "weights": "fp16"}, "not an integer format"),
@@ -277,6 +277,12 @@ def test_milder_leaves_more_activations_float_in_the_end_all() -> None:
     assert Quantize(format="fp16").milder() is None
 
 
+def test_milder_takes_smaller_blocks_and_never_another_format() -> None:
+    assert Quantize("int4").milder() == {"block": 64}
+    assert Quantize("int2", block=64).milder() == {"block": 32}
+    assert Quantize("int2", block=32).milder() is None
+
+
 def test_a_recipe_of_another_targets_integers_is_refused(program: Program, calibrated: Context) -> None:
     sites = Quantize().run(program, calibrated).settings
     other = board(providers=(Provider("TensorrtExecutionProvider", ("fp32", "int8"), ("*",), "int8", "test"),))
@@ -284,7 +290,14 @@ def test_a_recipe_of_another_targets_integers_is_refused(program: Program, calib
         Quantize(sites=sites).run(program, Context(other))
 
 
-@pytest.mark.parametrize(("options", "text"), [({"samples": 0}, "samples is 0"), ({"max_error": -1.0}, "max_error is")])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"samples": 0}, "samples is 0"),
+        ({"max_error": -1.0}, "max_error is"),
+        ({"block": 256}, "not one of 32, 64, 128"),
+    ],
+)
 def test_numbers_that_make_no_sense(options: dict[str, Any], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
         Quantize(**options)

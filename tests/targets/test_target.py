@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from boards import board
 
-from compressor.targets import Figure, Provider, Sparsity
+from compressor.targets import Figure, Provider, Sparsity, load_target, target_names
 
 
 def test_a_format_without_a_rate_runs_at_fp32s() -> None:
@@ -34,3 +34,11 @@ def test_an_operator_goes_to_the_first_provider_that_runs_it() -> None:
     assert target.provider_of("Conv") is gpu
     assert target.provider_of("Unique") is cpu
     assert board(providers=(gpu,)).provider_of("Unique") is None
+
+
+def test_which_targets_compute_on_the_cpu() -> None:
+    found = {name: load_target(name).on_cpu for name in target_names()}
+    assert {name for name, on_cpu in found.items() if not on_cpu} == {
+        "iphone", "jetson-agx-orin", "jetson-orin-nano", "jetson-xavier-nx",
+    }  # fmt: skip
+    assert board(providers=()).on_cpu

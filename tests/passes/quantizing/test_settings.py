@@ -9,9 +9,11 @@ from compressor.passes.quantizing.settings import (
     INPUT,
     OUTPUT,
     activation_format,
+    block_of,
     bounds,
     check_settings,
     format_of,
+    is_block,
     is_static,
     weight_format,
 )
@@ -45,3 +47,32 @@ def test_an_embedding_has_no_activations() -> None:
 def test_ranges_are_finite_numbers(value: object) -> None:
     with pytest.raises(RecipeError, match="not a range"):
         check_settings("conv", {**STATIC, "high": value}, static=True, glue=False)  # type: ignore[dict-item]
+
+
+def test_weights_in_blocks() -> None:
+    setting = {"format": "int4", "block": 64, "activation": "int8"}
+    check_settings("linear", setting, static=True, glue=False)
+    assert (is_block(setting), is_static(setting), block_of(setting)) == (True, False, 64)
+    assert not is_block(STATIC)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block": 48}, "block is 48, not one of 32, 64, 128"),
+        ({"block": True}, "block is True"),
+        ({"block": None}, "block is None"),
+        ({"activation": "uint8"}, "it can be int8 alone"),
+        ({"weights": "int8"}, "unknown key 'weights'"),
+        ({"low": 0.0, "high": 1.0}, "unknown key 'high'"),
+    ],
+)
+def test_blocks_that_cannot_be(change: dict[str, object], message: str) -> None:
+    setting = {"format": "int2", "block": 32, **change}
+    with pytest.raises(RecipeError, match=message):
+        check_settings("linear", setting, static=True, glue=False)  # type: ignore[arg-type]
+
+
+def test_other_formats_have_no_blocks() -> None:
+    with pytest.raises(RecipeError, match="unknown key 'block'"):
+        check_settings("linear", {"format": "int8", "block": 32}, static=True, glue=False)

@@ -1,0 +1,96 @@
+"""Weights in blocks through ONNX Runtime's MatMulNBits: the same figures as the reference kernel, and a small file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from boards import board
+from quantized import with_blocks
+from torch import Tensor, nn
+
+from compressor.export.agreement import FP32, INT8, is_rounding, tolerance_of
+from compressor.export.check import check
+from compressor.export.onnx import to_onnx
+from compressor.export.session import runner
+from compressor.graph.capture import capture
+from compressor.graph.program import Program
+
+
+def layer(width: int, outputs: int, rows: tuple[int, ...], *, bias: bool = True) -> Program:
+    torch.manual_seed(width)
+    return capture(nn.Sequential(nn.Linear(width, outputs, bias=bias)), (torch.randn(*rows, width),)).program
+
+
+def lowered(program: Program, folder: Path) -> Path:
+    to_onnx(program, board()).save(folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def error(program: Program, path: Path, x: Tensor) -> float:
+    [ours] = runner(path, threads=1)({program.inputs[0].name: x}).values()
+    [reference] = program.run([x]).values()
+    return float((ours - reference).norm() / reference.norm())
+
+
+@pytest.mark.parametrize("integer", [True, False])
+@pytest.mark.parametrize("format", ["int4", "int2"])
+@pytest.mark.parametrize(
+    ("width", "outputs", "rows", "block", "bias"),
+    [
+        (256, 64, (2,), 128, True),
+        (131, 7, (3,), 32, True),
+        (129, 16, (2, 5), 128, False),
+        (200, 33, (2, 3, 4), 64, True),
+        (32, 1, (17,), 32, False),
+    ],
+)
+def test_the_runtime_computes_what_the_reference_does(
+    width: int, outputs: int, rows: tuple[int, ...], block: int, bias: bool, format: str, integer: bool, tmp_path: Path
+) -> None:
+    program = layer(width, outputs, rows, bias=bias)
+    blocks = with_blocks(program, "linear", format=format, block=block, integer=integer)
+    path = lowered(blocks, tmp_path)
+    x = program.example[0] * torch.linspace(-2, 2, width).exp()  # blocks of one row differ in their range
+    x[0] = 0.0  # a block without extent has no scale
+    assert error(blocks, path, x) < 1e-5
+    agreement = check(blocks, path)
+    assert agreement.error < 1e-5
+    assert agreement.tolerance == (INT8 if integer else FP32).relative_rms
+
+
+def test_integer_activations_are_rounded_and_floats_are_not(tmp_path: Path) -> None:
+    program = layer(256, 64, (16,))
+    floats = with_blocks(program, "linear", integer=False)
+    path = lowered(with_blocks(program, "linear"), tmp_path)
+    assert 1e-3 < error(floats, path, program.example[0]) < 2e-2, "which is what accuracy level 4 costs"
+
+
+def test_one_node_with_packed_initializers(tmp_path: Path) -> None:
+    program = layer(200, 96, (4,))
+    path = lowered(with_blocks(program, "linear", format="int2", block=64), tmp_path)
+    model = onnx.load(path)
+    [node] = model.graph.node
+    assert (node.domain, node.op_type, node.name) == ("com.microsoft", "MatMulNBits", "0/MatMulNBits")
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    assert attributes == {"K": 200, "N": 96, "bits": 2, "block_size": 64, "accuracy_level": 4}
+    kinds = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in model.graph.initializer}
+    assert kinds == {
+        "0.weight_packed": (onnx.TensorProto.UINT8, [96, 4, 16]),
+        "0.weight_scale": (onnx.TensorProto.FLOAT, [96, 4]),
+        "0.bias": (onnx.TensorProto.FLOAT, [96]),
+    }
+    assert {entry.domain: entry.version for entry in model.opset_import}["com.microsoft"] == 1
+    lowered(program, tmp_path)
+    saved = 4 * 200 * 96 - 96 * 4 * (16 + 4)
+    small, large = len(model.SerializeToString()), path.stat().st_size
+    assert abs(large - small - saved) < 500
+
+
+def test_rounding_products_are_told(tmp_path: Path) -> None:
+    program = layer(64, 8, (2,))
+    for integer, tolerance in ((True, INT8), (False, FP32)):
+        blocks = with_blocks(program, "linear", integer=integer)
+        assert (is_rounding(blocks), tolerance_of(blocks)) == (integer, tolerance)
