@@ -35,9 +35,14 @@ class Closing(Device):
 
 def test_leaving_the_block_closes_it_after_an_error_too() -> None:
     device = Closing()
-    with pytest.raises(KeyError), device as same:
-        assert same is device
-        raise KeyError
+
+    def fails() -> None:
+        with device as same:
+            assert same is device
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     assert device.closed == 1
 
 
