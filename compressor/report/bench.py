@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from compressor.report.compare import display, escape
+from compressor.report.compare import display, escape, plain
 from compressor.report.distribution import distribution
 from compressor.report.html import POLICY
 from compressor.report.terminal import line, table
@@ -29,8 +29,9 @@ def render_bench(found: Bench, console: Console) -> None:
     """Print what was found, 80 columns wide where the console is."""
     console.print(line(_title(found), console, "bold"))
     if found.figures:
-        headings = ["", *(each.name for each in found.figures)]
-        console.print(table(headings, _rows(found), right=range(1, len(headings))))
+        headings = ["", *(plain(each.name) for each in found.figures)]
+        rows = ([plain(cell) for cell in row] for row in _rows(found))
+        console.print(table(headings, rows, right=range(1, len(headings))))
     else:
         for text in _verified(found):
             console.print(line(text, console))
@@ -127,7 +128,7 @@ def _cautions(found: Bench) -> Iterator[str]:
 
 def _facts(found: Bench) -> Iterator[tuple[str, str]]:
     if found.figures:
-        yield "run", f"{found.threads} threads, batch {found.batch}"
+        yield "run", f"threads {found.threads}, batch {found.batch}"
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
     sensors = dict.fromkeys(each.energy.sensor for each in found.figures if each.energy is not None)
