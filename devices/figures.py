@@ -7,6 +7,7 @@ energy a run = joules / runs        above idle: (joules − idle · seconds) / r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -59,8 +60,9 @@ class Figures:
     times: tuple[tuple[float, float], ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """All but single runs."""
-        return {name: value for name, value in asdict(self).items() if name != "times"}
+        """All but single runs; an error that is not finite is None, for JSON has no infinity."""
+        finite = {name: error if math.isfinite(error) else None for name, error in self.errors_as_timed.items()}
+        return {name: value for name, value in {**asdict(self), "errors_as_timed": finite}.items() if name != "times"}
 
 
 @dataclass(frozen=True)

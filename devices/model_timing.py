@@ -19,6 +19,7 @@ from typing import Any
 from compressor.devices.device import Device
 from compressor.devices.journal import Journal
 from compressor.devices.remote import Remote, on_device, runner_digest
+from compressor.devices.stability import throttling
 from compressor.errors import DeviceError
 from compressor.graph.contract import Progress
 
@@ -43,14 +44,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Timed:
-    """`rounds` are medians in milliseconds by number of the round, `runs` all runs; or `error` says why there are none.
+    """`rounds` are medians in milliseconds in order, `runs` all runs; or `error` says why there are none.
 
-    Rounds of one number are of one moment only for models of one batch.
+    `throttled` says why the board was slow while the model's batch was timed, empty where it was not.
     """
 
     rounds: tuple[float, ...]
     runs: int
     error: str = ""
+    throttled: tuple[str, ...] = ()
 
     @property
     def median_ms(self) -> float:
@@ -100,8 +102,8 @@ def time_models(
             batches = [dict(items[at : at + timing.batch]) for at in range(0, len(items), timing.batch)]
             for batch in progress.over(batches, "timing models"):
                 _time(remote, batch, timing, journal)
-    failed = journal.by_id("failed")
-    found = {key: _timed(_blocks(journal, key), failed.get(key)) for key in set(keys)}
+    failed, ends = journal.by_id("failed"), journal.by_id("ended")
+    found = {key: _timed(_blocks(journal, key), failed.get(key), ends[key]["throttled"]) for key in set(keys)}
     journal.remove()
     return [found[key] for key in keys]
 
@@ -124,13 +126,19 @@ def _time(remote: Remote, batch: Mapping[str, Job], timing: Timing, journal: Jou
             "providers": list(job.providers), "done": _done(journal, key),
         })  # fmt: skip
     remote.push(folder, files)
+    states: list[dict[str, Any]] = []
+
+    def keep(event: dict[str, Any]) -> None:
+        states.append(event) if event["event"] == "state" else journal.add(event)
+
     remote.run(
         "rounds", jobs, timeout=_START + len(jobs) * (30 + 10 * (timing.seconds + timing.warmup)),
-        on_event=journal.add, first_round=_last_round(journal, batch) + 1, min_runs=timing.runs,
+        on_event=keep, first_round=_last_round(journal, batch) + 1, min_runs=timing.runs,
         min_seconds=timing.seconds, warmup_seconds=timing.warmup,
     )  # fmt: skip
+    reasons = throttling(states)
     for key in batch:
-        journal.add({"event": "ended", "id": key})
+        journal.add({"event": "ended", "id": key, "throttled": reasons})
 
 
 def _blocks(journal: Journal, key: str) -> dict[int, dict[str, Any]]:
@@ -147,11 +155,13 @@ def _last_round(journal: Journal, batch: Mapping[str, Job]) -> int:
     return max((index for key in batch for index in _blocks(journal, key)), default=-1)
 
 
-def _timed(blocks: Mapping[int, Mapping[str, Any]], failed: Mapping[str, Any] | None) -> Timed:
+def _timed(
+    blocks: Mapping[int, Mapping[str, Any]], failed: Mapping[str, Any] | None, throttled: Sequence[str]
+) -> Timed:
     if failed is not None:
         return Timed((), 0, f"{failed['kind']}: {failed['reason']}")
     rounds = tuple(blocks[index]["median_ms"] for index in sorted(blocks))
-    return Timed(rounds, sum(block["runs"] for block in blocks.values()))
+    return Timed(rounds, sum(block["runs"] for block in blocks.values()), throttled=tuple(throttled))
 
 
 def _key(job: Job) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.device import Device, Finished
-from compressor.errors import CompressError, DeviceError, ExportError, UnsupportedError
+from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
 
 __all__ = ["RUNNER", "Remote", "failure", "on_device", "runner_digest"]
 
@@ -32,13 +32,19 @@ class Remote:
             device.push(Path(staged) / "runner", f"{folder}/runner")
 
     def push(self, name: str, files: Mapping[str, Path]) -> None:
-        """Push files as one folder `name`."""
+        """Push files as one folder `name`. Raises OutputError where this machine has no room to put them together."""
         with tempfile.TemporaryDirectory() as staged:
             folder = Path(staged) / name
             folder.mkdir()
-            for file, source in files.items():
-                _link(source, folder / file)
-            size = sum(source.stat().st_size for source in files.values())
+            try:
+                for file, source in files.items():
+                    _link(source, folder / file)
+                size = sum(source.stat().st_size for source in files.values())
+            except OSError as error:
+                raise OutputError(
+                    f"cannot be copied for pushing: {error.strerror}", where=str(error.filename or name),
+                    way_out="Free space in the folder for temporary files, or set TMPDIR to one on the same disk.",
+                ) from error  # fmt: skip
             self.device.push(folder, f"{self.folder}/{name}", timeout=max(600.0, size / _SLOWEST))
 
     def run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compressor.cli.options import as_json, quiet
-from compressor.errors import CompressError, InputError, OutputError
+from compressor.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from compressor.devices.bench import Bench
@@ -54,16 +54,11 @@ def bench(
     from compressor.devices.opening import open_device
     from compressor.graph.contract import Progress
 
-    limits = Limits(seconds=least, batch=batch, threads=threads or 0)
+    limits = Limits(seconds=least, energy=max(least, Limits.energy), batch=batch, threads=threads or 0)
     with open_device(url) as device:
         found = measure(
-            device, bundles, limits, folder=default_folder().parent / "bench",
+            device, bundles, limits, allow_throttled=allow_throttled, folder=default_folder().parent / "bench",
             progress=Progress() if quiet else Bars(),
-        )  # fmt: skip
-    if found.throttled and not allow_throttled:
-        raise CompressError(
-            f"the board slowed itself down, and its times are not shown: {'; '.join(found.throttled)}", where=url,
-            way_out="Cool it, give it more power, or wait; --allow-throttled shows the figures all the same.",
         )  # fmt: skip
     click.echo(json.dumps(found.to_json(), indent=2)) if as_json else _show(found)
     if plot is not None:

@@ -72,7 +72,7 @@ class Regulators(Sensor):
         text = output_of(["vcgencmd", "pmic_read_adc"]) or ""
         found = {
             (name, unit): float(value)
-            for name, unit, value in re.findall(r"(\S+)_([AV])\s+\w+\(\d+\)=([\d.]+)[AV]", text)
+            for name, unit, value in re.findall(r"(\S+)_([AV])\s+\w+\(\d+\)=(-?[\d.]+)[AV]", text)
         }
         currents = {name: value for (name, unit), value in found.items() if unit == "A" and (name, "V") in found}
         return sum(value * found[name, "V"] for name, value in currents.items()) if currents else None

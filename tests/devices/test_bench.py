@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,10 @@ import pytest
 from own_device import OwnDevice, program
 
 from compressor.devices import remote
-from compressor.devices.bench import Bench, Limits, bench
-from compressor.errors import DeviceLostError, ExportError, LoadError, MismatchError
-from compressor.graph.contract import Progress
+from compressor.devices.bench import Limits, bench
+from compressor.errors import CompressError, ExportError, LoadError, MismatchError
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
-
-
-class Heard(Progress):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -70,53 +60,6 @@ def test_two_bundles_are_checked_loaded_alone_and_timed_together(pair: list[Path
     assert comparison.low <= comparison.ratio <= comparison.high
     assert list((tmp_path / "state").iterdir()) == [], "a finished run leaves no state"
     assert json.loads(json.dumps(found.to_json()))["figures"][1]["name"] == "other"
-
-
-@pytest.mark.parametrize("lines", [0, 2, 5, 8])
-def test_a_lost_device_costs_only_what_was_not_finished(pair: list[Path], tmp_path: Path, lines: int) -> None:
-    """Lines: description, 2 golden, done; loaded, done; loaded, done; state, rounds, …"""
-    with pytest.raises(DeviceLostError) as lost:
-        bench(OwnDevice(lost_after=lines), pair, QUICK, folder=tmp_path)
-    assert ("goes on" in str(lost.value)) == (lines > 0)
-    device, progress = OwnDevice(), Heard()
-    found = bench(device, pair, QUICK, folder=tmp_path, progress=progress)
-    expected = Counter({"check": lines < 3, "load": (lines < 5) + (lines < 7), "rounds": 1})
-    assert Counter(device.tasks) == +expected
-    assert any("going on" in text for text in progress.said) == (lines > 0)
-    assert all(each.runs >= 3 for each in found.figures)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_finished_rounds_and_loads_are_kept(pair: list[Path], tmp_path: Path) -> None:
-    limits = Limits(seconds=0.15, runs=3, warmup=0.0, threads=1)
-    with pytest.raises(DeviceLostError):
-        bench(OwnDevice(lost_after=11), pair, limits, folder=tmp_path)  # state and two rounds
-    [state] = tmp_path.iterdir()
-    events = [json.loads(line) for line in state.read_text().splitlines()]
-    rounds = {event["index"]: event for event in events if event["event"] == "round"}
-    loads = {event["id"]: event["load_ms"] for event in events if event["event"] == "loaded"}
-    assert set(rounds) == {0, 1}
-    found = bench(OwnDevice(), pair, limits, folder=tmp_path)
-    for name, each in zip(("0", "1"), found.figures, strict=True):
-        assert each.load_ms == loads[name]
-        assert each.rounds[0] == rounds[0]["blocks"][name]["median_ms"]
-        assert sorted(each.rounds) == list(range(len(each.rounds))), "the numbers go on"
-        assert each.runs >= sum(rounds[index]["blocks"][name]["runs"] for index in rounds)
-
-
-def test_other_options_or_bundles_do_not_go_on(pair: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(DeviceLostError):
-        bench(OwnDevice(lost_after=1), pair, QUICK, folder=tmp_path)
-    for bundles, limits, url, same in (
-        (pair[:1], QUICK, "own", False),
-        (pair, Limits(seconds=0.0, runs=4, warmup=0.0, threads=1), "own", False),
-        (pair, QUICK, "another", False),
-        (pair, QUICK, "own", True),
-    ):
-        progress = Heard()
-        with pytest.raises(DeviceLostError):
-            bench(OwnDevice(url=url, lost_after=0), bundles, limits, folder=tmp_path, progress=progress)
-        assert any("going on" in text for text in progress.said) == same
 
 
 def test_a_golden_mismatch_names_output_and_error_and_nothing_is_timed(digits_bundle: Path, tmp_path: Path) -> None:
@@ -167,13 +110,14 @@ def test_an_emulated_device_is_checked_and_never_timed(pair: list[Path], tmp_pat
 PMIC = "printf 'VDD_CORE_A current(7)=2.0A\\nVDD_CORE_V volt(15)=1.5V\\n'"
 
 
-def on_pi(digits_bundle: Path, folder: Path, bits: str) -> Bench:
+def pi(folder: Path, bits: str) -> OwnDevice:
+    """A Raspberry Pi 5 that draws 3 W; `bits` is a shell word."""
     script = f'if [ "$1" = pmic_read_adc ]; then {PMIC}; else echo throttled={bits}; fi'
-    return bench(OwnDevice(path=program(folder, "vcgencmd", script)), [digits_bundle], QUICK)
+    return OwnDevice(path=program(folder, "vcgencmd", script))
 
 
 def test_energy_is_measured_where_there_is_a_sensor(digits_bundle: Path, tmp_path: Path) -> None:
-    found = on_pi(digits_bundle, tmp_path / "bin", "0x0")
+    found = bench(pi(tmp_path / "bin", "0x0"), [digits_bundle], QUICK)
     [each] = found.figures
     assert each.energy is not None
     assert each.energy.watts == pytest.approx(3.0)
@@ -183,8 +127,26 @@ def test_energy_is_measured_where_there_is_a_sensor(digits_bundle: Path, tmp_pat
     assert found.throttled == ()
 
 
-def test_a_throttled_board_is_told(digits_bundle: Path, tmp_path: Path) -> None:
-    assert on_pi(digits_bundle, tmp_path / "bin", "0x4").throttled == ("the board reports: throttled",)
+def test_a_board_that_is_slow_already_is_not_timed(digits_bundle: Path, tmp_path: Path) -> None:
+    device = pi(tmp_path / "bin", "0x4")
+    with pytest.raises(CompressError, match=r"throttled(.|\n)*--allow-throttled") as told:
+        bench(device, [digits_bundle], QUICK, folder=tmp_path / "state")
+    assert told.value.exit_code == 1
+    assert device.tasks == ["check"]
+    assert list((tmp_path / "state").iterdir()) == [], "a cool board begins anew"
+
+
+def test_one_that_throttles_during_the_run_is_rejected_or_marked(digits_bundle: Path, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    later = f"$(echo >> {count}; if [ $(wc -l < {count}) -gt 2 ]; then echo 0x80000; else echo 0x0; fi)"
+    device = pi(tmp_path / "bin", later)
+    with pytest.raises(CompressError, match="during the run the board reported: soft temperature limit"):
+        bench(device, [digits_bundle], QUICK)
+    assert "rounds" in device.tasks
+    count.unlink()
+    found = bench(pi(tmp_path / "bin", later), [digits_bundle], QUICK, allow_throttled=True)
+    assert found.throttled == ("during the run the board reported: soft temperature limit",)
+    assert found.figures
 
 
 def test_threads_are_the_boards_cores_unless_given(digits_bundle: Path) -> None:

@@ -80,3 +80,5 @@ def test_it_is_json() -> None:
     found = json.loads(json.dumps(made({0: block(1.0, 2.0)}).to_json()))
     assert found["p50"] == 1.5
     assert "times" not in found
+    broken = figures("a", 1, 0.01, {"y": 0.0}, {**LOADED, "errors": {"y": float("nan")}}, {0: block(1.0)}, None)
+    assert broken.to_json()["errors_as_timed"] == {"y": None}

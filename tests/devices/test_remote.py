@@ -9,7 +9,7 @@ import pytest
 from own_device import OwnDevice, program
 
 from compressor.devices.remote import failure, on_device, runner_digest
-from compressor.errors import DeviceError, DeviceLostError, ExportError, UnsupportedError
+from compressor.errors import DeviceError, DeviceLostError, ExportError, OutputError, UnsupportedError
 
 
 def ignore(event: dict[str, Any]) -> None:
@@ -29,6 +29,11 @@ def test_the_folder_holds_the_runner_and_is_removed(tmp_path: Path) -> None:
         remote.run("check", [], timeout=60, on_event=events.append)
         assert [event["event"] for event in events] == ["description"]
     assert not folder.exists()
+
+
+def test_a_file_that_cannot_be_put_together_is_told(tmp_path: Path) -> None:
+    with on_device(OwnDevice()) as remote, pytest.raises(OutputError, match="cannot be copied"):
+        remote.push("0", {"a": tmp_path / "absent"})
 
 
 def test_the_folder_is_removed_after_the_device_was_lost() -> None:

@@ -63,9 +63,11 @@ def test_jetpack_4(tmp_path: Path) -> None:
 
 PMIC = """\
      3V7_WL_SW_A current(0)=0.10000000A
+      1V8_SYS_A current(1)=-0.10000000A
    VDD_CORE_A current(7)=2.00000000A
      3V7_WL_SW_V volt(8)=3.70000000V
    VDD_CORE_V volt(15)=0.90000000V
+      1V8_SYS_V volt(9)=1.80000000V
       EXT5V_V volt(24)=5.13000000V
 """
 
@@ -74,7 +76,7 @@ def test_a_raspberry_pi_5_is_the_sum_of_pairs(tmp_path: Path) -> None:
     program(tmp_path / "bin", "vcgencmd", f"test $1 = pmic_read_adc || exit 1\n/bin/cat <<X\n{PMIC}X")
     sensor = find_sensor(str(tmp_path))
     assert sensor is not None
-    assert sensor.read() == pytest.approx(0.1 * 3.7 + 2.0 * 0.9)
+    assert sensor.read() == pytest.approx(0.1 * 3.7 - 0.1 * 1.8 + 2.0 * 0.9)
 
 
 def test_a_raspberry_pi_4_has_no_such_sensor(tmp_path: Path) -> None:
