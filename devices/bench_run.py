@@ -26,6 +26,7 @@ from compressor.graph.contract import Progress
 __all__ = ["Limits", "Run"]
 
 _START = 300.0  # seconds: a slow board's start of Python and the runtime; also what a session's optimization may take
+_EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}  # golden vectors are full float products; NVIDIA's libraries may round to TF32
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Run:
 
     def states(self) -> list[Mapping[str, Any]]:
         """The board's states in order, from before the first run to after the last."""
-        return [self.described()["state"], *self.journal.named("state")]
+        later = [{name: event[name] for name in event if name != "event"} for event in self.journal.named("state")]
+        return [self.described()["state"], *later]
 
     def _reject_throttled(self) -> None:
         reasons = throttling(self.states())
@@ -98,7 +100,7 @@ class Run:
         missing = self._without("golden")
         if missing:
             self.progress.say("comparing with the golden vectors there")
-            self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)))
+            self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)), environment=_EXACT)
         for name, event in self.journal.by_id("golden").items():
             self._judge(name, event["errors"])
 
@@ -152,7 +154,8 @@ class Run:
 
     def _ask(
         self, remote: Remote, task: str, names: Sequence[str], *, timeout: float,
-        done: Mapping[str, tuple[int, float]] | None = None, **settings: Any,
+        done: Mapping[str, tuple[int, float]] | None = None, environment: Mapping[str, str] | None = None,
+        **settings: Any,
     ) -> None:  # fmt: skip
         """One task for some bundles; its events are kept."""
         jobs = []
@@ -164,7 +167,7 @@ class Run:
         def keep(event: dict[str, Any]) -> None:
             failed.append(event) if event["event"] == "failed" else self.journal.add(event)
 
-        remote.run(task, jobs, timeout=timeout, on_event=keep, **settings)
+        remote.run(task, jobs, timeout=timeout, on_event=keep, environment=environment, **settings)
         for event in failed:
             raise failure(event, str(self.bundles[event["id"]].path), self.device.url)
 

@@ -54,6 +54,7 @@ class Remote:
         *,
         timeout: float,
         on_event: Callable[[dict[str, Any]], None],
+        environment: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
         """Run one task to its end; each event is handed on as it comes. `timeout` in seconds.
@@ -78,7 +79,7 @@ class Remote:
                     on_event(event)
 
         command = [*self.device.python, f"{self.folder}/runner", task, place]
-        finished = self.device.run(command, timeout=timeout, on_line=listen)
+        finished = self.device.run(command, timeout=timeout, environment=environment, on_line=listen)
         if last.get("event") != "done" or finished.status != 0:
             raise self._ended(finished, last)
 

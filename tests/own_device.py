@@ -27,6 +27,7 @@ class OwnDevice(Device):
     path: Path | None = None
     url: str = "own"
     tasks: list[str] = field(default_factory=list)
+    environments: dict[str, Mapping[str, str]] = field(default_factory=dict)  # the last by task
     folders: list[Path] = field(default_factory=list)
     python: Sequence[str] = (sys.executable,)
 
@@ -45,7 +46,9 @@ class OwnDevice(Device):
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
-        self.tasks.append(program[len(self.python) + 1])
+        task = program[len(self.python) + 1]
+        self.tasks.append(task)
+        self.environments[task] = environment or {}
         path = os.pathsep.join([*([str(self.path)] if self.path else []), os.environ["PATH"]])
         variables = {**os.environ, "PATH": path, **(environment or {})}
         done = subprocess.run(

@@ -61,8 +61,8 @@ def bench_html(found: Bench) -> str:
         f"<header><h1>{escape(_title(found))}</h1></header>\n"
         f'<section>{cautions}<div class="scroll"><table><thead><tr><th scope="col"></th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></section>\n"
-        f"<section><h2>Single runs</h2><figure><figcaption>Runs by how long they took, one scale for all; lines at "
-        f"p50, p90 and p99</figcaption>{distribution(found.figures)}</figure></section>\n"
+        f"<section><h2>Single runs</h2><figure><figcaption>Runs by how long they took, one logarithmic scale for all; "
+        f"lines at p50, p90 and p99</figcaption>{distribution(found.figures)}</figure></section>\n"
         f"<section><h2>How it was run</h2><dl>{facts}</dl></section>\n</body>\n</html>\n"
     )
 

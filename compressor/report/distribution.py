@@ -1,7 +1,11 @@
-"""How a bundle's single runs are spread: a histogram a bundle on one scale, with p50, p90 and p99 marked."""
+"""How a bundle's single runs are spread: a histogram a bundle on one scale, with p50, p90 and p99 marked.
+
+place of a time t = log(t / low) / log(high / low)        one interruption may take as long as fifty runs
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,7 +30,6 @@ def distribution(bundles: Sequence[Figures]) -> str:
     """The plot, in the page's colours. The scale ends a little after the slowest p99; what is beyond is counted."""
     low = min(each.min for each in bundles)
     high = max(each.p99 for each in bundles) * 1.05
-    high = high if high > low else low * 1.01 or 1.0
     parts = [_row(each, index * ROW, low, high) for index, each in enumerate(bundles)]
     bottom = len(bundles) * ROW
     parts.append(f'<text x="0" y="{bottom + 14:.0f}" class="value">{display(low, "ms")}</text>')
@@ -51,7 +54,7 @@ def _row(figures: Figures, top: float, low: float, high: float) -> str:
             parts.append(f'<rect {box} class="after"/>')
     parts.append(f'<line x1="0" x2="{WIDTH}" y1="{base:.1f}" y2="{base:.1f}" class="grid"/>')
     for name in ("p50", "p90", "p99"):
-        x = (getattr(figures, name) - low) / (high - low) * WIDTH
+        x = _place(getattr(figures, name), low, high) * WIDTH
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base - TALL:.1f}" y2="{base + 4:.1f}" class="mark"/>')
     shown = ", ".join(f"{name} {display(getattr(figures, name), 'ms')}" for name in ("p50", "p90", "p99"))
     more = f", {beyond:.0f} runs beyond the scale" if beyond >= 0.5 else ""
@@ -63,9 +66,14 @@ def _histogram(times: Sequence[tuple[float, float]], low: float, high: float) ->
     """Runs by bin, and those after the last."""
     counts, beyond = [0.0] * BINS, 0.0
     for time, weight in times:
-        place = int((time - low) / (high - low) * BINS)
+        place = int(_place(time, low, high) * BINS)
         if place >= BINS:
             beyond += weight
         else:
-            counts[max(place, 0)] += weight
+            counts[place] += weight
     return counts, beyond
+
+
+def _place(time: float, low: float, high: float) -> float:
+    """From 0 at the scale's start to 1 at its end."""
+    return math.log(max(time, low) / low) / math.log(high / low)

@@ -46,6 +46,8 @@ def test_two_bundles_are_checked_loaded_alone_and_timed_together(pair: list[Path
     device = OwnDevice()
     found = bench(device, pair, QUICK, folder=tmp_path / "state")
     assert device.tasks == ["check", "load", "load", "rounds"], "and no energy without a sensor"
+    exact = {"NVIDIA_TF32_OVERRIDE": "0"}  # what is compared is exact; what is timed is what applications run
+    assert device.environments == {"check": exact, "load": {}, "rounds": {}}
     first, second = found.figures
     assert [first.name, second.name] == ["digits-web", "other"]
     for each in found.figures:
