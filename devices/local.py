@@ -1,8 +1,8 @@
 """Measures models with ONNX Runtime on this machine.
 
-Each model is warmed up, then timed in rounds that go through all models in turn, so that a clock change or another
-process falls on all of them alike. Thread pools spin while a model runs, as in deployment, and are told to stop when
-it returns, so that they do not take processor time from the model measured next.
+Each model is warmed up, then timed in rounds, by the code that boards run (`runner/timing.py`). Thread pools spin while
+a model runs, as in deployment, and are told to stop when it returns, so that they do not take processor time from the
+model measured next.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from compressor.devices.runner.model import STOP_SPINNING
+from compressor.devices.runner.timing import Subject, interleave
 from compressor.export.onnx_reference import mapped
 from compressor.export.session import LARGE, give_back_memory, session
 from compressor.graph.contract import Batch
 
 __all__ = ["Measurement", "compare", "load_ms", "measure"]
-
-_STOP_SPINNING = {"session.force_spinning_stop": "1"}
-_BLOCK_SECONDS = 0.03  # one model's share of a round
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,11 @@ def compare(
     with contextlib.ExitStack() as stack:
         models = {name: _Model(path, batch, threads, stack) for name, path in paths.items()}
         for model in models.values():
-            model.warm_up(min(warmup_seconds, (deadline - time.perf_counter()) / (2 * len(models))))
-        waiting = list(models.values())
-        while waiting and (time.perf_counter() < deadline or any(not model.times for model in waiting)):
-            for model in waiting:
-                model.block()
-            waiting = [m for m in reversed(waiting) if len(m.times) < min_runs or sum(m.times) < min_seconds]
+            model.subject.warm_up(min(warmup_seconds, (deadline - time.perf_counter()) / (2 * len(models))))
+        subjects = {name: model.subject for name, model in models.items()}
+        for times in interleave(subjects, min_runs=min_runs, min_seconds=min_seconds, deadline=deadline):
+            for name, block in times.items():
+                models[name].take(block)
         for model in models.values():
             model.close()
     give_back_memory()
@@ -122,33 +120,18 @@ class _Model:
         self.load_ms, path = load_ms(self.path, threads=self.threads), self.path
         if path.stat().st_size > LARGE:
             path = self.stack.enter_context(mapped(path))
-        self.session: Any = session(path, self.threads, config=_STOP_SPINNING)
-        names = [value.name for value in self.session.get_inputs()]
-        self.feed = {name: self.batch[name].detach().cpu().contiguous().numpy() for name in names}
-        self.first = self.once()
+        loaded = session(path, self.threads, config=STOP_SPINNING)
+        feed = {value.name: self.batch[value.name].detach().cpu().contiguous().numpy() for value in loaded.get_inputs()}
+        self.subject = Subject(lambda: loaded.run(None, feed))
+        self.first = self.subject.once()
 
-    def once(self) -> float:
-        start = time.perf_counter()
-        self.session.run(None, self.feed)
-        return time.perf_counter() - start
-
-    def warm_up(self, seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self.once()
-
-    def block(self) -> None:
-        """One model's turn: one run at least. The first of several finds another model's data in the caches."""
-        end = time.perf_counter() + _BLOCK_SECONDS
-        times = [self.once()]
-        while time.perf_counter() < end:
-            times.append(self.once())
-        times = times[1:] or times
-        self.times += times
-        self.rounds.append(float(np.median(times)) * 1e3)
+    def take(self, block: list[float]) -> None:
+        """The times of one turn."""
+        self.times += block
+        self.rounds.append(float(np.median(block)) * 1e3)
 
     def close(self) -> None:
-        self.session = None
+        self.subject.run = lambda: None  # lets go of the session
 
     def measurement(self) -> Measurement:
         milliseconds = np.array(self.times) * 1e3

@@ -9,12 +9,13 @@ order statistics (Conover, Practical Nonparametric Statistics, 3.2): nothing is 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
 from compressor.devices.local import Measurement
 
-__all__ = ["SideBySide", "side_by_side"]
+__all__ = ["SideBySide", "interval", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,15 @@ class SideBySide:
 
 def side_by_side(before: Measurement, after: Measurement) -> SideBySide:
     """From two measurements of one `compare`. Raises ValueError when they have no rounds in common."""
-    ratios = sorted(new / old for old, new in zip(before.rounds, after.rounds, strict=False))
-    if not ratios:
+    ratios = [new / old for old, new in zip(before.rounds, after.rounds, strict=False)]
+    return SideBySide(before.p50, after.p50, *interval(ratios))
+
+
+def interval(ratios: Iterable[float]) -> tuple[float, float, float]:
+    """Low end, median and high end of the rounds' ratios. Raises ValueError when there are none."""
+    ordered = sorted(ratios)
+    if not ordered:
         raise ValueError("no rounds in common")
-    count = len(ratios)
+    count = len(ordered)
     j = max(1, math.floor((count - 1.96 * math.sqrt(count)) / 2))
-    return SideBySide(before.p50, after.p50, ratios[j - 1], median(ratios), ratios[count - j])
+    return ordered[j - 1], median(ordered), ordered[count - j]

@@ -25,11 +25,11 @@ from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
 from compressor.export.session import runner
 
-__all__ = ["Verification", "verify_bundle"]
+__all__ = ["TIES", "Contents", "Verification", "open_bundle", "verify_bundle"]
 
+TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT = 2**31
-_TIES = 0.05
 _Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -66,6 +66,38 @@ class Verification:
             f"{self.path}: sound. {len(self.files)} files match their hashes; {len(self.errors)} outputs agree with "
             f"PyTorch, the worst within {worst:.1e} (allowed {self.tolerance:.0e})"
         )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A bundle whose files are what its manifest says: safe to read and to push to a board.
+
+    `golden` are the arrays of `golden.npz`, `digests` the SHA-256 of each file.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    digests: Mapping[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    golden: Mapping[str, np.ndarray[Any, Any]]
+    tolerance: float
+
+
+def open_bundle(path: Path) -> Contents:
+    """Check everything but what the model computes. Raises LoadError that says what is not sound."""
+    try:
+        manifest = _manifest(path)
+        files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
+        problems = list(_differences(path, files))
+        if problems:
+            shown = "".join(c if c.isprintable() else "?" for c in problems[0])
+            raise LoadError(f"not sound: {shown}", where=str(path), way_out="`compress verify` lists all of it.")
+        inputs, outputs, golden = _golden(path, manifest, files)
+    except OSError as error:
+        raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
+    digests = {name: digest for name, (digest, _) in files.items()}
+    return Contents(path, manifest, digests, tuple(inputs), tuple(outputs), golden, tolerance)
 
 
 def verify_bundle(path: Path) -> Verification:
@@ -157,12 +189,7 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
 
 def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> dict[str, float]:
     """Relative RMS error of each output of model.onnx; model.ort must do as model.onnx does."""
-    for name in ("model.onnx", "golden.npz"):
-        if name not in files:
-            raise LoadError(f"the bundle has no {name}", where=str(path))
-    inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
-    arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
-    _check_external(path / "model.onnx", set(files))
+    inputs, outputs, arrays = _golden(path, manifest, files)
     batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
     actual = runner(path / "model.onnx")(batch)
     missing = [name for name in outputs if name not in actual]
@@ -173,11 +200,22 @@ def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]
     return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}
 
 
+def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tuple[list[str], list[str], _Arrays]:
+    """Names of inputs and outputs, and their arrays; the model's weights are the bundle's own."""
+    for name in ("model.onnx", "golden.npz"):
+        if name not in files:
+            raise LoadError(f"the bundle has no {name}", where=str(path))
+    inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
+    arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
+    _check_external(path / "model.onnx", set(files))
+    return inputs, outputs, arrays
+
+
 def _relative(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
     if actual.shape != expected.shape:
         return float("inf")
     if not np.issubdtype(expected.dtype, np.floating):
-        return max(0.0, float(np.mean(actual != expected)) - _TIES) if expected.size else 0.0
+        return max(0.0, float(np.mean(actual != expected)) - TIES) if expected.size else 0.0
     a, b = actual.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     difference, scale = np.where(same, 0.0, a - b), float(np.linalg.norm(np.where(np.isfinite(b), b, 0.0)))

@@ -21,7 +21,9 @@ def _modules_after(code: str) -> set[str]:
     return set(done.stderr.rpartition("\n--")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["targets"], ["passes", "-h"], ["verify", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["targets"], ["passes", "-h"], ["verify", "-h"], ["bench", "-h"]]
+)
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys

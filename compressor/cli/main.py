@@ -25,6 +25,7 @@ _COMMANDS = {
     "targets": "compressor.cli.info:targets",
     "passes": "compressor.cli.info:passes",
     "doctor": "compressor.cli.info:doctor",
+    "bench": "compressor.cli.bench:bench",
     "verify": "compressor.cli.verify:verify",
     "cache": "compressor.cli.cache:cache",
 }

@@ -12,7 +12,7 @@ from compressor.report.compare import Row, conflicts, display, escape, rows, ski
 from compressor.report.model import PassReport, Report
 from compressor.report.plots import error_by_layer, latency_by_layer, ratio_bar, waterfall
 
-__all__ = ["to_html"]
+__all__ = ["POLICY", "to_html"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept": "original kept"}

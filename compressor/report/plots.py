@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from compressor.report.compare import Row, display, escape
 from compressor.report.model import LayerError, LayerLatency, PassReport
 
-__all__ = ["error_by_layer", "latency_by_layer", "ratio_bar", "waterfall"]
+__all__ = ["WIDTH", "error_by_layer", "latency_by_layer", "ratio_bar", "svg", "waterfall"]
 
 WIDTH = 760
 LABEL = 190  # left column of names
@@ -24,7 +24,7 @@ def ratio_bar(row: Row) -> str:
     length = min(max(row.ratio, 0.0), 1.5) * unit
     bar = f'<rect x="0" y="2" width="{length:.1f}" height="10" rx="2" class="{row.word or "same"}"/>'
     mark = f'<line x1="{unit}" x2="{unit}" y1="0" y2="{height}" class="mark"/>'
-    return _svg(width, height, bar + mark, f"{row.label}: {row.ratio:.2f} times the original", small=True)
+    return svg(width, height, bar + mark, f"{row.label}: {row.ratio:.2f} times the original", small=True)
 
 
 def latency_by_layer(layers: Sequence[LayerLatency]) -> str:
@@ -43,7 +43,7 @@ def latency_by_layer(layers: Sequence[LayerLatency]) -> str:
         text = f"{len(others)} faster layers together: {display(first, 'ms')} before, {display(last, 'ms')} after"
         parts.append(f'<text x="{LABEL}" y="{height + 16}" class="value">{text}</text>')
         height += 24
-    return _svg(WIDTH, height, "".join(parts), "Predicted time by layer, before and after")
+    return svg(WIDTH, height, "".join(parts), "Predicted time by layer, before and after")
 
 
 def _layer_row(entry: LayerLatency, y: float, scale: float) -> str:
@@ -80,7 +80,7 @@ def error_by_layer(layers: Sequence[LayerError]) -> str:
         parts.append(f'<rect {box} height="{length:.1f}" class="after"><title>{shown}</title></rect>')
     parts.append(f'<text x="{left}" y="{height - 6}" class="value">first layer</text>')
     parts.append(f'<text x="{WIDTH}" y="{height - 6}" text-anchor="end" class="value">last layer</text>')
-    return _svg(WIDTH, height, "".join(parts), "Relative error added by layer")
+    return svg(WIDTH, height, "".join(parts), "Relative error added by layer")
 
 
 def _log_height(error: float, low: int, high: int) -> float:
@@ -124,7 +124,7 @@ def _columns(columns: Sequence[tuple[str, float, float, str, str]], unit: str) -
         if kind == "reverted":
             parts.append(_middle(middle, base + 31, "reverted", "value"))
     parts.append(f'<line x1="0" x2="{width}" y1="{height - bottom}" y2="{height - bottom}" class="mark"/>')
-    return _svg(width, height, "".join(parts), "What each pass did, from the original to the result")
+    return svg(width, height, "".join(parts), "What each pass did, from the original to the result")
 
 
 def _middle(x: float, y: float, text: str, kind: str) -> str:
@@ -140,7 +140,8 @@ def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"…{text[-(limit - 1) :]}"
 
 
-def _svg(width: float, height: float, body: str, title: str, *, small: bool = False) -> str:
+def svg(width: float, height: float, body: str, title: str, *, small: bool = False) -> str:
+    """The picture around its parts; `title` is read out instead of it."""
     size = f' width="{width}" height="{height}"' if small else f' style="max-width:{width:.0f}px"'
     box = f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(title)}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box}{size}>{body}</svg>'

@@ -47,7 +47,7 @@ def table(headings: Sequence[str], body: Iterable[Sequence[str | Text]], right: 
     numbers = set(right)
     for index, heading in enumerate(headings):
         made.add_column(
-            heading, justify="right" if index in numbers else "left", overflow="fold", no_wrap=index in numbers
+            Text(heading), justify="right" if index in numbers else "left", overflow="fold", no_wrap=index in numbers
         )
     for cells in body:
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))

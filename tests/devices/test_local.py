@@ -9,6 +9,7 @@ from boards import board
 from torch import nn
 
 from compressor.devices.local import Measurement, compare, load_ms, measure
+from compressor.devices.runner import timing
 from compressor.errors import ExportError
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
@@ -43,24 +44,14 @@ def test_measurement_is_json(model: Path) -> None:
     assert set(found.detail()) == {"p50", "p90", "p99", "min", "first", "runs", "threads"}
 
 
-def test_models_are_interleaved(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from compressor.devices import local
-
-    order: list[Path] = []
-    block = local._Model.block
-
-    def recorded(self: local._Model) -> None:
-        order.append(self.path)
-        block(self)
-
-    monkeypatch.setattr(local._Model, "block", recorded)
-    monkeypatch.setattr(local, "_BLOCK_SECONDS", 0.0)
+def test_models_are_timed_in_common_rounds(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "BLOCK_SECONDS", 0.0)
     other = model.with_name("other.onnx")
     other.write_bytes(model.read_bytes())
     found = compare({"a": model, "b": other}, BATCH, threads=1, min_seconds=0, min_runs=4, warmup_seconds=0)
     assert list(found) == ["a", "b"]
-    assert sorted(order[:2]) == sorted(order[2:4]) == sorted([model, other])
-    assert order[0] != order[2]
+    assert {len(each.rounds) for each in found.values()} == {4}
+    assert {each.runs for each in found.values()} == {4}
 
 
 def test_time_is_bounded_yet_every_model_is_measured(model: Path) -> None:

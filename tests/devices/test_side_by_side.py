@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compressor.devices.local import Measurement
-from compressor.devices.side_by_side import side_by_side
+from compressor.devices.side_by_side import interval, side_by_side
 
 
 def measurement(rounds: np.ndarray) -> Measurement:
@@ -45,3 +45,7 @@ def test_equal_models_are_told_apart_in_one_run_of_twenty_at_most() -> None:
 def test_no_rounds() -> None:
     with pytest.raises(ValueError, match="no rounds"):
         side_by_side(measurement(np.array([])), measurement(np.ones(3)))
+
+
+def test_the_interval_of_ratios_needs_no_order() -> None:
+    assert interval([3.0, 1.0, 2.0]) == (1.0, 2.0, 3.0)

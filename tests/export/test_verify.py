@@ -16,7 +16,7 @@ import torch
 from compressor.errors import LoadError
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
-from compressor.export.verify import verify_bundle
+from compressor.export.verify import open_bundle, verify_bundle
 from compressor.graph.program import Program
 
 
@@ -227,3 +227,24 @@ def test_an_unreadable_file_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatc
 def test_names_cannot_write_to_the_terminal(bundle: Path) -> None:
     (bundle / "a\x1b[2Jb").write_text("")
     assert "\x1b" not in str(verify_bundle(bundle))
+
+
+def test_opening_gives_what_a_board_is_given(digits_bundle: Path) -> None:
+    contents = open_bundle(digits_bundle)
+    assert (contents.inputs, contents.outputs) == (("x",), ("output",))
+    assert contents.golden["x"].shape == (2, 1, 8, 8)
+    assert (
+        contents.digests["model.onnx"]
+        == json.loads((digits_bundle / "manifest.json").read_text())["files"]["model.onnx"]["sha256"]
+    )
+    assert contents.tolerance == 0.02
+
+
+def test_opening_refuses_what_is_not_sound(digits_bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(digits_bundle, broken)
+    (broken / "golden.npz").unlink()
+    with pytest.raises(LoadError, match=r"golden\.npz: missing"):
+        open_bundle(broken)
+    with pytest.raises(LoadError, match="no bundle"):
+        open_bundle(tmp_path)

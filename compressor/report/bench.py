@@ -1,0 +1,155 @@
+"""What `compress bench` found: for the terminal, and as one HTML file. Bundles are columns, figures rows.
+
+All text passes through `plain` or `escape`: bundles may come from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from compressor.report.compare import display, escape, plain
+from compressor.report.distribution import distribution
+from compressor.report.html import POLICY
+from compressor.report.terminal import line, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compressor.devices.bench import Bench
+    from compressor.devices.figures import Comparison, Energy
+
+__all__ = ["bench_html", "render_bench"]
+
+EMULATED = "verified; time means nothing under emulation"
+
+
+def render_bench(found: Bench, console: Console) -> None:
+    """Print what was found, 80 columns wide where the console is."""
+    console.print(line(_title(found), console, "bold"))
+    if found.figures:
+        headings = ["", *(plain(each.name) for each in found.figures)]
+        rows = ([plain(cell) for cell in row] for row in _rows(found))
+        console.print(table(headings, rows, right=range(1, len(headings))))
+    else:
+        for text in _verified(found):
+            console.print(line(text, console))
+    for text in _cautions(found):
+        console.print(line(text, console, "yellow"))
+    for term, text in _facts(found):
+        console.print(line(f"{term}: {text}", console, "dim"))
+
+
+def bench_html(found: Bench) -> str:
+    """The whole page: the table, and how single runs are spread. It needs nothing else and loads nothing."""
+    style = files("compressor.report").joinpath("report.css").read_text(encoding="utf-8")
+    head = "".join(f'<th scope="col" class="number">{escape(each.name)}</th>' for each in found.figures)
+    body = "".join(
+        f'<tr><th scope="row">{escape(label)}</th>'
+        + "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells)
+        + "</tr>"
+        for label, *cells in _rows(found)
+    )
+    cautions = "".join(f'<p class="caution">{escape(text)}</p>' for text in _cautions(found))
+    facts = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in _facts(found))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(_title(found))}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(_title(found))}</h1></header>\n"
+        f'<section>{cautions}<div class="scroll"><table><thead><tr><th scope="col"></th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>\n"
+        f"<section><h2>Single runs</h2><figure><figcaption>Runs by how long they took, one logarithmic scale for all; "
+        f"lines at p50, p90 and p99</figcaption>{distribution(found.figures)}</figure></section>\n"
+        f"<section><h2>How it was run</h2><dl>{facts}</dl></section>\n</body>\n</html>\n"
+    )
+
+
+def _title(found: Bench) -> str:
+    about = found.description
+    return f"{found.url}: {', '.join(part for part in (about.cpu, f'{about.cores} cores', about.arch) if part)}"
+
+
+def _rows(found: Bench) -> Iterator[list[str]]:
+    """A label, then a cell for each bundle; figures that nobody has are left out."""
+    versus = {each.name: each for each in found.comparisons}
+    for label, cells in (
+        ("latency p50", [display(each.p50, "ms") for each in found.figures]),
+        ("p90", [display(each.p90, "ms") for each in found.figures]),
+        ("p99", [display(each.p99, "ms") for each in found.figures]),
+        ("fastest", [display(each.min, "ms") for each in found.figures]),
+        ("first run", [display(each.first_ms, "ms") for each in found.figures]),
+        ("load", [display(each.load_ms, "ms") for each in found.figures]),
+        ("throughput", [f"{display(each.throughput, 'count')}/s" for each in found.figures]),
+        ("peak memory", [display(each.peak_memory_bytes, "bytes") for each in found.figures]),
+        ("before the model", [display(each.runtime_bytes, "bytes") for each in found.figures]),
+        ("energy a run", [_energy(each.energy, "mj") for each in found.figures]),
+        ("above idle", [_energy(each.energy, "above_idle_mj") for each in found.figures]),
+        ("power, idle power", [_power(each.energy) for each in found.figures]),
+        ("runs", [str(each.runs) for each in found.figures]),
+        ("golden error", [display(max(each.errors.values(), default=0.0), "error") for each in found.figures]),
+        (f"× {found.figures[0].name}" if found.figures else "", [_ratio(versus.get(e.name)) for e in found.figures]),
+    ):
+        if any(cell not in ("–", "") for cell in cells):
+            yield [label, *cells]
+
+
+def _ratio(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return ""
+    return f"{comparison.ratio:.3g} [{comparison.low:.3g}, {comparison.high:.3g}] {comparison.word}"
+
+
+def _energy(energy: Energy | None, name: str) -> str:
+    value = None if energy is None else getattr(energy, name)
+    return "–" if value is None else f"{value:.3g} mJ"
+
+
+def _power(energy: Energy | None) -> str:
+    if energy is None:
+        return "–"
+    idle = "–" if energy.idle_watts is None else f"{energy.idle_watts:.3g}"
+    return f"{energy.watts:.3g}, {idle} W"
+
+
+def _verified(found: Bench) -> Iterator[str]:
+    for name, errors in found.errors.items():
+        worst = max(errors.values(), default=0.0)
+        yield f"{name}: {EMULATED}; {len(errors)} outputs agree with PyTorch, the worst within {worst:.1e}"
+
+
+def _cautions(found: Bench) -> Iterator[str]:
+    yield from (f"! throttled: {reason}" for reason in found.throttled)
+    yield from (f"! unstable: {reason}" for reason in found.unstable)
+    yield from (f"! {note}" for note in found.notes)
+
+
+def _facts(found: Bench) -> Iterator[tuple[str, str]]:
+    if found.figures:
+        yield "run", f"threads {found.threads}, batch {found.batch}"
+        yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
+    yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    sensors = dict.fromkeys(each.energy.sensor for each in found.figures if each.energy is not None)
+    if found.figures:
+        yield "energy", ", ".join(sensors) or "no sensor"
+    if found.figures and len(found.states) > 1:
+        yield from _conditions(found)
+
+
+def _conditions(found: Bench) -> Iterator[tuple[str, str]]:
+    """Before and after, of what the board tells."""
+    first, last = found.states[0], found.states[-1]
+    before, after = first.get("temperatures", {}), last.get("temperatures", {})
+    zones = [f"{name} {before[name]:.0f} → {after[name]:.0f} °C" for name in before if name in after]
+    if zones:
+        yield "temperature", ", ".join(zones)
+    governors = dict.fromkeys(str(core.get("governor", "?")) for core in last.get("clocks", {}).values())
+    if governors:
+        yield "governor", ", ".join(governors)
+    clocks = [clock for clock in found.clocks if clock is not None]
+    if clocks:
+        yield "clock while it ran", f"{min(clocks):.0f} to {max(clocks):.0f} MHz"
+    if "power_mode" in last:
+        yield "power mode", str(last["power_mode"])

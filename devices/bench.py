@@ -1,0 +1,133 @@
+"""Measures bundles on a device: golden vectors first, then load, first run, interleaved rounds, and energy.
+
+A device that was lost in the middle leaves what it had finished (`bench_run.py`); the same call goes on from there. An
+emulated device is checked and never timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from compressor.devices.artifact import rows
+from compressor.devices.bench_run import Limits, Run
+from compressor.devices.device import Description, Device
+from compressor.devices.figures import Comparison, Figures, figures, versus
+from compressor.devices.stability import throttling, unsteadiness
+from compressor.errors import DeviceLostError
+from compressor.export.verify import open_bundle
+from compressor.graph.contract import Progress
+
+__all__ = ["Bench", "Limits", "bench"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was found. Where time means nothing, `figures` is empty and `errors` is all there is.
+
+    `errors` are the golden outputs' by bundle. `throttled` and `unstable` say why figures should not be believed,
+    `notes` what to know of them.
+    """
+
+    url: str
+    description: Description
+    versions: Mapping[str, str]
+    threads: int
+    batch: int
+    errors: Mapping[str, Mapping[str, float]]
+    figures: tuple[Figures, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    states: tuple[Mapping[str, Any], ...] = ()
+    clocks: tuple[float | None, ...] = field(default=(), repr=False)
+    throttled: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def timed(self) -> bool:
+        return self.description.timed
+
+    def to_json(self) -> dict[str, Any]:
+        found = {name: value for name, value in asdict(self).items() if name not in ("figures", "clocks")}
+        comparisons = [{**asdict(each), "word": each.word} for each in self.comparisons]
+        return {
+            **found, "timed": self.timed, "figures": [each.to_json() for each in self.figures],
+            "comparisons": comparisons,
+        }  # fmt: skip
+
+
+def bench(
+    device: Device,
+    bundles: Sequence[Path],
+    limits: Limits = Limits(),  # noqa: B008  it is frozen
+    *,
+    allow_throttled: bool = False,
+    folder: Path | None = None,
+    progress: Progress = Progress(),  # noqa: B008  it has no state
+) -> Bench:
+    """Measure bundles beside each other; the first is what the others are compared with.
+
+    `folder` is where a run that may be cut off keeps what it has. Raises LoadError for what is no sound bundle,
+    MismatchError where a golden output is not met there, CompressError where the board throttled and that is not
+    allowed, DeviceLostError where the device stops answering, DeviceError where it lacks a runtime, UnsupportedError
+    or ExportError where a model does not run on it.
+    """
+    contents = [open_bundle(path) for path in bundles]
+    run = Run(device, device.describe(), contents, limits, progress, folder, allow_throttled=allow_throttled)
+    try:
+        run.measure()
+    except DeviceLostError as lost:
+        kept = "What was finished is kept: the same command goes on with what is missing."
+        way_out = kept if run.journal.path and run.journal.events else lost.way_out
+        raise DeviceLostError(lost.what, where=lost.where, way_out=way_out) from lost
+    found = _result(run)
+    run.journal.remove()
+    return found
+
+
+def _result(run: Run) -> Bench:
+    """What the events come to."""
+    described = run.described()
+    versions = {name: str(described[name]) for name in ("onnxruntime", "numpy", "python")}
+    golden = run.journal.by_id("golden")
+    errors = {run.names[name]: golden[name]["errors"] for name in run.bundles}
+    plain = Bench(run.device.url, run.description, versions, run.threads, run.limits.batch, errors)
+    if not run.description.timed:
+        return plain
+    found, states = _figures(run), run.states()
+    clocks = [event["clock_mhz"] for event in run.rounds().values()]
+    return replace(
+        plain, figures=found, comparisons=tuple(versus(found[0], other) for other in found[1:]),
+        states=tuple(states), clocks=tuple(clocks), throttled=tuple(throttling(states)),
+        unstable=tuple(unsteadiness(found, clocks)), notes=tuple(_notes(run, found)),
+    )  # fmt: skip
+
+
+def _figures(run: Run) -> tuple[Figures, ...]:
+    golden, loaded, energy = (run.journal.by_id(name) for name in ("golden", "loaded", "energy"))
+    rounds, found = run.rounds(), []
+    for name, bundle in run.bundles.items():
+        blocks = {index: event["blocks"][name] for index, event in rounds.items() if name in event["blocks"]}
+        found.append(
+            figures(
+                run.names[name], rows(bundle, run.limits.batch), bundle.tolerance, golden[name]["errors"],
+                loaded[name], blocks, energy.get(name),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _notes(run: Run, found: Sequence[Figures]) -> Iterator[str]:
+    for name, each in zip(run.bundles, found, strict=True):
+        absent = [provider for provider in run.job(name)["providers"] if provider not in each.providers]
+        if absent:
+            used = ", ".join(each.providers)
+            yield f"{each.name}: the runtime there has no {', '.join(absent)}; it ran on {used}"
+        off = {output: error for output, error in each.errors_as_timed.items() if not error <= each.tolerance}
+        for output, error in off.items():
+            yield (
+                f"{each.name}: the runtime's default kernels, which were timed, leave output {output!r} {error:.1e} "
+                f"off (allowed {each.tolerance:.0e})"
+            )

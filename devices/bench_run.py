@@ -1,0 +1,203 @@
+"""One run on a device: what is to be done, in which order, and the events so far.
+
+    push ─▶ check ─▶ load (each alone) ─▶ rounds (all together) ─▶ energy (each alone, where there is a sensor)
+
+Every event is kept as it comes. A run that goes on after the device was lost does only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor.devices.artifact import Kind, kind_of
+from compressor.devices.device import Description, Device
+from compressor.devices.journal import Journal
+from compressor.devices.remote import Remote, failure, on_device, runner_digest
+from compressor.devices.stability import throttling
+from compressor.errors import CompressError, MismatchError
+from compressor.export.verify import Contents
+from compressor.graph.contract import Progress
+
+__all__ = ["Limits", "Run"]
+
+_START = 300.0  # seconds: a slow board's start of Python and the runtime; also what a session's optimization may take
+_EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}  # golden vectors are full float products; NVIDIA's libraries may round to TF32
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long is measured. `seconds` and `runs` are what each bundle has at least; `threads` 0: the board's cores."""
+
+    seconds: float = 1.0
+    runs: int = 50
+    warmup: float = 0.5
+    energy: float = 2.0
+    batch: int = 1
+    threads: int = 0
+
+
+class Run:
+    """The bundles by the names of their jobs ("0", "1", …), and a journal of what was found."""
+
+    def __init__(
+        self, device: Device, description: Description, bundles: Sequence[Contents], limits: Limits,
+        progress: Progress, folder: Path | None, *, allow_throttled: bool = False,
+    ) -> None:  # fmt: skip
+        self.allow_throttled = allow_throttled
+        self.device, self.description, self.limits, self.progress = device, description, limits, progress
+        self.bundles = {str(index): bundle for index, bundle in enumerate(bundles)}
+        self.names = dict(zip(self.bundles, _names(bundles), strict=True))
+        self.threads = limits.threads or description.cores
+        self.kind = kind_of(bundles)
+        key = _key(device, description, bundles, limits, self.kind)
+        self.journal = Journal(None if folder is None else folder / f"{key}.jsonl")
+        if self.journal.resumed:
+            done = len(self.rounds())
+            progress.say(f"going on where an earlier run was cut off: {done} rounds are there")
+
+    def measure(self) -> None:
+        """Do what is missing. Raises as `bench`."""
+        with on_device(self.device) as remote:
+            self.progress.say(f"pushing {len(self.bundles)} bundles to {self.device.url}")
+            for name, bundle in self.bundles.items():
+                remote.push(name, self.kind.files(bundle))
+            self._check(remote)
+            if self.description.timed:
+                self._reject_throttled()  # before anything is timed in vain
+                self._load(remote)
+                self._time(remote)
+                self._energy(remote)
+                self._reject_throttled()
+
+    def described(self) -> Mapping[str, Any]:
+        """The board's versions, providers and sensor."""
+        return self.journal.named("description")[-1]
+
+    def rounds(self) -> dict[int, dict[str, Any]]:
+        """Whole rounds by number."""
+        return {int(event["index"]): event for event in self.journal.named("round")}
+
+    def states(self) -> list[Mapping[str, Any]]:
+        """The board's states in order, from before the first run to after the last."""
+        later = [{name: event[name] for name in event if name != "event"} for event in self.journal.named("state")]
+        return [self.described()["state"], *later]
+
+    def _reject_throttled(self) -> None:
+        reasons = throttling(self.states())
+        if reasons and not self.allow_throttled:
+            self.journal.remove()  # a cool board begins anew
+            raise CompressError(
+                f"the board slowed itself down, and no times are shown: {'; '.join(reasons)}", where=self.device.url,
+                way_out="Cool it, give it more power, or wait; --allow-throttled shows the figures all the same.",
+            )  # fmt: skip
+
+    def _check(self, remote: Remote) -> None:
+        missing = self._without("golden")
+        if missing:
+            self.progress.say("comparing with the golden vectors there")
+            self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)), environment=_EXACT)
+        for name, event in self.journal.by_id("golden").items():
+            self._judge(name, event["errors"])
+
+    def _judge(self, name: str, errors: Mapping[str, float]) -> None:
+        bundle = self.bundles[name]
+        for output, error in errors.items():
+            if not error <= bundle.tolerance:
+                self.journal.remove()
+                raise MismatchError(
+                    f"output {output!r} is {error:.2e} off the golden one, allowed {bundle.tolerance:.0e}; "
+                    "nothing was timed",
+                    where=f"{bundle.path} on {self.device.url}",
+                    way_out="`compress verify` compares here. If it agrees, the runtime there computes otherwise.",
+                )  # fmt: skip
+
+    def _load(self, remote: Remote) -> None:
+        for name in self._without("loaded"):
+            self.progress.say(f"loading {self.names[name]}")
+            self._ask(remote, "load", [name], timeout=2 * _START)
+
+    def _time(self, remote: Remote) -> None:
+        done, last = self._done()
+        wanted = [
+            name for name in self.bundles
+            if done.get(name, (0, 0.0))[0] < self.limits.runs or done[name][1] < self.limits.seconds
+        ]  # fmt: skip
+        if not wanted:
+            return
+        self.progress.say(f"timing {len(wanted)} bundles, {self.threads} threads")
+        loaded = self.journal.by_id("loaded")
+        runs = sum(self.limits.runs * loaded[name]["first_ms"] / 1e3 for name in wanted)
+        timeout = _START * (1 + len(wanted)) + 5 * (runs + len(wanted) * (self.limits.seconds + self.limits.warmup))
+        self._ask(
+            remote, "rounds", wanted, timeout=timeout, done=done, first_round=last + 1, samples=True,
+            min_runs=self.limits.runs, min_seconds=self.limits.seconds, warmup_seconds=self.limits.warmup,
+        )  # fmt: skip
+
+    def _energy(self, remote: Remote) -> None:
+        if self.described().get("sensor") is None:
+            return
+        for name in self._without("energy"):
+            self.progress.say(f"measuring the energy of {self.names[name]}")
+            self._ask(
+                remote, "energy", [name], timeout=2 * _START + 5 * (self.limits.energy + self.limits.warmup),
+                energy_seconds=self.limits.energy, warmup_seconds=self.limits.warmup,
+            )  # fmt: skip
+
+    def job(self, name: str) -> dict[str, Any]:
+        """What the runner is given of a bundle."""
+        return self.kind.job(self.bundles[name], name, self.limits.batch, self.threads)
+
+    def _ask(
+        self, remote: Remote, task: str, names: Sequence[str], *, timeout: float,
+        done: Mapping[str, tuple[int, float]] | None = None, environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        """One task for some bundles; its events are kept."""
+        jobs = []
+        for name in names:
+            runs, seconds = (done or {}).get(name, (0, 0.0))
+            jobs.append({**self.job(name), "done": {"runs": runs, "seconds": seconds}})
+        failed: list[dict[str, Any]] = []
+
+        def keep(event: dict[str, Any]) -> None:
+            failed.append(event) if event["event"] == "failed" else self.journal.add(event)
+
+        remote.run(task, jobs, timeout=timeout, on_event=keep, environment=environment, **settings)
+        for event in failed:
+            raise failure(event, str(self.bundles[event["id"]].path), self.device.url)
+
+    def _without(self, event: str) -> list[str]:
+        """Bundles of which an event is missing."""
+        return [name for name in self.bundles if name not in self.journal.by_id(event)]
+
+    def _done(self) -> tuple[dict[str, tuple[int, float]], int]:
+        """Runs and seconds that each bundle has had, and the number of the last round."""
+        done: dict[str, tuple[int, float]] = {}
+        rounds = self.rounds()
+        for event in rounds.values():
+            for name, block in event["blocks"].items():
+                runs, seconds = done.get(name, (0, 0.0))
+                done[name] = runs + block["runs"], seconds + block["seconds"]
+        return done, max(rounds, default=-1)
+
+
+def _names(bundles: Sequence[Contents]) -> list[str]:
+    """Folders' names, or whole paths where two are called alike."""
+    short = [bundle.path.resolve().name for bundle in bundles]
+    if len(set(short)) == len(short):
+        return short
+    return [str(bundle.path) for bundle in bundles]
+
+
+def _key(device: Device, description: Description, bundles: Sequence[Contents], limits: Limits, kind: Kind) -> str:
+    """What a run that was cut off is known by: bundles, board, options and the runner itself."""
+    parts = [
+        device.url, asdict(description), asdict(limits), runner_digest(kind.runner),
+        [[str(bundle.path.resolve()), dict(bundle.digests), bundle.tolerance] for bundle in bundles],
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

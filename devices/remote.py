@@ -1,0 +1,149 @@
+"""The runner on a device: pushed into a folder of its own there, asked for tasks, and listened to line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressor.devices.device import Device, Finished
+from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
+
+__all__ = ["RUNNER", "Remote", "failure", "on_device", "runner_digest"]
+
+RUNNER = Path(__file__).resolve().parent / "runner"
+_SLOWEST = 100e3  # bytes a second that a connection is trusted with when a push is given its time
+_KILLED = (137, -9)  # what is left of a process that the system killed: where memory ran out, as a rule
+
+
+class Remote:
+    """A folder on a device with the runner in it. Paths in jobs are relative to it."""
+
+    def __init__(self, device: Device, folder: str, runner: Path = RUNNER) -> None:
+        self.device, self.folder, self._jobs = device, folder, 0
+        with tempfile.TemporaryDirectory() as staged:
+            shutil.copytree(runner, Path(staged) / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+            device.push(Path(staged) / "runner", f"{folder}/runner")
+
+    def push(self, name: str, files: Mapping[str, Path]) -> None:
+        """Push files as one folder `name`. Raises OutputError where this machine has no room to put them together."""
+        with tempfile.TemporaryDirectory() as staged:
+            folder = Path(staged) / name
+            folder.mkdir()
+            try:
+                for file, source in files.items():
+                    _link(source, folder / file)
+                size = sum(source.stat().st_size for source in files.values())
+            except OSError as error:
+                raise OutputError(
+                    f"cannot be copied for pushing: {error.strerror}", where=str(error.filename or name),
+                    way_out="Free space in the folder for temporary files, or set TMPDIR to one on the same disk.",
+                ) from error  # fmt: skip
+            self.device.push(folder, f"{self.folder}/{name}", timeout=max(600.0, size / _SLOWEST))
+
+    def run(
+        self,
+        task: str,
+        jobs: Sequence[Mapping[str, Any]],
+        *,
+        timeout: float,
+        on_event: Callable[[dict[str, Any]], None],
+        environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Run one task to its end; each event is handed on as it comes. `timeout` in seconds.
+
+        Raises DeviceError where the device has no runtime or the runner ends before it is done, DeviceLostError as
+        `Device.run` does.
+        """
+        self._jobs += 1
+        place = f"{self.folder}/jobs-{self._jobs}.json"  # beside the models: their paths are relative to it
+        with tempfile.TemporaryDirectory() as staged:
+            document = Path(staged) / "jobs.json"
+            document.write_text(json.dumps({**settings, "jobs": list(jobs)}), encoding="utf-8")
+            self.device.push(document, place)
+        last: dict[str, Any] = {}
+
+        def listen(line: str) -> None:
+            event = _event(line)
+            if event is not None:
+                last.clear()
+                last.update(event)
+                if event["event"] not in ("done", "missing"):
+                    on_event(event)
+
+        command = [*self.device.python, f"{self.folder}/runner", task, place]
+        finished = self.device.run(command, timeout=timeout, environment=environment, on_line=listen)
+        if last.get("event") != "done" or finished.status != 0:
+            raise self._ended(finished, last)
+
+    def _ended(self, finished: Finished, last: Mapping[str, Any]) -> DeviceError:
+        where = self.device.url
+        if last.get("event") == "missing":
+            package = last.get("package")
+            return DeviceError(
+                f"its Python has no {package} ({last.get('reason')})", where=where,
+                way_out="There: python3 -m pip install onnxruntime numpy",
+            )  # fmt: skip
+        if finished.status in _KILLED:
+            return DeviceError(
+                "the system there killed the runner", where=where,
+                way_out="It ran out of memory, as a rule: give fewer bundles in one call, or a smaller model.",
+            )  # fmt: skip
+        lines = [line for line in finished.stderr.strip().splitlines() if line.strip()]
+        reason = lines[-1].strip() if lines else "it wrote no reason"
+        return DeviceError(
+            f"the runner ended with status {finished.status}: {reason}", where=where,
+            way_out=f"It needs Python 3.8 or newer, started there as {' '.join(self.device.python)!r}.",
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def on_device(device: Device) -> Iterator[Remote]:
+    """The runner in a new folder there, which is removed at the end."""
+    with device.folder() as folder:
+        yield Remote(device, folder)
+
+
+def runner_digest(runner: Path = RUNNER) -> str:
+    """SHA-256 of the runner's files: times of another one are not gone on with."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(runner.glob("*.py")))).hexdigest()
+
+
+def failure(event: Mapping[str, Any], what: str, device: str) -> CompressError:
+    """A job's `failed` event as the error that says it."""
+    reason, where = event.get("reason"), f"{what} on {device}"
+    if event.get("kind") == "unsupported":
+        return UnsupportedError(
+            f"the runtime there has no kernel: {reason}", where=where,
+            way_out="Install a newer onnxruntime there, or compress for the target that the board is.",
+        )  # fmt: skip
+    if event.get("kind") == "load":
+        return ExportError(
+            f"the runtime there cannot load it: {reason}", where=where,
+            way_out="Is the onnxruntime there as new as the target's? `compress targets NAME` says which it should be.",
+        )  # fmt: skip
+    return ExportError(f"it does not run: {reason}", where=where)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """An event, or None for what a library has printed."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def _link(source: Path, place: Path) -> None:
+    """The same file under another name where the file system can, else a copy."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)

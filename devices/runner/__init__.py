@@ -1,0 +1,37 @@
+"""What is pushed onto a board and run there: it checks, times and weighs models, and needs only NumPy and a runtime.
+
+    python3 runner TASK FILE        TASK: check | load | rounds | energy        (Python 3.8, onnxruntime 1.16 or newer)
+
+The files of this folder import each other and nothing else of this project, so that the folder works wherever it is
+copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
+
+    {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
+     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "root": "/"}
+
+`first_round` is the number of the first round (an interrupted run goes on), `samples` asks for single runs besides
+the medians, `root` is where /sys is looked for. A job is
+
+    {"model": "a.onnx", "inputs": {NAME: INPUT}, "threads": 4, "id": "0",
+     "providers": ["CPUExecutionProvider"], "config": {SESSION OPTION: VALUE},
+     "done": {"runs": 0, "seconds": 0.0},
+     "golden": {"npz": "golden.npz", "inputs": [NAME], "outputs": [NAME], "ties": 0.05, "configs": [{}]}}
+
+of which `model` and `inputs` are required; `id` is its place in the list unless given, `threads` 0 leaves them to
+the runtime, `done` is what an interrupted run had. Paths are relative to FILE. An INPUT is one of
+
+    {"shape": [1, 3, 8, 8], "dtype": "float32", "low": -1.0, "high": 1.0}        drawn uniformly, the same each time
+    {"npz": "golden.npz", "key": "x", "batch": 1}        an array (`key` is the input's name unless given), its first
+                                                         dimension cut or repeated to `batch` where that is given
+
+stdout is one JSON object a line, `event` says which:
+
+    description   versions, providers, the power sensor, and the state below          (first)
+    golden        id, errors: relative RMS error by output
+    loaded        id, load_ms, first_ms, peak_bytes, before_bytes, providers, errors
+    round         index, clock_mhz, blocks: {id: {runs, seconds, median_ms, min_ms, sample_ms}}
+    energy        id, joules, runs, seconds, idle_watts, sensor, samples
+    failed        id, kind: unsupported | load | run | inputs, reason: that job is left out
+    state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
+    missing       package: what there is no running without
+    done          last, where all went to its end
+"""

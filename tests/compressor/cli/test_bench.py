@@ -1,0 +1,95 @@
+"""`compress bench`: the table, JSON and plot, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from own_device import OwnDevice, program
+
+from compressor.cli.main import run
+from compressor.devices import opening
+
+QUICK = ["--time", "1ms", "--threads", "1", "-q"]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnDevice]:
+    made = OwnDevice()
+    monkeypatch.setattr(opening, "open_device", lambda url: made)
+    yield made
+    assert all(not folder.exists() for folder in made.folders)
+
+
+def test_a_table_and_a_page(
+    digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "plot.html"
+    assert run(["bench", str(digits_bundle), *QUICK, "--plot", str(plot)]) == 0
+    told = capsys.readouterr().out
+    for word in ("p50", "p90", "p99", "peak memory", "throughput", "first run", "no sensor"):
+        assert word in told
+    assert "<svg" in plot.read_text(encoding="utf-8")
+
+
+def test_json_and_an_svg(
+    digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "plot.svg"
+    assert run(["bench", str(digits_bundle), *QUICK, "--json", "--plot", str(plot)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["figures"][0]["runs"] >= 50
+    assert found["threads"] == 1
+    assert plot.read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_throttled_run_is_rejected_unless_allowed(
+    digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str], allowed: bool
+) -> None:
+    device.path = program(tmp_path / "bin", "vcgencmd", 'test "$1" = get_throttled && echo throttled=0x1')
+    status = run(["bench", str(digits_bundle), *QUICK, *(["--allow-throttled"] if allowed else [])])
+    told = capsys.readouterr()
+    assert status == (0 if allowed else 1)
+    assert ("p50" in told.out) == allowed
+    assert "under-voltage" in (told.out if allowed else told.err)
+    assert allowed or "--allow-throttled" in told.err
+
+
+def test_an_emulated_device_shows_no_time(
+    digits_bundle: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.timed = False
+    assert run(["bench", str(digits_bundle), *QUICK]) == 0
+    told = capsys.readouterr().out
+    assert "verified; time means nothing under emulation" in told
+    assert "p50" not in told
+
+
+def test_a_lost_device_says_that_the_same_command_goes_on(
+    digits_bundle: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.lost_after = 2
+    assert run(["bench", str(digits_bundle), *QUICK]) == 1
+    assert "the same command goes on" in capsys.readouterr().err
+    device.lost_after = None
+    assert run(["bench", str(digits_bundle), *QUICK[:-1]]) == 0
+    assert "going on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["absent"], [".", "--time", "5"], [".", "--time", "0s"], [".", "--plot", "plot.png"],
+        [".", "--plot", "/no/such/folder/plot.svg"], [".", "--threads", "0"], [".", "--device", "nonsense://x"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_input_is_refused_with_one_message(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", *arguments]) == 2
+    told = capfd.readouterr()
+    assert "Traceback" not in told.err
+    assert told.err.strip()
+    assert told.out == ""

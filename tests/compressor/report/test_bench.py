@@ -1,0 +1,79 @@
+"""The table and the page say what was measured, and what to hold against it, whatever bundles are called."""
+
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+
+import pytest
+from benches import found, measured
+from reports import HOSTILE
+from rich.console import Console
+
+from compressor.devices.bench import Bench
+from compressor.report.bench import bench_html, render_bench
+
+
+def shown(bench: Bench) -> str:
+    stream = io.StringIO()
+    render_bench(bench, Console(file=stream, width=100))
+    return stream.getvalue()
+
+
+def test_every_figure_is_in_the_table() -> None:
+    text = shown(found(measured("fp32", 4.0), measured("int8", 2.0)))
+    for word in ("4 ms", "2 ms", "60 MB", "45 MB", "500 /s", "8 mJ", "3.5 mJ", "4, 2.25 W", "0.5 [0.5, 0.5] faster"):
+        assert word in text.replace("500/s", "500 /s"), word
+
+
+def test_the_conditions_are_told() -> None:
+    text = shown(found(measured()))
+    for word in (
+        "Cortex-A76", "threads 4, batch 1", "onnxruntime 1.23.0", "cpu-thermal 48 → 64 °C", "ondemand",
+        "2300 to 2400 MHz", "MAXN", "INA3221 VDD_IN",
+    ):  # fmt: skip
+        assert word in text, word
+
+
+def test_what_nobody_has_is_left_out_and_a_missing_sensor_is_said() -> None:
+    text = shown(found(measured(energy=None), states=({}, {}), clocks=(None,)))
+    for word in ("energy a run", "above idle", "governor", "temperature", "clock", "power mode"):
+        assert word not in text
+    assert "no sensor" in text
+
+
+def test_reasons_for_doubt_are_marked() -> None:
+    bench = found(measured(), throttled=("the board reports: throttled",), unstable=("it drifted",), notes=("slow",))
+    text = shown(bench)
+    assert "! throttled: the board reports: throttled" in text
+    assert "! unstable: it drifted" in text
+    assert "! slow" in text
+    assert bench_html(bench).count('class="caution"') == 3
+
+
+def test_an_emulated_board_shows_errors_and_no_time() -> None:
+    text = shown(found(errors={"digits": {"output": 3e-5}}))
+    assert "digits: verified; time means nothing under emulation; 1 outputs agree" in text
+    assert "3.0e-05" in text
+    assert " ms" not in text
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        assert not [name for name, _ in attrs if name.startswith("on") or name in ("src", "href")]
+
+
+@pytest.mark.parametrize("name", ["digits", HOSTILE])
+def test_a_page_is_whole_and_safe_whatever_a_bundle_is_called(name: str) -> None:
+    page = bench_html(found(measured(name), measured("other"), url=name, notes=(name,)))
+    tags = Tags(page).found
+    assert "svg" in tags
+    assert not set(tags) & {"script", "img", "link", "iframe"}
+    assert "\x1b" not in page
+    assert "\x1b]0;owned" not in shown(found(measured(name)))

@@ -1,0 +1,172 @@
+"""Bundles on a device: compared first, timed side by side, and gone on with after the device was lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_device import OwnDevice, program
+
+from compressor.devices import remote
+from compressor.devices.bench import Limits, bench
+from compressor.errors import CompressError, ExportError, LoadError, MismatchError
+
+QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
+
+
+@pytest.fixture(scope="module")
+def pair(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    other = tmp_path_factory.mktemp("bundles") / "other"
+    shutil.copytree(digits_bundle, other)
+    return [digits_bundle, other]
+
+
+def rewritten(bundle: Path, out: Path, name: str, content: bytes) -> Path:
+    """A copy with another file in it, and a manifest that agrees."""
+    shutil.copytree(bundle, out)
+    (out / name).write_bytes(content)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+def off_golden(bundle: Path, out: Path) -> Path:
+    with np.load(bundle / "golden.npz") as archive:
+        arrays = dict(archive)
+    np.savez(out.parent / "golden.npz", **{**arrays, "output": arrays["output"] + 1.0})
+    return rewritten(bundle, out, "golden.npz", (out.parent / "golden.npz").read_bytes())
+
+
+def test_two_bundles_are_checked_loaded_alone_and_timed_together(pair: list[Path], tmp_path: Path) -> None:
+    device = OwnDevice()
+    found = bench(device, pair, QUICK, folder=tmp_path / "state")
+    assert device.tasks == ["check", "load", "load", "rounds"], "and no energy without a sensor"
+    exact = {"NVIDIA_TF32_OVERRIDE": "0"}  # what is compared is exact; what is timed is what applications run
+    assert device.environments == {"check": exact, "load": {}, "rounds": {}}
+    first, second = found.figures
+    assert [first.name, second.name] == ["digits-web", "other"]
+    for each in found.figures:
+        assert 0 < each.min <= each.p50 <= each.p90 <= each.p99
+        assert each.runs >= 3
+        assert each.errors["output"] <= each.tolerance
+        assert each.peak_memory_bytes is not None
+        assert each.peak_memory_bytes >= (each.runtime_bytes or 0) > 0
+        assert each.energy is None
+    [comparison] = found.comparisons
+    assert (comparison.baseline, comparison.name) == ("digits-web", "other")
+    assert comparison.low <= comparison.ratio <= comparison.high
+    assert list((tmp_path / "state").iterdir()) == [], "a finished run leaves no state"
+    assert json.loads(json.dumps(found.to_json()))["figures"][1]["name"] == "other"
+
+
+def test_a_golden_mismatch_names_output_and_error_and_nothing_is_timed(digits_bundle: Path, tmp_path: Path) -> None:
+    device = OwnDevice()
+    broken = off_golden(digits_bundle, tmp_path / "broken")
+    with pytest.raises(MismatchError, match=r"'output' is \d\.\d+e[+-]\d+ off") as told:
+        bench(device, [digits_bundle, broken], QUICK, folder=tmp_path / "state")
+    assert str(broken) in str(told.value)
+    assert device.tasks == ["check"]
+    assert list((tmp_path / "state").iterdir()) == []
+    assert not device.folders[0].exists()
+
+
+def test_a_bundle_whose_files_were_changed_is_not_even_pushed(digits_bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(digits_bundle, broken)
+    with (broken / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    device = OwnDevice()
+    with pytest.raises(LoadError, match=r"model\.onnx"):
+        bench(device, [broken], QUICK)
+    assert device.folders == []
+
+
+def test_a_model_that_the_runtime_there_cannot_load_is_told(
+    digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = tmp_path / "runner"
+    shutil.copytree(remote.RUNNER, runner, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (runner / "model.py").read_text()
+    (runner / "model.py").write_text(source.replace("    gc.collect()\n", "    raise JobError('load', 'opset 26')\n"))
+    monkeypatch.setattr(remote.Remote.__init__, "__defaults__", (runner,))
+    with pytest.raises(ExportError, match="opset 26"):
+        bench(OwnDevice(), [digits_bundle], QUICK)
+
+
+def test_an_emulated_device_is_checked_and_never_timed(pair: list[Path], tmp_path: Path) -> None:
+    device = OwnDevice(timed=False)
+    found = bench(device, pair, QUICK, folder=tmp_path)
+    assert device.tasks == ["check"]
+    assert not found.timed
+    assert found.figures == found.comparisons == ()
+    assert {name: set(errors) for name, errors in found.errors.items()} == {
+        "digits-web": {"output"}, "other": {"output"},
+    }  # fmt: skip
+
+
+PMIC = "printf 'VDD_CORE_A current(7)=2.0A\\nVDD_CORE_V volt(15)=1.5V\\n'"
+
+
+def pi(folder: Path, bits: str) -> OwnDevice:
+    """A Raspberry Pi 5 that draws 3 W; `bits` is a shell word."""
+    script = f'if [ "$1" = pmic_read_adc ]; then {PMIC}; else echo throttled={bits}; fi'
+    return OwnDevice(path=program(folder, "vcgencmd", script))
+
+
+def test_energy_is_measured_where_there_is_a_sensor(digits_bundle: Path, tmp_path: Path) -> None:
+    found = bench(pi(tmp_path / "bin", "0x0"), [digits_bundle], QUICK)
+    [each] = found.figures
+    assert each.energy is not None
+    assert each.energy.watts == pytest.approx(3.0)
+    assert each.energy.idle_watts == pytest.approx(3.0)
+    assert each.energy.above_idle_mj == pytest.approx(0.0, abs=1e-6)
+    assert each.energy.mj > 0
+    assert found.throttled == ()
+
+
+def test_a_board_that_is_slow_already_is_not_timed(digits_bundle: Path, tmp_path: Path) -> None:
+    device = pi(tmp_path / "bin", "0x4")
+    with pytest.raises(CompressError, match=r"throttled(.|\n)*--allow-throttled") as told:
+        bench(device, [digits_bundle], QUICK, folder=tmp_path / "state")
+    assert told.value.exit_code == 1
+    assert device.tasks == ["check"]
+    assert list((tmp_path / "state").iterdir()) == [], "a cool board begins anew"
+
+
+def test_one_that_throttles_during_the_run_is_rejected_or_marked(digits_bundle: Path, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    later = f"$(echo >> {count}; if [ $(wc -l < {count}) -gt 2 ]; then echo 0x80000; else echo 0x0; fi)"
+    device = pi(tmp_path / "bin", later)
+    with pytest.raises(CompressError, match="during the run the board reported: soft temperature limit"):
+        bench(device, [digits_bundle], QUICK)
+    assert "rounds" in device.tasks
+    count.unlink()
+    found = bench(pi(tmp_path / "bin", later), [digits_bundle], QUICK, allow_throttled=True)
+    assert found.throttled == ("during the run the board reported: soft temperature limit",)
+    assert found.figures
+
+
+def test_threads_are_the_boards_cores_unless_given(digits_bundle: Path) -> None:
+    assert bench(OwnDevice(timed=False), [digits_bundle]).threads == 1
+    assert bench(OwnDevice(timed=False), [digits_bundle], Limits(threads=3)).threads == 3
+
+
+def test_a_provider_that_is_not_there_is_noted(digits_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "jetson"
+    shutil.copytree(digits_bundle, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "target": "jetson-orin-nano"}))
+    found = bench(OwnDevice(), [out], QUICK)
+    assert any("CUDAExecutionProvider" in note and "it ran on CPUExecutionProvider" in note for note in found.notes)
+
+
+def test_bundles_of_one_name_are_told_apart(digits_bundle: Path, tmp_path: Path) -> None:
+    again = tmp_path / digits_bundle.name
+    shutil.copytree(digits_bundle, again)
+    found = bench(OwnDevice(timed=False), [digits_bundle, again], QUICK)
+    assert set(found.errors) == {str(digits_bundle), str(again)}

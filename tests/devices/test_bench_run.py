@@ -1,0 +1,80 @@
+"""What was finished before the device was lost is kept, and only the rest is done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from own_device import OwnDevice
+
+from compressor.devices.bench import bench
+from compressor.devices.bench_run import Limits
+from compressor.errors import DeviceLostError
+from compressor.graph.contract import Progress
+
+QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
+
+
+class Heard(Progress):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture(scope="module")
+def pair(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    other = tmp_path_factory.mktemp("bundles") / "other"
+    shutil.copytree(digits_bundle, other)
+    return [digits_bundle, other]
+
+
+@pytest.mark.parametrize("lines", [0, 2, 5, 8])
+def test_a_lost_device_costs_only_what_was_not_finished(pair: list[Path], tmp_path: Path, lines: int) -> None:
+    """Lines: description, 2 golden, done; loaded, done; loaded, done; state, rounds, …"""
+    with pytest.raises(DeviceLostError) as lost:
+        bench(OwnDevice(lost_after=lines), pair, QUICK, folder=tmp_path)
+    assert ("goes on" in str(lost.value)) == (lines > 0)
+    device, progress = OwnDevice(), Heard()
+    found = bench(device, pair, QUICK, folder=tmp_path, progress=progress)
+    expected = Counter({"check": lines < 3, "load": (lines < 5) + (lines < 7), "rounds": 1})
+    assert Counter(device.tasks) == +expected
+    assert any("going on" in text for text in progress.said) == (lines > 0)
+    assert all(each.runs >= 3 for each in found.figures)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_rounds_and_loads_are_kept(pair: list[Path], tmp_path: Path) -> None:
+    limits = Limits(seconds=0.15, runs=3, warmup=0.0, threads=1)
+    with pytest.raises(DeviceLostError):
+        bench(OwnDevice(lost_after=11), pair, limits, folder=tmp_path)  # state and two rounds
+    [state] = tmp_path.iterdir()
+    events = [json.loads(line) for line in state.read_text().splitlines()]
+    rounds = {event["index"]: event for event in events if event["event"] == "round"}
+    loads = {event["id"]: event["load_ms"] for event in events if event["event"] == "loaded"}
+    assert set(rounds) == {0, 1}
+    found = bench(OwnDevice(), pair, limits, folder=tmp_path)
+    for name, each in zip(("0", "1"), found.figures, strict=True):
+        assert each.load_ms == loads[name]
+        assert each.rounds[0] == rounds[0]["blocks"][name]["median_ms"]
+        assert sorted(each.rounds) == list(range(len(each.rounds))), "the numbers go on"
+        assert each.runs >= sum(rounds[index]["blocks"][name]["runs"] for index in rounds)
+
+
+def test_other_options_or_bundles_do_not_go_on(pair: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DeviceLostError):
+        bench(OwnDevice(lost_after=1), pair, QUICK, folder=tmp_path)
+    for bundles, limits, url, same in (
+        (pair[:1], QUICK, "own", False),
+        (pair, Limits(seconds=0.0, runs=4, warmup=0.0, threads=1), "own", False),
+        (pair, QUICK, "another", False),
+        (pair, QUICK, "own", True),
+    ):
+        progress = Heard()
+        with pytest.raises(DeviceLostError):
+            bench(OwnDevice(url=url, lost_after=0), bundles, limits, folder=tmp_path, progress=progress)
+        assert any("going on" in text for text in progress.said) == same

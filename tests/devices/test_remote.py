@@ -1,0 +1,87 @@
+"""The runner on a device: pushed into a folder that goes again, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_device import OwnDevice, program
+
+from compressor.devices.remote import failure, on_device, runner_digest
+from compressor.errors import DeviceError, DeviceLostError, ExportError, OutputError, UnsupportedError
+
+
+def ignore(event: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+def test_the_folder_holds_the_runner_and_is_removed(tmp_path: Path) -> None:
+    device = OwnDevice()
+    (tmp_path / "a.txt").write_text("a")
+    with on_device(device) as remote:
+        remote.push("0", {"b.txt": tmp_path / "a.txt"})
+        [folder] = device.folders
+        assert (folder / "0" / "b.txt").read_text() == "a"
+        assert (folder / "runner" / "__main__.py").is_file()
+        assert not (folder / "runner" / "__pycache__").exists()
+        events: list[dict[str, Any]] = []
+        remote.run("check", [], timeout=60, on_event=events.append)
+        assert [event["event"] for event in events] == ["description"]
+    assert not folder.exists()
+
+
+def test_a_file_that_cannot_be_put_together_is_told(tmp_path: Path) -> None:
+    with on_device(OwnDevice()) as remote, pytest.raises(OutputError, match="cannot be copied"):
+        remote.push("0", {"a": tmp_path / "absent"})
+
+
+def test_the_folder_is_removed_after_the_device_was_lost() -> None:
+    device = OwnDevice(lost_after=0)
+    with pytest.raises(DeviceLostError), on_device(device) as remote:
+        remote.run("check", [], timeout=60, on_event=ignore)
+    assert not device.folders[0].exists()
+
+
+def test_what_a_library_prints_is_no_event(tmp_path: Path) -> None:
+    script = 'echo Warning: GPU; echo "[1]"; echo "{\\"event\\": \\"round\\"}"; echo "{\\"event\\": \\"done\\"}"'
+    device = OwnDevice(python=(str(program(tmp_path / "bin", "python", script) / "python"),))
+    events: list[dict[str, Any]] = []
+    with on_device(device) as remote:
+        remote.run("check", [], timeout=60, on_event=events.append)
+    assert events == [{"event": "round"}]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ('echo "{\\"event\\": \\"missing\\", \\"package\\": \\"onnxruntime\\", \\"reason\\": \\"none\\"}"; exit 1',
+         "pip install onnxruntime"),
+        ("exit 137", "memory"),
+        ("echo 'SyntaxError: invalid syntax' >&2; exit 1", "SyntaxError.*(.|\n)*3.8"),
+        ("exit 0", "wrote no reason"),
+        ("echo '{\"event\": \"done\"}'; exit 3", "status 3"),
+    ],
+)  # fmt: skip
+def test_a_runner_that_does_not_end_well_is_told_with_the_way_out(tmp_path: Path, script: str, told: str) -> None:
+    device = OwnDevice(python=(str(program(tmp_path / "bin", "python", script) / "python"),))
+    with on_device(device) as remote, pytest.raises(DeviceError, match=told):
+        remote.run("check", [], timeout=60, on_event=ignore)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("unsupported", UnsupportedError), ("load", ExportError), ("run", ExportError), ("inputs", ExportError)],
+)
+def test_a_failed_job_is_the_error_of_its_kind(kind: str, error: type[Exception]) -> None:
+    made = failure({"kind": kind, "reason": "opset 26"}, "digits", "ssh://board")
+    assert type(made) is error
+    assert "opset 26" in str(made)
+    assert "digits on ssh://board" in str(made)
+
+
+def test_the_digest_is_of_the_runners_code(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1")
+    before = runner_digest(tmp_path)
+    (tmp_path / "a.py").write_text("2")
+    assert len({before, runner_digest(tmp_path), runner_digest()}) == 3
