@@ -35,7 +35,7 @@ class Closing(Device):
 
 def test_leaving_the_block_closes_it_after_an_error_too() -> None:
     device = Closing()
-    with pytest.raises(KeyError), device as same:
+    with pytest.raises(KeyError), device as same:  # noqa: PT012
         assert same is device
         raise KeyError
     assert device.closed == 1
