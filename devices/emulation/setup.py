@@ -58,6 +58,9 @@ def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> 
         _try(root, say)
         root.save()
         _swap(folder, place)
+    except OSError as error:
+        way_out = "Look at the room on the disk, or set COMPRESS_QEMU to another folder."
+        raise DeviceError(f"cannot be filled: {error}", where=str(place), way_out=way_out) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Root(place, root.python, root.wheels, root.cpus)
@@ -76,14 +79,23 @@ def _fill(folder: Path, wheels: dict[str, str], sources: Path | None, say: Calla
         apt.unpack([f"{name}:arm64" for name in packages], folder / "base")
         if shutil.which(_QEMU) is None:
             say("fetching qemu")
-            apt.unpack(["qemu-user-static"], folder / "qemu")
-            (folder / "bin").mkdir()
-            (folder / "qemu" / "usr" / "bin" / _QEMU).rename(folder / "bin" / _QEMU)
-            shutil.rmtree(folder / "qemu")
+            _fetch_qemu(apt, folder)
         fetching.result()
     shutil.rmtree(folder / "apt")
     _finish(folder, python)
     return Root(folder, python, wheels, tuple(CPUS))
+
+
+def _fetch_qemu(apt: _Apt, folder: Path) -> None:
+    """The one emulator that is needed, out of the package of all of them."""
+    apt.unpack(["qemu-user-static"], folder / "qemu")
+    emulator = folder / "qemu" / "usr" / "bin" / _QEMU
+    if not emulator.is_file():
+        way_out = f"Put {_QEMU} on the PATH."
+        raise DeviceError(f"Debian's qemu-user-static here has no {_QEMU}", where="apt-get", way_out=way_out)
+    (folder / "bin").mkdir()
+    emulator.rename(folder / "bin" / _QEMU)
+    shutil.rmtree(folder / "qemu")
 
 
 def _finish(folder: Path, python: str) -> None:

@@ -104,3 +104,25 @@ def test_what_a_killed_set_up_left_goes_with_the_next(place: Path, tools: Path) 
     with pytest.raises(DeviceError, match="apt-get"):
         _set_up()
     assert [*place.parent.iterdir()] == [mine]
+
+
+def test_a_package_without_the_emulator_is_told(place: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "_fetch_wheels", lambda *_: None)
+    _tool(tools, "apt-get", "exit 0")
+    _tool(tools, "apt-cache", "echo ' Depends: python3.13-minimal'")
+    _tool(tools, "dpkg", "echo amd64")
+    with pytest.raises(DeviceError, match=r"has no qemu-aarch64-static\n.*PATH"):
+        _set_up()
+    assert not [*place.parent.iterdir()]
+
+
+def test_a_full_disk_is_one_error_and_nothing_is_left(
+    place: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Root:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(setup, "_fill", full)
+    with pytest.raises(DeviceError, match=r"No space left.*\n.*COMPRESS_QEMU"):
+        _set_up()
+    assert not [*place.parent.iterdir()]

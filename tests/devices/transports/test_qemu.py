@@ -54,7 +54,7 @@ def test_the_runtime_sees_the_core_and_computes_right(root: Root, cpu: str) -> N
 def test_nothing_of_this_machines_python_is_seen(root: Root) -> None:
     with open_device("qemu://cortex-a72") as device:
         code = "import importlib.metadata as m; print(sorted({d.name for d in m.distributions()}))"
-        done = device.run([*device.python, "-c", code], timeout=120)
+        done = device.run([*device.python, "-P", "-c", code], timeout=120)  # -P: not the folder that pytest is in
     assert done.stdout.strip() == "['numpy', 'onnxruntime']", done.stderr
 
 
