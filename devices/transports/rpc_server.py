@@ -10,6 +10,7 @@ watcher ends it when this process goes, however it goes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -52,7 +53,7 @@ class Programs:
         """What it has written, after `seconds` at most: JSON (bytes of stdout, of stderr, status), a newline, both."""
         out, error, status = self.running[number].take(seconds)
         if status is not None:
-            del self.running[number]
+            self.stop(number)
         head = json.dumps({"out": len(out), "err": len(error), "status": status}).encode()
         return head + b"\n" + out + error
 
@@ -60,7 +61,8 @@ class Programs:
         """Close its stdin, which its watcher takes for the end."""
         program = self.running.pop(number, None)
         if program is not None and program.process.stdin is not None:
-            program.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it has ended, and had not read all
+                program.process.stdin.close()
 
 
 class _Program:
@@ -82,6 +84,7 @@ class _Program:
                 self.news.notify()
                 while len(self.written[name]) > 64 * _CHUNK:  # a client that does not read holds the program up
                     self.news.wait()
+        stream.close()
         with self.news:
             self.open -= 1
             self.news.notify()
