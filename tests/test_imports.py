@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from layout import ROOT, imports, module_name, public_names, sources
 
-HEAVY = {"numpy", "onnx", "onnxruntime", "onnxscript", "scipy", "sympy", "torch", "transformers"}
+HEAVY = {"numpy", "onnx", "onnxruntime", "onnxscript", "scipy", "sympy", "torch", "transformers", "tvm"}
 SOURCES = [path for path in sources() if path.name != "__init__.py"]
 
 
@@ -22,7 +22,8 @@ def _modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["targets"], ["passes", "-h"], ["verify", "-h"], ["bench", "-h"]]
+    "arguments",
+    [["--help"], ["--version"], ["targets"], ["passes", "-h"], ["verify", "-h"], ["bench", "-h"], ["devices"]],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""

@@ -88,12 +88,20 @@ def passes(name: str | None) -> None:
 
 @click.command()
 @click.option("-t", "--target", help="Check what this target needs, too.")
+@click.option("--device", metavar="URL|NAME", help="Look at this device instead of this machine.")
 @as_json
-def doctor(target: str | None, as_json: bool) -> int:
+def doctor(target: str | None, device: str | None, as_json: bool) -> int:
     """Say what is installed, what is missing, and how to get it."""
-    from compressor.doctor import diagnose
+    if device is not None and target is not None:
+        raise click.UsageError("--target and --device are two questions: ask one at a time.")
+    if device is not None:
+        from compressor.device_doctor import diagnose_device
 
-    findings = diagnose(target)
+        findings = diagnose_device(device)
+    else:
+        from compressor.doctor import diagnose
+
+        findings = diagnose(target)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:

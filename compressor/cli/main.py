@@ -24,6 +24,7 @@ _COMMANDS = {
     "inspect": "compressor.cli.inspect:inspect",
     "targets": "compressor.cli.info:targets",
     "passes": "compressor.cli.info:passes",
+    "devices": "compressor.cli.devices:devices",
     "doctor": "compressor.cli.info:doctor",
     "bench": "compressor.cli.bench:bench",
     "verify": "compressor.cli.verify:verify",

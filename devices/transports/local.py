@@ -1,36 +1,39 @@
-"""This machine as a device."""
+"""This machine as a device: programs are started directly, without a shell."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
+from compressor.devices.address import Address
+from compressor.devices.checks import checked_environment, checked_path, checked_program
 from compressor.devices.device import Description, Device, Finished
-from compressor.errors import DeviceError, DeviceLostError
+from compressor.devices.probe import PROBE, description
+from compressor.devices.processes import Lines, execute
+from compressor.errors import DeviceError
 
-__all__ = ["Local"]
+__all__ = ["LocalDevice"]
 
 
-class Local(Device):
-    """Programs run here, with this Python."""
+class LocalDevice(Device):
+    """This machine."""
 
-    url = "local"
-    python = (sys.executable,)
+    def __init__(self, address: Address) -> None:
+        self.url = address.url
+        self.python = (sys.executable,)
 
     def push(self, source: Path, destination: str, *, timeout: float = 600.0) -> None:
-        shutil.copytree(source, destination) if source.is_dir() else shutil.copyfile(source, destination)
+        _copy(source, Path(checked_path(destination, self.url)))
 
     def pull(self, source: str, destination: Path, *, timeout: float = 600.0) -> None:
-        shutil.copyfile(source, destination)
+        if Path(checked_path(source, self.url)).is_dir():
+            raise DeviceError(f"{source} cannot be read: it is a folder", where=self.url)
+        _copy(Path(source), destination)
 
     def run(
         self,
@@ -40,54 +43,29 @@ class Local(Device):
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
-        try:
-            process = subprocess.Popen(
-                list(program), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                errors="replace", env={**os.environ, **(environment or {})},
-            )  # fmt: skip
-        except OSError as error:
-            raise DeviceError(f"{program[0]!r} does not start: {error.strerror}", where=self.url) from error
-        return _followed(process, timeout, on_line)
+        lines = Lines(on_line)
+        ended = execute(
+            checked_program(program), timeout=timeout, environment={**os.environ, **checked_environment(environment)},
+            on_stdout=lines.feed, where=self.url,
+        )  # fmt: skip
+        lines.feed(b"", final=True)
+        return Finished(ended.status, lines.text, ended.stderr)
 
     def describe(self) -> Description:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-        return Description(
-            platform.system(), platform.machine(), platform.processor(), os.cpu_count() or 1, memory,
-            platform.python_version(), {"onnxruntime": metadata.version("onnxruntime")},
-        )  # fmt: skip
+        done = self.run(["sh", "-c", PROBE, "probe", *self.python], timeout=60)
+        return description(done.stdout, self.url)
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-            yield folder
+        with tempfile.TemporaryDirectory(prefix="compress-") as path:
+            yield path
 
 
-def _followed(process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None] | None) -> Finished:
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors: list[str] = []
-    reader = threading.Thread(target=lambda stream: errors.append(stream.read()), args=(process.stderr,))
-    expired = threading.Event()
-
-    def expire() -> None:
-        expired.set()
-        process.kill()
-
-    timer = threading.Timer(timeout, expire)
-    lines = []
-    with process:
-        reader.start()
-        timer.start()
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                if on_line is not None:
-                    on_line(line.rstrip("\n"))
-            process.wait()
-        finally:
-            timer.cancel()
-            process.kill()
-            reader.join()
-    if expired.is_set():
-        raise DeviceLostError(f"no end after {timeout:.0f} seconds", where="local")
-    return Finished(process.returncode, "".join(lines), "".join(errors))
+def _copy(source: Path, destination: Path) -> None:
+    try:
+        if source.is_dir():
+            shutil.copytree(source, destination, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, destination)
+    except (OSError, shutil.Error) as error:
+        raise DeviceError(f"cannot be copied to {destination}: {error}", where=str(source)) from error

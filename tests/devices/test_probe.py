@@ -1,0 +1,75 @@
+"""What a device tells of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from compressor.devices.device import Description
+from compressor.devices.probe import PROBE, cpu_name, description
+from compressor.errors import DeviceError
+
+PI = """
+system=Linux
+arch=aarch64
+cores=4
+memory_kb=8245760
+implementer=0x41
+part=0xd0b
+implementer=0x41
+part=0xd0b
+board=Raspberry Pi 5 Model B Rev 1.0
+python=3.11.2
+runtimes={"onnxruntime": "1.31.1", "numpy": "2.4.6"}
+"""
+
+
+def test_a_raspberry_pi_is_known_by_its_parts() -> None:
+    assert description(PI, "ssh://pi@board") == Description(
+        "Linux", "aarch64", "Raspberry Pi 5 Model B Rev 1.0 (Cortex-A76)", 4, 8245760 * 1024, "3.11.2",
+        {"onnxruntime": "1.31.1", "numpy": "2.4.6"},
+    )  # fmt: skip
+
+
+def test_an_android_without_python_is_known() -> None:
+    text = "system=Linux\narch=aarch64\nandroid=14\ncores=8\nimplementer=0x41\npart=0xd46\npart=0xd4d\npart=0xfff\n"
+    found = description(text, "")
+    assert (found.system, found.python, found.memory, found.runtimes) == ("Android", "", 0, {})
+    assert found.cpu == "Arm part 0xfff + Cortex-A715 + Cortex-A510"
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"model": ["Xeon", "Xeon"]}, "Xeon"), ({"board": ["Jetson"]}, "Jetson"), ({}, ""),
+        ({"implementer": ["0x51"], "part": ["0xd0b"]}, ""),  # another maker's numbers mean something else
+    ],
+)  # fmt: skip
+def test_a_cpu_is_named(values: dict[str, list[str]], name: str) -> None:
+    assert cpu_name(values) == name
+
+
+def test_an_emulated_device_is_never_timed() -> None:
+    assert description(PI, "").timed
+    assert not description(PI, "", timed=False).timed
+
+
+@pytest.mark.parametrize("text", ["", "Welcome!\n", "system=Linux\narch=\ncores=4"])
+def test_what_is_no_answer_is_an_error(text: str) -> None:
+    with pytest.raises(DeviceError, match="does not say what it is"):
+        description(text, "ssh://board")
+
+
+@pytest.mark.parametrize("spoiled", ["runtimes={", "runtimes=[]", "memory_kb=much", "cores=-"])
+def test_a_spoiled_line_spoils_no_other(spoiled: str) -> None:
+    found = description(f"{PI}{spoiled}\n", "")
+    assert found.python == "3.11.2"
+    assert found.cores >= 1
+
+
+def test_the_script_answers_here_with_and_without_python() -> None:
+    for python, version in (([sys.executable], sys.version.split()[0]), (["no-such-python"], "")):
+        done = subprocess.run(["sh", "-c", PROBE, "probe", *python], capture_output=True, text=True, check=True)
+        assert description(done.stdout, "").python == version

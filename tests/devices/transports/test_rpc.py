@@ -1,0 +1,156 @@
+"""A device reached by TVM's RPC: real servers on loopback, skipped where apache-tvm is not installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback_ssh import free_port, serve
+from transport_contract import Contract
+
+from compressor.devices.device import Device
+from compressor.devices.opening import open_device
+from compressor.devices.transports import rpc, rpc_server
+from compressor.errors import DeviceError, DeviceLostError
+
+needs_tvm = pytest.mark.skipif(importlib.util.find_spec("tvm") is None, reason="needs apache-tvm (the tvm extra)")
+PYTHON = f"python={sys.executable}"
+
+
+@contextlib.contextmanager
+def board(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A server's port, and its process."""
+    command = [sys.executable, rpc_server.__file__, "--port", str(free_port()), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("listening on 127.0.0.1:"), line
+        yield int(line.rpartition(":")[2]), process
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # a test may have killed it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Device]:
+    with board() as (port, _), open_device(f"rpc://127.0.0.1:{port}?{PYTHON}") as device:
+        yield device
+
+
+@pytest.fixture(scope="module")
+def beside() -> Iterator[int]:
+    """Another server on the same board: a board's server has one session at a time."""
+    with board() as (port, _):
+        yield port
+
+
+@needs_tvm
+class TestRPC(Contract):
+    @pytest.fixture
+    def device(self, opened: Device, beside: int) -> Device:
+        self.beside = beside
+        return opened
+
+    def second(self, device: Device) -> Device:
+        return open_device(f"rpc://127.0.0.1:{self.beside}?{PYTHON}")
+
+
+@needs_tvm
+def test_a_servers_key_has_to_be_right_and_its_end_loses_the_device() -> None:
+    with board("--key", "pi5") as (port, process):
+        with pytest.raises(DeviceError, match="cannot be reached"):
+            open_device(f"rpc://localhost:{port}/pi4")
+        with open_device(f"rpc://localhost:{port}/pi5") as device:
+
+            def on_line(_: str) -> None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+            with pytest.raises(DeviceLostError, match="lost"):
+                device.run(["sh", "-c", "echo up; sleep 600"], timeout=60, on_line=on_line)
+            with pytest.raises(DeviceLostError, match="ended"):
+                device.run(["true"], timeout=60)
+
+
+@needs_tvm
+def test_a_tracker_gives_a_board_of_that_key() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port), "--silent"]
+    command += ["--port-end", str(port + 1)]
+    quiet = subprocess.DEVNULL
+    tracker = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        with board("--key", "pi5", "--tracker", f"127.0.0.1:{port}"):
+            device = _retried(f"rpc://127.0.0.1:{port}/pi5")
+            with device:
+                assert device.run(["echo", "fleet"], timeout=30).stdout == "fleet\n"
+            with pytest.raises(DeviceError, match=r"'pi4'.*\n.*pi5"):
+                open_device(f"rpc://127.0.0.1:{port}/pi4")
+    finally:
+        os.killpg(tracker.pid, signal.SIGKILL)
+        tracker.wait()
+
+
+def _retried(url: str) -> Device:
+    """The tracker starts, and the board reports to it, in their own time."""
+    import time
+
+    for _ in range(100):
+        try:
+            return open_device(url)
+        except DeviceError:
+            time.sleep(0.2)
+    return open_device(url)
+
+
+@needs_tvm
+def test_through_ssh(monkeypatch: pytest.MonkeyPatch, beside: int) -> None:
+    with serve() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        with open_device(f"rpc://localhost:{beside}?via={server.url}") as device:
+            assert device.run(["echo", "tunnelled"], timeout=30).stdout == "tunnelled\n"
+
+
+def test_tvms_own_server_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def get_function(self, name: str) -> None:
+            raise AttributeError(f"Module has no function '{name}'")  # what TVM's client raises
+
+    monkeypatch.setattr(rpc, "_client", lambda where: lambda *_: Session())
+    with pytest.raises(DeviceError, match=r"cannot run programs.*\n.*rpc_server\.py"):
+        open_device("rpc://127.0.0.1:9090")
+
+
+@needs_tvm
+def test_nobody_there() -> None:
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        open_device(f"rpc://127.0.0.1:{free_port()}/key")
+
+
+def test_without_tvm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    with pytest.raises(DeviceError, match=r"apache-tvm.*\n.*edge-compressor\[tvm\]"):
+        open_device("rpc://127.0.0.1:9090")
+
+
+def test_a_call_that_does_not_return_is_given_up() -> None:
+    import threading
+
+    gate = threading.Event()
+    with pytest.raises(TimeoutError):
+        rpc._within(0.05, gate.wait)
+    gate.set()
+    with pytest.raises(KeyError):
+        rpc._within(5, lambda: {}["x"])
+    assert rpc._within(5, lambda: 3) == 3
+    assert Path(rpc_server.__file__).is_file()
