@@ -13,8 +13,8 @@ from compressor.devices.transports.rpc_server import Programs
 
 
 def _all(programs: Programs, number: int) -> tuple[bytes, bytes, int]:
-    out, error = b"", b""
-    for _ in range(100):
+    out, error, end = b"", b"", time.monotonic() + 120
+    while time.monotonic() < end:
         head, _, body = programs.read(number, 1.0).partition(b"\n")
         found = json.loads(head)
         out, error = out + body[: found["out"]], error + body[found["out"] :]
