@@ -12,7 +12,7 @@ def test_the_tree_is_as_drawn() -> None:
     kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
     assert all(issubclass(kind, CompressError) and kind.__name__ in (errors.__doc__ or "") for kind in kinds)
     assert {kind.__name__ for kind in kinds if kind.exit_code == 1} == {
-        "CompressError", "PassError", "ExportError", "MismatchError",
+        "CompressError", "DeviceLostError", "PassError", "ExportError", "MismatchError",
     }  # fmt: skip
     assert issubclass(UntrustedError, LoadError)
     assert issubclass(LoadError, UserError)
