@@ -16,8 +16,8 @@ from compressor.targets.target import Figure
 
 __all__ = ["core_power", "host_power"]
 
-_X86 = 12.0, "what Green Algorithms (Lannelongue et al., 2021) takes for an unknown processor"
-_OTHER = 3.0, "between servers' Arm cores (about 2 W) and a notebook's performance cores (about 5 W)"
+_X86 = 12.0, "estimate: what Green Algorithms (Lannelongue et al., 2021) takes for a core of an unknown processor"
+_OTHER = 3.0, "estimate: between servers' Arm cores (about 2 W) and a notebook's performance cores (about 5 W)"
 
 
 def core_power(here: Machine | None = None, root: Path = Path("/")) -> Figure:
@@ -28,8 +28,7 @@ def core_power(here: Machine | None = None, root: Path = Path("/")) -> Figure:
         watts = sum(limits)
         source = f"estimate: RAPL's long-term limit of the packages, {watts:g} W, for {cores} cores"
         return Figure(watts / cores, source)
-    value, reason = _X86 if here.arch == "x86_64" else _OTHER
-    return Figure(value, f"estimate: {value:g} W a core, {reason}")
+    return Figure(*(_X86 if here.arch == "x86_64" else _OTHER))
 
 
 def host_power(here: Machine, threads: int, root: Path = Path("/")) -> Figure:

@@ -37,8 +37,8 @@ def making_text(making: Making) -> str:
     return f"{display(making.joules, 'joules')}, {seconds}, {making.seconds:.3g} s; {making.source}"
 
 
-def break_even_text(found: BreakEven) -> str:
-    """From when on, or until when, with the interval; "not certain" where intervals allow another answer."""
+def break_even_text(found: BreakEven, interval: str = "95%") -> str:
+    """From when on, or until when, with its interval (and what that is); "not certain" where it allows another."""
     doubt = "" if found.sure else ", not certain within the intervals"
     if found.count is None:
         words = {"always": "from the first inference on", "never": "never", "equal": "the same at any number"}
@@ -48,7 +48,7 @@ def break_even_text(found: BreakEven) -> str:
     if found.low is None or found.low == found.count == found.high:
         return f"{text}{doubt}"
     ends = f"{times(found.low)} or more" if found.high is None else f"{times(found.low)} to {times(found.high)}"
-    return f"{text} (95%: {ends}){doubt}"
+    return f"{text} ({interval}: {ends}){doubt}"
 
 
 def carbon_text(carbon: Carbon) -> str:
