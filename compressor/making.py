@@ -48,11 +48,11 @@ class Spent:
         )  # fmt: skip
 
     def since(self, earlier: Spent) -> Spent:
-        """What came after `earlier`."""
-        return Spent(
-            self.seconds - earlier.seconds, self.cpu_seconds - earlier.cpu_seconds,
-            max(self.joules - earlier.joules, 0.0), self.measured,
-        )  # fmt: skip
+        """What came after `earlier`; its CPU seconds' share where the sensor was lost in between."""
+        cpu = self.cpu_seconds - earlier.cpu_seconds
+        same = self.measured == earlier.measured
+        joules = self.joules - earlier.joules if same else self.joules * cpu / max(self.cpu_seconds, cpu, 1e-9)
+        return Spent(self.seconds - earlier.seconds, cpu, max(joules, 0.0), self.measured)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

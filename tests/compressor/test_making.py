@@ -74,6 +74,15 @@ def test_a_sensor_that_stops_answering_leaves_the_estimate(clock: list[float]) -
     assert made.source.startswith("estimated: CPU seconds")
 
 
+def test_a_sensor_lost_within_a_stage_leaves_its_share_of_the_estimate(clock: list[float]) -> None:
+    with Ledger(Counter(step=500.0, readings=3), CORE) as ledger:
+        clock[0] += 1.0
+        ledger.so_far()
+        with ledger.stage("key", None):
+            clock[0] += 3.0
+        assert ledger.last_stage == Spent(0.0, 3.0, 30.0, measured=False)
+
+
 def test_a_stage_of_an_earlier_run_costs_what_it_took_then_and_only_once(clock: list[float]) -> None:
     with Ledger(core=CORE) as ledger:
         for _ in range(2):
