@@ -19,6 +19,7 @@ from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
 from compressor.keeping import check_keep
+from compressor.making import Ledger
 from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.pipeline import Pipeline
@@ -56,13 +57,18 @@ def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
 
 def run_request(request: Request, *, progress: Progress | None = None) -> Outcome:
     """Do what was asked. Cheap checks come first; nothing is written before the artifact is verified."""
-    progress = progress or Progress()
+    with Ledger() as ledger:
+        return _run(request, progress or Progress(), ledger)
+
+
+def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     recipe = request.loaded_recipe()
     request = request if recipe is None else replace(request, keep=recipe.keep)
     target = load_target(request.target_name(recipe))
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
+    request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
@@ -74,13 +80,15 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
     if out is None:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
-    pipeline = Pipeline(context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep))
+    pipeline = Pipeline(
+        context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep), ledger=ledger
+    )
     with announcing() as announce:
         stages = replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
         workshop = Workshop(prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress)
         selection = select(prepared.program, stages, workshop, gate)
-        return write(out, request, prepared, selection, workshop, context, gate)
+        return write(out, request, prepared, selection, workshop, context, gate, ledger)
 
 
 def help_request(request: Request) -> None:
@@ -132,4 +140,5 @@ def _context(prepared: Prepared, progress: Progress) -> Context:
 def _fingerprint(cache: Cache, prepared: Prepared, request: Request) -> str:
     """One key for what decides a stage besides the program and the pass."""
     data = prepared.calibration_digest(), prepared.training_digest(), request.training_identity()
-    return cache.key(prepared.target, *data, prepared.seed, sorted(versions().items()))
+    target = replace(prepared.target, power=None)  # no stage depends on it
+    return cache.key(target, *data, prepared.seed, sorted(versions().items()))

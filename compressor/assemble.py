@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from compressor.accounting import power_of
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
 from compressor.gate import Gate
 from compressor.graph.contract import Context
 from compressor.judging import Artifact, Workshop
+from compressor.making import Ledger
 from compressor.outcome import Outcome
 from compressor.pipeline import Stage
 from compressor.prepare import Prepared
@@ -21,6 +24,7 @@ from compressor.report.model import Report
 from compressor.reporting import find, full_report
 from compressor.request import Request
 from compressor.selecting import Selection
+from compressor.targets import Target
 
 __all__ = ["write"]
 
@@ -30,7 +34,7 @@ SAME_DATA = "The same --data judges it, and weights are fitted to it."
 
 def write(
     out: Path, request: Request, prepared: Prepared, selection: Selection[Artifact], workshop: Workshop,
-    context: Context, gate: Gate,
+    context: Context, gate: Gate, ledger: Ledger,
 ) -> Outcome:  # fmt: skip
     """Write the bundle. Exit status 3 when the metric fell beyond `--max-drop` or a budget was missed."""
     kept = selection.kept
@@ -38,7 +42,7 @@ def write(
     workshop.progress.say("converting to ORT format")
     ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
-    report = full_report(request, prepared, selection, findings, notes)
+    report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
         **{file.name: file for file in (*kept.files, *ort.files)},
         "golden.npz": golden(kept.program, prepared.program, prepared.timed_batch(2)),
@@ -49,7 +53,9 @@ def write(
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
-    folder = write_bundle(out, force=request.force, files=files, manifest=_manifest(report, prepared, selection))
+    folder = write_bundle(
+        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection)
+    )
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
 
@@ -65,7 +71,9 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     return dump_recipe(Recipe(passes, target, prepared.seed, tuple(request.keep), teacher), comment)
 
 
-def _manifest(report: Report, prepared: Prepared, selection: Selection[Artifact]) -> Mapping[str, Any]:
+def _manifest(
+    report: Report, request: Request, prepared: Prepared, selection: Selection[Artifact]
+) -> Mapping[str, Any]:
     program, agreement = selection.kept.program, selection.kept.agreement
     target = prepared.target
     return {
@@ -82,4 +90,13 @@ def _manifest(report: Report, prepared: Prepared, selection: Selection[Artifact]
         "tolerance": agreement.tolerance,
         "seed": prepared.seed,
         "versions": dict(report.versions),
+        **_energy(report, target, request),
     }
+
+
+def _energy(report: Report, target: Target, request: Request) -> dict[str, Any]:
+    """What making it took and what the board draws, as `compress bench` needs them later."""
+    found: dict[str, Any] = {} if report.making is None else {"making": asdict(report.making)}
+    if (power := power_of(target, request.threads)) is not None:
+        found["power"] = {**asdict(power), "arch": target.arch}
+    return found

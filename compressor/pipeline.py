@@ -6,6 +6,7 @@ finished pass.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from compressor.gate import Gate
 from compressor.graph import storage
 from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
 from compressor.graph.program import Program
+from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
 from compressor.recipe import with_sites
 from compressor.report.model import Cost, PassReport, SkippedSite
@@ -54,6 +56,7 @@ class Pipeline:
     fingerprint: str
     keep: tuple[str, ...] = ()
     announce: Announce | None = None  # tells other processes of a pass that all run together
+    ledger: Ledger | None = None  # counts what stages take
 
     def run(self, program: Program, specs: Sequence[PassSpec]) -> list[Stage]:
         """One stage a pass, in order; a reverted one carries the program from before it.
@@ -93,18 +96,20 @@ class Pipeline:
         key = self.cache.key(digest, spec, sorted(spec.sites.items()), self.keep, self.fingerprint)
         context = replace(self.context, checkpoint=self.cache.work(key))
         announce = None if self.announce is None else partial(self.announce, spec, self.keep, program)
-        return _run_one(program, spec, context, self.gate, self.cache, key, self.keep, earlier, announce), key
+        shared = self.gate, self.cache, key, self.keep, earlier, announce, self.ledger
+        return _run_one(program, spec, context, *shared), key
 
 
 def _run_one(
     program: Program, spec: PassSpec, context: Context, gate: Gate, cache: Cache, key: str,
     keep: tuple[str, ...], earlier: Sequence[str], announce: Callable[[], None] | None = None,
+    ledger: Ledger | None = None,
 ) -> Stage:  # fmt: skip
     objection: str | None
     started = time.perf_counter()
     done, before = spec.build(keep), cost_of(program, context)
     try:
-        result = _cached(cache, key) or _fresh(done, program, context, cache, key, earlier, announce)
+        result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
         after = cost_of(result.program, context)
         objection = None if _will_be_measured(context, gate) else gate.objection(before, after)
     except CompressError as error:
@@ -141,7 +146,18 @@ def _warning(result: PassResult, objection: str | None) -> str | None:
 
 def _fresh(
     done: Pass, program: Program, context: Context, cache: Cache, key: str, earlier: Sequence[str],
-    announce: Callable[[], None] | None = None,
+    announce: Callable[[], None] | None = None, ledger: Ledger | None = None,
+) -> PassResult:  # fmt: skip
+    note = None if context.checkpoint is None else context.checkpoint.with_name("spent.json")
+    with contextlib.nullcontext() if ledger is None else ledger.stage(key, note):
+        result = _made(done, program, context, earlier, announce)
+    spent = None if ledger is None else ledger.last_stage
+    cache.store(key, lambda folder: _write(folder, result, spent))
+    return result
+
+
+def _made(
+    done: Pass, program: Program, context: Context, earlier: Sequence[str], announce: Callable[[], None] | None
 ) -> PassResult:  # fmt: skip
     try:
         if done.trains and announce is not None:
@@ -157,7 +173,6 @@ def _fresh(
     if result.changed:
         batch = _verification_batch(program, context)
         verify(done.name, program, result.program, batch, exact=done.exact, earlier=earlier)
-    cache.store(key, lambda folder: _write(folder, result))
     return result
 
 
@@ -167,7 +182,7 @@ def _verification_batch(program: Program, context: Context) -> Batch:
     return {spec.name: tensor for spec, tensor in zip(program.inputs, program.example, strict=True)}
 
 
-def _write(folder: Path, result: PassResult) -> None:
+def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
     storage.save(result.program, folder / "program.pt2")
     write_json(
         folder / "result.json",
@@ -176,11 +191,12 @@ def _write(folder: Path, result: PassResult) -> None:
             "skipped": [(skip.site, skip.reason) for skip in result.skipped],
             "settings": {site: dict(setting) for site, setting in result.settings.items()},
             "notes": result.notes,
+            "spent": None if spent is None else spent.to_json(),
         },
     )
 
 
-def _cached(cache: Cache, key: str) -> PassResult | None:
+def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
     folder = cache.find(key)
     if folder is None:
         return None
@@ -188,10 +204,13 @@ def _cached(cache: Cache, key: str) -> PassResult | None:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason) for site, reason in said["skipped"])
-        return PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
+        result = PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
+        if ledger is not None and said.get("spent") is not None:
+            ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):
         cache.forget(key)  # a damaged entry costs a recomputation, never the run
         return None
+    return result
 
 
 def cost_of(program: Program, context: Context) -> Cost:

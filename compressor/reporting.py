@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from compressor.accounting import Account, pays_off, power_of
+from compressor.devices.energy import Making
 from compressor.devices.local import Measurement
 from compressor.gate import Gate, show
 from compressor.graph.contract import Context
@@ -26,12 +28,14 @@ __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
 
 @dataclass(frozen=True)
 class Findings:
-    """Figures and estimates of original and result, and the budgets that the result misses."""
+    """Figures and estimates of original and result, the budgets that the result misses, and what was measured of both
+    in turn, where they are two."""
 
     before: Figures
     after: Figures
     estimates: tuple[Estimate | None, Estimate | None]
     missed: tuple[str, ...]
+    measured: tuple[Measurement, Measurement] | None = None
 
 
 def find(
@@ -41,16 +45,21 @@ def find(
     original = workshop.build(prepared.program)
     first, last = (_predict(a.program, prepared, request, context) for a in (original, kept))
     measured = workshop.measured(original, kept)
-    before = _figures(workshop, original, first, measured.get("0"))
-    after = _figures(workshop, kept, last, measured.get("1"))
-    return Findings(before, after, (first, last), tuple(missed(gate, before, after)))
+    account = _account(request, prepared)
+    before = _figures(workshop, original, first, measured.get("0"), account)
+    after = _figures(workshop, kept, last, measured.get("1"), account)
+    both = (measured["0"], measured["1"]) if measured else None
+    return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both)
 
 
 def full_report(
-    request: Request, prepared: Prepared, selection: Selection[Artifact], findings: Findings, notes: tuple[str, ...]
-) -> Report:
+    request: Request, prepared: Prepared, selection: Selection[Artifact], findings: Findings,
+    notes: tuple[str, ...], making: Making,
+) -> Report:  # fmt: skip
     """The report of a finished run."""
     kept = selection.kept
+    before, after = findings.before.energy, findings.after.energy
+    changed = kept.program is not prepared.program
     return Report(
         verdict=_verdict(selection, findings),
         before=findings.before,
@@ -62,6 +71,8 @@ def full_report(
         placement=kept.placement.counts,
         agreement=Agreement("onnxruntime", kept.agreement.error, kept.agreement.tolerance),
         notes=notes,
+        making=making,
+        break_even=pays_off(making, before, after, findings.measured) if changed else None,
         **_common(request, prepared),
     )
 
@@ -71,6 +82,7 @@ def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], cont
     program, estimate = prepared.program, _predict(prepared.program, prepared, request, context)
     cost = Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
     figures = _program_figures(program, estimate)
+    figures = replace(figures, energy=_account(request, prepared).energy(figures.latency_ms))
     passes = []
     for spec in specs:
         sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
@@ -94,7 +106,15 @@ def _common(request: Request, prepared: Prepared) -> dict[str, Any]:
         "batch": request.batch,
         "threads": request.threads or prepared.target.threads,
         "versions": versions(),
+        "carbon": request.carbon_intensity(),
     }
+
+
+def _account(request: Request, prepared: Prepared) -> Account:
+    """An inference is a sample: a model whose batch is fixed takes as many as it was made for."""
+    timed = prepared.timed_batch(request.batch)
+    rows = next((tensor.shape[0] for tensor in timed.values() if tensor.dim()), 1)
+    return Account(power_of(prepared.target, request.threads), rows, request.carbon_intensity())
 
 
 def _verdict(selection: Selection[Artifact], findings: Findings) -> Verdict:
@@ -124,13 +144,15 @@ def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
 
 
 def _figures(
-    workshop: Workshop, artifact: Artifact, estimate: Estimate | None, measured: Measurement | None
+    workshop: Workshop, artifact: Artifact, estimate: Estimate | None, measured: Measurement | None, account: Account
 ) -> Figures:
+    latency = Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None)
     return replace(
         _program_figures(artifact.program, estimate),
         file_bytes=artifact.bytes,
         load_ms=measured.load_ms if measured else workshop.load_ms(artifact),
-        latency_ms=Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None),
+        latency_ms=latency,
+        energy=account.energy(latency, measured),
         latency_detail=measured.detail() if measured else None,
         metric=workshop.metric(artifact),
         output_error=workshop.output_error(artifact),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from compressor.carbon import carbon_given
 from compressor.errors import InputError, OutputError, RecipeError
 from compressor.gate import Budget, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
@@ -20,6 +21,7 @@ from compressor.userfile import is_function_text, load_function
 if TYPE_CHECKING:
     from torch import nn
 
+    from compressor.devices.energy import Carbon
     from compressor.targets import Target
 
 __all__ = ["Request"]
@@ -47,6 +49,7 @@ class Request:
     recover: str | None = None
     teacher: Any = None
     train: Any = None
+    carbon: float | None = None
     max_drop: str = "1%"
     latency: str | None = None
     size: str | None = None
@@ -108,6 +111,10 @@ class Request:
         """The budgets given. Raises InputError for one that cannot be read."""
         pairs = (("latency", self.latency), ("size", self.size))
         return tuple(parse_budget(axis, text) for axis, text in pairs if text is not None)  # type: ignore[arg-type]
+
+    def carbon_intensity(self) -> Carbon:
+        """What a kWh emits, in g CO2e: given, or an assumed average. Raises InputError for what none can be."""
+        return carbon_given(self.carbon)
 
     def gate_for(self, target: Target) -> Gate:
         return Gate(target.objective, self.budgets(), self.gate)

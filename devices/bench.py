@@ -14,11 +14,14 @@ from typing import Any
 from compressor.devices.artifact import rows
 from compressor.devices.bench_run import Limits, Run
 from compressor.devices.device import Description, Device
+from compressor.devices.energy import WORLD, Carbon
 from compressor.devices.figures import Comparison, Figures, figures, versus
+from compressor.devices.full_cycle import FullCycle, declared_power, full_cycles, making_of
 from compressor.devices.stability import throttling, unsteadiness
 from compressor.errors import DeviceLostError
 from compressor.export.verify import open_bundle
 from compressor.graph.contract import Progress
+from compressor.targets import Figure
 
 __all__ = ["Bench", "Limits", "bench"]
 
@@ -28,7 +31,7 @@ class Bench:
     """What was found. Where time means nothing, `figures` is empty and `errors` is all there is.
 
     `errors` are the golden outputs' by bundle. `throttled` and `unstable` say why figures should not be believed,
-    `notes` what to know of them.
+    `notes` what to know of them. `cycles` are energy and what it comes to over the life, by bundle.
     """
 
     url: str
@@ -44,6 +47,8 @@ class Bench:
     throttled: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    carbon: Carbon = WORLD
+    cycles: tuple[FullCycle, ...] = ()
 
     @property
     def timed(self) -> bool:
@@ -66,28 +71,34 @@ def bench(
     allow_throttled: bool = False,
     folder: Path | None = None,
     progress: Progress = Progress(),  # noqa: B008  it has no state
+    carbon: Carbon = WORLD,
+    power: Figure | None = None,
 ) -> Bench:
     """Measure bundles beside each other; the first is what the others are compared with.
 
-    `folder` is where a run that may be cut off keeps what it has. Raises LoadError for what is no sound bundle,
+    `folder` is where a run that may be cut off keeps what it has. `power` (watts) stands in for a sensor, else what is
+    declared for the board. Raises LoadError for what is no sound bundle,
     MismatchError where a golden output is not met there, CompressError where the board throttled and that is not
     allowed, DeviceLostError where the device stops answering, DeviceError where it lacks a runtime, UnsupportedError
     or ExportError where a model does not run on it.
     """
     contents = [open_bundle(path) for path in bundles]
     run = Run(device, device.describe(), contents, limits, progress, folder, allow_throttled=allow_throttled)
+    power = power or declared_power(device.url, run.description, contents, run.threads)
+    for each in contents:
+        making_of(each)  # before anything is measured in vain
     try:
         run.measure()
     except DeviceLostError as lost:
         kept = "What was finished is kept: the same command goes on with what is missing."
         way_out = kept if run.journal.path and run.journal.events else lost.way_out
         raise DeviceLostError(lost.what, where=lost.where, way_out=way_out) from lost
-    found = _result(run)
+    found = _result(run, power, carbon)
     run.journal.remove()
     return found
 
 
-def _result(run: Run) -> Bench:
+def _result(run: Run, power: Figure | None, carbon: Carbon) -> Bench:
     """What the events come to."""
     described = run.described()
     versions = {name: str(described[name]) for name in ("onnxruntime", "numpy", "python")}
@@ -97,9 +108,12 @@ def _result(run: Run) -> Bench:
     if not run.description.timed:
         return plain
     found, states = _figures(run), run.states()
+    comparisons = tuple(versus(found[0], other) for other in found[1:])
+    bundles = list(run.bundles.values())
     clocks = [event["clock_mhz"] for event in run.rounds().values()]
     return replace(
-        plain, figures=found, comparisons=tuple(versus(found[0], other) for other in found[1:]),
+        plain, figures=found, comparisons=comparisons, carbon=carbon,
+        cycles=full_cycles(found, comparisons, bundles, run.limits.batch, power, carbon),
         states=tuple(states), clocks=tuple(clocks), throttled=tuple(throttling(states)),
         unstable=tuple(unsteadiness(found, clocks)), notes=tuple(_notes(run, found)),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from compressor.errors import TargetError
 from compressor.targets.machine import Machine, this_machine
 from compressor.targets.operators import OPERATORS
+from compressor.targets.power import host_power
 from compressor.targets.target import Figure, Provider, Runtime, Target
 
 __all__ = ["host_target", "newest_opset"]
@@ -59,6 +60,7 @@ def host_target(*, threads: int | None = None) -> Target:
         notes=(f"Instruction set: {_arithmetic(here).name}.",),
         is_host=True,
         optional_providers=tuple(_OPTIONAL[name] for name in provider_names if name in _OPTIONAL),
+        power=host_power(here, count),
         sources={
             "threads": here.threads_source if threads is None else "asked for",
             "width_multiple": "fp32 lanes of a vector register: 4 in NEON, 8 in AVX2, which ONNX Runtime blocks by",

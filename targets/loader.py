@@ -175,6 +175,7 @@ def _target(table: _Table) -> Target:
         notes=table.texts("notes", ()),
         optional_providers=tuple(map(_provider, table.tables("optional_providers", ()))),
         sources={key: source for key, (_, source) in counts.items()},
+        power=_power(table),
     )
     table.close()
     names = [provider.name for provider in (*target.providers, *target.optional_providers)]
@@ -182,6 +183,12 @@ def _target(table: _Table) -> Target:
         if names.count(name) > 1:
             raise TargetError(f"provider {name!r} is listed {names.count(name)} times", where=table.where)
     return target
+
+
+def _power(table: _Table) -> Figure | None:
+    """Watts while it computes; a board that does not tell loads all the same."""
+    table.known.append("power")
+    return table.figure("power") if "power" in table.values else None
 
 
 def _name(table: _Table) -> str:

@@ -78,7 +78,8 @@ class Target:
     """A kind of board. Rates are peaks for all cores together, of the preferred provider.
 
     Units: `rates` multiply–accumulates a second by format; `bandwidth` bytes a second; `node_overhead` seconds a
-    kernel; `memory` bytes. `providers` are in order of preference; `optional_providers` an application has to ask for,
+    kernel; `memory` bytes; `power` watts of the board or module while it computes (None: no energy is estimated).
+    `providers` are in order of preference; `optional_providers` an application has to ask for,
     so nothing is predicted or lowered for them. `sources` tells where `threads` and `width_multiple` are from.
     """
 
@@ -101,6 +102,7 @@ class Target:
     is_host: bool = False  # true when it describes the machine this process runs on
     optional_providers: tuple[Provider, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    power: Figure | None = None
 
     @property
     def activations(self) -> str:

@@ -8,9 +8,11 @@ import numpy as np
 
 from compressor.devices.bench import Bench
 from compressor.devices.device import Description
+from compressor.devices.energy import WORLD, InferenceEnergy, Making, Span, break_even, inference_energy
 from compressor.devices.figures import Energy, Figures, versus
+from compressor.devices.full_cycle import FullCycle
 
-__all__ = ["found", "measured"]
+__all__ = ["cycles", "found", "measured"]
 
 
 def measured(name: str = "digits", p50: float = 2.0, **changes: Any) -> Figures:
@@ -41,6 +43,28 @@ def found(*figures: Figures, **changes: Any) -> Bench:
                 "power_mode": "MAXN",
             },
         ),
-        "clocks": (2400.0, 2300.0),
+        "clocks": (2400.0, 2300.0), "cycles": cycles(*figures),
     }  # fmt: skip
     return Bench(**{**fields, **changes})
+
+
+def cycles(*figures: Figures) -> tuple[FullCycle, ...]:
+    """Made with 100 J, 200 J, …; energies are the sensor's."""
+    made: list[FullCycle] = []
+    for index, each in enumerate(figures, 1):
+        making = Making(30.0, 50.0, 100.0 * index, False, "estimated: by hand")
+        energy = _energy(each)
+        found = FullCycle(each.name, energy, making)
+        if made and energy is not None and (first := made[0].energy) is not None:
+            extra = Span.exactly(100.0 * (index - 1))
+            found = FullCycle(each.name, energy, making, break_even(extra, first.joules - energy.joules))
+        made.append(found)
+    return tuple(made)
+
+
+def _energy(figures: Figures) -> InferenceEnergy | None:
+    if (sensed := figures.energy) is None:
+        return None
+    above = None if sensed.above_idle_mj is None else sensed.above_idle_mj / 1e3
+    source, joules = f"measured: {sensed.sensor}", Span.exactly(sensed.mj / 1e3)
+    return inference_energy(joules, measured=True, source=source, carbon=WORLD, above_idle_joules=above)

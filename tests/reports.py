@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compressor.devices.energy import WORLD, BreakEven, Making, Span, estimated_energy
 from compressor.report.model import (
     Agreement,
     Cost,
@@ -17,7 +18,7 @@ from compressor.report.model import (
     Verdict,
 )
 
-__all__ = ["HOSTILE", "figures", "sample"]
+__all__ = ["HOSTILE", "energetic", "figures", "sample"]
 
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\x1b]0;owned\x07[/b]&'\""
@@ -82,3 +83,13 @@ def sample(name: str = "model.pt", layer: str = "features.0", **changes: Any) ->
         "versions": {"torch": "2.13.0", "onnxruntime": "1.31.1"},
     }  # fmt: skip
     return Report(**{**fields, **changes})
+
+
+def energetic(**changes: Any) -> Report:
+    """The same on a board that declares 10 W: 150 mJ before, 50 mJ after; making it took 1 kJ."""
+    before, after = (
+        figures(energy=estimated_energy(Span(0.9 * ms, ms, 1.1 * ms), 10.0, "test", WORLD)) for ms in (15.0, 5.0)
+    )
+    making = Making(60.0, 100.0, 1000.0, False, "estimated: CPU seconds × 10 W a core (test)", 20.0)
+    more = {"carbon": WORLD, "making": making, "break_even": BreakEven("from", 10_000.0, 9_000.0, 12_000.0)}
+    return sample(**{"before": before, "after": after, **more, **changes})

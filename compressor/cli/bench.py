@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compressor.cli.options import as_json, quiet
+from compressor.carbon import carbon_given
+from compressor.cli.options import as_json, carbon, quiet
 from compressor.errors import InputError, OutputError
+from compressor.targets.target import Figure
 
 if TYPE_CHECKING:
     from compressor.devices.bench import Bench
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
+_MOST_WATTS = 1e5
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,20 +34,26 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 @click.option("--threads", type=click.IntRange(1), help="Threads a run. [default: the board's cores]")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples a run, where that varies.")
 @click.option("--time", "seconds", metavar="5s|1min", default="1s", show_default=True, help="Least time a bundle.")
+@click.option("--power", "watts", metavar="7W", help="What the board draws while it computes, where no sensor tells.")
+@carbon
 @click.option("--plot", type=click.Path(path_type=Path), help="Write how runs are spread: FILE.html or FILE.svg.")
 @click.option("--allow-throttled", is_flag=True, help="Show figures of a board that slowed itself down, marked.")
 @as_json
 @quiet
 def bench(
     bundles: tuple[Path, ...], url: str, threads: int | None, batch: int, seconds: str, plot: Path | None,
-    allow_throttled: bool, as_json: bool, quiet: bool,
+    allow_throttled: bool, as_json: bool, quiet: bool, watts: str | None, carbon: float | None,
 ) -> int:  # fmt: skip
     """Measure bundles on a board: golden vectors, then latency, memory and energy, side by side.
+
+    Energy is measured where the board has a sensor, else estimated and labelled. From what making each bundle took
+    follows after how many inferences it has used less than the first.
 
     Bundles are timed in turn, in rounds; the others are compared with the first. A device that vanishes loses
     nothing that was finished: the same command goes on.
     """
-    least = _seconds(seconds)
+    least, intensity = _seconds(seconds), carbon_given(carbon)
+    power = None if watts is None else Figure(_watts(watts), "given")
     if plot is not None:
         _check_plot(plot)
     from compressor.cache import default_folder
@@ -58,7 +67,7 @@ def bench(
     with open_device(url) as device:
         found = measure(
             device, bundles, limits, allow_throttled=allow_throttled, folder=default_folder().parent / "bench",
-            progress=Progress() if quiet else Bars(),
+            progress=Progress() if quiet else Bars(), carbon=intensity, power=power,
         )  # fmt: skip
     click.echo(json.dumps(found.to_json(), indent=2)) if as_json else _show(found)
     if plot is not None:
@@ -79,6 +88,13 @@ def _seconds(text: str) -> float:
     if match is None or not float(match[1]):
         raise InputError(f"{text!r} is no time", where="--time", way_out="Write 500ms, 5s or 1min.")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _watts(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*W?", text.strip())
+    if match is None or not 0 < float(match[1]) < _MOST_WATTS:
+        raise InputError(f"{text!r} is no power", where="--power", way_out="Write 7W or 3.5W.")
+    return float(match[1])
 
 
 def _check_plot(plot: Path) -> None:

@@ -47,8 +47,8 @@ def _show_target(target: Any) -> None:
         click.echo(f"install: {runtime.install}")
     rows = [(f"{name} multiply–accumulates/s", f"{f.value:.4g}", f.source) for name, f in target.rates.items()]
     for name, unit in _FIGURES:
-        figure = getattr(target, name)
-        rows.append((f"{name.replace('_', ' ')} ({unit})", f"{figure.value:.4g}", figure.source))
+        if (figure := getattr(target, name)) is not None:
+            rows.append((f"{name.replace('_', ' ')} ({unit})", f"{figure.value:.4g}", figure.source))
     rows += [(name.replace("_", " "), str(getattr(target, name)), text) for name, text in target.sources.items()]
     _table(("figure", "value", "source"), rows)
     optional = [(f"{p.name} (optional)", p) for p in target.optional_providers]
@@ -59,7 +59,7 @@ def _show_target(target: Any) -> None:
         click.echo(f"- {note}")
 
 
-_FIGURES = (("bandwidth", "bytes/s"), ("node_overhead", "s"), ("memory", "bytes"))
+_FIGURES = (("bandwidth", "bytes/s"), ("node_overhead", "s"), ("memory", "bytes"), ("power", "W"))
 
 
 def _operators(provider: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "model_options", "quiet"]
+__all__ = ["as_json", "carbon", "model_options", "quiet"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,5 +38,6 @@ def model_options(command: F) -> F:
     return command
 
 
+carbon = click.option("--carbon", type=float, metavar="G", help="Grams of CO2e a kWh. [default: 475, assumed]")
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from compressor.cli.options import as_json, model_options, quiet
+from compressor.cli.options import as_json, carbon, model_options, quiet
 
 __all__ = ["run"]
 
@@ -28,6 +28,7 @@ __all__ = ["run"]
 @click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
+@carbon
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep finished stages.")
 @click.option("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where finished stages are kept.")

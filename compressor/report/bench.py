@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from compressor.report.compare import display, escape, plain
 from compressor.report.distribution import distribution
+from compressor.report.energy import break_even_text, carbon_text, making_text
 from compressor.report.html import POLICY
 from compressor.report.terminal import line, table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compressor.devices.bench import Bench
+    from compressor.devices.energy import InferenceEnergy
     from compressor.devices.figures import Comparison, Energy
 
 __all__ = ["bench_html", "render_bench"]
@@ -75,6 +77,8 @@ def _title(found: Bench) -> str:
 def _rows(found: Bench) -> Iterator[list[str]]:
     """A label, then a cell for each bundle; figures that nobody has are left out."""
     versus = {each.name: each for each in found.comparisons}
+    known = list(dict.fromkeys(each.energy.label for each in found.cycles if each.energy is not None))
+    how = f" ({known[0]})" if len(known) == 1 else ""  # beside each figure where a sensor was lost on the way
     for label, cells in (
         ("latency p50", [display(each.p50, "ms") for each in found.figures]),
         ("p90", [display(each.p90, "ms") for each in found.figures]),
@@ -85,8 +89,11 @@ def _rows(found: Bench) -> Iterator[list[str]]:
         ("throughput", [f"{display(each.throughput, 'count')}/s" for each in found.figures]),
         ("peak memory", [display(each.peak_memory_bytes, "bytes") for each in found.figures]),
         ("before the model", [display(each.runtime_bytes, "bytes") for each in found.figures]),
-        ("energy a run", [_energy(each.energy, "mj") for each in found.figures]),
-        ("above idle", [_energy(each.energy, "above_idle_mj") for each in found.figures]),
+        (f"energy an inference{how}", [_inference(each.energy, labelled=not how) for each in found.cycles]),
+        ("above idle", [_above_idle(each.energy) for each in found.cycles]),
+        (f"kWh of 1,000{how}", [_of_1000(each.energy, "kwh_per_1000") for each in found.cycles]),
+        (f"g CO2e of 1,000{how}", [_of_1000(each.energy, "co2e_g_per_1000") for each in found.cycles]),
+        ("making it", [display(each.making.joules if each.making else None, "joules") for each in found.cycles]),
         ("power, idle power", [_power(each.energy) for each in found.figures]),
         ("runs", [str(each.runs) for each in found.figures]),
         ("golden error", [display(max(each.errors.values(), default=0.0), "error") for each in found.figures]),
@@ -102,9 +109,21 @@ def _ratio(comparison: Comparison | None) -> str:
     return f"{comparison.ratio:.3g} [{comparison.low:.3g}, {comparison.high:.3g}] {comparison.word}"
 
 
-def _energy(energy: Energy | None, name: str) -> str:
-    value = None if energy is None else getattr(energy, name)
-    return "–" if value is None else f"{value:.3g} mJ"
+def _inference(energy: InferenceEnergy | None, *, labelled: bool) -> str:
+    if energy is None:
+        return "–"
+    ends = (energy.joules.low, energy.joules.value, energy.joules.high)
+    low, value, high = (display(joules, "joules") for joules in ends)
+    text = value if low == high else f"{value} [{low}, {high}]"
+    return f"{text} {energy.label}" if labelled else text
+
+
+def _above_idle(energy: InferenceEnergy | None) -> str:
+    return display(None if energy is None else energy.above_idle_joules, "joules")
+
+
+def _of_1000(energy: InferenceEnergy | None, name: str) -> str:
+    return "–" if energy is None else f"{getattr(energy, name):.3g}"
 
 
 def _power(energy: Energy | None) -> str:
@@ -131,11 +150,27 @@ def _facts(found: Bench) -> Iterator[tuple[str, str]]:
         yield "run", f"threads {found.threads}, batch {found.batch}"
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    sensors = dict.fromkeys(each.energy.sensor for each in found.figures if each.energy is not None)
-    if found.figures:
-        yield "energy", ", ".join(sensors) or "no sensor"
+    yield from _energy(found)
     if found.figures and len(found.states) > 1:
         yield from _conditions(found)
+
+
+def _energy(found: Bench) -> Iterator[tuple[str, str]]:
+    """How energies are known, what making each bundle took, and from when on each beats the first."""
+    sources = dict.fromkeys(each.energy.source for each in found.cycles if each.energy is not None)
+    if found.figures:
+        sensors = any(each.energy is not None for each in found.figures)
+        texts = [*([] if sensors else ["no sensor"]), *sources]
+        yield "energy", "; ".join([*texts, *([] if sources else ["no power declared (--power)"])])
+    if sources:
+        yield "carbon", carbon_text(found.carbon)
+    for each in found.cycles:
+        if each.making is not None:
+            yield f"making {each.name}", making_text(each.making)
+    for each in found.cycles:
+        if each.break_even is not None:
+            text = break_even_text(each.break_even)
+            yield f"{each.name} with its making, less energy than {found.cycles[0].name}", text
 
 
 def _conditions(found: Bench) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from compressor.report.model import PassReport, Report
 
 __all__ = ["Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
 
-Unit = Literal["count", "bytes", "ms", "metric", "error"]
+Unit = Literal["count", "bytes", "ms", "joules", "metric", "error"]
 SAME = 0.01  # relative; a smaller change is shown as none
 FELL = 0.05  # relative; a larger fall of one figure sets an expectation of the others
 
@@ -74,9 +74,19 @@ def rows(report: Report) -> tuple[Row, ...]:
         row("load_ms", "load time", "ms"),
         Row("predicted", "latency, predicted", "ms", first.predicted, last.predicted, note=uncalibrated),
         Row("measured", "latency, measured", "ms", first.measured, last.measured),
+        _energy(report),
         Row("metric", report.metric or "metric", "metric", before.metric, after.metric, better, synthetic),
         Row("output_error", "output error", "error", before.output_error, after.output_error, note=synthetic),
     )
+
+
+def _energy(report: Report) -> Row:
+    before, after = (
+        None if each is None else each.joules.value for each in (report.before.energy, report.after.energy)
+    )
+    known = report.after.energy or report.before.energy
+    estimated = known is not None and not known.measured
+    return Row("energy", "energy an inference", "joules", before, after, note="estimated" if estimated else "")
 
 
 def conflicts(report: Report) -> tuple[str, ...]:
@@ -122,6 +132,8 @@ def display(value: float | None, unit: Unit) -> str:
         return _scaled(value, 1000, ("", "k", "M", "G", "T"))
     if unit == "ms":
         return _duration(value)
+    if unit == "joules":
+        return _joules(value)
     return f"{value:.2e}" if unit == "error" else f"{value:.4g}"
 
 
@@ -139,6 +151,14 @@ def _duration(ms: float) -> str:
     if 0 < ms < 0.1:
         return f"{ms * 1e3:.3g} µs"
     return f"{ms:.3g} ms" if ms < 1e3 else f"{ms / 1e3:.3g} s"
+
+
+def _joules(value: float) -> str:
+    for unit, factor in (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6)):
+        if value * factor >= 0.9995 or unit == "µJ":
+            break
+    scaled = value * factor
+    return f"{scaled:.3g} {unit}" if scaled < 1000 else _scaled(value, 1000, ("J", "kJ", "MJ", "GJ"))
 
 
 def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:

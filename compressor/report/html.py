@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from compressor.report.compare import Row, conflicts, display, escape, rows, skip_groups
+from compressor.report.energy import energy_lines
 from compressor.report.model import PassReport, Report
 from compressor.report.plots import error_by_layer, latency_by_layer, ratio_bar, waterfall
 
@@ -19,6 +20,7 @@ OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept
 MEANING = {
     "uncalibrated": "predicted by a roofline from the target's data sheet, not measured on a board",
     "synthetic": "on made-up inputs, not your data: it says little about real accuracy",
+    "estimated": "from a declared power, not measured: `compress bench` measures where the board has a sensor",
 }
 
 
@@ -77,9 +79,10 @@ def _figures(report: Report) -> str:
     notes = {row.note for row in rows(report) if row.note and row.after is not None}
     meaning = "".join(f"<p>{_tag(note)} {MEANING[note]}.</p>" for note in sorted(notes, reverse=True))
     cautions = "".join(f'<p class="caution">{escape(text)}.</p>' for text in conflicts(report))
+    energy = "".join(f"<p>{escape(text)}.</p>" for text in energy_lines(report))
     return (
         f'<section><h2>Before and after</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>{meaning}{cautions}</section>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{meaning}{energy}{cautions}</section>"
     )
 
 

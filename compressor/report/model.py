@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from compressor.devices.energy import BreakEven, Carbon, InferenceEnergy, Making
 from compressor.errors import InputError
 
 __all__ = [
@@ -55,6 +56,7 @@ class Figures:
     load_ms: float | None = None
     latency_ms: Latency = field(default_factory=Latency)
     latency_detail: Mapping[str, float] | None = None
+    energy: InferenceEnergy | None = None
     metric: float | None = None
     output_error: float | None = None
 
@@ -139,7 +141,8 @@ class Report:
     """One run. `synthetic`: inputs were made up, so error and metric say little about real data.
 
     `calibrated`: predicted latencies come from a model fitted to measurements on such a board. `placement` counts
-    graph nodes by execution provider.
+    graph nodes by execution provider. `making` is what this run took, `break_even` when the artifact has
+    paid for it.
     """
 
     model: str
@@ -162,6 +165,9 @@ class Report:
     batch: int = 1
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    carbon: Carbon | None = None
+    making: Making | None = None
+    break_even: BreakEven | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and finite numbers; a number that is not finite becomes null."""
@@ -199,6 +205,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             return kind(**known)  # type: ignore[operator]
         except TypeError as error:
             raise InputError(f"a field is missing: {error}", where=where) from error
+        except ValueError as error:
+            raise InputError(str(error), where=where) from error
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal and value in arguments:
         return value

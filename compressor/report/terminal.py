@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compressor.report.compare import Row, conflicts, display, plain, rows, skip_groups
+from compressor.report.energy import energy_lines
 from compressor.report.model import PassReport, Report
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _cautions(report: Report) -> Iterator[str]:
         yield "uncalibrated: predicted by a roofline from the target's data sheet, not measured on a board"
     if report.synthetic:
         yield "synthetic: on made-up inputs, not your data (give --data); it says little about real accuracy"
+    yield from energy_lines(report)
     yield from (f"note: {note}" for note in report.notes)
 
 

@@ -27,3 +27,16 @@ def test_nothing_in_the_bundle_names_this_machine(digits_bundle: Path, digits: P
     home = str(digits.parent.parent).encode()
     for path in digits_bundle.iterdir():
         assert home not in path.read_bytes(), path.name
+
+
+def test_the_manifest_and_the_report_say_what_making_it_took(digits_bundle: Path) -> None:
+    manifest = json.loads((digits_bundle / "manifest.json").read_text())
+    report = json.loads((digits_bundle / "report.json").read_text())
+    assert manifest["making"] == report["making"]
+    assert manifest["making"]["cpu_seconds"] > 0
+    assert manifest["making"]["joules"] > 0
+    assert manifest["making"]["source"].startswith(("measured: ", "estimated: "))
+    assert "power" not in manifest  # nobody knows what a browser runs on
+    assert report["after"]["energy"] is None
+    assert report["break_even"] is None
+    assert report["carbon"]["source"].startswith("assumed: ")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from compressor.graph import edit
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Pass, PassResult
 from compressor.graph.program import Program
+from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline, take_back
 from compressor.targets import load_target
@@ -136,6 +138,53 @@ def test_a_bigger_named_pass_is_warned_about_unless_strict(run: Run) -> None:
     assert "kept" not in (take_back(stage, "the metric fell").report.warning or "")
     [stage] = run(_spec(2.0, pad=50), gate=Gate("size", strict=True))
     assert not stage.kept
+
+
+def test_a_stage_from_the_cache_costs_what_it_took_when_it_was_made(program: Program, tmp_path: Path) -> None:
+    def making(cache: Cache) -> Any:
+        with Ledger() as ledger:
+            Pipeline(Context(load_target("jetson")), BY_SIZE, cache, "f", ledger=ledger).run(program, [_spec(2.0)])
+            return ledger.making()
+
+    cache = Cache(tmp_path)
+    assert making(cache).earlier_cpu_seconds == 0
+    [file] = tmp_path.glob("*/result.json")
+    said = json.loads(file.read_text())
+    assert Spent.from_json(said["spent"]).seconds > 0
+    file.write_text(json.dumps({**said, "spent": Spent(9.0, 70.0, 700.0, measured=False).to_json()}))
+    again = making(cache)
+    assert again.earlier_cpu_seconds == 70.0
+    assert again.joules >= 700.0
+    assert not again.measured
+    assert Scale.runs == [2.0]
+    file.write_text(json.dumps({**said, "spent": None}))  # not known
+    assert making(cache).earlier_cpu_seconds == 0
+    file.write_text(json.dumps({**said, "spent": "much"}))  # damaged: made again
+    assert making(cache).earlier_cpu_seconds == 0
+    assert Scale.runs == [2.0, 2.0]
+
+
+def test_a_run_that_was_interrupted_adds_what_it_had_taken(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Scale, program: Program, context: Context) -> PassResult:
+        raise KeyboardInterrupt
+
+    cache = Cache(tmp_path)
+    with Ledger() as ledger:
+        pipeline = Pipeline(Context(load_target("jetson")), BY_SIZE, cache, "f", ledger=ledger)
+        with monkeypatch.context() as patch:
+            patch.setattr(Scale, "run", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.run(program, [_spec(2.0)])
+    [note] = tmp_path.glob(".work-*/spent.json")
+    note.write_text(json.dumps(Spent(9.0, 70.0, 700.0, measured=False).to_json()))
+    with Ledger() as ledger:
+        replace(pipeline, ledger=ledger).run(program, [_spec(2.0)])
+        assert ledger.making().earlier_cpu_seconds == 70.0
+    assert not note.exists()
+    [file] = tmp_path.glob("*/result.json")
+    assert json.loads(file.read_text())["spent"]["cpu_seconds"] >= 70.0
 
 
 def test_a_pass_that_changes_nothing_says_so(run: Run) -> None:

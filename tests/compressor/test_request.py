@@ -86,3 +86,10 @@ def test_a_changed_training_function_is_another(tmp_path: Path) -> None:
     assert Request("m.pt").training_identity() == ""
     python = Request("m.pt", train=print)
     assert python.training_identity() != python.training_identity(), "a function has no content to compare"
+
+
+def test_a_carbon_intensity_is_checked() -> None:
+    assert Request("m.pt", carbon=30.0).carbon_intensity().g_per_kwh == 30.0
+    assert Request("m.pt").carbon_intensity().source.startswith("assumed: ")
+    with pytest.raises(InputError, match="carbon"):
+        Request("m.pt", carbon=-1.0).carbon_intensity()

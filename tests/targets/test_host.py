@@ -38,6 +38,14 @@ def test_the_host_is_this_machine_and_its_runtime() -> None:
     assert load_target(HOST) == target  # nothing is timed, so finished stages are found again
 
 
+def test_the_hosts_power_is_an_estimate_and_follows_the_threads() -> None:
+    one, all_of_them = load_target(HOST, host_threads=1).power, load_target(HOST).power
+    assert one is not None
+    assert all_of_them is not None
+    assert all_of_them.source.startswith("estimate: ")
+    assert 0 < one.value <= all_of_them.value
+
+
 def test_the_opset_is_the_newest_that_the_runtime_accepts() -> None:
     newest = newest_opset()
 

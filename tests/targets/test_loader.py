@@ -34,6 +34,7 @@ def test_a_board_is_complete_and_every_number_has_its_source(name: str) -> None:
     target = load_target(name)
     assert target.name == name
     figures = [*target.rates.values(), target.bandwidth, target.node_overhead, target.memory]
+    figures += [] if target.power is None else [target.power]
     sources = [figure.source for figure in figures] + list(target.sources.values()) + [target.runtime.source]
     sources += [provider.source for provider in (*target.providers, *target.optional_providers)]
     assert all(len(source) > 15 for source in sources)
@@ -76,6 +77,17 @@ def test_zeros_count_on_ampere_alone() -> None:
         assert (offer.pattern, offer.formats, offer.speedup, offer.width) == ("2of4", ("fp16", "int8"), 2.0, 256)
         assert len(offer.source) > 15
         assert any("trt_sparsity_enable" in note for note in load_target(name).notes)
+
+
+def test_every_board_declares_its_power_and_a_browser_that_runs_on_any_does_not() -> None:
+    powers = {name: load_target(name).power for name in BOARDS}
+    assert {name for name, power in powers.items() if power is None} == {"web-wasm"}
+    assert all(power is None or 1 <= power.value <= 60 for power in powers.values())
+    assert all(power is None or power.source.startswith("estimate: ") for power in powers.values())
+
+
+def test_a_users_board_loads_without_a_power() -> None:
+    assert parse_target(_changed(lambda v: v.pop("power")), "my.toml").power is None
 
 
 def test_a_users_board_may_list_patterns() -> None:
@@ -204,6 +216,9 @@ MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("rate not a number", lambda v: v["rates"]["fp32"].update(value=float("nan")), "rates.fp32.value is nan"),
     ("endless memory", lambda v: v["memory"].update(value=float("inf")), "memory.value is inf"),
     ("negative", lambda v: v["bandwidth"].update(value=-1), "bandwidth.value is -1"),
+    ("bare power", lambda v: v.update(power=7), "power is 7"),
+    ("no power", lambda v: v["power"].update(value=0), "power.value is 0"),
+    ("power without source", lambda v: v["power"].pop("source"), "power.source is missing"),
     ("half a thread", lambda v: v["threads"].update(value=0.5), "threads.value is 0.5"),
     ("no thread", lambda v: v["threads"].update(value=0), "threads.value is 0"),
 ]  # fmt: skip

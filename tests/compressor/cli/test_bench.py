@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,31 @@ def test_json_and_an_svg(
     assert plot.read_text(encoding="utf-8").startswith("<svg")
 
 
+def test_a_given_power_and_intensity_make_an_estimate_that_is_labelled(
+    digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = [str(digits_bundle), str(shutil.copytree(digits_bundle, tmp_path / "other"))]
+    assert run(["bench", *bundles, *QUICK, "--power", "7W", "--carbon", "36", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, other = found["cycles"]
+    energy = first["energy"]
+    assert energy["source"] == "estimated: latency × 7 W (given)"
+    assert energy["joules"]["low"] <= energy["joules"]["value"] <= energy["joules"]["high"]
+    assert energy["kwh_per_1000"] == pytest.approx(energy["joules"]["value"] / 3600)
+    assert energy["co2e_g_per_1000"] == pytest.approx(energy["joules"]["value"] / 100)
+    assert first["making"]["joules"] > 0
+    assert first["break_even"] is None
+    assert other["break_even"]["when"] in ("always", "never", "equal")  # made alike
+    assert found["carbon"] == {"g_per_kwh": 36.0, "source": "given"}
+
+
+def test_without_power_the_table_says_so(
+    digits_bundle: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", str(digits_bundle), *QUICK]) == 0
+    assert "no power declared" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_throttled_run_is_rejected_unless_allowed(
     digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str], allowed: bool
@@ -83,7 +109,9 @@ def test_a_lost_device_says_that_the_same_command_goes_on(
     "arguments",
     [
         [], ["absent"], [".", "--time", "5"], [".", "--time", "0s"], [".", "--plot", "plot.png"],
-        [".", "--plot", "/no/such/folder/plot.svg"], [".", "--threads", "0"], [".", "--device", "nonsense://x"],
+        [".", "--power", "much"], [".", "--power", "0W"], [".", "--power", "1e9"], [".", "--carbon", "-1"],
+        [".", "--carbon", "nan"], [".", "--plot", "/no/such/folder/plot.svg"],
+        [".", "--threads", "0"], [".", "--device", "nonsense://x"],
     ],
     ids=str,
 )  # fmt: skip

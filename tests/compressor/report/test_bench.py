@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,8 @@ from reports import HOSTILE
 from rich.console import Console
 
 from compressor.devices.bench import Bench
+from compressor.devices.energy import WORLD, Span, estimated_energy
+from compressor.devices.figures import Energy
 from compressor.report.bench import bench_html, render_bench
 
 
@@ -26,6 +29,34 @@ def test_every_figure_is_in_the_table() -> None:
         assert word in text.replace("500/s", "500 /s"), word
 
 
+def test_energy_of_a_thousand_and_over_the_life() -> None:
+    slow, quick = (
+        measured("fp32", 4.0),
+        measured("int8", 2.0, energy=Energy("INA3221 VDD_IN", 4.0, 1.5, 4.0, 2.25, 100)),
+    )
+    text = " ".join(shown(found(slow, quick)).split())
+    assert "energy an inference (measured) 8 mJ 4 mJ" in text
+    assert "kWh of 1,000 (measured) 2.22e-06 1.11e-06" in text
+    assert "g CO2e of 1,000 (measured) 0.00106 0.000528" in text
+    assert "making it 100 J 200 J" in text
+    assert "int8 with its making, less energy than fp32: from 25,000 inferences on" in text
+    assert "475 g CO2e a kWh, assumed" in text
+
+
+def test_what_is_measured_and_what_is_estimated_is_told_apart() -> None:
+    bench = found(measured("a"), measured("b"))
+    estimated = estimated_energy(Span.exactly(2.0), 5.0, "test", WORLD)
+    first, second = bench.cycles
+    text = " ".join(shown(replace(bench, cycles=(first, replace(second, energy=estimated, break_even=None)))).split())
+    assert "energy an inference 8 mJ measured 10 mJ estimated" in text
+
+
+def test_without_a_sensor_or_a_declared_power_no_energy_is_guessed() -> None:
+    text = shown(found(measured(energy=None)))
+    assert "no sensor; no power declared (--power)" in " ".join(text.split())
+    assert "mJ" not in text
+
+
 def test_the_conditions_are_told() -> None:
     text = shown(found(measured()))
     for word in (
@@ -37,7 +68,7 @@ def test_the_conditions_are_told() -> None:
 
 def test_what_nobody_has_is_left_out_and_a_missing_sensor_is_said() -> None:
     text = shown(found(measured(energy=None), states=({}, {}), clocks=(None,)))
-    for word in ("energy a run", "above idle", "governor", "temperature", "clock", "power mode"):
+    for word in ("energy an inference", "above idle", "kWh", "governor", "temperature", "clock", "power mode"):
         assert word not in text
     assert "no sensor" in text
 

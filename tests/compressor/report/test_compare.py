@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import figures, sample
+from reports import energetic, figures, sample
 
 from compressor.report.compare import conflicts, display, ratio, rows, skip_groups
 from compressor.report.model import Cost, Figures, Latency, PassReport, SkippedSite
@@ -19,7 +19,7 @@ def test_every_figure_has_a_row_known_or_not() -> None:
     found = rows(sample(before=Figures(10, 40), after=Figures(10, 40)))
     assert [row.key for row in found] == [
         "parameters", "unique_bytes", "file_bytes", "macs", "peak_activation_bytes", "load_ms", "predicted", "measured",
-        "metric", "output_error",
+        "energy", "metric", "output_error",
     ]  # fmt: skip
     assert {row.word for row in found if row.before is None} == {""}
 
@@ -40,6 +40,16 @@ def test_notes_stand_on_the_rows_they_are_about() -> None:
     notes = {row.key: row.note for row in rows(sample(synthetic=True)) if row.note}
     assert notes == {"predicted": "uncalibrated", "metric": "synthetic", "output_error": "synthetic"}
     assert not any(row.note for row in rows(sample(calibrated=True)))
+
+
+def test_energy_has_its_ratio_and_says_that_it_is_estimated() -> None:
+    row = next(row for row in rows(energetic()) if row.key == "energy")
+    assert (row.before, row.after, row.note, row.word) == (
+        pytest.approx(0.15),
+        pytest.approx(0.05),
+        "estimated",
+        "better",
+    )
 
 
 @given(st.none() | st.floats(allow_nan=False), st.none() | st.floats(allow_nan=False))
@@ -105,7 +115,9 @@ def test_without_a_measurement_the_prediction_is_compared() -> None:
     ("value", "unit", "text"),
     [
         (None, "ms", "–"), (0.0421, "ms", "42.1 µs"), (4.2, "ms", "4.2 ms"), (0, "ms", "0 ms"),
-        (12_340, "ms", "12.3 s"), (512, "bytes", "512 B"), (999.6e3, "bytes", "1 MB"), (14_000_000, "bytes", "14 MB"),
+        (12_340, "ms", "12.3 s"), (0.0, "joules", "0 µJ"), (4.2e-5, "joules", "42 µJ"), (0.0035, "joules", "3.5 mJ"),
+        (0.99999, "joules", "1 J"), (12.0, "joules", "12 J"), (1234.0, "joules", "1.23 kJ"),
+        (512, "bytes", "512 B"), (999.6e3, "bytes", "1 MB"), (14_000_000, "bytes", "14 MB"),
         (3.84e9, "bytes", "3.84 GB"), (0, "bytes", "0 B"), (300_774_272, "count", "301 M"),
         (999, "count", "999"), (0.031, "error", "3.10e-02"), (0.97222, "metric", "0.9722"),
     ],

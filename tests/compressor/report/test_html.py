@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports import HOSTILE, figures, sample
+from reports import HOSTILE, energetic, figures, sample
 
 from compressor.report.html import to_html
 from compressor.report.model import Cost, Figures, LayerError, PassReport, Report, Verdict
@@ -93,6 +93,13 @@ def test_labels_stand_where_the_numbers_are() -> None:
     assert "accuracy synthetic 0.724 0.719" in page
     assert "latency, predicted uncalibrated 12 ms 4 ms 0.33× better" in page
     assert "uncalibrated" not in Checked(to_html(sample(calibrated=True))).text
+
+
+def test_energy_stands_with_the_other_figures() -> None:
+    page = Checked(to_html(energetic())).text
+    assert "energy an inference estimated 150 mJ 50 mJ 0.33× better" in page
+    assert "from a declared power, not measured" in page
+    assert "making it: 1 kJ, 100 CPU seconds, of which 20 in earlier runs, 60 s; estimated" in page
 
 
 def test_passes_conflicts_and_verdict_are_told() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import figures, sample
+from reports import energetic, figures, sample
 
 from compressor.errors import InputError
 from compressor.report.model import Cost, Latency, LayerError, PassReport, Report, SkippedSite
@@ -22,6 +22,23 @@ def written(report: Report) -> Any:
 
 def test_round_trip() -> None:
     assert Report.from_json(written(sample())) == sample()
+    assert Report.from_json(written(energetic())) == energetic()
+
+
+def test_energy_and_making_are_there_for_machines() -> None:
+    data = written(energetic())
+    assert data["after"]["energy"]["joules"]["value"] == pytest.approx(0.05)
+    assert data["after"]["energy"]["measured"] is False
+    assert data["after"]["energy"]["kwh_per_1000"] == pytest.approx(50 / 3.6e6)
+    assert data["carbon"]["g_per_kwh"] == 475
+    assert (data["making"]["joules"], data["break_even"]["when"], data["break_even"]["count"]) == (1000.0, "from", 1e4)
+
+
+def test_a_carbon_intensity_that_cannot_be_is_refused() -> None:
+    data = {**written(energetic()), "carbon": {"g_per_kwh": -1.0, "source": "x"}}
+    with pytest.raises(InputError, match="carbon") as caught:
+        Report.from_json(data)
+    assert caught.value.where == "report.carbon"
 
 
 def test_latencies_are_null_where_unknown() -> None:

@@ -6,7 +6,7 @@ import io
 
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import HOSTILE, figures, sample
+from reports import HOSTILE, energetic, figures, sample
 from rich.console import Console
 
 from compressor.report.compare import plain
@@ -35,6 +35,14 @@ def test_before_and_after_stand_side_by_side_with_ratio_and_word() -> None:
     assert "file 14.1 MB 3.7 MB 0.26× better" in lines
     assert "latency, predicted (uncalibrated) 12 ms 4 ms 0.33× better" in lines
     assert "output error – 3.10e-02" in lines
+
+
+def test_energy_stands_with_the_other_figures_and_what_it_comes_to_below() -> None:
+    text = joined(energetic())
+    assert "energy an inference (estimated) 150 mJ 50 mJ 0.33× better" in text
+    assert "1,000 inferences: 4.17e-05 → 1.39e-05 kWh" in text
+    assert "from 10,000 inferences on (95%: 9,000 to 12,000)" in text
+    assert "kWh" not in joined(sample())
 
 
 def test_each_pass_says_changed_n_of_m_and_why_not_the_rest() -> None:
