@@ -1,6 +1,7 @@
 """What a device tells of itself: a small POSIX script that prints `key=value` lines, and their meaning.
 
 The script asks `uname`, /proc, the device tree, Android's properties and, given how Python is started there, that.
+GNU's `nproc` would tell what OpenMP was limited to instead of the cores.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ print("runtimes=" + json.dumps(found))
 PROBE = f"""
 echo "system=$(uname -s)"; echo "arch=$(uname -m)"
 release=$(getprop ro.build.version.release 2>/dev/null) && [ -n "$release" ] && echo "android=$release"
+unset OMP_NUM_THREADS OMP_THREAD_LIMIT
 echo "cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 [ -r /proc/meminfo ] && sed -n 's/^MemTotal: *\\([0-9]*\\) kB.*/memory_kb=\\1/p' /proc/meminfo
 [ -r /proc/meminfo ] || echo "memory=$(sysctl -n hw.memsize 2>/dev/null)"

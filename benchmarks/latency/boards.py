@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.latency.specifications import Description
+from compressor.devices.latency.specifications import DataSheet
 
 __all__ = ["described"]
 
@@ -19,7 +19,7 @@ _BOARDS = Path(__file__).parent / "boards.toml"
 _X86 = ("zen", "airmont", "yonah")
 
 
-def described(board: str, threads: int, powersave: int, path: Path = _BOARDS) -> Description | None:
+def described(board: str, threads: int, powersave: int, path: Path = _BOARDS) -> DataSheet | None:
     """The description of a run, or None for a machine of which the file says nothing."""
     data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     entry = next((each for each in data["boards"] if board.startswith(each["name"])), None)
@@ -29,7 +29,7 @@ def described(board: str, threads: int, powersave: int, path: Path = _BOARDS) ->
     used = [(kind, clock) for count, kind, clock in clusters for _ in range(count)][:threads]
     kinds: Mapping[str, Any] = data["cores"]
     kind, clock = used[0]
-    return Description(
+    return DataSheet(
         rate=sum(kinds[each]["macs"] * ghz for each, ghz in used),
         cores=len(used),
         clock=clock,

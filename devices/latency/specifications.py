@@ -23,7 +23,7 @@ from compressor.devices.latency.table import Floats, Indices, LatencyTable
 from compressor.devices.latency.transfer import Prediction
 from compressor.errors import InputError
 
-__all__ = ["Description", "Specifications"]
+__all__ = ["DataSheet", "Specifications"]
 
 _FREEDOM = 4.0  # ν
 _ROUNDS = 3
@@ -46,7 +46,7 @@ _SCALES = tuple(_Scale(*each, 0.02) for each in itertools.product((0.003, 0.02),
 
 
 @dataclass(frozen=True)
-class Description:
+class DataSheet:
     """What a data sheet says of the cores that a run uses.
 
     `rate`: peak 10⁹ fp32 multiply–accumulates a second of all of them; `cores`: how many; `clock`: GHz of the fastest;
@@ -74,7 +74,7 @@ _NUMBERS = ("rate", "cores", "clock", "macs", "bandwidth", "cache")
 class Specifications:
     """Learned from source latencies and the descriptions of their devices; raises InputError where one is missing."""
 
-    def __init__(self, table: LatencyTable, descriptions: Mapping[str, Description]) -> None:
+    def __init__(self, table: LatencyTable, descriptions: Mapping[str, DataSheet]) -> None:
         missing = next((device for device in table.devices if device not in descriptions), None)
         if missing is not None:
             raise InputError(f"no description of {missing!r}", where="board descriptions")
@@ -92,7 +92,7 @@ class Specifications:
         self._scale_of, self._trust = _SCALES[0], np.ones(len(table.devices))
         self._width = self._calibrated() if len(names) >= _MANY else 1.96
 
-    def predict(self, board: Description) -> dict[str, Prediction]:
+    def predict(self, board: DataSheet) -> dict[str, Prediction]:
         """Every model of the table on a board of which nothing was measured, with a 90% interval."""
         features = ((np.array(self._raw(board)) - self._centre) / self._scale)[None]
         found = {}
@@ -102,7 +102,7 @@ class Specifications:
             found[model] = Prediction(float(np.exp(log - wide)), float(np.exp(log)), float(np.exp(log + wide)))
         return found
 
-    def _raw(self, board: Description) -> list[float]:
+    def _raw(self, board: DataSheet) -> list[float]:
         numbers = [float(np.log(getattr(board, name))) for name in _NUMBERS]
         return numbers + [float(trait in board.traits) for trait in self._traits]
 

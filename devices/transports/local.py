@@ -43,13 +43,8 @@ class LocalDevice(Device):
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
-        lines = Lines(on_line)
-        ended = execute(
-            checked_program(program), timeout=timeout, environment={**os.environ, **checked_environment(environment)},
-            on_stdout=lines.feed, where=self.url,
-        )  # fmt: skip
-        lines.feed(b"", final=True)
-        return Finished(ended.status, lines.text, ended.stderr)
+        given = {**os.environ, **checked_environment(environment)}
+        return self._finished(checked_program(program), given, timeout, on_line)
 
     def describe(self) -> Description:
         done = self.run(["sh", "-c", PROBE, "probe", *self.python], timeout=60)
@@ -59,6 +54,16 @@ class LocalDevice(Device):
     def folder(self) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="compress-") as path:
             yield path
+
+    def _finished(
+        self, argv: Sequence[str], environment: Mapping[str, str], timeout: float,
+        on_line: Callable[[str], None] | None,
+    ) -> Finished:  # fmt: skip
+        """A program of this machine run to its end; `environment` is all of it."""
+        lines = Lines(on_line)
+        ended = execute(argv, timeout=timeout, environment=environment, on_stdout=lines.feed, where=self.url)
+        lines.feed(b"", final=True)
+        return Finished(ended.status, lines.text, ended.stderr)
 
 
 def _copy(source: Path, destination: Path) -> None:

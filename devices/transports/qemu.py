@@ -14,7 +14,6 @@ from compressor.devices.device import Description, Finished
 from compressor.devices.emulation.cpus import CPUS
 from compressor.devices.emulation.root import find_root
 from compressor.devices.probe import PYTHON_PROBE, description
-from compressor.devices.processes import Lines, execute
 from compressor.devices.transports.local import LocalDevice
 from compressor.errors import DeviceError, did_you_mean
 
@@ -50,12 +49,7 @@ class QEMUDevice(LocalDevice):
         argv = self.root.argv(self.cpu, checked_program(program))
         if argv is None:
             return Finished(127, "", f"{program[0]}: not found\n")
-        lines = Lines(on_line)
-        ended = execute(
-            argv, timeout=timeout, environment=self.root.environment(given), on_stdout=lines.feed, where=self.url
-        )
-        lines.feed(b"", final=True)
-        return Finished(ended.status, lines.text, ended.stderr)
+        return self._finished(argv, self.root.environment(given), timeout, on_line)
 
     def describe(self) -> Description:
         done = self.run([*self.python, "-c", PYTHON_PROBE], timeout=120)

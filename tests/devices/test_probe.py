@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -73,3 +74,10 @@ def test_the_script_answers_here_with_and_without_python() -> None:
     for python, version in (([sys.executable], sys.version.split()[0]), (["no-such-python"], "")):
         done = subprocess.run(["sh", "-c", PROBE, "probe", *python], capture_output=True, text=True, check=True)
         assert description(done.stdout, "").python == version
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
+def test_what_openmp_is_limited_to_is_not_the_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "37")
+    done = subprocess.run(["sh", "-c", PROBE, "probe", "true"], capture_output=True, text=True, check=True)
+    assert description(done.stdout, "").cores == len(os.sched_getaffinity(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compressor.devices.latency.specifications import Description, Specifications
+from compressor.devices.latency.specifications import DataSheet, Specifications
 from compressor.devices.latency.table import LatencyTable
 from compressor.errors import InputError
 
@@ -13,14 +13,14 @@ WORK = np.array([0.1, 0.5, 4.0])  # 10⁹ multiply–accumulates
 MODELS = ("small", "middle", "large")
 
 
-def board(seed: int) -> Description:
+def board(seed: int) -> DataSheet:
     rng = np.random.default_rng(seed)
     cores, clock, macs = int(rng.integers(1, 9)), float(rng.uniform(1, 3)), float(rng.choice([2, 4, 8]))
     traits = frozenset({"in order"} if seed % 2 else ())
-    return Description(cores * clock * macs, cores, clock, macs, float(rng.uniform(4, 60)), 1.0, traits)
+    return DataSheet(cores * clock * macs, cores, clock, macs, float(rng.uniform(4, 60)), 1.0, traits)
 
 
-def latency(each: Description) -> dict[str, float]:
+def latency(each: DataSheet) -> dict[str, float]:
     """An efficiency of 60%, 30% where instructions issue in order."""
     efficiency = 0.3 if "in order" in each.traits else 0.6
     return {m: float(1e3 * w / (each.rate * efficiency)) for m, w in zip(MODELS, WORK, strict=True)}
@@ -54,8 +54,8 @@ def test_a_board_unlike_its_kind_counts_less() -> None:
 
 def test_what_a_description_lacks_is_refused() -> None:
     with pytest.raises(InputError, match="clock is 0"):
-        Description(1.0, 1, 0.0, 1, 1.0, 1.0)
+        DataSheet(1.0, 1, 0.0, 1, 1.0, 1.0)
     with pytest.raises(InputError, match="bandwidth is nan"):
-        Description(1.0, 1, 1.0, 1, float("nan"), 1.0)
+        DataSheet(1.0, 1, 1.0, 1, float("nan"), 1.0)
     with pytest.raises(InputError, match="no description of 'x'"):
         Specifications(LatencyTable.of({"x": {"a": 1.0}}), {})
