@@ -1,8 +1,8 @@
 """Whole models that a latency model is judged on: classic families at random widths, depths and resolutions.
 
 Convolutional families are built from the zoo's blocks, transformers and most modern networks by Hugging Face's own
-code. `variant(family, seed)` is one of them; `squeezed` is what compression makes of one before capture (low rank,
-dropped blocks); pruning and bits are passes and act on the captured program.
+code. `variant(family, seed)` is one of them; `low_rank` factorizes its layers; pruning and bits are passes and
+act on the captured program.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from zoo.convolutional import Branches, Dense, Inverted, Residual, Shuffle, SqueezeExcite, conv
 
-__all__ = ["CONVOLUTIONAL", "FAMILIES", "Variant", "low_rank", "variant"]
+__all__ = ["FAMILIES", "TRANSFORMERS", "Variant", "dropped", "low_rank", "variant"]
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,54 @@ def low_rank(module: nn.Module, share: float, smallest: int = 64) -> int:
     """Replace linear layers and 1×1 convolutions in place by pairs of `share` of their full rank; how many."""
     count = 0
     for name, child in list(module.named_children()):
-        pair: nn.Module | None = None
-        if type(child) is nn.Linear and min(child.weight.shape) >= smallest:
-            rank = max(8, round(share * min(child.weight.shape)))
-            bias = child.bias is not None
-            pair = nn.Sequential(nn.Linear(child.in_features, rank, False), nn.Linear(rank, child.out_features, bias))
-        elif type(child) is nn.Conv2d and child.kernel_size == (1, 1) and child.groups == 1 and child.stride == (1, 1):
-            if min(child.weight.shape[:2]) >= smallest:
-                rank, bias = max(8, round(share * min(child.weight.shape[:2]))), child.bias is not None
-                one = nn.Conv2d(child.in_channels, rank, 1, bias=False)
-                pair = nn.Sequential(one, nn.Conv2d(rank, child.out_channels, 1, bias=bias))
-        if pair is not None:
+        pair = _pair(child, share, smallest)
+        if pair is None:
+            count += low_rank(child, share, smallest)
+        else:
             setattr(module, name, pair.eval())
             count += 1
-        else:
-            count += low_rank(child, share, smallest)
     return count
+
+
+def _pair(layer: nn.Module, share: float, smallest: int) -> nn.Module | None:
+    weight = getattr(layer, "weight", None)
+    if weight is None or weight.dim() < 2 or min(weight.shape[:2]) < smallest:
+        return None
+    rank = max(8, round(share * min(weight.shape[:2])))
+    if type(layer) is nn.Linear:
+        bias = layer.bias is not None
+        return nn.Sequential(nn.Linear(layer.in_features, rank, False), nn.Linear(rank, layer.out_features, bias))
+    if type(layer) is nn.Conv2d and layer.kernel_size == (1, 1) and layer.groups == 1 and layer.stride == (1, 1):
+        first = nn.Conv2d(layer.in_channels, rank, 1, bias=False)
+        return nn.Sequential(first, nn.Conv2d(rank, layer.out_channels, 1, bias=layer.bias is not None))
+    return None
+
+
+def dropped(module: nn.Module) -> int:
+    """Take out every other block that leaves its input's shape alone, in place; how many went."""
+    count = 0
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(block) for block in child}) == 1:
+            if _is_stack(child):
+                setattr(module, name, nn.ModuleList(list(child)[::2]))
+                count += len(child) // 2
+                continue
+        count += dropped(child)
+    blocks = [name for name, child in module.named_children() if _keeps_shape(child)]
+    for name in blocks[1::2]:
+        setattr(module, name, nn.Identity())
+    return count + len(blocks[1::2])
+
+
+def _is_stack(layers: nn.ModuleList) -> bool:
+    """Whether all blocks hold the same shapes: a transformer's layers, not its stages."""
+    return len({tuple(tuple(p.shape) for p in block.parameters()) for block in layers}) == 1
+
+
+def _keeps_shape(block: nn.Module) -> bool:
+    if isinstance(block, Residual):
+        return isinstance(block.shortcut, nn.Identity)
+    return isinstance(block, Inverted) and bool(block.residual)
 
 
 Built = tuple[nn.Module, Any]
@@ -329,4 +361,4 @@ FAMILIES: dict[str, Callable[[random.Random], Built]] = {
     "gpt": _gpt,
     "llama": _llama,
 }
-CONVOLUTIONAL = tuple(FAMILIES)[:12]
+TRANSFORMERS = ("convnext", "vit", "swin", "bert", "gpt", "llama")  # their linear layers take weights in blocks

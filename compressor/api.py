@@ -12,9 +12,9 @@ from typing import Any
 from compressor.assemble import write
 from compressor.cache import Cache, default_folder
 from compressor.crew import announcing, help_out
+from compressor.devices.latency.lookup import identity, latency_model
 from compressor.errors import InputError, did_you_mean
 from compressor.graph.contract import Context, Progress
-from compressor.graph.cost import Roofline
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
 from compressor.judging import Workshop
@@ -105,7 +105,7 @@ def inspect_request(request: Request) -> Inspection:
     """The per-layer table of the model as it is."""
     target = load_target(request.target_name(None))
     prepared = prepare(request, target, request.seed or 0, Progress())
-    return inspect_program(prepared.program, target, request.batch)
+    return inspect_program(prepared.program, target, request.batch, request.threads)
 
 
 def groups_request(request: Request) -> Groups:
@@ -127,7 +127,7 @@ class _Said(Progress):
 def _context(prepared: Prepared, progress: Progress) -> Context:
     return Context(
         target=prepared.target,
-        latency=Roofline(),
+        latency=latency_model(prepared.target),
         calibration=prepared.calibration,
         training=prepared.training,
         teacher=prepared.teacher or prepared.program,
@@ -141,4 +141,4 @@ def _fingerprint(cache: Cache, prepared: Prepared, request: Request) -> str:
     """One key for what decides a stage besides the program and the pass."""
     data = prepared.calibration_digest(), prepared.training_digest(), request.training_identity()
     target = replace(prepared.target, power=None)  # no stage depends on it
-    return cache.key(target, *data, prepared.seed, sorted(versions().items()))
+    return cache.key(target, *data, identity(target), prepared.seed, sorted(versions().items()))

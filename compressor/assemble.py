@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.accounting import power_of
+from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
 from compressor.gate import Gate
@@ -21,7 +22,7 @@ from compressor.prepare import Prepared
 from compressor.recipe import Recipe, dump_recipe
 from compressor.report.html import to_html
 from compressor.report.model import Report
-from compressor.reporting import find, full_report
+from compressor.reporting import Findings, find, full_report
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Target
@@ -54,7 +55,7 @@ def write(
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
     folder = write_bundle(
-        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection)
+        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection, findings)
     )
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
@@ -72,7 +73,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
 
 
 def _manifest(
-    report: Report, request: Request, prepared: Prepared, selection: Selection[Artifact]
+    report: Report, request: Request, prepared: Prepared, selection: Selection[Artifact], findings: Findings
 ) -> Mapping[str, Any]:
     program, agreement = selection.kept.program, selection.kept.agreement
     target = prepared.target
@@ -90,8 +91,20 @@ def _manifest(
         "tolerance": agreement.tolerance,
         "seed": prepared.seed,
         "versions": dict(report.versions),
+        **_predicted(findings, request, prepared, selection),
         **_energy(report, target, request),
     }
+
+
+def _predicted(
+    findings: Findings, request: Request, prepared: Prepared, selection: Selection[Artifact]
+) -> dict[str, Any]:
+    """What `compress bench` holds its measurement against."""
+    estimate = findings.estimates[1]
+    if estimate is None:
+        return {}
+    threads = request.threads or prepared.target.threads
+    return {"predicted": prediction(estimate, selection.kept.program.hash(), threads, request.batch)}
 
 
 def _energy(report: Report, target: Target, request: Request) -> dict[str, Any]:

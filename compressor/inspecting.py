@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "inspect_program"]
 
-UNCALIBRATED = "uncalibrated: a roofline from the target's data sheet, not a measurement"
-
 
 @dataclass(frozen=True)
 class Inspection:
@@ -44,6 +42,11 @@ class Inspection:
             "peak_activation_bytes": estimate.peak_activation_bytes,
             "latency_ms": {"predicted": estimate.latency_ms, "measured": None},
             "calibrated": estimate.calibrated,
+            "predicted_from": estimate.source,
+            "interval_ms": estimate.interval_ms,
+            "covered": estimate.covered,
+            "unknown_operators": list(estimate.unknown),
+            "past": estimate.past,
             "kernels": [{**asdict(kernel), "share": self._share(kernel)} for kernel in estimate.kernels],
         }
 
@@ -70,26 +73,39 @@ class Inspection:
 
     def _totals(self) -> list[str]:
         estimate = self.estimate
-        label = "" if estimate.calibrated else f" ({UNCALIBRATED})"
         return [
             f"target {plain(self.target)}, batch {self.batch}, inputs {plain(', '.join(self.inputs))}",
             f"parameters {display(self.parameters, 'count')}, weights {display(self.unique_bytes, 'bytes')}, "
             f"MACs {display(estimate.macs, 'count')}, "
             f"peak activation memory {display(estimate.peak_activation_bytes, 'bytes')}",
-            f"predicted latency {display(estimate.latency_ms, 'ms')}{label}",
+            *predicted(estimate),
         ]
 
     def _share(self, kernel: KernelCost) -> float:
         return kernel.latency_ms / self.estimate.latency_ms if self.estimate.latency_ms else 0.0
 
 
-def inspect_program(program: Program, target: Target, batch: int = 1) -> Inspection:
-    """The roofline's view of a program at one batch size. Dynamic dimensions besides it take the example's sizes."""
-    from compressor.graph.cost import Roofline
+def predicted(estimate: Estimate) -> list[str]:
+    """The predicted latency and how far it can be believed, in sentences."""
+    interval = ""
+    if estimate.interval_ms is not None:
+        low, high = estimate.interval_ms
+        interval = f" ({display(low, 'ms')} to {display(high, 'ms')} nine times in ten)"
+    label = "" if estimate.calibrated else "uncalibrated: "
+    found = [f"predicted latency {display(estimate.latency_ms, 'ms')}{interval}", f"{label}{plain(estimate.source)}"]
+    if estimate.unknown:
+        found.append(f"never measured, priced by bytes and operations: {plain(', '.join(estimate.unknown))}")
+    return [*found, estimate.past] if estimate.past else found
+
+
+def inspect_program(program: Program, target: Target, batch: int = 1, threads: int | None = None) -> Inspection:
+    """What the target's latency model says of a program at one batch size. Dynamic dimensions besides it take the
+    example's sizes."""
+    from compressor.devices.latency.lookup import latency_model
     from compressor.graph.signature import dtype_name
 
     inputs = tuple(
         f"{spec.name} {'×'.join(str(size) for size in spec.shape)} {dtype_name(spec.dtype)}" for spec in program.inputs
     )
-    estimate = Roofline().predict(program, target, batch=batch)
+    estimate = latency_model(target).predict(program, target, batch=batch, threads=threads)
     return Inspection(target.name, batch, program.parameters(), program.unique_bytes(), inputs, estimate)

@@ -8,6 +8,7 @@ from typing import Any
 
 from compressor.accounting import Account, pays_off, power_of
 from compressor.devices.energy import Making
+from compressor.devices.latency.learning import prediction, remember
 from compressor.devices.local import Measurement
 from compressor.gate import Gate, show
 from compressor.graph.contract import Context
@@ -44,11 +45,14 @@ def find(
     """Everything that is predicted or measured about both programs."""
     original = workshop.build(prepared.program)
     first, last = (_predict(a.program, prepared, request, context) for a in (original, kept))
-    measured = workshop.measured(original, kept)
+    measured, target = workshop.measured(original, kept), prepared.target
     account = _account(request, prepared)
     before = _figures(workshop, original, first, measured.get("0"), account)
     after = _figures(workshop, kept, last, measured.get("1"), account)
     both = (measured["0"], measured["1"]) if measured else None
+    for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
+        if estimate is not None:
+            remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
     return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both)
 
 
@@ -64,7 +68,7 @@ def full_report(
         verdict=_verdict(selection, findings),
         before=findings.before,
         after=findings.after,
-        calibrated=all(e is not None and e.calibrated for e in findings.estimates),
+        **_prediction(findings.estimates[1]),
         passes=tuple(stage.report for stage in selection.stages),
         layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
         layer_latency=_by_layer(*findings.estimates),
@@ -90,8 +94,14 @@ def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], cont
     verdict = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
     return Report(
         verdict=verdict, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
-        **_common(request, prepared),
+        **_prediction(estimate), **_common(request, prepared),
     )  # fmt: skip
+
+
+def _prediction(estimate: Estimate | None) -> dict[str, Any]:
+    if estimate is None:
+        return {}
+    return {"calibrated": estimate.calibrated, "predicted_from": estimate.source, "past": estimate.past}
 
 
 def _common(request: Request, prepared: Prepared) -> dict[str, Any]:

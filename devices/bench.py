@@ -17,11 +17,12 @@ from compressor.devices.device import Description, Device
 from compressor.devices.energy import WORLD, Carbon
 from compressor.devices.figures import Comparison, Figures, figures, versus
 from compressor.devices.full_cycle import FullCycle, declared_power, full_cycles, making_of
+from compressor.devices.latency.learning import remember_bundle
 from compressor.devices.stability import throttling, unsteadiness
 from compressor.errors import DeviceLostError
 from compressor.export.verify import open_bundle
 from compressor.graph.contract import Progress
-from compressor.targets import Figure
+from compressor.targets import HOST, Figure
 
 __all__ = ["Bench", "Limits", "bench"]
 
@@ -95,6 +96,7 @@ def bench(
         raise DeviceLostError(lost.what, where=lost.where, way_out=way_out) from lost
     found = _result(run, power, carbon)
     run.journal.remove()
+    _learn(run, found)
     return found
 
 
@@ -117,6 +119,15 @@ def _result(run: Run, power: Figure | None, carbon: Carbon) -> Bench:
         states=tuple(states), clocks=tuple(clocks), throttled=tuple(throttling(states)),
         unstable=tuple(unsteadiness(found, clocks)), notes=tuple(_notes(run, found)),
     )  # fmt: skip
+
+
+def _learn(run: Run, found: Bench) -> None:
+    """What can be believed is held against what was predicted; `host` was predicted for this machine alone."""
+    if found.throttled or found.unstable:
+        return
+    for bundle, each in zip(run.bundles.values(), found.figures, strict=False):
+        if run.device.url == "local" or bundle.manifest.get("target") != HOST:
+            remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50)
 
 
 def _figures(run: Run) -> tuple[Figures, ...]:

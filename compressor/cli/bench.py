@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compressor.carbon import carbon_given
-from compressor.cli.options import as_json, carbon, quiet
+from compressor.cli.options import as_json, carbon, duration, quiet
 from compressor.errors import InputError, OutputError
 from compressor.targets.target import Figure
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 _MOST_WATTS = 1e5
 
 
@@ -52,7 +51,7 @@ def bench(
     Bundles are timed in turn, in rounds; the others are compared with the first. A device that vanishes loses
     nothing that was finished: the same command goes on.
     """
-    least, intensity = _seconds(seconds), carbon_given(carbon)
+    least, intensity = duration(seconds), carbon_given(carbon)
     power = None if watts is None else Figure(_watts(watts), "given")
     if plot is not None:
         _check_plot(plot)
@@ -81,13 +80,6 @@ def _show(found: Bench) -> None:
     from compressor.report.bench import render_bench
 
     render_bench(found, Console(file=sys.stdout, highlight=False))
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min)", text.strip())
-    if match is None or not float(match[1]):
-        raise InputError(f"{text!r} is no time", where="--time", way_out="Write 500ms, 5s or 1min.")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _watts(text: str) -> float:

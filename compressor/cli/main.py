@@ -27,6 +27,7 @@ _COMMANDS = {
     "devices": "compressor.cli.devices:devices",
     "doctor": "compressor.cli.info:doctor",
     "bench": "compressor.cli.bench:bench",
+    "profile": "compressor.cli.profile:profile",
     "verify": "compressor.cli.verify:verify",
     "cache": "compressor.cli.cache:cache",
 }

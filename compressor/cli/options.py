@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "carbon", "model_options", "quiet"]
+from compressor.errors import InputError
+
+__all__ = ["as_json", "carbon", "duration", "model_options", "quiet"]
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +41,14 @@ def model_options(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def duration(text: str) -> float:
+    """Seconds of what was given as --time. Raises InputError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min)", text.strip())
+    if match is None or not float(match[1]):
+        raise InputError(f"{text!r} is no time", where="--time", way_out="Write 500ms, 5s or 1min.")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 carbon = click.option("--carbon", type=float, metavar="G", help="Grams of CO2e a kWh. [default: 475, assumed]")

@@ -18,7 +18,6 @@ __all__ = ["POLICY", "to_html"]
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept": "original kept"}
 MEANING = {
-    "uncalibrated": "predicted by a roofline from the target's data sheet, not measured on a board",
     "synthetic": "on made-up inputs, not your data: it says little about real accuracy",
     "estimated": "from a declared power, not measured: `compress bench` measures where the board has a sensor",
 }
@@ -77,8 +76,10 @@ def _figures(report: Report) -> str:
     headings = ["", "before", "after", "ratio", "0 to 1.5×", ""]
     head = "".join(f'<th scope="col"{_number(1 <= i <= 3)}>{text}</th>' for i, text in enumerate(headings))
     notes = {row.note for row in rows(report) if row.note and row.after is not None}
-    meaning = "".join(f"<p>{_tag(note)} {MEANING[note]}.</p>" for note in sorted(notes, reverse=True))
+    meanings = MEANING | {"uncalibrated": f"predicted by {escape(report.predicted_from or 'a roofline')}"}
+    meaning = "".join(f"<p>{_tag(note)} {meanings[note]}.</p>" for note in sorted(notes, reverse=True))
     cautions = "".join(f'<p class="caution">{escape(text)}.</p>' for text in conflicts(report))
+    cautions += f"<p>The latency model, {escape(report.past)}.</p>" if report.past else ""
     energy = "".join(f"<p>{escape(text)}.</p>" for text in energy_lines(report))
     return (
         f'<section><h2>Before and after</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'

@@ -140,7 +140,8 @@ class Verdict:
 class Report:
     """One run. `synthetic`: inputs were made up, so error and metric say little about real data.
 
-    `calibrated`: predicted latencies come from a model fitted to measurements on such a board. `placement` counts
+    `calibrated`: predicted latencies come from a model fitted to measurements on such a board; `predicted_from` says
+    what they rest on, `past` how far earlier ones were off, "" where none was measured. `placement` counts
     graph nodes by execution provider. `making` is what this run took, `break_even` when the artifact has
     paid for it.
     """
@@ -153,6 +154,8 @@ class Report:
     after: Figures
     synthetic: bool
     calibrated: bool = False
+    predicted_from: str = ""
+    past: str = ""
     passes: tuple[PassReport, ...] = ()
     layers: tuple[LayerError, ...] = ()
     layer_latency: tuple[LayerLatency, ...] = ()

@@ -81,7 +81,9 @@ def _cautions(report: Report) -> Iterator[str]:
     """What to hold against the figures just above."""
     yield from (f"! {sentence}" for sentence in conflicts(report))
     if not report.calibrated:
-        yield "uncalibrated: predicted by a roofline from the target's data sheet, not measured on a board"
+        yield f"uncalibrated: predicted by {report.predicted_from or 'a roofline'}"
+    if report.past:
+        yield f"the latency model, {report.past}"
     if report.synthetic:
         yield "synthetic: on made-up inputs, not your data (give --data); it says little about real accuracy"
     yield from energy_lines(report)

@@ -21,6 +21,7 @@ from .memory import peak_bytes
 from .model import JobError, Model, golden_errors
 from .power import Meter, Sensor, find_sensor
 from .timing import Subject, interleave, thinned
+from .visits import visits
 
 __all__ = ["TASKS"]
 
@@ -145,4 +146,4 @@ def _root(document: Mapping[str, Any]) -> str:
     return str(document.get("root", "/"))
 
 
-TASKS = {"check": _check, "load": _load, "rounds": _rounds, "energy": _energy}
+TASKS = {"check": _check, "load": _load, "rounds": _rounds, "energy": _energy, "visits": visits}

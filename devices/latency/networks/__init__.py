@@ -26,9 +26,10 @@ from compressor.devices.latency.networks.convolutional import (
 )  # fmt: skip
 from compressor.devices.latency.networks.draw import Draw, Drawn
 from compressor.devices.latency.networks.others import recurrent, upward
+from compressor.devices.latency.networks.parts import conv, image
 from compressor.devices.latency.networks.transformers import decoder, encoder, mixed, modern_decoder, vision, windowed
 
-__all__ = ["STYLES", "Network", "network"]
+__all__ = ["STYLES", "Network", "network", "reference"]
 
 STYLES: dict[str, Callable[[Draw], Drawn]] = {
     each.__name__.replace("_", "-"): each
@@ -54,3 +55,13 @@ def network(style: str, seed: int) -> Network:
     torch.manual_seed(seed)
     module, example = STYLES[style](Draw(seed))
     return Network(style, seed, module.eval(), example)
+
+
+def reference() -> Network:
+    """A small fixed network of all sorts of kernels: what tells one state of a machine from another."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        conv(16, 32), conv(32, 32, groups=32), conv(32, 64, 1), conv(64, 64, groups=64), conv(64, 64, 1),
+        nn.MaxPool2d(2), conv(64, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1000),
+    )  # fmt: skip
+    return Network("reference", 0, module.eval(), image(16, 56))

@@ -1,0 +1,63 @@
+"""`compress profile --device D --target T`: measures a device's kernels and teaches the latency model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compressor.cli.options import duration, quiet
+
+__all__ = ["profile"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--device", "url", default="local", show_default=True, metavar="URL",
+    help="local, ssh://…, adb://…, or a saved name: what is measured.",
+)  # fmt: skip
+@click.option("--target", default="host", show_default=True, metavar="NAME", help="The kind of board that it is.")
+@click.option("--time", "limit", metavar="5min|29min", default="29min", show_default=True, help="The most it may take.")
+@click.option("--kernels", type=click.IntRange(100), default=1400, show_default=True, help="The most that are timed.")
+@click.option("--threads", metavar="1,2", help="Numbers of threads. [default: 1 and the target's]")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for the tables. [default: the user's]")
+@quiet
+def profile(url: str, target: str, limit: str, kernels: int, threads: str | None, out: Path | None, quiet: bool) -> int:
+    """Measure kernels on a device as its runtime really runs them, and fit the latency model to them.
+
+    From then on `inspect`, the report and the passes predict this target from what was measured. A device that
+    vanishes loses nothing: the same command goes on.
+    """
+    from compressor.cache import default_folder
+    from compressor.cli.progress import Bars
+    from compressor.devices.latency.lookup import user_profile
+    from compressor.devices.opening import open_device
+    from compressor.graph.contract import Progress
+    from compressor.profiling import Limits
+    from compressor.profiling import profile as measure
+    from compressor.targets import load_target
+
+    board = load_target(target)
+    counts = _threads(threads) if threads else tuple(sorted({1, board.threads}))
+    limits = Limits(seconds=duration(limit), kernels=kernels, threads=counts)
+    place = out or user_profile(board.name)
+    with open_device(url) as device:
+        found = measure(
+            device, board, place, default_folder().parent / "profile" / board.name, limits,
+            progress=Progress() if quiet else Bars(),
+        )  # fmt: skip
+    about = found.profile.about
+    click.echo(
+        f"{about['kernels']} kernels of {about['networks']} networks in {about['seconds'] / 60:.1f} minutes: {place}"
+    )
+    for name, reason in found.failures.items():
+        click.echo(f"left out: {name}: {reason}")
+    return 0
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    from compressor.errors import InputError
+
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and int(part) for part in parts):
+        raise InputError(f"{text!r} are no numbers of threads", where="--threads", way_out="Write 1 or 1,2.")
+    return tuple(sorted({int(part) for part in parts}))

@@ -1,0 +1,65 @@
+"""Which networks a profile is made of: every style and format first, then those where the model errs most.
+
+    draw (style, how) with probability  ∝  share(how | style) · clip(err(style, how) / mean err, 1/3, 3)
+
+err is the mean of |ln(predicted / measured)| over the networks measured so far, each predicted from the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compressor.devices.latency.networks import STYLES
+
+__all__ = ["Drawn", "draws", "first_round", "shares"]
+
+_WORDS = ("encoder", "decoder", "modern-decoder", "vision", "windowed", "mixed", "modern")  # wide linear layers
+_FLOAT = ("upward", "recurrent")  # what int8 leaves as it is
+_RARE = {"upward": 0.4, "recurrent": 0.4, "mixed": 0.6}
+_BOUNDS = (1 / 3, 3.0)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    style: str
+    seed: int
+    how: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.style}-{self.seed}-{self.how}"
+
+
+def shares() -> dict[tuple[str, str], float]:
+    """How often each style is drawn in each format, before anything was measured."""
+    found: dict[tuple[str, str], float] = {}
+    for style in STYLES:
+        if style in _FLOAT:
+            parts = {"plain": 1.0}
+        elif style in _WORDS:
+            parts = {"plain": 0.55, "int8": 0.2, "int4": 0.13, "int2": 0.12}
+        else:
+            parts = {"plain": 0.7, "int8": 0.3}
+        found.update({(style, how): share * _RARE.get(style, 1.0) for how, share in parts.items()})
+    return found
+
+
+def first_round(seed: int) -> list[Drawn]:
+    """Each style as it is and in int8, and blocks of 4 and 2 bits twice each."""
+    chosen = [pair for pair in shares() if pair[1] in ("plain", "int8")]
+    chosen += [("encoder", "int4"), ("decoder", "int2"), ("vision", "int2"), ("modern-decoder", "int4")]
+    return [Drawn(style, seed + index, how) for index, (style, how) in enumerate(chosen)]
+
+
+def draws(errors: Mapping[tuple[str, str], float], count: int, seed: int) -> list[Drawn]:
+    """`count` more, by the errors of those measured so far."""
+    mean = sum(errors.values()) / len(errors) if errors else 1.0
+    low, high = _BOUNDS
+    weights = {
+        pair: share * min(max(errors.get(pair, mean) / mean if mean else 1.0, low), high)
+        for pair, share in shares().items()
+    }  # fmt: skip
+    drawn = random.Random(seed).choices(list(weights), list(weights.values()), k=count)
+    return [Drawn(style, seed + index, how) for index, (style, how) in enumerate(drawn)]

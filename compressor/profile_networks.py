@@ -1,0 +1,68 @@
+"""Programs to time: a module as it is or as our passes leave it, captured and lowered for a target.
+
+    module ─ capture ─ the pass that makes the format ─ lower ─▶ Subject
+
+What is measured has to be what the compiler makes, so the same passes and the same exporter are used.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.devices.latency.subject import Subject, lower
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context
+from compressor.graph.cost import Roofline
+from compressor.passes.fold import Fold
+from compressor.passes.prune import Prune
+from compressor.passes.quantize import Quantize
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compressor.graph.contract import Pass
+    from compressor.graph.program import Program
+    from compressor.targets.target import Target
+
+__all__ = ["HOWS", "captured", "made"]
+
+HOWS = ("plain", "int8", "int4", "int2", "pruned")
+_BLOCKS = (32, 64, 128, 128)
+_SAMPLES = 2
+
+
+def captured(
+    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], how: str, seed: int, target: Target
+) -> Program:
+    """The module's program after the pass `how` names. Raises CompressError where capture or the pass fails."""
+    program = capture(module, args, dict(kwargs)).program
+    batch = {spec.name: value for spec, value in zip(program.inputs, program.example, strict=True)}
+    context = Context(target, latency=Roofline(), calibration=[batch] * _SAMPLES, synthetic=False, seed=seed)
+    for step in _steps(how, random.Random(seed)):
+        program = step.run(program, context).program
+    return program
+
+
+def made(
+    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], *, how: str, seed: int, target: Target,
+    folder: Path, name: str, style: str,
+) -> Subject:  # fmt: skip
+    """The same, lowered into `folder`."""
+    return lower(captured(module, args, kwargs, how, seed, target), target, folder, name, style)
+
+
+def _steps(how: str, draw: random.Random) -> list[Pass[Any]]:
+    """None for "plain"; before any other, layers are folded, as the compiler does."""
+    if how == "plain":
+        return []
+    if how == "pruned":
+        amount, multiple = draw.choice((0.25, 0.4, 0.5)), draw.choice((1, 1, 4))
+        step = Prune(amount=amount, score="magnitude", multiple=multiple, reconstruct=False, samples=_SAMPLES)
+    elif how == "int8":
+        step = Quantize(format="int8", mode="static", calibrator="minmax", samples=_SAMPLES, max_error=1e9)
+    else:
+        step = Quantize(how, block=draw.choice(_BLOCKS))
+    return [Fold(), step]

@@ -1,0 +1,227 @@
+"""`compress profile`: measures a device's kernels inside small networks, and fits the latency model to them.
+
+    ┌▶ draw networks where the model errs most ─ capture, quantize, lower ─┐
+    │                                                                      ▼
+    └─ predict each network from the others ◀─ fit ◀─ visit all networks so far, interleaved
+
+It ends at its number of kernels or before its time is over, and writes the tables and the model (`devices/latency/
+profile.py`). What was measured before a cut is found again: networks in the work folder, times in the journal.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from compressor.devices.device import Description, Device
+from compressor.devices.latency.learned import Learned, fit
+from compressor.devices.latency.measured import Measured
+from compressor.devices.latency.networks import network, reference
+from compressor.devices.latency.profile import Profile, write_profile
+from compressor.devices.latency.sitting import Item, Settings, Sitting
+from compressor.devices.latency.subject import Subject, read
+from compressor.devices.remote import on_device
+from compressor.errors import CompressError, DeviceError
+from compressor.graph.contract import Progress
+from compressor.profile_draw import Drawn, draws, first_round
+from compressor.profile_networks import made
+from compressor.targets.target import Target
+
+__all__ = ["Limits", "Profiled", "profile"]
+
+_FOLDS = 4
+_LEAST = 12  # networks that a model is fitted to at all
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`kernels` timed at one thread and `seconds` are the most; `visits` is how often a network is looked at.
+
+    `threads`: the first is profiled in full; at each other, a share of the networks is timed again.
+    """
+
+    seconds: float = 29 * 60.0
+    kernels: int = 1400
+    visits: int = 10
+    stages: int = 3
+    threads: tuple[int, ...] = (1,)
+    second: float = 0.4  # share of the networks that is timed at other numbers of threads
+    seed: int = 0
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What came of it. `beside` are the other networks' times, by visits' parity as well, for the noise floor."""
+
+    profile: Profile
+    models: Mapping[int, Learned]
+    beside: Mapping[str, Measured]
+    halves: tuple[Mapping[str, Measured], Mapping[str, Measured]]
+    failures: Mapping[str, str]
+
+
+def profile(
+    device: Device, target: Target, out: Path, work: Path, limits: Limits = Limits(),
+    *, beside: Sequence[Item] = (), progress: Progress = Progress(),  # noqa: B008  it has no state
+) -> Profiled:  # fmt: skip
+    """Measure, fit and write to `out`. `beside` are further networks timed in the same sitting and never fitted to.
+
+    Raises DeviceError for a device whose time means nothing or that times fewer than a dozen networks, DeviceLostError
+    where it stops answering: the same call goes on from there.
+    """
+    description = device.describe()
+    if not description.timed:
+        raise DeviceError("it is emulated: its time means nothing", where=device.url)
+    work.mkdir(parents=True, exist_ok=True)
+    with on_device(device) as remote:
+        first = _made(Drawn("reference", 0, "plain"), target, work)
+        sitting = Sitting(device, remote, first, limits.settings, work, progress)
+        course = _Course(sitting, target, work, limits, list(beside), progress)
+        course.run()
+    models = course.fitted()
+    measured = tuple(sitting.measured().values())
+    own = tuple(m for m in measured if any(m.name == item.subject.name for item in course.items))
+    found = Profile({**_about(description, target, limits, own), "seconds": round(course.seconds())}, own)
+    write_profile(out, found, {threads: model.to_json() for threads, model in models.items()})
+    halves = (sitting.measured(lambda number: number % 2 == 0), sitting.measured(lambda number: number % 2 == 1))
+    names = {item.key for item in beside}
+    kept = {key: value for key, value in sitting.measured().items() if key in names}
+    sitting.end()
+    return Profiled(found, models, kept, halves, sitting.failures())
+
+
+class _Course:
+    """The stages of one profile. `items` are the networks so far, at one thread and at others."""
+
+    def __init__(
+        self, sitting: Sitting, target: Target, work: Path, limits: Limits, beside: list[Item], progress: Progress
+    ) -> None:
+        self.sitting, self.target, self.work, self.limits = sitting, target, work, limits
+        self.beside, self.progress = beside, progress
+        self.items: list[Item] = []
+        self.making = 0.0  # seconds
+
+    def run(self) -> None:
+        stages, passes = self.limits.stages, 0
+        for stage in range(stages):
+            self._add(stage)
+            for _ in self.progress.over(range(self._visits(stage)), f"timing {len(self.items)} networks"):
+                if self._spent() and passes >= 2:
+                    self.progress.say("the time is up")
+                    return
+                self.sitting.visit([*self.items, *self.beside], passes, profiled=passes % 2 == 0)
+                passes += 1
+
+    def fitted(self) -> dict[int, Learned]:
+        """A model for each number of threads; the first is the prior of the others. Raises DeviceError."""
+        found: dict[int, Learned] = {}
+        for threads in self.limits.threads:
+            own = self._measured(threads)
+            if len(own) < _LEAST:
+                continue
+            self.progress.say(f"fitting to {len(own)} networks at {threads} threads")
+            found[threads] = fit(own, prior=found.get(self.limits.threads[0]))
+        if not found:
+            reasons = "; ".join(self.sitting.failures().values()) or "the time was too short"
+            raise DeviceError(
+                f"fewer than {_LEAST} networks were timed: {reasons}", way_out="Give it more time: --time 29min."
+            )  # fmt: skip
+        return found
+
+    def kernels(self) -> int:
+        """Kernels of the networks timed at the first number of threads."""
+        return sum(_kernels(item.subject) for item in self.items if item.threads == self.limits.threads[0])
+
+    def _visits(self, stage: int) -> int:
+        """The last networks are looked at as often as the rest is at the least: half of all visits."""
+        if stage == self.limits.stages - 1:
+            return self.limits.visits - self.limits.visits // 2
+        return max(1, self.limits.visits // 2 // max(1, self.limits.stages - 1))
+
+    def _add(self, stage: int) -> None:
+        """Networks until this stage's share of the kernels is reached."""
+        share = self.limits.kernels * (stage + 2) / (self.limits.stages + 1)
+        seed = self.limits.seed + 1000 * (stage + 1)
+        wanted = first_round(seed) if stage == 0 else draws(self._errors(), 200, seed)
+        for drawn in self.progress.over(wanted, "making networks"):
+            if self.kernels() >= min(share, self.limits.kernels) or (self._spent() and self.items):
+                return
+            start = time.monotonic()
+            try:
+                subject = _made(drawn, self.target, self.work)
+            except CompressError as error:
+                self.progress.say(f"left out: {drawn.name}: {error}")
+            else:
+                if self.kernels() + _kernels(subject) <= self.limits.kernels:
+                    self._take(subject)
+            self.making += time.monotonic() - start
+
+    def _take(self, subject: Subject) -> None:
+        first, *others = self.limits.threads
+        self.items.append(Item(subject, first, nodes=True))
+        for threads in others:
+            taken = sum(item.threads == threads for item in self.items)
+            if taken < self.limits.second * sum(item.threads == first for item in self.items):
+                self.items.append(Item(subject, threads, nodes=True))
+
+    def _errors(self) -> dict[tuple[str, str], float]:
+        """|ln(predicted / measured)| by style and format, each network predicted from the other folds."""
+        own = self._measured(self.limits.threads[0])
+        found: dict[tuple[str, str], list[float]] = {}
+        for fold in range(_FOLDS):
+            model = fit([m for index, m in enumerate(own) if index % _FOLDS != fold])
+            for measured in own[fold::_FOLDS]:
+                style, how = measured.style, measured.name.rpartition("-")[2]
+                predicted = model.predict(measured.calls).microseconds
+                found.setdefault((style, how), []).append(abs(math.log(predicted / measured.microseconds)))
+        return {pair: mean(errors) for pair, errors in found.items()}
+
+    def _measured(self, threads: int) -> list[Measured]:
+        known = self.sitting.measured()
+        return [known[item.key] for item in self.items if item.threads == threads and item.key in known]
+
+    def seconds(self) -> float:
+        """What the profile itself took: making the networks and visiting them, not what was timed beside them."""
+        return self.making + self.sitting.seconds(item.key for item in self.items)
+
+    def _spent(self) -> bool:
+        return self.seconds() > self.limits.seconds
+
+
+def _made(drawn: Drawn, target: Target, work: Path) -> Subject:
+    """The network's files, from an earlier run where they are there."""
+    if (work / f"{drawn.name}.json").exists():
+        return read(work, drawn.name)
+    each = reference() if drawn.style == "reference" else network(drawn.style, drawn.seed)
+    subject = made(
+        each.module, each.example, {}, how=drawn.how, seed=drawn.seed, target=target, folder=work, name=drawn.name,
+        style=drawn.style,
+    )  # fmt: skip
+    gc.collect()
+    return subject
+
+
+def _kernels(subject: Subject) -> int:
+    return sum(call.main for call in subject.calls)
+
+
+def _about(
+    description: Description, target: Target, limits: Limits, networks: Sequence[Measured]
+) -> dict[str, Any]:
+    first = limits.threads[0]
+    return {
+        "target": target.name, "cpu": description.cpu, "arch": description.arch, "cores": description.cores,
+        "onnxruntime": description.runtimes.get("onnxruntime", ""), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "threads": sorted({m.threads for m in networks}),
+        "networks": sum(m.threads == first for m in networks),
+        "kernels": sum(sum(call.main for call in m.calls) for m in networks if m.threads == first),
+        **{f"setting_{name}": value for name, value in asdict(limits.settings).items()},
+    }  # fmt: skip

@@ -1,0 +1,41 @@
+"""A latency model with what later measurements on the target taught: every time multiplied by one factor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compressor.devices.latency.history import Past
+from compressor.graph.concrete import Values
+from compressor.graph.cost import Estimate, LatencyModel
+from compressor.graph.program import Program
+from compressor.targets.target import Target
+
+__all__ = ["Corrected"]
+
+
+class Corrected:
+    """`base` times `past.factor`; the estimate tells the past error."""
+
+    def __init__(self, base: LatencyModel, past: Past) -> None:
+        self.base, self.past = base, past
+
+    def predict(
+        self,
+        program: Program,
+        target: Target,
+        *,
+        batch: int = 1,
+        threads: int | None = None,
+        values: Values | None = None,
+    ) -> Estimate:
+        """As `LatencyModel`."""
+        found = self.base.predict(program, target, batch=batch, threads=threads, values=values)
+        factor = self.past.factor
+        return replace(
+            found,
+            kernels=tuple(replace(kernel, latency_ms=factor * kernel.latency_ms) for kernel in found.kernels),
+            latency_ms=factor * found.latency_ms,
+            interval_ms=None if found.interval_ms is None else tuple(factor * end for end in found.interval_ms),
+            factor=factor * found.factor,
+            past=self.past.text(),
+        )  # fmt: skip
