@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from zoo.convolutional import Branches, Dense, Inverted, Residual, Shuffle, SqueezeExcite, conv
 
+from compressor.devices.latency.networks.parts import settle
+
 __all__ = ["FAMILIES", "TRANSFORMERS", "Variant", "dropped", "low_rank", "variant"]
 
 
@@ -37,7 +39,8 @@ def variant(family: str, seed: int) -> Variant:
     module, inputs = FAMILIES[family](draw)
     if isinstance(inputs, dict):
         return Variant(family, seed, module.eval(), (), inputs)
-    return Variant(family, seed, module.eval(), inputs)
+    settle(module.eval(), inputs)
+    return Variant(family, seed, module, inputs)
 
 
 @torch.no_grad()

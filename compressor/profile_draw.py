@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compressor.devices.latency.networks import STYLES
+from compressor.profile_networks import How
 
 __all__ = ["Drawn", "draws", "first_round", "shares"]
 
@@ -25,23 +26,23 @@ _BOUNDS = (1 / 3, 3.0)
 class Drawn:
     style: str
     seed: int
-    how: str
+    how: How
 
     @property
     def name(self) -> str:
         return f"{self.style}-{self.seed}-{self.how}"
 
 
-def shares() -> dict[tuple[str, str], float]:
+def shares() -> dict[tuple[str, How], float]:
     """How often each style is drawn in each format, before anything was measured."""
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, How], float] = {}
     for style in STYLES:
         if style in _FLOAT:
-            parts = {"plain": 1.0}
+            parts: dict[How, float] = {"plain": 1.0}
         elif style in _WORDS:
             parts = {"plain": 0.55, "int8": 0.2, "int4": 0.13, "int2": 0.12}
         else:
-            parts = {"plain": 0.7, "int8": 0.3}
+            parts = {"plain": 0.5, "int8": 0.3, "pruned": 0.2}
         found.update({(style, how): share * _RARE.get(style, 1.0) for how, share in parts.items()})
     return found
 

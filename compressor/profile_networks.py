@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from compressor.devices.latency.subject import Subject, lower
 from compressor.graph.capture import capture
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
     from compressor.targets.target import Target
 
-__all__ = ["HOWS", "captured", "made"]
+__all__ = ["How", "captured", "made"]
 
-HOWS = ("plain", "int8", "int4", "int2", "pruned")
+How = Literal["plain", "int8", "int4", "int2", "pruned"]
 _BLOCKS = (32, 64, 128, 128)
 _SAMPLES = 2
 
 
 def captured(
-    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], how: str, seed: int, target: Target
+    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], how: How, seed: int, target: Target
 ) -> Program:
     """The module's program after the pass `how` names. Raises CompressError where capture or the pass fails."""
     program = capture(module, args, dict(kwargs)).program
@@ -47,22 +47,21 @@ def captured(
 
 
 def made(
-    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], *, how: str, seed: int, target: Target,
+    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], *, how: How, seed: int, target: Target,
     folder: Path, name: str, style: str,
 ) -> Subject:  # fmt: skip
     """The same, lowered into `folder`."""
     return lower(captured(module, args, kwargs, how, seed, target), target, folder, name, style)
 
 
-def _steps(how: str, draw: random.Random) -> list[Pass[Any]]:
+def _steps(how: How, draw: random.Random) -> list[Pass]:
     """None for "plain"; before any other, layers are folded, as the compiler does."""
     if how == "plain":
         return []
     if how == "pruned":
         amount, multiple = draw.choice((0.25, 0.4, 0.5)), draw.choice((1, 1, 4))
-        step = Prune(amount=amount, score="magnitude", multiple=multiple, reconstruct=False, samples=_SAMPLES)
-    elif how == "int8":
-        step = Quantize(format="int8", mode="static", calibrator="minmax", samples=_SAMPLES, max_error=1e9)
-    else:
-        step = Quantize(how, block=draw.choice(_BLOCKS))
-    return [Fold(), step]
+        cut = Prune(amount=amount, score="magnitude", multiple=multiple, reconstruct=False, samples=_SAMPLES)
+        return [Fold(), cut]
+    if how == "int8":
+        return [Fold(), Quantize("int8", mode="static", calibrator="minmax", samples=_SAMPLES, max_error=1e9)]
+    return [Fold(), Quantize(how, block=draw.choice(_BLOCKS))]

@@ -21,7 +21,8 @@ from statistics import mean
 from typing import Any
 
 from compressor.devices.device import Description, Device
-from compressor.devices.latency.learned import Learned, fit
+from compressor.devices.latency.fit import fit
+from compressor.devices.latency.learned import Learned
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.networks import network, reference
 from compressor.devices.latency.profile import Profile, write_profile

@@ -22,9 +22,10 @@ DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or fills the user's cache."""
+    """No test reads or fills the user's cache, or what was predicted and measured before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("COMPRESS_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -30,12 +30,12 @@ class Corrected:
     ) -> Estimate:
         """As `LatencyModel`."""
         found = self.base.predict(program, target, batch=batch, threads=threads, values=values)
-        factor = self.past.factor
+        factor, interval = self.past.factor, found.interval_ms
         return replace(
             found,
             kernels=tuple(replace(kernel, latency_ms=factor * kernel.latency_ms) for kernel in found.kernels),
             latency_ms=factor * found.latency_ms,
-            interval_ms=None if found.interval_ms is None else tuple(factor * end for end in found.interval_ms),
+            interval_ms=None if interval is None else (factor * interval[0], factor * interval[1]),
             factor=factor * found.factor,
             past=self.past.text(),
         )  # fmt: skip

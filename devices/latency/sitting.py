@@ -113,7 +113,8 @@ class Sitting:
 
     def usual_reference(self) -> float:
         """Milliseconds of the reference, the median of the whole sitting."""
-        return median(r for event in self.journal.named("visit") for block in event["blocks"] for r in block[1:])
+        blocks = [block for event in self.journal.named("visit") for block in event["blocks"]]
+        return float(median(reference for block in blocks for reference in block[1:]))
 
     def _events(self, keep: Callable[[int], bool]) -> Mapping[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

@@ -67,7 +67,7 @@ def read(folder: Path, name: str) -> Subject:
 
 def _results(program: Program) -> tuple[str, ...]:
     output = next(node for node in reversed(program.graph.nodes) if node.op == "output")
-    returned: Sequence[Any] = output.args[0] if isinstance(output.args[0], (list, tuple)) else output.args  # type: ignore[assignment]
+    returned: Sequence[Any] = output.args[0] if isinstance(output.args[0], (list, tuple)) else output.args
     return tuple(value.name if isinstance(value, fx.Node) else "" for value in returned)
 
 

@@ -56,7 +56,8 @@ def _blocks(model: Model, reference: Model, count: int, seconds: float) -> list[
     """[median of the runs, reference before, reference after] of each block, in milliseconds."""
     found, before = [], _reference(reference)
     for _ in range(count):
-        times, end = [], time.perf_counter() + seconds
+        times: list[float] = []
+        end = time.perf_counter() + seconds
         while not times or time.perf_counter() < end:
             start = time.perf_counter()
             model.run()

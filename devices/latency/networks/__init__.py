@@ -26,7 +26,7 @@ from compressor.devices.latency.networks.convolutional import (
 )  # fmt: skip
 from compressor.devices.latency.networks.draw import Draw, Drawn
 from compressor.devices.latency.networks.others import recurrent, upward
-from compressor.devices.latency.networks.parts import conv, image
+from compressor.devices.latency.networks.parts import conv, image, settle
 from compressor.devices.latency.networks.transformers import decoder, encoder, mixed, modern_decoder, vision, windowed
 
 __all__ = ["STYLES", "Network", "network", "reference"]
@@ -54,7 +54,8 @@ def network(style: str, seed: int) -> Network:
     """The network that a style and a seed give, the same one each time."""
     torch.manual_seed(seed)
     module, example = STYLES[style](Draw(seed))
-    return Network(style, seed, module.eval(), example)
+    settle(module.eval(), example)
+    return Network(style, seed, module, example)
 
 
 def reference() -> Network:
@@ -64,4 +65,6 @@ def reference() -> Network:
         conv(16, 32), conv(32, 32, groups=32), conv(32, 64, 1), conv(64, 64, groups=64), conv(64, 64, 1),
         nn.MaxPool2d(2), conv(64, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1000),
     )  # fmt: skip
-    return Network("reference", 0, module.eval(), image(16, 56))
+    example = image(16, 56)
+    settle(module.eval(), example)
+    return Network("reference", 0, module, example)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from compressor.devices.latency.networks.draw import Draw
 
-__all__ = ["Attention", "Encoder", "Gated", "RmsNorm", "head_sizes", "mlp"]
+__all__ = ["Attention", "Encoder", "Gated", "RmsNorm", "Stack", "head_sizes", "mask", "mlp"]
 
 
 class Attention(nn.Module):
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.size, self.causal, self.rotary = heads, inner // heads, causal, rotary
         self.packed = draw.chance(0.5) and not rotary
-        self.explicit, self.masked = draw.chance(0.25) and not causal, draw.chance(0.35)
+        self.explicit, self.masked = draw.chance(0.25) and not causal, draw.chance(0.2)
         self.shared = heads // 2 if rotary and heads % 2 == 0 and draw.chance(0.5) else heads
         bias, rank = not rotary, draw.width(width / 6, width / 2) if draw.chance(0.15) else 0
         flat = draw.chance(0.15) and bias and not rank
@@ -31,7 +31,7 @@ class Attention(nn.Module):
             self.k, self.v = (linear(width, self.shared * self.size, rank, bias) for _ in range(2))
         self.out = Product(inner, width) if flat else linear(inner, width, rank, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n, t, _ = x.shape
         if self.packed:
             q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, self.size).permute(2, 0, 3, 1, 4).unbind(0)
@@ -43,10 +43,12 @@ class Attention(nn.Module):
         if self.shared != self.heads:
             k, v = (each.repeat_interleave(self.heads // self.shared, 1) for each in (k, v))
         if self.explicit:
-            y = torch.softmax(q @ k.transpose(-2, -1) * self.size**-0.5, -1) @ v
+            scores = q @ k.transpose(-2, -1) * self.size**-0.5
+            y = torch.softmax(scores if mask is None else scores.masked_fill(~mask, -1e9), -1) @ v
         else:
-            mask = torch.ones(n, 1, t, t, dtype=torch.bool) if self.masked else None
-            y = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal and not self.masked)
+            if mask is None and self.masked:
+                mask = torch.ones(n, 1, t, t, dtype=torch.bool)
+            y = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal and mask is None)
         return self.out(y.transpose(1, 2).reshape(n, t, self.heads * self.size))  # type: ignore[no-any-return]
 
 
@@ -107,17 +109,52 @@ class Encoder(nn.Module):
         self.mixer, self.mlp, self.before = mixer, mlp, before
         self.one, self.two = norms
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        given = () if mask is None else (mask,)
         if self.before:
-            x = x + self.mixer(self.one(x))
+            x = x + self.mixer(self.one(x), *given)
             return x + self.mlp(self.two(x))  # type: ignore[no-any-return]
-        x = self.one(x + self.mixer(x))
+        x = self.one(x + self.mixer(x, *given))
         return self.two(x + self.mlp(x))  # type: ignore[no-any-return]
+
+
+class Stack(nn.Module):
+    """Blocks one after the other, all with the same mask: `kind` as in `mask`, "" for none."""
+
+    def __init__(self, kind: str, *blocks: nn.Module) -> None:
+        super().__init__()
+        self.kind, self.blocks = kind, nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = (mask(self.kind, x),) if self.kind else ()
+        for block in self.blocks:
+            x = block(x, *given)
+        return x
+
+
+def mask(kind: str, x: Tensor) -> Tensor:
+    """Which tokens see which, [N or 1, 1, T, T], made from positions as models that are fed ids alone make it.
+
+    "all": everyone; "causal": nobody looks ahead; "packed": causal within sequences that lie one behind the other.
+    """
+    n, t, _ = x.shape
+    rows, columns = torch.arange(t)[None, None, :, None], torch.arange(t)[None, None, None, :]
+    if kind == "all":
+        return (rows >= 0).expand(n, 1, t, t)
+    seen = columns <= rows
+    if kind == "causal":
+        return seen.expand(n, 1, t, t)
+    positions = torch.arange(t)[None].expand(n, -1)
+    sequence = (torch.diff(positions, prepend=positions[:, :1] - 1, dim=-1) != 1).cumsum(-1)
+    batch = torch.arange(n)[:, None, None, None]
+    return seen & (sequence[batch, rows] == sequence[batch, columns])
 
 
 def mlp(draw: Draw, width: int) -> nn.Module:
     """Two layers with an activation between, of full or low rank."""
-    inner, act = draw.width(width, width * 4), draw.pick(nn.GELU, nn.GELU, nn.ReLU, lambda: nn.GELU("tanh"))
+    inner = draw.width(width, width * 4)
+    acts: list[Callable[[], nn.Module]] = [nn.GELU, nn.GELU, nn.ReLU, lambda: nn.GELU("tanh")]
+    act = draw.pick(*acts)
     rank = draw.width(width / 6, width / 2) if draw.chance(0.2) else 0
     if not rank and draw.chance(0.15):
         return nn.Sequential(Product(width, inner), act(), Product(inner, width))

@@ -16,6 +16,7 @@ from compressor.devices.latency.networks.parts import (
     fits,
     head,
     image,
+    pointwise,
     stemmed,
 )
 
@@ -41,7 +42,7 @@ def plain(draw: Draw) -> Drawn:
             kernel, stride = draw.pick((2, 2), (3, 2))
             layers.append(draw.pick(nn.MaxPool2d, nn.MaxPool2d, nn.AvgPool2d)(kernel, stride))
             side = (side - kernel) // stride + 1
-    if draw.chance(0.5):
+    if draw.chance(0.6):
         pooled = draw.pick(1, 2, 4, 5, 6, 7)
         pooled = min(pooled, side)
         pooled = next(p for p in range(pooled, 0, -1) if side % p == 0)
@@ -66,8 +67,8 @@ def residual(draw: Draw) -> Drawn:
             inner = draw.width(max(8, out / 6), out / 1.5)
             groups = draw.pick(1, 1, 1, 2, 4, 8) if inner % 8 == 0 else 1
             body = nn.Sequential(
-                conv(width, inner, 1, act=act), conv(inner, inner, 3, stride, groups, act=act),
-                conv(inner, out, 1, act=None),
+                pointwise(draw, width, inner, act=act), conv(inner, inner, 3, stride, groups, act=act),
+                pointwise(draw, inner, out, act=None),
             )  # fmt: skip
         else:
             inner = draw.width(max(8, out / 2), out) if draw.chance(0.3) else out
@@ -92,11 +93,11 @@ def inverted(draw: Draw) -> Drawn:
         out = width if stride == 1 and draw.chance(0.7) else draw.width(width, width * 1.8)
         inner = draw.width(width * 2, width * 6.2) if draw.chance(0.85) else width
         kernel = draw.pick(3, 3, 3, 5, 5, 7)
-        body: list[nn.Module] = [conv(width, inner, 1, act=act)] if inner != width else []
+        body: list[nn.Module] = [pointwise(draw, width, inner, act=act)] if inner != width else []
         body.append(conv(inner, inner, kernel, stride, inner, act=act))
         if draw.chance(excited):
             body.append(Excite(inner, draw.width(max(4, inner / 16), inner / 3), gate(), draw.chance(0.7)))
-        body.append(conv(inner, out, 1, act=None))
+        body.append(pointwise(draw, inner, out, act=None))
         block = nn.Sequential(*body)
         layers.append(Residual(block) if stride == 1 and out == width else block)
         width, side = out, -(-side // stride)
@@ -117,7 +118,7 @@ def separable(draw: Draw) -> Drawn:
         stride = 2 if draw.chance(0.35) and side >= 12 else 1
         out = draw.width(width, min(1024, width * 2)) if stride == 2 else draw.width(width * 0.8, width * 1.5)
         layers.append(conv(width, width, draw.pick(3, 3, 5), stride, width, act=act))
-        layers.append(conv(width, out, 1, act=act))
+        layers.append(pointwise(draw, width, out, act=act))
         width, side = out, -(-side // stride)
     return nn.Sequential(*layers, head(draw, width)), image(*first)
 
@@ -141,7 +142,8 @@ def dense(draw: Draw) -> Drawn:
     """Layers that read all before them, as in DenseNet."""
     width, growth, before = draw.width(32, 512), draw.width(12, 48), draw.chance(0.7)
     side = draw.side(width)
-    first, layers = (width, side), []
+    first = width, side
+    layers: list[nn.Module] = []
     for _ in range(draw.between(3, 6)):
         layers.append(_DenseLayer(draw, width, growth, draw.width(growth * 2, growth * 4), before))
         width += growth
@@ -155,7 +157,8 @@ def branched(draw: Draw) -> Drawn:
     """Branches of several kernel sizes and fire modules, as in GoogLeNet and SqueezeNet."""
     width = draw.width(32, 512)
     side = draw.side(width)
-    first, layers, fire, norm = (width, side), [], draw.chance(0.5), draw.chance(0.6)
+    first, fire, norm = (width, side), draw.chance(0.5), draw.chance(0.6)
+    layers: list[nn.Module] = []
     for _ in range(draw.between(2, 4)):
         if fire:
             squeezed, wide = draw.width(max(8, width / 10), width / 4), draw.width(width / 3, width)
@@ -176,7 +179,8 @@ def branched(draw: Draw) -> Drawn:
             ))  # fmt: skip
             width = sum(outs)
         if draw.chance(0.4) and side >= 12:
-            layers.append(nn.MaxPool2d(3, 2, ceil_mode=draw.chance(0.5)))
+            pool = nn.MaxPool2d(3, 2, ceil_mode=draw.chance(0.5)) if draw.chance(0.75) else nn.AvgPool2d(2)
+            layers.append(pool)
             side //= 2
     return stemmed(draw, *first, nn.ReLU, *layers, head(draw, width))
 
@@ -212,7 +216,7 @@ class _ChannelsLast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.spatial(x).permute(0, 2, 3, 1))
-        return x + (self.scale * self.two(functional.gelu(self.one(y)))).permute(0, 3, 1, 2)
+        return x + (self.scale * self.two(functional.gelu(self.one(y)))).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 class _NormedChannels(nn.Module):

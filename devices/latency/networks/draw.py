@@ -25,7 +25,7 @@ class Draw:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.multiple = self.random.choice(
-            (32, 16, 16, 16, 8, 8, 8, 8, 4, 4, 1, 1, 1)
+            (32, 16, 16, 16, 8, 8, 8, 8, 4, 4, 2, 1, 1, 1, 1)
         )  # widths of one network are of one kind
 
     def pick(self, *choices: T) -> T:
@@ -48,4 +48,4 @@ class Draw:
     def side(self, width: int) -> int:
         """Of a map that goes with so many channels: narrow maps are large ones."""
         typical = 224 * 24 / max(width, 12)
-        return min(max(7, round(typical * math.exp(self.random.uniform(-0.7, 0.7)))), 112)
+        return min(max(3, round(typical * math.exp(self.random.uniform(-0.7, 0.7)))), 112)

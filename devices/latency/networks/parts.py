@@ -12,7 +12,7 @@ from compressor.devices.latency.networks.draw import Draw, Drawn
 
 _MACS = 220e6  # of one convolution at most
 
-__all__ = ["Concat", "Excite", "Residual", "Shuffle", "conv", "fits", "head", "image", "stemmed"]
+__all__ = ["Concat", "Excite", "Residual", "Shuffle", "conv", "fits", "head", "image", "pointwise", "settle", "stemmed"]
 
 
 class Residual(nn.Module):
@@ -50,8 +50,8 @@ class Excite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.convolutional:
-            return x * self.gate(functional.adaptive_avg_pool2d(x, 1))
-        return x * self.gate(x.mean((2, 3)))[:, :, None, None]
+            return x * self.gate(functional.adaptive_avg_pool2d(x, 1))  # type: ignore[no-any-return]
+        return x * self.gate(x.mean((2, 3)))[:, :, None, None]  # type: ignore[no-any-return]
 
 
 class Shuffle(nn.Module):
@@ -76,6 +76,30 @@ def conv(
     layers += [nn.BatchNorm2d(out)] if norm else []
     layers += [act()] if act else []
     return nn.Sequential(*layers)
+
+
+def pointwise(
+    draw: Draw, into: int, out: int, stride: int = 1, *, act: Callable[[], nn.Module] | None = nn.ReLU
+) -> nn.Sequential:  # fmt: skip
+    """A 1×1 convolution, now and then as a pair of low rank."""
+    if min(into, out) < 24 or not draw.chance(0.12):
+        return conv(into, out, 1, stride, act=act)
+    rank = draw.between(min(into, out) / 6, min(into, out) / 2)
+    return nn.Sequential(nn.Conv2d(into, rank, 1, bias=False), conv(rank, out, 1, stride, act=act))
+
+
+@torch.no_grad()
+def settle(module: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Set the norms' statistics to those of the example: activations stay near one, as in a trained network.
+
+    With those of a fresh one they fade layer by layer until they are denormal, which processors compute slowly.
+    """
+    norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    module(*example)
+    for norm in norms:
+        norm.eval().running_var.clamp_(min=1e-2)  # type: ignore[union-attr]
 
 
 def fits(width: int, out: int, side: int, kernel: int = 3, groups: int = 1) -> bool:

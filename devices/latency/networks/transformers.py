@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from compressor.devices.latency.networks.attention import Attention, Encoder, Gated, RmsNorm, head_sizes, mlp
+from compressor.devices.latency.networks.attention import Attention, Encoder, Gated, RmsNorm, Stack, head_sizes, mlp
 from compressor.devices.latency.networks.draw import Draw, Drawn
 from compressor.devices.latency.networks.parts import image
 
@@ -59,12 +59,13 @@ def _transformer(draw: Draw, *, causal: bool, words: bool) -> Drawn:
     width, length = draw.width(64, 768), draw.between(16, 256)
     heads, inner = head_sizes(draw, width)
     before = causal or not words or draw.chance(0.3)
-    blocks = nn.Sequential(*(
+    kind = draw.pick("", "causal", "packed", "packed") if causal else draw.pick("", "", "all") if words else ""
+    blocks = Stack(kind, *(
         Encoder(
             Attention(draw, width, heads, inner, causal=causal), mlp(draw, width),
             (nn.LayerNorm(width), nn.LayerNorm(width)), before,
         )
-        for _ in range(draw.pick(2, 2, 3))
+        for _ in range(draw.pick(1, 1, 2))
     ))  # fmt: skip
     if words:
         embedding, positions, head, example = _text(draw, width, length, causal)
@@ -96,12 +97,12 @@ def modern_decoder(draw: Draw) -> Drawn:
     """Causal blocks with RMS norm, rotary positions, shared keys and gated MLPs, as in LLaMA."""
     width, length = draw.width(64, 640), draw.between(16, 192)
     heads, inner = head_sizes(draw, width)
-    blocks = nn.Sequential(*(
+    blocks = Stack(draw.pick("", "causal", "packed", "packed"), *(
         Encoder(
             Attention(draw, width, heads, inner, causal=True, rotary=True), Gated(width, draw.width(width, width * 3)),
             (RmsNorm(width), RmsNorm(width)), True,
         )
-        for _ in range(2)
+        for _ in range(draw.pick(1, 1, 2))
     ))  # fmt: skip
     vocabulary = draw.between(500, 16000)
     head = nn.Sequential(RmsNorm(width), nn.Linear(width, min(vocabulary, 8000), bias=False))
@@ -147,10 +148,11 @@ class _Map(nn.Module):
 
 def windowed(draw: Draw) -> Drawn:
     """Attention in shifted windows with patch merging, as in Swin."""
-    width, window = draw.width(48, 384), draw.pick(4, 7, 7, 8)
-    across = draw.pick(2, 2, 4, 4) if width < 200 else 2
+    width, window = draw.width(24, 384), draw.pick(4, 7, 7, 8)
+    across = draw.pick(2, 4, 8) if width < 100 else draw.pick(2, 2, 4) if width < 200 else 2
     side = window * across
-    first, layers = (width, side), []
+    first = width, side
+    layers: list[nn.Module] = []
     for position in range(2):
         heads, inner = head_sizes(draw, width)
         mixer = _Window(Attention(draw, width, heads, inner, causal=False), window, window // 2 if position else 0)

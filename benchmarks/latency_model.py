@@ -1,0 +1,176 @@
+"""The latency model against 300 whole models that it has not seen, on this machine with ONNX Runtime.
+
+    python benchmarks/latency_prepare.py FOLDER         lowers the models (about an hour, resumes)
+    python benchmarks/latency_model.py FOLDER           profiles, times the models in the same sitting, compares
+
+Profile and models are visited in turn, in a new order each time, between runs of a reference network (`devices/latency/
+sitting.py`). The profile is written to devices/profiles, the comparison to results/latency_model.json. Leave the machine
+alone meanwhile. `--again` compares once more what results/latency_model.json holds with a model fitted anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from latency_scores import Row, accuracy, equal_pairs, noise, taus
+
+from compressor.devices.latency.fit import fit
+from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.measured import Measured
+from compressor.devices.latency.profile import Profile, read_profile, write_profile
+from compressor.devices.latency.sitting import Item
+from compressor.devices.latency.subject import Subject, read
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILE = ROOT / "devices" / "profiles" / "host-x86_64"
+RESULTS = ROOT / "benchmarks" / "results" / "latency_model.json"
+STYLES = {  # the profile's networks that resemble a family: what is left out when the family is
+    "alexnet": "plain", "vgg": "plain", "resnet": "residual", "resnet-bottleneck": "residual", "densenet": "dense",
+    "squeezenet": "branched", "googlenet": "branched", "shufflenet-v2": "shuffled", "mobilenet-v1": "separable",
+    "mobilenet-v2": "inverted", "mobilenet-v3": "inverted", "efficientnet": "inverted", "convnext": "modern",
+    "vit": "vision", "swin": "windowed", "bert": "encoder", "gpt": "decoder", "llama": "modern-decoder",
+}  # fmt: skip
+TWO = 3  # one in so many models is timed with two threads as well
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path)
+    parser.add_argument("--minutes", type=float, default=29.0)
+    parser.add_argument("--visits", type=int, default=10)
+    parser.add_argument("--again", action="store_true")
+    options = parser.parse_args()
+    subjects = {name: read(options.models, name) for name in sorted(p.stem for p in options.models.glob("*.json"))}
+    if options.again:
+        times = json.loads(RESULTS.read_text(encoding="utf-8"))["times"]
+        profile = read_profile(PROFILE)
+    else:
+        profile, times = sit(list(subjects.values()), options)
+        keep({"times": times})
+    models = fitted(profile)
+    write_profile(PROFILE, profile, {threads: model.to_json() for threads, model in models.items()})
+    rows = compare(models, times, subjects)
+    found = {"profile": dict(profile.about), **summary(rows), "left_out": left_out(profile, times, subjects)}
+    keep({**found, "times": times, "rows": [asdict(row) for row in rows]})
+    show(found)
+
+
+def sit(subjects: Sequence[Subject], options: argparse.Namespace) -> tuple[Profile, dict[str, list[float]]]:
+    """The profile, and [microseconds, of even visits, of odd ones] of each model by "name@threads"."""
+    from compressor.cache import default_folder
+    from compressor.cli.progress import Bars
+    from compressor.devices.opening import open_device
+    from compressor.profiling import Limits
+    from compressor.profiling import profile as measure
+    from compressor.targets import load_target
+
+    beside = [Item(subject) for subject in subjects] + [Item(subject, 2) for subject in subjects[::TWO]]
+    limits = Limits(seconds=options.minutes * 60, visits=options.visits, threads=(1, 2))
+    with open_device("local") as device:
+        found = measure(
+            device, load_target("host"), PROFILE, default_folder().parent / "profile" / "benchmark", limits,
+            beside=beside, progress=Bars(),
+        )  # fmt: skip
+    for name, reason in found.failures.items():
+        print(f"left out: {name}: {reason}")
+    even, odd = found.halves
+    keys = [key for key in found.beside if key in even and key in odd]
+    return found.profile, {
+        key: [found.beside[key].microseconds, even[key].microseconds, odd[key].microseconds] for key in keys
+    }  # fmt: skip
+
+
+def fitted(profile: Profile, without: str = "") -> dict[int, Learned]:
+    """A model for each number of threads, from the networks of all styles but one."""
+    found: dict[int, Learned] = {}
+    for threads in sorted({m.threads for m in profile.networks}):
+        own = [m for m in profile.networks if m.threads == threads and m.style != without]
+        found[threads] = fit(own, prior=found.get(1))
+    return found
+
+
+def compare(
+    models: Mapping[int, Learned], times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject],
+    only: Iterable[str] | None = None,
+) -> list[Row]:  # fmt: skip
+    """A row for each timed model of the families in `only`."""
+    rows, families = [], None if only is None else set(only)
+    for key, (measured, even, odd) in times.items():
+        name, _, threads = key.rpartition("@")
+        family, how = subjects[name].style.split()
+        if families is None or family in families:
+            found = models[int(threads)].predict(subjects[name].calls)
+            macs = sum(call.macs for call in subjects[name].calls)
+            rows.append(
+                Row(name, family, how, int(threads), macs, measured, (even, odd), found.microseconds, found.low, found.high)
+            )
+    return rows
+
+
+def left_out(
+    profile: Profile, times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject]
+) -> dict[str, Any]:
+    """Each family predicted without the profile's networks that resemble it, one thread."""
+    single = {key: value for key, value in times.items() if key.endswith("@1")}
+    own = Profile(profile.about, tuple(m for m in profile.networks if m.threads == 1))
+    rows: list[Row] = []
+    for style in dict.fromkeys(STYLES.values()):
+        models = fitted(own, without=style)
+        rows += compare(models, single, subjects, [family for family, like in STYLES.items() if like == style])
+    by_family = {family: accuracy([row for row in rows if row.family == family]) for family in STYLES}
+    return {"all": accuracy(rows), "families": by_family}
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for threads in (1, 2):
+        own = [row for row in rows if row.threads == threads]
+        quiet = [row for row in own if row.noise <= 0.05]
+        found[f"threads_{threads}"] = {
+            "noise": noise(own), "all": accuracy(own), "quiet": accuracy(quiet),
+            "noisy": [row.name for row in own if row not in quiet],
+            "families": {family: accuracy([row for row in own if row.family == family]) for family in STYLES},
+            "hows": {how: accuracy([row for row in own if row.how == how]) for how in sorted({r.how for r in own})},
+            "kendall": taus(own), "equal_macs": equal_pairs(own),
+        }  # fmt: skip
+    return found
+
+
+def keep(document: Mapping[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def show(found: Mapping[str, Any]) -> None:
+    about = found["profile"]
+    print(f"profile: {about['kernels']} kernels of {about['networks']} networks in {about['seconds'] / 60:.1f} minutes")
+    for threads in (1, 2):
+        part = found[f"threads_{threads}"]
+        print(f"\n{threads} threads: noise between halves {part['noise']['median']:.1%}, ", end="")
+        print(f"{part['noise']['over_5']:.1%} of the models differ by more than 5% (goal 5%)")
+        for name, scores in (("all", part["all"]), ("quiet", part["quiet"]), *part["families"].items(), *part["hows"].items()):
+            line(name, scores)
+        tau = part["kendall"].values()
+        print(f"Kendall tau of variants: mean {sum(tau) / len(tau):.3f}, least {min(tau):.3f} (goal 0.95)")
+        print(f"pairs of equal MACs: {part['equal_macs']} (goal 98%)")
+    print("\none family left out at a time (goal 90% within 10%, worst MAPE 8%)")
+    line("all", found["left_out"]["all"])
+    for family, scores in found["left_out"]["families"].items():
+        line(family, scores)
+
+
+def line(name: str, scores: Mapping[str, float]) -> None:
+    if scores["models"]:
+        print(
+            f"{name:20} {scores['models']:4.0f} models  MAPE {scores['mape']:6.1%}  median {scores['median']:6.1%}  "
+            f"within 5% {scores['within_5']:5.0%}  within 10% {scores['within_10']:5.0%}  worst {scores['worst']:5.0%}  "
+            f"bias {scores['bias']:+6.1%}  in interval {scores['in_interval']:4.0%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

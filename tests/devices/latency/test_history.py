@@ -1,0 +1,75 @@
+"""Predicted against measured: kept, and what follows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from compressor.devices.latency.history import Outcome, history_file, past, record
+
+ONE = Outcome("host", "cpu", 1, "a", "profile", raw_ms=10.0, predicted_ms=10.0, measured_ms=12.0, date="2026-01-01")
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+
+
+def outcome(**changes: object) -> Outcome:
+    return Outcome(**{**ONE.__dict__, **changes})  # type: ignore[arg-type]
+
+
+def test_without_a_past_nothing_changes() -> None:
+    found = past("host", "cpu", "profile")
+    assert (found.errors, found.factor, found.text()) == ((), 1.0, "")
+
+
+def test_one_measurement_moves_a_little_and_many_by_their_median() -> None:
+    record(ONE)
+    assert past("host", "cpu", "profile").factor == pytest.approx(math.exp(math.log(1.2) / 5))
+    for name in "bcdefghijklmnopqrstuvwxyz":
+        record(outcome(program=name))
+    assert past("host", "cpu", "profile").factor == pytest.approx(1.2 ** (26 / 30))
+
+
+def test_the_factor_is_of_what_was_predicted_without_it_and_the_error_of_what_was_said() -> None:
+    record(outcome(raw_ms=10.0, predicted_ms=11.0, measured_ms=10.0))
+    found = past("host", "cpu", "profile")
+    assert found.factor == 1.0
+    assert found.errors == (pytest.approx(0.1),)
+    assert "median error 10.0%, worst +10.0%" in found.text()
+
+
+def test_a_program_counts_once_with_its_last() -> None:
+    for measured in (50.0, 40.0, 10.0):
+        record(outcome(measured_ms=measured))
+    found = past("host", "cpu", "profile")
+    assert len(found.errors) == 1
+    assert found.factor == 1.0
+
+
+def test_other_targets_processors_and_profiles_have_their_own() -> None:
+    record(ONE)
+    for key in (("pi5", "cpu", "profile"), ("host", "other", "profile"), ("host", "cpu", "a roofline")):
+        assert past(*key).errors == ()
+
+
+def test_what_is_out_of_all_proportion_does_not_move_it() -> None:
+    record(outcome(measured_ms=1e4))
+    assert past("host", "cpu", "profile").factor == 1.0
+    assert len(past("host", "cpu", "profile").errors) == 1, "it is told all the same"
+
+
+def test_a_damaged_file_costs_only_the_damaged_lines() -> None:
+    record(ONE)
+    with history_file().open("a") as file:
+        file.write('{"half\n[1]\n{"target": "host"}\n')
+    record(outcome(program="b"))
+    assert len(past("host", "cpu", "profile").errors) == 2
+
+
+def test_a_disk_that_refuses_costs_only_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a file where the folder would be")
+    assert record(ONE) is False
