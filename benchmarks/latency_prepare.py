@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import os
 import random
 import warnings
@@ -73,13 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--start", type=int, default=0, help="leave out so many, for a second process beside a first")
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
     warnings.filterwarnings("ignore")
     from compressor.errors import CompressError
 
     options.folder.mkdir(parents=True, exist_ok=True)
-    for each in wanted(options.count):
+    for each in itertools.islice(wanted(options.count), options.start, None):
         if not (options.folder / f"{each.name}.json").exists():
             try:
                 outcome = prepare(each, options.folder)
