@@ -17,10 +17,26 @@ from typing import Any
 
 from compressor.devices.latency.calls import Call
 
-__all__ = ["NodeTime", "by_call", "owners"]
+__all__ = ["NATURAL", "NodeTime", "by_call", "owners"]
 
 _REACH = 4  # calls between a node's name and the call that it does
 _REORDERS = ("ReorderInput", "ReorderOutput")
+
+# What a type of node does by its very name, in ONNX Runtime: an operator or a kind of call.
+NATURAL: Mapping[str, str] = {
+    **dict.fromkeys(("Conv", "FusedConv", "QLinearConv", "NhwcFusedConv"), "conv2d"),
+    **dict.fromkeys(("Gemm", "QGemm", "MatMulNBits", "MatMulIntegerToFloat"), "linear"),
+    **dict.fromkeys(("MaxPool", "NhwcMaxPool", "AveragePool", "QLinearAveragePool"), "pool"),
+    **dict.fromkeys(("GlobalAveragePool", "QLinearGlobalAveragePool"), "pool"),
+    **dict.fromkeys(("LayerNormalization", "SkipLayerNormalization"), "norm"),
+    "ConvTranspose": "conv_transpose",
+    "QuickGelu": "silu",
+    "QLinearSigmoid": "elementwise",
+    "QLinearConcat": "layout",
+    "QuantizeLinear": "quantize",
+    "DequantizeLinear": "dequantize",
+}
+_NAMED_WELL = frozenset({"conv2d", "linear"})  # not looked for in other kernels: a norm may run as a convolution
 
 
 @dataclass(frozen=True)
@@ -59,16 +75,19 @@ def owners(model: Any, optimized: Any, calls: Sequence[Call], results: Iterable[
 
 
 def by_call(
-    calls: Sequence[Call], owner: Mapping[str, str], times: Sequence[NodeTime], natural: Mapping[str, str]
+    calls: Sequence[Call], owner: Mapping[str, str], times: Sequence[NodeTime], natural: Mapping[str, str] = NATURAL
 ) -> dict[str, list[NodeTime]]:
-    """The nodes that do each call, reorders left out. `natural` is the kind of call that a type of node mostly does."""
+    """The nodes that do each call, reorders left out.
+
+    `natural` is what a type of node does whatever it is named after: an operator or a kind of call.
+    """
     known = {call.name: call for call in calls}
     found: dict[str, list[NodeTime]] = defaultdict(list)
     for time in times:
         name = owner.get(time.name, "")
         if name in known and not time.reorders:
             found[name].append(time)
-    _to_natural_kinds(known, found, natural)
+    _to_natural_calls(known, found, natural)
     _to_main_calls(calls, found)
     return dict(found)
 
@@ -96,41 +115,53 @@ def _named(name: str, values: Mapping[str, str]) -> str:
     return ""
 
 
-def _to_natural_kinds(
-    known: Mapping[str, Call], found: dict[str, list[NodeTime]], natural: Mapping[str, str]
-) -> None:
-    """A max pool named after the quantize behind it goes to the pool beside it that nothing does yet."""
+def _to_natural_calls(known: Mapping[str, Call], found: dict[str, list[NodeTime]], natural: Mapping[str, str]) -> None:
+    """A node named after what it does not do goes to the nearest call that it does and that nothing does yet.
+
+    A node without a name of its own stands with what reads it, so what makes the inputs of that kernel comes first.
+    """
+    misnamed: list[tuple[str, NodeTime, str]] = []
+    for name in list(found):
+        for time in list(found[name]):
+            does = natural.get(time.type.rpartition(".")[2])
+            if does is not None and does not in (known[name].kind, known[name].op):
+                misnamed.append((name, time, does))
+                found[name].remove(time)
+        if not found[name]:
+            del found[name]
+    beside = _neighbours(known) if misnamed else {}
+    for name, time, does in misnamed:
+        idle = [call.name for call in known.values() if does in (call.kind, call.op) and call.name not in found]
+        kernel = known[name].kernel
+        fellows = [other for other in idle if kernel and known[other].kernel == kernel]
+        members = [call for call in known.values() if call.name == name or (kernel and call.kernel == kernel)]
+        makers = [operand.source for call in members for operand in call.inputs if operand.source in idle]
+        makers = [maker for maker in makers if known[maker].kernel != kernel or not kernel]
+        near = "" if does in _NAMED_WELL else _nearest(name, beside, set(idle))
+        found[_first([*makers, *fellows, near, name])].append(time)
+
+
+def _neighbours(known: Mapping[str, Call]) -> dict[str, set[str]]:
     beside: dict[str, set[str]] = defaultdict(set)
     for call in known.values():
         for operand in call.inputs:
             beside[call.name].add(operand.source)
             beside[operand.source].add(call.name)
-    for name in list(found):
-        for time in list(found[name]):
-            kind = natural.get(time.type)
-            if kind is None or known[name].kind == kind:
-                continue
-            idle = _nearest(name, beside, lambda other, kind=kind: other in known and known[other].kind == kind and other not in found)
-            if idle:
-                found[idle] = [time]
-                found[name].remove(time)
-        if not found[name]:
-            del found[name]
+    return beside
 
 
-def _nearest(start: str, beside: Mapping[str, set[str]], wanted: Any) -> str:
+def _nearest(start: str, beside: Mapping[str, set[str]], wanted: set[str]) -> str:
     reached, edge = {start}, {start}
     for _ in range(_REACH):
         edge = {other for name in edge for other in beside.get(name, ())} - reached
-        hit = sorted(name for name in edge if wanted(name))
-        if hit:
-            return hit[0]
+        if edge & wanted:
+            return min(edge & wanted)
         reached |= edge
     return ""
 
 
 def _to_main_calls(calls: Sequence[Call], found: dict[str, list[NodeTime]]) -> None:
-    """A kernel's first node does its main call, whichever call it is named after."""
+    """The longest of a kernel's first nodes does its main call, whichever call it is named after."""
     kernels: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
         if call.kernel:
@@ -141,7 +172,9 @@ def _to_main_calls(calls: Sequence[Call], found: dict[str, list[NodeTime]]) -> N
         first = next((call.name for call in members if call.name in found), None)
         if first is None:
             continue
-        found[main] = [found[first].pop(0)]
+        longest = max(found[first], key=lambda time: time.microseconds)
+        found[first].remove(longest)
+        found[main] = [longest]
         if not found[first]:
             del found[first]
 

@@ -1,0 +1,74 @@
+"""Which calls take no time of their own: fused into another node, folded, or a change of view.
+
+    P(free) = (free + ½ prior) / (all + ½)      of the calls seen in one place; the prior is that of a coarser place
+
+A place is the operator, the kernel that holds it, its number format and layout, what made its input and what reads its
+output. The finest place that was seen often enough decides (Katz: backing off, 1987).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from compressor.devices.latency.calls import Call
+
+__all__ = ["Fusion", "fit_fusion"]
+
+_PULL = 0.5  # how much the coarser place counts, in calls
+_READERS = 3
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How many calls were seen in each place, and how many of these took no time."""
+
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def free(self, calls: Sequence[Call], blocked: Mapping[str, bool]) -> set[str]:
+        """The names of those that cost nothing."""
+        ops = {call.name: call.op for call in calls}
+        return {call.name for call in calls if self._share(call, blocked, ops) >= 0.5}
+
+    def to_json(self) -> dict[str, Any]:
+        return {place: list(counts) for place, counts in self.counts.items()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Fusion:
+        return Fusion({place: (int(counts[0]), int(counts[1])) for place, counts in data.items()})
+
+    def _share(self, call: Call, blocked: Mapping[str, bool], ops: Mapping[str, str]) -> float:
+        share = 0.0 if call.kernel else 1.0
+        for place in reversed(_places(call, blocked.get(call.name, False), ops)):
+            if place in self.counts:
+                free, seen = self.counts[place]
+                share = (free + _PULL * share) / (seen + _PULL)
+        return share
+
+
+def fit_fusion(networks: Iterable[tuple[Sequence[Call], Mapping[str, bool], set[str]]]) -> Fusion:
+    """From networks: their calls, which are blocked, and the names of those that took time."""
+    counts: dict[str, tuple[int, int]] = {}
+    for calls, blocked, timed in networks:
+        ops = {call.name: call.op for call in calls}
+        for call in calls:
+            for place in _places(call, blocked.get(call.name, False), ops):
+                free, seen = counts.get(place, (0, 0))
+                counts[place] = (free + (call.name not in timed), seen + 1)
+    return Fusion(counts)
+
+
+def _places(call: Call, blocked: bool, ops: Mapping[str, str]) -> list[str]:
+    """Finest first."""
+    own = f"{call.op}|{call.anchor}|{'main' if call.main else ''}"
+    maker = next((ops.get(each.source, "input") for each in call.inputs), "")
+    readers = ",".join(call.readers[:_READERS])
+    layout = "blocked" if blocked else ""
+    return [
+        f"{own}|{call.format}|{layout}|{readers}|{maker}|{len(call.shape)}",
+        f"{own}|{call.format}|{layout}|{readers}",
+        f"{own}|{call.format}|{layout}",
+        f"{own}",
+        f"{call.kind}|{call.anchor}|{'main' if call.main else ''}|{layout}",  # of an operator never seen
+    ]
