@@ -21,7 +21,6 @@ from latency_scores import Row, accuracy, equal_pairs, noise, taus
 
 from compressor.devices.latency.fit import fit
 from compressor.devices.latency.learned import Learned
-from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.profile import Profile, read_profile, write_profile
 from compressor.devices.latency.sitting import Item
 from compressor.devices.latency.subject import Subject, read

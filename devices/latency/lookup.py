@@ -14,8 +14,8 @@ from typing import Any
 
 from compressor.devices.latency.corrected import Corrected
 from compressor.devices.latency.history import past
-from compressor.devices.latency.model import LearnedLatency
 from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.model import LearnedLatency
 from compressor.devices.latency.profile import read_about
 from compressor.devices.registry import config_file
 from compressor.errors import DeviceError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.devices.latency.networks.draw import Draw, Drawn
 from compressor.devices.latency.networks.convolutional import (
     branched,
     dense,
@@ -16,6 +15,7 @@ from compressor.devices.latency.networks.convolutional import (
     separable,
     shuffled,
 )
+from compressor.devices.latency.networks.draw import Draw, Drawn
 from compressor.graph.capture import capture
 
 STYLES = [branched, dense, inverted, modern, plain, residual, separable, shuffled]

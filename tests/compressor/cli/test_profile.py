@@ -1,0 +1,46 @@
+"""`compress profile` on the command line: what it is called with, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from compressor import profiling
+from compressor.cli.main import run
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def stand_in(device: Any, target: Any, out: Path, work: Path, limits: Any, **_: Any) -> SimpleNamespace:
+        found.update(device=device.url, target=target.name, out=out, limits=limits)
+        about = {"kernels": 700, "networks": 30, "seconds": 90}
+        return SimpleNamespace(profile=SimpleNamespace(about=about), failures={"net@1": "load: no"})
+
+    monkeypatch.setattr(profiling, "profile", stand_in)
+    return found
+
+
+def test_what_is_asked_for_is_what_is_measured(
+    asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--time", "5min", "--kernels", "700", "--threads", "2,1", "--out", str(tmp_path / "p"), "-q"]
+    assert run(["profile", "--device", "local", *arguments]) == 0
+    assert (asked["device"], asked["target"], asked["out"]) == ("local", "host", tmp_path / "p")
+    assert (asked["limits"].seconds, asked["limits"].kernels, asked["limits"].threads) == (300, 700, (1, 2))
+    shown = capsys.readouterr().out
+    assert "700 kernels of 30 networks in 1.5 minutes" in shown
+    assert "left out: net@1: load: no" in shown
+
+
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "a"], ["--time", "soon"], ["--target", "no"]])
+def test_bad_arguments_are_told_before_anything_runs(
+    asked: dict[str, Any], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["profile", *arguments, "-q"]) == 2
+    assert asked == {}
+    assert "Traceback" not in capsys.readouterr().err

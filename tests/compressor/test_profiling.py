@@ -1,0 +1,58 @@
+"""`compress profile`: networks are timed and fitted to, within its limits; other networks are timed beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from own_device import OwnDevice
+from timed_networks import QUICK, small
+
+from compressor import profiling
+from compressor.devices.latency.profile import read_profile
+from compressor.devices.latency.sitting import Item
+from compressor.errors import DeviceError
+from compressor.profile_draw import Drawn
+from compressor.profiling import Limits, profile
+from compressor.targets import load_target
+
+
+def few(seed: int) -> list[Drawn]:
+    """Twelve small networks instead of a first round."""
+    return [Drawn("recurrent", seed + index, "plain") for index in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "first_round", few)
+
+
+LIMITS = Limits(kernels=200, visits=2, stages=1, threads=(1, 2), settings=QUICK)
+
+
+def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
+    other = small(tmp_path, "other")
+    found = profile(
+        OwnDevice(), load_target("host"), tmp_path / "out", tmp_path / "work", LIMITS, beside=[Item(other)]
+    )  # fmt: skip
+    assert read_profile(tmp_path / "out").networks == found.profile.networks
+    assert found.profile.about["networks"] == 12
+    assert {m.threads for m in found.profile.networks} == {1, 2}
+    assert all(m.name != "other" for m in found.profile.networks), "it is timed beside, and never fitted to"
+    assert list(found.beside) == ["other@1"]
+    assert all("other@1" in half for half in found.halves)
+    assert found.models[1].predict(other.calls).microseconds > 0
+    assert found.failures == {}
+    assert not list((tmp_path / "work").glob("*.jsonl")), "nothing is left to go on with"
+
+
+def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> None:
+    limits = Limits(kernels=20, visits=2, stages=1, settings=QUICK)
+    with pytest.raises(DeviceError, match="fewer than 12 networks"):
+        profile(OwnDevice(), load_target("host"), tmp_path / "out", tmp_path / "work", limits)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_emulated_device_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="emulated"):
+        profile(OwnDevice(timed=False), load_target("host"), tmp_path / "out", tmp_path / "work", LIMITS)

@@ -1,0 +1,47 @@
+"""What was predicted is held against what was measured, where both are of the same thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.devices.latency.history import past
+from compressor.devices.latency.learning import prediction, remember, remember_bundle
+from compressor.graph.capture import capture
+from compressor.graph.cost import ROOFLINE, Roofline
+from compressor.targets import load_target
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+
+
+def predicted(threads: int = 4) -> dict[str, object]:
+    program = capture(nn.Linear(8, 8).eval(), (torch.randn(2, 8),)).program
+    return prediction(Roofline().predict(program, load_target("rpi5")), program.hash(), threads, 1)
+
+
+def test_a_bundle_measured_as_it_was_predicted_teaches() -> None:
+    manifest = {"target": "rpi5", "predicted": predicted()}
+    assert remember_bundle(manifest, 4, 1, 3.0)
+    assert len(past("rpi5", "", ROOFLINE).errors) == 1
+
+
+@pytest.mark.parametrize(("threads", "batch"), [(2, 1), (4, 8)])
+def test_other_threads_or_another_batch_do_not(threads: int, batch: int) -> None:
+    assert not remember_bundle({"target": "rpi5", "predicted": predicted()}, threads, batch, 3.0)
+
+
+@pytest.mark.parametrize(
+    "manifest", [{}, {"target": "rpi5"}, {"target": "no-such", "predicted": {"threads": 4, "batch": 1}}]
+)
+def test_bundles_that_say_nothing_teach_nothing(manifest: dict[str, object]) -> None:
+    assert not remember_bundle(manifest, 4, 1, 3.0)
+
+
+def test_half_a_prediction_is_none() -> None:
+    assert not remember({"threads": 1}, load_target("rpi5"), 3.0)

@@ -1,0 +1,87 @@
+"""Which model answers: the user's profile, the built-in one, the roofline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from boards import board
+from learned_models import profile_folder
+from timed_networks import small
+from torch import nn
+
+from compressor.devices.latency import lookup
+from compressor.devices.latency.learning import prediction, remember
+from compressor.devices.latency.lookup import builtin_profile, identity, latency_model, processor, user_profile
+from compressor.devices.latency.subject import Subject
+from compressor.errors import DeviceError
+from compressor.graph.capture import capture
+from compressor.graph.cost import ROOFLINE
+from compressor.graph.program import Program
+from compressor.targets import load_target
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(lookup, "_BUILTIN", tmp_path / "builtin")
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return small(tmp_path_factory.mktemp("subject"))
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return capture(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval(), (torch.randn(2, 8),)).program
+
+
+def test_without_a_profile_the_roofline_answers_and_says_so(program: Program) -> None:
+    found = latency_model(board()).predict(program, board())
+    assert (found.calibrated, found.source, found.past) == (False, ROOFLINE, "")
+    assert identity(board()) == "roofline"
+
+
+def test_a_profile_of_this_processor_is_calibrated(program: Program, subject: Subject) -> None:
+    host = load_target("host")
+    profile_folder(user_profile("host"), subject, processor(host))
+    found = latency_model(host).predict(program, host)
+    assert found.calibrated
+    assert found.source.startswith(f"a profile of {processor(host)}")
+    assert identity(host) != "roofline"
+
+
+def test_one_of_another_processor_says_so(program: Program, subject: Subject, tmp_path: Path) -> None:
+    host = load_target("host")
+    profile_folder(tmp_path / "builtin" / f"host-{host.arch}", subject, "another")
+    assert builtin_profile(host) is not None
+    found = latency_model(host).predict(program, host)
+    assert not found.calibrated
+    assert "another processor" in found.source
+
+
+def test_the_users_own_comes_first(program: Program, subject: Subject, tmp_path: Path) -> None:
+    host = load_target("host")
+    profile_folder(tmp_path / "builtin" / f"host-{host.arch}", subject, "another")
+    profile_folder(user_profile("host"), subject, processor(host))
+    assert latency_model(host).predict(program, host).calibrated
+
+
+def test_a_damaged_profile_is_told_by_its_file(subject: Subject) -> None:
+    folder = profile_folder(user_profile("board"), subject, "x")
+    (folder / "model.json").write_text('{"1": {}}')
+    with pytest.raises(DeviceError, match="cannot be read") as caught:
+        latency_model(board())
+    assert "model.json" in str(caught.value.where)
+
+
+def test_measurements_correct_what_is_said_next(program: Program, subject: Subject) -> None:
+    host = load_target("host")
+    profile_folder(user_profile("host"), subject, processor(host))
+    first = latency_model(host).predict(program, host)
+    assert remember(prediction(first, "digest", 1, 1), host, 2 * first.latency_ms)
+    second = latency_model(host).predict(program, host)
+    assert first.latency_ms < second.latency_ms < 2 * first.latency_ms
+    assert "worst -50.0%" in second.past
