@@ -92,7 +92,7 @@ def bench(
         run.measure()
     except DeviceLostError as lost:
         kept = "What was finished is kept: the same command goes on with what is missing."
-        way_out = kept if run.journal.path and run.journal.events else lost.way_out
+        way_out = kept if run.journal.path and run.journal.begun else lost.way_out
         raise DeviceLostError(lost.what, where=lost.where, way_out=way_out) from lost
     found = _result(run, power, carbon)
     run.journal.remove()

@@ -62,7 +62,7 @@ class Run:
 
     def measure(self) -> None:
         """Do what is missing. Raises as `bench`."""
-        with on_device(self.device) as remote:
+        with on_device(self.device, self.journal) as remote:
             self.progress.say(f"pushing {len(self.bundles)} bundles to {self.device.url}")
             for name, bundle in self.bundles.items():
                 remote.push(name, self.kind.files(bundle))

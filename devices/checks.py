@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from compressor.errors import DeviceError
 
-__all__ = ["checked_environment", "checked_path", "checked_program"]
+__all__ = ["checked_environment", "checked_path", "checked_program", "checked_temporary"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TEMPORARY = re.compile(r"compress-\w+")
 
 
 def checked_program(program: Sequence[str]) -> Sequence[str]:
@@ -27,6 +28,13 @@ def checked_path(path: str, where: str) -> str:
     if not path.startswith("/") or "\0" in path or posixpath.basename(path) in ("", ".", ".."):
         raise DeviceError(f"{path!r} is not an absolute path on the device", where=where)
     return path
+
+
+def checked_temporary(folder: str, where: str) -> str:
+    """The folder. Raises DeviceError where its name is not of those that are made for a run."""
+    if not _TEMPORARY.fullmatch(posixpath.basename(checked_path(folder, where))):
+        raise DeviceError(f"{folder!r} is not a folder that was made for a run", where=where)
+    return folder
 
 
 def checked_environment(environment: Mapping[str, str] | None) -> Mapping[str, str]:

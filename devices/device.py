@@ -79,6 +79,10 @@ class Device(ABC):
     def folder(self) -> contextlib.AbstractContextManager[str]:
         """A new folder of a unique name there, removed with what is in it at the end, also after an error."""
 
+    @abstractmethod
+    def discard(self, folder: str) -> None:
+        """Remove a folder that `folder` made and that a lost connection left there; one that is gone is no error."""
+
     def close(self) -> None:
         """Let go of connections; a device without any has nothing to do."""
         return

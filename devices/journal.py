@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Journal"]
+__all__ = ["FOLDER", "Journal"]
 
+FOLDER = "folder"  # an event: `path`, where the run has its files on the device, and `process`, its own number here
 MAX_AGE = 24 * 3600.0  # seconds
 
 
@@ -24,9 +25,14 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.events: list[dict[str, Any]] = list(_read(path)) if path is not None else []
-        self.resumed = bool(self.events)
+        self.resumed = self.begun
         if self.events:
             self._write("".join(_line(event) for event in self.events), "w")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on with: folders on the device are not."""
+        return any(event.get("event") != FOLDER for event in self.events)
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Keep an event; it is on disk when this returns."""

@@ -97,7 +97,7 @@ def time_models(
     if journal.resumed:
         progress.say(f"going on where an earlier run was cut off: {len(missing)} of {len(set(keys))} models are left")
     if missing:
-        with on_device(device) as remote:
+        with on_device(device, journal) as remote:
             items = list(missing.items())
             batches = [dict(items[at : at + timing.batch]) for at in range(0, len(items), timing.batch)]
             for batch in progress.over(batches, "timing models"):

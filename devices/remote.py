@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.device import Device, Finished
+from compressor.devices.journal import FOLDER, Journal
 from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
+from compressor.export.atomic import alive
 
 __all__ = ["RUNNER", "Remote", "failure", "on_device", "runner_digest"]
 
@@ -89,7 +91,8 @@ class Remote:
             package = last.get("package")
             return DeviceError(
                 f"its Python has no {package} ({last.get('reason')})", where=where,
-                way_out="There: python3 -m pip install onnxruntime numpy",
+                way_out=f"There: {' '.join(self.device.python)} -m pip install onnxruntime numpy; "
+                "or end the URL in ?python=PATH of one that has them.",
             )  # fmt: skip
         if finished.status in _KILLED:
             return DeviceError(
@@ -105,9 +108,18 @@ class Remote:
 
 
 @contextlib.contextmanager
-def on_device(device: Device) -> Iterator[Remote]:
-    """The runner in a new folder there, which is removed at the end."""
+def on_device(device: Device, journal: Journal | None = None) -> Iterator[Remote]:
+    """The runner in a new folder there, which is removed at the end.
+
+    Where the device is lost nobody can remove it: the run that goes on with `journal` does.
+    """
     with device.folder() as folder:
+        if journal is not None:
+            for left in journal.named(FOLDER):
+                if left["process"] == os.getpid() or not alive(left["process"]):
+                    with contextlib.suppress(DeviceError):  # what refuses to go only takes room
+                        device.discard(left["path"])
+            journal.add({"event": FOLDER, "path": folder, "process": os.getpid()})
         yield Remote(device, folder)
 
 

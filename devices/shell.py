@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from compressor.devices.checks import checked_environment, checked_path, checked_program
+from compressor.devices.checks import checked_environment, checked_path, checked_program, checked_temporary
 from compressor.devices.device import Description, Device, Finished
 from compressor.devices.files import finished_pull, size_of, write_tar
 from compressor.devices.probe import PROBE, description
@@ -89,6 +89,9 @@ class ShellDevice(Device):
                 self._remove(path)
             raise
         self._remove(path)
+
+    def discard(self, folder: str) -> None:
+        self._remove(checked_temporary(folder, self.url))
 
     def push(self, source: Path, destination: str, *, timeout: float = 600.0) -> None:
         checked_path(destination, self.url)

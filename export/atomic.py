@@ -18,7 +18,7 @@ from pathlib import Path
 
 from compressor.errors import OutputError
 
-__all__ = ["ensure_writable", "new_folder"]
+__all__ = ["alive", "ensure_writable", "new_folder"]
 
 MARK = "manifest.json"  # a folder without it is no bundle, and is never replaced
 _AT_FDCWD, _EXCHANGE = -100, 2
@@ -99,7 +99,7 @@ def _recover(out: Path) -> None:
     pattern = re.compile(re.escape(f".{out.name}.") + r"(\d+)\.(tmp|old)")
     for entry in list(out.parent.iterdir()):
         found = pattern.fullmatch(entry.name)
-        if found is None or _alive(int(found[1])):
+        if found is None or alive(int(found[1])):
             continue
         with suppress(OSError):
             if found[2] == "old" and not out.exists():
@@ -108,7 +108,8 @@ def _recover(out: Path) -> None:
                 shutil.rmtree(entry)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
     if process == os.getpid():
         return True
     try:

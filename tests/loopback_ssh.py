@@ -11,11 +11,12 @@ import getpass
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,20 @@ class Server:
         """What makes `compress` use the configuration."""
         return {"COMPRESS_SSH": f"ssh -F {self.config}"}
 
+    def hang_up(self) -> None:
+        """End every connection; the next is taken."""
+        started = {self.process.pid}
+        processes = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        for process in processes:
+            try:
+                name, _, rest = (Path("/proc") / str(process) / "stat").read_text().partition("(")[2].rpartition(") ")
+            except OSError:  # it has ended
+                continue
+            if name.startswith("sshd") and int(rest.split()[1]) in started:
+                started.add(process)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
 
 def free_port() -> int:
     """A port of the loopback that nobody listens on just now."""
@@ -50,8 +65,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[Server]:
-    """A server that lets the user who runs the tests in by one key. Skips where there is no sshd to be had."""
+def serve(*settings: str) -> Iterator[Server]:
+    """A server that lets the user who runs the tests in by one key; `settings` are lines of its file.
+
+    Skips where there is no sshd to be had.
+    """
     if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
         pytest.skip("needs OpenSSH's client")
     sshd = program("sshd", ("openssh-server", "libwrap0", "libnss-wrapper"))
@@ -59,7 +77,7 @@ def serve() -> Iterator[Server]:
         folder, port = Path(name), free_port()
         for key in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
-        _configure(folder, port)
+        _configure(folder, port, settings)
         command = [str(sshd), "-D", "-e", "-f", str(folder / "sshd_config")]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, env=_environment(folder, sshd), stderr=log, start_new_session=True)
@@ -71,11 +89,11 @@ def serve() -> Iterator[Server]:
             process.wait()
 
 
-def _configure(folder: Path, port: int) -> None:
+def _configure(folder: Path, port: int, settings: Sequence[str]) -> None:
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\nPidFile none\n"
-        "PermitRootLogin prohibit-password\nMaxSessions 20\n",
+        "PermitRootLogin prohibit-password\nMaxSessions 20\n" + "".join(f"{line}\n" for line in settings),
         encoding="utf-8",
     )
     (folder / "ssh_config").write_text(

@@ -29,6 +29,7 @@ class OwnDevice(Device):
     tasks: list[str] = field(default_factory=list)
     environments: dict[str, Mapping[str, str]] = field(default_factory=dict)  # the last by task
     folders: list[Path] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
     python: Sequence[str] = (sys.executable,)
 
     def push(self, source: Path, destination: str, *, timeout: float = 600.0) -> None:
@@ -71,6 +72,9 @@ class OwnDevice(Device):
         with tempfile.TemporaryDirectory() as folder:
             self.folders.append(Path(folder))
             yield folder
+
+    def discard(self, folder: str) -> None:
+        self.discarded.append(folder)
 
 
 def program(folder: Path, name: str, script: str) -> Path:

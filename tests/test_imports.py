@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ SOURCES = [path for path in sources() if path.name != "__init__.py"]
 
 
 def _modules_after(code: str) -> set[str]:
-    """The modules that are loaded when `code` has run in a fresh interpreter."""
+    """The modules that are loaded when `code` has run in a fresh interpreter; adb would leave its server running."""
     report = "\nimport sys; print('\\n--', *sys.modules, file=sys.__stderr__)"
-    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=False)
+    command, environment = [sys.executable, "-c", code + report], {**os.environ, "COMPRESS_ADB": "none"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert "\n--" in done.stderr, done.stderr
     return set(done.stderr.rpartition("\n--")[2].split())
 

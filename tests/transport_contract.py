@@ -228,6 +228,20 @@ class Contract:
         done = device.run(self.python(device, code, parent, first, second), timeout=60)
         assert done.stdout == "False False False\n"
 
+    def test_a_folder_that_a_lost_connection_left_is_removed_later(
+        self, device: Device, folder: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("x", encoding="utf-8")
+        device.push(tmp_path, f"{folder}/compress-0a1b")
+        assert self.names_there(device, folder) == ["compress-0a1b"]
+        for _ in range(2):  # one that is gone is no error
+            device.discard(f"{folder}/compress-0a1b")
+            assert self.names_there(device, folder) == []
+        device.push(tmp_path, f"{folder}/mine")
+        with pytest.raises(DeviceError, match="made for a run"):
+            device.discard(f"{folder}/mine")
+        assert self.names_there(device, folder) == ["mine"]
+
     def test_it_says_what_it_is(self, device: Device) -> None:
         found = device.describe()
         assert found.system

@@ -18,7 +18,6 @@ from compressor.errors import DeviceError, DeviceLostError
 __all__ = ["ADBDevice", "attached"]
 
 _SHORT = 30.0  # seconds; the first call starts adb's server
-_LOST = ("no devices", "device offline", "device '", "closed", "protocol fault", "connection reset")
 _WAYS_OUT = {
     "unauthorized": "Unlock the device and allow this computer's key.",
     "offline": "Plug it in again, or `adb reconnect`.",
@@ -70,10 +69,10 @@ class ADBDevice(ShellDevice):
         ended = self._client(verb, "--", source, destination, timeout=timeout)
         if not ended.status:
             return
-        said = ended.stderr.strip()
-        lost = any(said.removeprefix("adb: ").removeprefix("error: ").startswith(words) for words in _LOST)
-        kind = DeviceLostError if lost else DeviceError
-        raise kind(f"adb {verb} failed: {said}", where=self.url, way_out="Look at the room there, and at the cable.")
+        # the words of a lost device differ by what was being sent; whether it is there still, the client knows
+        lost = bool(self._client("get-state", timeout=_SHORT).status)
+        kind, way_out = (DeviceLostError, "at the cable") if lost else (DeviceError, "at the room there")
+        raise kind(f"adb {verb} failed: {ended.stderr.strip()}", where=self.url, way_out=f"Look {way_out}.")
 
     def _client(self, *arguments: str, timeout: float, said: Lines | None = None) -> Ended:
         """Run the client. What push and pull have to say of a failure comes on stdout or stderr."""

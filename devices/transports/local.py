@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from compressor.devices.address import Address
-from compressor.devices.checks import checked_environment, checked_path, checked_program
+from compressor.devices.checks import checked_environment, checked_path, checked_program, checked_temporary
 from compressor.devices.device import Description, Device, Finished
 from compressor.devices.probe import PROBE, description
 from compressor.devices.processes import Lines, execute
@@ -54,6 +54,9 @@ class LocalDevice(Device):
     def folder(self) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="compress-") as path:
             yield path
+
+    def discard(self, folder: str) -> None:
+        shutil.rmtree(checked_temporary(folder, self.url), ignore_errors=True)
 
     def _finished(
         self, argv: Sequence[str], environment: Mapping[str, str], timeout: float,

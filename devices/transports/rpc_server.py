@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--key", default="", help="what clients ask a tracker for, or this server")
     parser.add_argument("--tracker", help="HOST:PORT of a tracker to report to")
     given = parser.parse_args(arguments)
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # TVM would load it, for seconds and 200 MB
     from tvm.rpc.server import PopenRPCServerState
 
     register(Programs())

@@ -39,6 +39,8 @@ class Board(Device):
     def folder(self) -> Iterator[str]:
         yield "/tmp/compress-x"
 
+    def discard(self, folder: str) -> None: ...
+
 
 PI = Description(
     "Linux", "aarch64", "Raspberry Pi 5 (Cortex-A76)", 4, 8 << 30, "3.11.2", {"onnxruntime": "1.31.1", "numpy": "2.4.6"}

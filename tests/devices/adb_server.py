@@ -1,9 +1,10 @@
 """A stand-in for adb's server and one device behind it: what the real client asks of them, run on this machine.
 
-    python adb_server.py PORT SERIAL [FEATURE…]
+    python adb_server.py PORT SERIAL STORAGE [FEATURE…]
 
 It speaks the host protocol (version, features, state, devices, transport), sync (STAT, LIST, SEND, RECV) and shell v2,
 as platform/packages/modules/adb's OVERVIEW.TXT, SERVICES.TXT and SYNC.TXT describe them. It listens on loopback only.
+The folder STORAGE stands for /data/local/tmp. SIGUSR1 pulls the device's cable, or plugs it in again.
 """
 
 from __future__ import annotations
@@ -20,18 +21,36 @@ import threading
 from pathlib import Path
 from typing import IO, ClassVar
 
+TEMPORARY = "/data/local/tmp"
 VERSION = 41  # of the protocol; a client of another number would replace the server by its own
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 
 
 class Connection(socketserver.StreamRequestHandler):
     serial: ClassVar[str]
+    storage: ClassVar[str]
     features: ClassVar[list[str]]
+    plugged: ClassVar[bool] = True
+    open: ClassVar[set[socket.socket]] = set()
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, EOFError):
+        self.open.add(self.request)
+        try:
             while self.request_line():
                 continue
+        except (OSError, EOFError, ValueError):  # the last: of a stream that is closed
+            return
+        finally:
+            self.open.discard(self.request)
+
+    @classmethod
+    def replug(cls) -> None:
+        """Pull the cable: whoever speaks with the device is cut off, and it is not found any more. Or plug it in."""
+        cls.plugged = not cls.plugged
+        if not cls.plugged:
+            for request in list(cls.open):
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def request_line(self) -> bool:
         """Answer one request; whether the connection goes on to another."""
@@ -39,12 +58,14 @@ class Connection(socketserver.StreamRequestHandler):
         name = request.removeprefix(f"host-serial:{self.serial}:").removeprefix("host:")
         if name == "version":
             self.answer(f"{VERSION:04x}")
+        elif not self.plugged and not name.startswith("devices"):
+            self.refuse(f"device '{self.serial}' not found")
         elif name in ("features", "host-features"):
             self.answer(",".join(self.features))
         elif name == "get-state":
             self.answer("device")
         elif name in ("devices", "devices-l"):
-            self.answer(f"{self.serial}\tdevice\nbusy0\tunauthorized\n")
+            self.answer(f"{self.serial}\tdevice\n" * self.plugged + "busy0\tunauthorized\n")
         elif name == f"tport:serial:{self.serial}":
             self.wfile.write(b"OKAY" + struct.pack("<Q", 1))
             return True
@@ -59,9 +80,11 @@ class Connection(socketserver.StreamRequestHandler):
             self.wfile.write(b"OKAY")
             self.shell(name.partition(":")[2])
         else:
-            text = f"device '{request.split(':')[-1]}' not found" if "port:" in request else f"unknown: {request}"
-            self.wfile.write(b"FAIL" + f"{len(text):04x}{text}".encode())
+            self.refuse(f"device '{request.split(':')[-1]}' not found" if "port:" in request else f"unknown: {request}")
         return False
+
+    def refuse(self, text: str) -> None:
+        self.wfile.write(b"FAIL" + f"{len(text):04x}{text}".encode())
 
     def answer(self, text: str) -> None:
         self.wfile.write(b"OKAY" + f"{len(text):04x}{text}".encode())
@@ -74,7 +97,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def sync(self) -> bool:
         kind, length = struct.unpack("<4sI", self.take(8))
-        path = self.take(length).decode() if kind != b"QUIT" else ""
+        path = self.here(self.take(length).decode()) if kind != b"QUIT" else ""
         if kind == b"STAT":
             self.wfile.write(b"STAT" + self.stat(path))
         elif kind == b"LIST":
@@ -88,6 +111,10 @@ class Connection(socketserver.StreamRequestHandler):
         elif kind == b"RECV":
             self.receive(path)
         return kind != b"QUIT"
+
+    def here(self, text: str) -> str:
+        """A path or a line of the shell, as this machine has it."""
+        return text.replace(TEMPORARY, self.storage)
 
     def stat(self, path: str) -> bytes:
         try:
@@ -128,7 +155,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def shell(self, line: str) -> None:
         process = subprocess.Popen(
-            ["sh", "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            ["sh", "-c", self.here(line)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True, env={**os.environ, "ANDROID_DATA": "/data"},
         )  # fmt: skip
         lock = threading.Lock()
@@ -179,9 +206,10 @@ class Server(socketserver.ThreadingTCPServer):
         """A client that is gone is no fault."""
 
 
-def main(port: str, serial: str, *features: str) -> None:
-    Connection.serial, Connection.features = serial, list(features)
+def main(port: str, serial: str, storage: str, *features: str) -> None:
+    Connection.serial, Connection.storage, Connection.features = serial, storage, list(features)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGUSR1, lambda *_: Connection.replug())
     with Server(("127.0.0.1", int(port)), Connection) as server:
         server.serve_forever()
 

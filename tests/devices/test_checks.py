@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compressor.devices.checks import checked_environment, checked_path, checked_program
+from compressor.devices.checks import checked_environment, checked_path, checked_program, checked_temporary
 from compressor.errors import DeviceError
 
 
@@ -21,3 +21,10 @@ def test_an_environment_is_looked_at() -> None:
     for wrong in ({"A-B": ""}, {"A": "a\0b"}):
         with pytest.raises(DeviceError):
             checked_environment(wrong)
+
+
+def test_only_folders_of_ours_are_removed_later() -> None:
+    assert checked_temporary("/data/local/tmp/compress-0a1b", "") == "/data/local/tmp/compress-0a1b"
+    for wrong in ("/", "/home/me", "compress-0a1b", "/tmp/compress-0a/..", "/tmp/compress-0a1b/x", "/tmp/compress-"):
+        with pytest.raises(DeviceError):
+            checked_temporary(wrong, "")

@@ -29,6 +29,8 @@ class Closing(Device):
     def folder(self) -> Iterator[str]:
         yield "/tmp/x"
 
+    def discard(self, folder: str) -> None: ...
+
     def close(self) -> None:
         self.closed += 1
 

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from compressor.devices.journal import MAX_AGE, Journal
+from compressor.devices.journal import FOLDER, MAX_AGE, Journal
 
 
 def test_events_are_found_again_by_name_and_job(tmp_path: Path) -> None:
@@ -62,3 +62,14 @@ def test_a_disk_that_refuses_costs_only_the_way_back(tmp_path: Path) -> None:
         journal.add({"event": "b"})
         assert [event["event"] for event in journal.events] == ["a", "b"]
         assert journal.path is None
+
+
+def test_a_folder_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run.jsonl")
+    journal.add({"event": FOLDER, "path": "/tmp/compress-1"})
+    assert not journal.begun
+    again = Journal(tmp_path / "run.jsonl")
+    assert not again.resumed
+    assert [event["path"] for event in again.named(FOLDER)] == ["/tmp/compress-1"]
+    again.add({"event": "round", "index": 0})
+    assert Journal(tmp_path / "run.jsonl").resumed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from own_device import OwnDevice, program
 
+from compressor.devices.journal import FOLDER, Journal
 from compressor.devices.remote import failure, on_device, runner_digest
 from compressor.errors import DeviceError, DeviceLostError, ExportError, OutputError, UnsupportedError
 
@@ -41,6 +45,17 @@ def test_the_folder_is_removed_after_the_device_was_lost() -> None:
     with pytest.raises(DeviceLostError), on_device(device) as remote:
         remote.run("check", [], timeout=60, on_event=ignore)
     assert not device.folders[0].exists()
+
+
+def test_what_runs_left_is_removed_unless_they_go_on(tmp_path: Path) -> None:
+    journal, device = Journal(tmp_path / "run.jsonl"), OwnDevice()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name, process in (("own", os.getpid()), ("ended", ended.pid), ("running", os.getppid())):
+        journal.add({"event": FOLDER, "path": f"/tmp/compress-{name}", "process": process})
+    with on_device(device, journal) as remote:
+        assert device.discarded == ["/tmp/compress-own", "/tmp/compress-ended"]
+        assert journal.named(FOLDER)[-1] == {"event": FOLDER, "path": remote.folder, "process": os.getpid()}
 
 
 def test_what_a_library_prints_is_no_event(tmp_path: Path) -> None:

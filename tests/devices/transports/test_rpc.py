@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback_rpc import Board, board
 from loopback_ssh import free_port, serve
 from transport_contract import Contract
 
@@ -24,56 +24,40 @@ needs_tvm = pytest.mark.skipif(importlib.util.find_spec("tvm") is None, reason="
 PYTHON = f"python={sys.executable}"
 
 
-@contextlib.contextmanager
-def board(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A server's port, and its process."""
-    command = [sys.executable, rpc_server.__file__, "--port", str(free_port()), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("listening on 127.0.0.1:"), line
-        yield int(line.rpartition(":")[2]), process
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # a test may have killed it
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Device]:
-    with board() as (port, _), open_device(f"rpc://127.0.0.1:{port}?{PYTHON}") as device:
+    with board() as running, open_device(f"{running.url}?{PYTHON}") as device:
         yield device
 
 
 @pytest.fixture(scope="module")
-def beside() -> Iterator[int]:
+def beside() -> Iterator[Board]:
     """Another server on the same board: a board's server has one session at a time."""
-    with board() as (port, _):
-        yield port
+    with board() as running:
+        yield running
 
 
 @needs_tvm
 class TestRPC(Contract):
     @pytest.fixture
-    def device(self, opened: Device, beside: int) -> Device:
+    def device(self, opened: Device, beside: Board) -> Device:
         self.beside = beside
         return opened
 
     def second(self, device: Device) -> Device:
-        return open_device(f"rpc://127.0.0.1:{self.beside}?{PYTHON}")
+        return open_device(f"{self.beside.url}?{PYTHON}")
 
 
 @needs_tvm
 def test_a_servers_key_has_to_be_right_and_its_end_loses_the_device() -> None:
-    with board("--key", "pi5") as (port, process):
+    with board("--key", "pi5") as running:
+        port = running.port
         with pytest.raises(DeviceError, match="cannot be reached"):
             open_device(f"rpc://localhost:{port}/pi4")
         with open_device(f"rpc://localhost:{port}/pi5") as device:
 
             def on_line(_: str) -> None:
-                os.killpg(process.pid, signal.SIGKILL)
+                running.kill()
 
             with pytest.raises(DeviceLostError, match="lost"):
                 device.run(["sh", "-c", "echo up; sleep 600"], timeout=60, on_line=on_line)
@@ -113,11 +97,11 @@ def _retried(url: str) -> Device:
 
 
 @needs_tvm
-def test_through_ssh(monkeypatch: pytest.MonkeyPatch, beside: int) -> None:
+def test_through_ssh(monkeypatch: pytest.MonkeyPatch, beside: Board) -> None:
     with serve() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        with open_device(f"rpc://localhost:{beside}?via={server.url}") as device:
+        with open_device(f"rpc://localhost:{beside.port}?via={server.url}") as device:
             assert device.run(["echo", "tunnelled"], timeout=30).stdout == "tunnelled\n"
 
 
