@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lowered_networks import QUICK, small
 from own_device import OwnDevice
-from timed_networks import QUICK, small
 
 from compressor import profiling
 from compressor.devices.latency.profile import read_profile

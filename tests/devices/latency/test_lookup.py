@@ -8,7 +8,7 @@ import pytest
 import torch
 from boards import board
 from learned_models import profile_folder
-from timed_networks import small
+from lowered_networks import small
 from torch import nn
 
 from compressor.devices.latency import lookup

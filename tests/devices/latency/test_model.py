@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from learned_models import learned
-from timed_networks import small
+from lowered_networks import small
 from torch import Tensor, nn
 
 from compressor.devices.latency.model import LearnedLatency

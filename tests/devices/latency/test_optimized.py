@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 import onnxruntime
-from timed_networks import small
+from lowered_networks import small
 
 from compressor.devices.latency.optimized import node_owners
 

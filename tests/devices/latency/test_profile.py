@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from timed_networks import small
+from lowered_networks import small
 
 from compressor.devices.latency.attribution import NodeTime
 from compressor.devices.latency.measured import Measured

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lowered_networks import QUICK, small
 from own_device import OwnDevice
-from timed_networks import QUICK, small
 
 from compressor.devices.latency.sitting import Item, Sitting, steady
 from compressor.devices.latency.subject import Subject

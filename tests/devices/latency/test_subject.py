@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from timed_networks import small
+from lowered_networks import small
 
 from compressor.devices.latency.subject import read
 
