@@ -96,7 +96,7 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     outputs = float(conv.pixels * conv.filters)
     taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
     if conv.depthwise:
-        terms |= {"lanes": taps / 12e3, "unaligned lanes": taps / 12e3 if conv.filters % 16 else 0.0}
+        terms |= {"lanes": taps / 12e3, "last lanes": taps / conv.filters * (conv.filters % 16) / 6e3}
         terms["gathered"] = conv.pixels * conv.area / 400.0
     else:
         padded = ceil_to(inner, 4) * ceil_to(filters, 16)

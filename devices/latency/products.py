@@ -17,7 +17,7 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.geometry import Product, argument
 from compressor.devices.latency.numbers import Context, Numbers, capped, ceil_to, moved, share_cold
 
-__all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul"]
+__all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul", "vector"]
 
 _RATE = 50e3  # multiply–accumulates a microsecond, nominal
 
@@ -41,20 +41,26 @@ def gemm(rows: int, inner: int, columns: int, batch: int = 1, *, packed: bool, n
 
 
 def linear(call: Call, product: Product, context: Context) -> Numbers:
-    """A linear layer in single precision, of one row or more."""
+    """A linear layer in single precision, of several rows."""
     weight = 4.0 * product.inner * product.columns
     terms = {"call": 2.5} | moved("weight", weight) | moved("activation", call.read_bytes + call.bytes)
     terms["cold weight"] = weight * share_cold(context.network_weight_bytes) / 15e3
     terms["partly cold weight"] = weight * share_cold(context.network_bytes, 1e6) / 30e3
     added = len(call.weights) > 1 and "gelu" not in call.readers  # GELU kernels add the bias themselves
     terms["bias"] = product.rows * product.columns / 5e3 if added else 0.0
-    if product.rows > 1:
-        terms |= gemm(product.rows, product.inner, product.columns, packed=True)
-    else:
-        terms["cold call"] = _cold_call(context)
+    terms |= gemm(product.rows, product.inner, product.columns, packed=True)
     features = _features(product, weight) | {"flat": float(call.op == "addmm"), "biased": float(len(call.weights) > 1)}
     features["network past L3"] = capped(context.network_weight_bytes / 8e6, 8)
     return Numbers(terms, features)
+
+
+def vector(call: Call, product: Product, context: Context) -> Numbers:
+    """A linear layer of one row in single precision: its weights are read, and little else."""
+    weight = 4.0 * product.inner * product.columns
+    terms = {"call": 2.5, "cold call": _cold_call(context), "columns": product.columns / 200.0, "weight": weight / 25e3}
+    terms["weight past L2"] = max(0.0, weight - 512e3) / 50e3
+    terms["cold weight"] = weight * share_cold(context.network_bytes) / 50e3
+    return Numbers(terms, _features(product, weight) | {"biased": float(len(call.weights) > 1)})
 
 
 def linear_integer(call: Call, product: Product, context: Context) -> Numbers:

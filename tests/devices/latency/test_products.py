@@ -7,8 +7,7 @@ from timed_networks import call, linear
 
 from compressor.devices.latency.geometry import Product
 from compressor.devices.latency.numbers import Context
-from compressor.devices.latency.products import attention, gemm, linear_blocks, linear_integer, matmul
-from compressor.devices.latency.products import linear as linear_law
+from compressor.devices.latency.products import attention, gemm, linear_blocks, linear_integer, matmul, vector
 
 
 def test_rows_are_done_six_three_and_one_at_a_time() -> None:
@@ -24,14 +23,14 @@ def test_columns_are_padded_to_sixteen() -> None:
 
 
 def test_one_row_is_bound_by_its_weights() -> None:
-    one = linear_law(linear("l", "x", 1, 512, 1000), Product(1, 1, 512, 1000), Context()).terms
+    one = vector(linear("l", "x", 1, 512, 1000), Product(1, 1, 512, 1000), Context()).terms
     assert "macs of 1 row" not in one
     assert sum(value for name, value in one.items() if name.startswith("weight")) > 0.5 * sum(one.values())
 
 
 def test_weights_that_do_not_stay_are_dearer() -> None:
     product, layer = Product(1, 1, 512, 1000), linear("l", "x", 1, 512, 1000)
-    near, far = (linear_law(layer, product, Context(False, size, size)).terms for size in (10**6, 10**8))
+    near, far = (vector(layer, product, Context(False, size, size)).terms for size in (10**6, 10**8))
     assert near["cold weight"] == 0 < far["cold weight"]
 
 
