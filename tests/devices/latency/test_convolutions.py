@@ -41,6 +41,14 @@ def test_depthwise_costs_per_channel_and_tap() -> None:
     assert two["channels"] == pytest.approx(2 * one["channels"])
 
 
+def test_a_fused_clip_goes_over_the_result_again_and_a_relu_does_not() -> None:
+    plain, relu, clip = (
+        numbers(blocked, 16, 32, 12, fellows=fellows).terms for fellows in ((), ("relu",), ("hardtanh",))
+    )
+    assert relu == plain
+    assert clip["clipped"] > plain["clipped"] == 0
+
+
 def test_an_integer_convolution_copies_once_a_tap_and_group() -> None:
     one, four = (numbers(integer, 16, 16, 8, 3, 1, groups).terms for groups in (1, 4))
     assert four["gathered"] == pytest.approx(4 * one["gathered"])
