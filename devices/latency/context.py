@@ -18,6 +18,7 @@ def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str,
     """By the call's name; `blocked` says which calls work in the blocked layout."""
     known = {call.name: call for call in calls}
     weights = sum(call.weight_bytes for call in calls)
+    everything = weights + sum(call.bytes for call in calls)
     first: dict[str, str] = {}
     readers: Counter[str] = Counter()
     for call in calls:
@@ -29,7 +30,7 @@ def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str,
     for call in calls:
         source = first[call.name]
         maker = known[source].op if source in known else ""
-        found[call.name] = Context(blocked.get(call.name, False), weights, maker, readers[source] > 1)
+        found[call.name] = Context(blocked.get(call.name, False), weights, everything, maker, readers[source] > 1)
     return found
 
 

@@ -20,6 +20,9 @@ from compressor.devices.latency.products import gemm
 
 __all__ = ["blocked", "depthwise", "integer", "unblocked"]
 
+# A relu is part of the kernel's loop; other fused activations go over each row of the result once more.
+_CLIPS = {"hardtanh", "clamp", "relu6", "leaky_relu", "clamp_min"}
+_CURVES = {"sigmoid", "tanh", "hardswish", "hardsigmoid"}
 _BLOCK = 8
 _SETS = 4  # blocks of filters that one pass over the input makes
 _RATE = 40e3  # multiply–accumulates a microsecond, nominal
@@ -96,7 +99,7 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     outputs = float(conv.pixels * conv.filters)
     taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
     if conv.depthwise:
-        terms |= {"lanes": taps / 12e3, "unaligned lanes": taps / 12e3 if conv.filters % 16 else 0.0}
+        terms["lanes"] = taps / conv.filters * ceil_to(conv.filters, 16) / 12e3
         terms["gathered"] = conv.pixels * conv.area / 400.0
     else:
         padded = ceil_to(inner, 4) * ceil_to(filters, 16)
@@ -110,13 +113,18 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     terms["rounded"] = outputs / 3e3
     terms["turned"] = (call.read_bytes / 4 + outputs) / 4e3
     terms |= moved("all", (call.read_bytes + call.bytes + call.weight_bytes) / 4)
-    return Numbers(terms, _features(call, conv))
+    features = _features(call, conv)
+    if conv.depthwise:  # its lanes are padded already: what is aligned must not come out cheaper than what is smaller
+        features = {name: value for name, value in features.items() if " by " not in name}
+    return Numbers(terms, features)
 
 
 def _traffic(call: Call, context: Context) -> dict[str, float]:
     terms = moved("read", call.read_bytes) | moved("written", call.bytes) | moved("weight", call.weight_bytes)
     terms["cold weight"] = call.weight_bytes * share_cold(context.network_weight_bytes) / 15e3
+    outputs, fused = float(call.elements), set(call.fellows) if call.main else set()
     residual = call.bytes if "add" in call.fellows and call.main else 0
+    terms |= {"clipped": outputs / 6e3 if _CLIPS & fused else 0.0, "curved": outputs / 2e3 if _CURVES & fused else 0.0}
     return terms | {"residual": residual / 20e3}
 
 

@@ -22,7 +22,7 @@ _CONVOLUTIONS: dict[str, Callable[[Call, Convolution, Context], Numbers]] = {
 }
 _PRODUCTS: dict[str, Callable[[Call, Product, Context], Numbers]] = {
     "linear": products.linear,
-    "gemv": products.linear,
+    "gemv": products.vector,
     "linear int8": products.linear_integer,
     "gemv int8": products.linear_integer,
     "linear int4": products.linear_blocks,

@@ -29,7 +29,7 @@ __all__ = ["fit"]
 _FOLDS = 5
 _FEWEST = 5  # networks below which nothing can be left out
 _TRUST = 0.5  # samples count by their share of the time to this power: long calls matter, short ones still tell
-_BETTER = 0.9  # what a richer law's error must be of a plainer one's: what tells networks apart passes for a law
+_BETTER = {"ridge": 0.95, "trees": 0.9}  # what a richer law's error must be of a plainer one's: luck looks like a law
 _HOLD = 3.0  # networks that a multiple of 1 counts as much as
 _ROOM = 0.25  # of a multiple
 _LEVEL = 0.9
@@ -111,8 +111,8 @@ def _stages(networks: Sequence[Timed]) -> dict[str, str]:
 
 def _stage(errors: Floats) -> str:
     best = 0
-    for stage in range(1, len(STAGES)):
-        if errors[stage] < _BETTER * errors[best]:
+    for stage, name in enumerate(STAGES):
+        if name in _BETTER and errors[stage] < _BETTER[name] * errors[best]:
             best = stage
     return STAGES[best]
 

@@ -20,6 +20,7 @@ __all__ = ["Layout", "fit_layout"]
 
 _CARRIES = {"elementwise", "pool", "layout", "resize"}
 _BREAKS = {"permute", "transpose", "slice", "select", "roll", "expand", "chunk", "split", "split_with_sizes"}
+_JOINS = {"cat", "concat"}
 _LEAST, _DEPTH = 2, 8
 Tree = bool | tuple[int, Any, Any]  # a question, the tree for no, the tree for yes
 
@@ -54,10 +55,13 @@ class Layout:
 
 
 def carries(call: Call, blocked: Mapping[str, bool]) -> bool:
-    """Whether a call that is no convolution works in the layout that its first input is in."""
-    first = call.inputs[0].source if call.inputs else ""
-    fits = call.kind in _CARRIES and len(call.shape) == 4 and call.op not in _BREAKS
-    return fits and blocked.get(first, False)
+    """Whether a call that is no convolution works in the layout that all its inputs are in.
+
+    Maps are joined block by block, so each must fill its last block.
+    """
+    fits = call.kind in _CARRIES and len(call.shape) == 4 and call.op not in _BREAKS and bool(call.inputs)
+    whole = call.op not in _JOINS or all(len(each.shape) == 4 and each.shape[1] % 8 == 0 for each in call.inputs)
+    return fits and whole and all(blocked.get(each.source, False) for each in call.inputs)
 
 
 def fit_layout(seen: Sequence[tuple[Call, bool]]) -> Layout:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 __all__ = ["Context", "Numbers", "capped", "ceil_to", "moved", "share_cold"]
 
 _CACHES = {"L1": 32e3, "L2": 512e3, "L3": 8e6}  # bytes; devices differ by small factors, which the fit absorbs
-_BYTES_PER_MICROSECOND = {"L1": 40e3, "L2": 60e3, "L3": 30e3}  # what leaving each cache adds, nominal
+_BYTES_PER_MICROSECOND = {"L1": 40e3, "L2": 60e3, "L3": 60e3}  # what leaving each cache adds, nominal
 
 
 @dataclass
@@ -28,12 +28,14 @@ class Numbers:
 class Context:
     """Where a call stands in its network.
 
-    `blocked`: its map is in the blocked layout; `network_weight_bytes`: of all weights; `maker`: the operator that made
-    its first input, views and dequantizes looked through; `shared`: others read that input, too.
+    `blocked`: its map is in the blocked layout; `network_weight_bytes`: of all weights; `network_bytes`: of these and
+    of all activations; `maker`: the operator that made its first input, views and dequantizes looked through; `shared`:
+    others read that input, too.
     """
 
     blocked: bool = False
     network_weight_bytes: int = 0
+    network_bytes: int = 0
     maker: str = ""
     shared: bool = False
 

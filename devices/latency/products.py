@@ -17,7 +17,7 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.geometry import Product, argument
 from compressor.devices.latency.numbers import Context, Numbers, capped, ceil_to, moved, share_cold
 
-__all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul"]
+__all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul", "vector"]
 
 _RATE = 50e3  # multiply–accumulates a microsecond, nominal
 
@@ -41,18 +41,26 @@ def gemm(rows: int, inner: int, columns: int, batch: int = 1, *, packed: bool, n
 
 
 def linear(call: Call, product: Product, context: Context) -> Numbers:
-    """A linear layer in single precision, of one row or more."""
+    """A linear layer in single precision, of several rows."""
     weight = 4.0 * product.inner * product.columns
     terms = {"call": 2.5} | moved("weight", weight) | moved("activation", call.read_bytes + call.bytes)
     terms["cold weight"] = weight * share_cold(context.network_weight_bytes) / 15e3
-    terms["partly cold weight"] = weight * share_cold(context.network_weight_bytes, 1e6) / 30e3
+    terms["partly cold weight"] = weight * share_cold(context.network_bytes, 1e6) / 30e3
     added = len(call.weights) > 1 and "gelu" not in call.readers  # GELU kernels add the bias themselves
     terms["bias"] = product.rows * product.columns / 5e3 if added else 0.0
-    if product.rows > 1:
-        terms |= gemm(product.rows, product.inner, product.columns, packed=True)
+    terms |= gemm(product.rows, product.inner, product.columns, packed=True)
     features = _features(product, weight) | {"flat": float(call.op == "addmm"), "biased": float(len(call.weights) > 1)}
     features["network past L3"] = capped(context.network_weight_bytes / 8e6, 8)
     return Numbers(terms, features)
+
+
+def vector(call: Call, product: Product, context: Context) -> Numbers:
+    """A linear layer of one row in single precision: its weights are read, and little else."""
+    weight = 4.0 * product.inner * product.columns
+    terms = {"call": 2.5, "cold call": _cold_call(context), "columns": product.columns / 200.0, "weight": weight / 25e3}
+    terms["weight past L2"] = max(0.0, weight - 512e3) / 50e3
+    terms["cold weight"] = weight * share_cold(context.network_bytes) / 50e3
+    return Numbers(terms, _features(product, weight) | {"biased": float(len(call.weights) > 1)})
 
 
 def linear_integer(call: Call, product: Product, context: Context) -> Numbers:
@@ -61,7 +69,7 @@ def linear_integer(call: Call, product: Product, context: Context) -> Numbers:
     padded = ceil_to(product.inner, 4) * ceil_to(product.columns, 16)
     outputs = product.rows * product.columns
     if product.rows == 1:
-        terms = {"call": 2.5, "columns": outputs / 100.0}
+        terms = {"call": 2.5, "columns": outputs / 100.0, "cold call": _cold_call(context)}
     else:
         terms = {"call": 2.5, "macs": product.rows * padded / 150e3, "rounded": outputs / 3e3}
         terms |= {"macs of last rows": product.rows % 4 * padded / 80e3, "panels": product.rows * product.inner / 8e3}
@@ -111,6 +119,11 @@ def attention(call: Call, context: Context) -> Numbers:
     terms |= moved("scores", 4.0 * scores)
     features = {"heads": capped(heads, 16), "rows": capped(rows, 256), "size": capped(size, 128)}
     return Numbers(terms, features | {"masked": float(masked), "causal": float(causal)})
+
+
+def _cold_call(context: Context) -> float:
+    """Of a small product: in a network larger than the near caches it finds its code and its data gone from them."""
+    return 2.5 * share_cold(context.network_bytes, 4e6)
 
 
 def _features(product: Product, weight_bytes: float) -> dict[str, float]:

@@ -191,7 +191,7 @@ def _ridge(z: Floats, left: Floats, shares: Floats) -> Floats:
     strength = max(_RIDGE, 0.02 * len(z))
     for _ in range(_ROUNDS):
         gram = z.T @ (weights[:, None] * z) + strength * np.eye(z.shape[1])
-        slopes = np.linalg.solve(gram, z.T @ (weights * left))
+        slopes = np.asarray(np.linalg.solve(gram, z.T @ (weights * left)), dtype=np.float64)
         weights = shares * np.minimum(1.0, _HUBER / np.maximum(np.abs(left - z @ slopes), 1e-9))
     return np.asarray(slopes)
 
