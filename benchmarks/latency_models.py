@@ -183,8 +183,14 @@ def _densenet(draw: random.Random) -> Built:
 
 def _squeezenet(draw: random.Random) -> Built:
     inside = _wide(draw, 64)
-    layers: list[nn.Module] = [nn.Conv2d(3, inside, draw.choice((3, 7)), 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)]
-    for index, (squeezed, out) in enumerate(((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))):
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, inside, draw.choice((3, 7)), 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+    ]
+    for index, (squeezed, out) in enumerate(
+        ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+    ):
         squeezed, out = _wide(draw, squeezed), _wide(draw, out)
         wide = Branches(
             nn.Sequential(nn.Conv2d(squeezed, out, 1), nn.ReLU()),
@@ -231,7 +237,9 @@ def _shufflenet(draw: random.Random) -> Built:
     return nn.Sequential(*layers, conv(inside, last, 1), *_pooled(last)), _images(_side(draw))
 
 
-def _mobile(draw: random.Random, stages: tuple[tuple[int, ...], ...], act: Any, gate: Any, sizes: tuple[int, ...]) -> Built:
+def _mobile(
+    draw: random.Random, stages: tuple[tuple[int, ...], ...], act: Any, gate: Any, sizes: tuple[int, ...]
+) -> Built:
     inside = _wide(draw, 32, 0.5, 1.0)
     layers: list[nn.Module] = [conv(3, inside, 3, 2, act=act)]
     for expand, width, depth, stride in stages:
@@ -246,14 +254,33 @@ def _mobile(draw: random.Random, stages: tuple[tuple[int, ...], ...], act: Any, 
 
 
 _V3 = ((1, 16, 1, 1), (4, 24, 2, 2), (4, 40, 3, 2), (6, 80, 4, 2), (6, 112, 2, 1), (6, 160, 3, 2))
-_EFFICIENT = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 40, 2, 2), (6, 80, 3, 2), (6, 112, 3, 1), (6, 192, 3, 2), (6, 320, 1, 1))
+_EFFICIENT = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 40, 2, 2),
+    (6, 80, 3, 2),
+    (6, 112, 3, 1),
+    (6, 192, 3, 2),
+    (6, 320, 1, 1),
+)
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 def _mobilenet_v1(draw: random.Random) -> Built:
     inside = _wide(draw, 32, 0.4, 1.0)
     layers: list[nn.Module] = [conv(3, inside, 3, 2)]
-    for width, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (1024, 2), (1024, 1)):
+    for width, stride in (
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        (512, 1),
+        (512, 1),
+        (1024, 2),
+        (1024, 1),
+    ):
         out = _wide(draw, width, 0.4, 1.0)
         layers += [conv(inside, inside, draw.choice((3, 3, 5)), stride, inside), conv(inside, out, 1)]
         inside = out
@@ -318,7 +345,12 @@ def _words(draw: random.Random, vocabulary: int) -> dict[str, Tensor]:
 def _bert(draw: random.Random) -> Built:
     heads, width = _heads(draw)
     vocabulary = draw.randint(2000, 30000)
-    sizes = {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": draw.randint(2, 8), "vocab_size": vocabulary}
+    sizes = {
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "num_hidden_layers": draw.randint(2, 8),
+        "vocab_size": vocabulary,
+    }
     sizes["intermediate_size"] = round(width * draw.choice((2, 3, 4)))
     model = _hugging("bert", "BertForSequenceClassification", num_labels=draw.choice((2, 20)), **sizes)
     return model, _words(draw, vocabulary)

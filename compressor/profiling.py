@@ -11,7 +11,7 @@ profile.py`). What was measured before a cut is found again: networks in the wor
 from __future__ import annotations
 
 import gc
-import math
+import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from statistics import mean
 from typing import Any
 
 from compressor.devices.device import Description, Device
-from compressor.devices.latency.fit import fit
+from compressor.devices.latency.fit import errors, fit
 from compressor.devices.latency.learned import Learned
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.networks import network, reference
@@ -37,7 +37,6 @@ from compressor.targets.target import Target
 
 __all__ = ["Limits", "Profiled", "profile"]
 
-_FOLDS = 4
 _LEAST = 12  # networks that a model is fitted to at all
 
 
@@ -81,6 +80,8 @@ def profile(
     description = device.describe()
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
+    if importlib.util.find_spec("sklearn") is None:
+        raise DeviceError("fitting needs scikit-learn", way_out="pip install 'edge-compressor[profile]'")
     work.mkdir(parents=True, exist_ok=True)
     with on_device(device) as remote:
         first = _made(Drawn("reference", 0, "plain"), target, work)
@@ -174,16 +175,12 @@ class _Course:
                 self.items.append(Item(subject, threads, nodes=True))
 
     def _errors(self) -> dict[tuple[str, str], float]:
-        """|ln(predicted / measured)| by style and format, each network predicted from the other folds."""
+        """|ln(predicted / measured)| by style and format, each network predicted from others."""
         own = self._measured(self.limits.threads[0])
-        found: dict[tuple[str, str], list[float]] = {}
-        for fold in range(_FOLDS):
-            model = fit([m for index, m in enumerate(own) if index % _FOLDS != fold])
-            for measured in own[fold::_FOLDS]:
-                style, how = measured.style, measured.name.rpartition("-")[2]
-                predicted = model.predict(measured.calls).microseconds
-                found.setdefault((style, how), []).append(abs(math.log(predicted / measured.microseconds)))
-        return {pair: mean(errors) for pair, errors in found.items()}
+        off, found = errors(own), dict[tuple[str, str], list[float]]()
+        for each in own:
+            found.setdefault((each.style, each.name.rpartition("-")[2]), []).append(off[each.name])
+        return {pair: mean(listed) for pair, listed in found.items()}
 
     def _measured(self, threads: int) -> list[Measured]:
         known = self.sitting.measured()
@@ -214,9 +211,7 @@ def _kernels(subject: Subject) -> int:
     return sum(call.main for call in subject.calls)
 
 
-def _about(
-    description: Description, target: Target, limits: Limits, networks: Sequence[Measured]
-) -> dict[str, Any]:
+def _about(description: Description, target: Target, limits: Limits, networks: Sequence[Measured]) -> dict[str, Any]:
     first = limits.threads[0]
     return {
         "target": target.name, "cpu": description.cpu, "arch": description.arch, "cores": description.cores,

@@ -38,7 +38,8 @@ class Operand:
 
 @dataclass(frozen=True)
 class Call:
-    """One call. `shapes` are those of its outputs, `arguments` its numbers and lists (None where a tensor stands).
+    """One call. `shapes` are those of its outputs, `arguments` its numbers and lists (None where a tensor stands),
+    `keywords` those that were given by name.
 
     `format` is that of the kernel it belongs to, `anchor` the kind of that kernel's main call, `main` whether it is
     that call, `fellows` the operators of the others in it; `kernel` is "" for what moves no data.
@@ -58,6 +59,7 @@ class Call:
     main: bool = False
     fellows: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
+    keywords: tuple[tuple[str, Any], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,7 +97,9 @@ class Call:
         listed = {name: tuple(data[name]) for name in ("fellows", "readers")}
         shapes = tuple(tuple(shape) for shape in data["shapes"])
         arguments = tuple(_frozen(argument) for argument in data["arguments"])
-        return Call(**{**data, **listed, "operands": operands, "shapes": shapes, "arguments": arguments})
+        keywords = tuple((str(name), _frozen(value)) for name, value in data.get("keywords", ()))
+        found = {"operands": operands, "shapes": shapes, "arguments": arguments, "keywords": keywords}
+        return Call(**{**data, **listed, **found})
 
 
 def calls_of(program: Program, values: Values, plan: Schedule) -> tuple[Call, ...]:
@@ -125,6 +129,7 @@ def calls_of(program: Program, values: Values, plan: Schedule) -> tuple[Call, ..
                 anchor=kernel.kind if kernel else "",
                 main=kernel is not None and kernel.anchor is node,
                 fellows=tuple(op_name(n) for n in kernel.nodes if n is not node) if kernel else (),
+                keywords=tuple((name, _plain(value)) for name, value in node.kwargs.items()),
                 readers=tuple(sorted({op_name(user) for user in _readers(node) if user.op == "call_function"})),
             )
         )  # fmt: skip

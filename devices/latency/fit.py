@@ -12,6 +12,7 @@ With `prior`, a model of the same device (at another number of threads, say), it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ from compressor.devices.latency.regression import STAGES, Floats, Law, bent, fit
 from compressor.devices.latency.samples import Sample, Timed, copies, samples_of, timed
 from compressor.errors import InputError
 
-__all__ = ["fit"]
+__all__ = ["errors", "fit"]
 
 _FOLDS = 5
 _FEWEST = 5  # networks below which nothing can be left out
@@ -38,7 +39,7 @@ _LEVEL = 0.9
 def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learned:
     """The model of a device on which `networks` were timed, all with as many threads. Raises InputError for none.
 
-    Fitting the trees of large groups asks scikit-learn; without it laws stay terms and ridge.
+    Trees of large groups are fitted by scikit-learn. Raises DeviceError where it is not installed.
     """
     if not networks:
         raise InputError("no networks to learn latencies from", where="latency model")
@@ -53,6 +54,13 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
     multiples = _multiples(left_out)
     spread = _spread(left_out, multiples)
     return _with(model, multiples, spread)
+
+
+def errors(networks: Sequence[Measured]) -> dict[str, float]:
+    """|ln(predicted / measured)| by name, each network predicted from four fifths of the others, by plain laws."""
+    known = [timed(network) for network in networks]
+    left_out = _left_out(known, _by_name(known), {}, None)
+    return {each.name: abs(math.log(max(sum(parts.values()), 1e-9) / each.microseconds)) for each, parts in left_out}
 
 
 def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None) -> Learned:
@@ -117,7 +125,7 @@ def _stage(errors: Floats) -> str:
     return STAGES[best]
 
 
-_LeftOut = list[tuple[float, dict[str, float]]]  # a network's measured microseconds, and those predicted by group
+_LeftOut = list[tuple[Measured, dict[str, float]]]  # a network, and the microseconds predicted for it by group
 
 
 def _left_out(
@@ -128,13 +136,13 @@ def _left_out(
         model = _fitted([n for n, of in zip(networks, folds, strict=True) if of != fold], stages, prior)
         for each in (n.network for n, of in zip(networks, folds, strict=True) if of == fold):
             groups = model.priced(each.calls)
-            found.append((each.microseconds, {group: sum(p.microseconds) for group, p in groups.items()}))
+            found.append((each, {group: sum(p.microseconds) for group, p in groups.items()}))
     return found
 
 
 def _multiples(left_out: _LeftOut) -> dict[str, float]:
     groups = sorted({group for _, parts in left_out for group in parts})
-    shares = np.array([[parts.get(group, 0.0) / whole for group in groups] for whole, parts in left_out])
+    shares = np.array([[parts.get(group, 0.0) / n.microseconds for group in groups] for n, parts in left_out])
     off = np.abs(np.log(np.maximum(shares.sum(1), 1e-9)))
     weights = np.minimum(1.0, 0.1 / np.maximum(off, 1e-9))
     gram = shares.T @ (weights[:, None] * shares) + _HOLD * np.eye(len(groups))
@@ -147,8 +155,8 @@ def _multiples(left_out: _LeftOut) -> dict[str, float]:
 def _spread(left_out: _LeftOut, multiples: Mapping[str, float]) -> float:
     """Of networks left out, as in conformal prediction: (n + 1) / n of the level."""
     errors = [
-        abs(np.log(sum(time * multiples.get(group, 1.0) for group, time in parts.items()) / whole))
-        for whole, parts in left_out
+        abs(np.log(sum(time * multiples.get(group, 1.0) for group, time in parts.items()) / each.microseconds))
+        for each, parts in left_out
         if parts
     ]
     level = min(1.0, _LEVEL * (len(errors) + 1) / len(errors))

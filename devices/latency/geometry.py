@@ -97,8 +97,11 @@ def pool_kernel(call: Call) -> int:
     return math.prod(_numbers(argument(call, 1), spatial, 1))
 
 
-def argument(call: Call, index: int) -> Any:
-    return call.arguments[index] if len(call.arguments) > index else None
+def argument(call: Call, index: int, name: str = "") -> Any:
+    """By its place, or by its name where it was given so; None where it was not."""
+    if len(call.arguments) > index:
+        return call.arguments[index]
+    return dict(call.keywords).get(name)
 
 
 def _numbers(value: Any, count: int, default: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Which latency model answers for a target: a profile measured here, the one that came along, or the roofline.
 
-    the user's profile of the target  ▷  the built-in one  ▷  the roofline        each corrected by its own past
+the user's profile of the target  ▷  the built-in one  ▷  the roofline        each corrected by its own past
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def attention(call: Call, context: Context) -> Numbers:
     query, key = call.operands[0].shape, call.operands[1].shape
     heads, rows, size, length = math.prod(query[:-2]), query[-2], query[-1], key[-2]
     value = call.operands[2].shape[-1] if len(call.operands) > 2 else size
-    masked, causal = len(call.operands) > 3, bool(argument(call, 5))
+    masked, causal = len(call.operands) > 3, bool(argument(call, 5, "is_causal"))
     scores = heads * rows * length
     terms = {"call": 15.0, "scores": scores / 1e3, "masked": scores / 2e3 if masked or causal else 0.0}
     terms |= {"mask": rows * length / 1e3 if masked or causal else 0.0}

@@ -28,7 +28,7 @@ __all__ = ["VERSION", "Profile", "read_about", "read_profile", "write_profile"]
 
 VERSION = 1
 _CALL = ("network", "name", "op", "kind", "format", "shapes", "bytes", "operands", "arguments", "macs", "kernel",
-         "anchor", "main", "fellows", "readers")  # fmt: skip
+         "anchor", "main", "fellows", "readers", "keywords")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def _row(call: Call) -> tuple[Any, ...]:
     return (
         call.name, call.op, call.kind, call.format, shapes, call.bytes, operands, json.dumps(call.arguments),
         call.macs, call.kernel, call.anchor, int(call.main), " ".join(call.fellows), " ".join(call.readers),
+        json.dumps(call.keywords),
     )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def _call(row: Mapping[str, str]) -> Call:
         operands=tuple(Operand(_shape(shape), int(size), source) for shape, size, source in operands),
         arguments=_frozen(json.loads(row["arguments"])), macs=int(row["macs"]), kernel=row["kernel"],
         anchor=row["anchor"], main=row["main"] == "1", fellows=tuple(row["fellows"].split()),
-        readers=tuple(row["readers"].split()),
+        readers=tuple(row["readers"].split()), keywords=_frozen(json.loads(row["keywords"])),
     )  # fmt: skip
 
 

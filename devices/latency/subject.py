@@ -1,8 +1,8 @@
 """A network made ready for timing: its calls, its ONNX file, and one sample of inputs.
 
-    name.json   calls, the returned values, style
-    name.onnx   what the exporter makes of it for the target
-    name.npz    inputs at batch 1
+name.json   calls, the returned values, style
+name.onnx   what the exporter makes of it for the target
+name.npz    inputs at batch 1
 """
 
 from __future__ import annotations

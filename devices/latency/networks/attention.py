@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -90,6 +91,13 @@ class RmsNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
 
 
+class SpelledGelu(nn.Module):
+    """GELU by its tanh, operator by operator, as GPT-2 has it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
+
+
 class Gated(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -153,7 +161,7 @@ def mask(kind: str, x: Tensor) -> Tensor:
 def mlp(draw: Draw, width: int) -> nn.Module:
     """Two layers with an activation between, of full or low rank."""
     inner = draw.width(width, width * 4)
-    acts: list[Callable[[], nn.Module]] = [nn.GELU, nn.GELU, nn.ReLU, lambda: nn.GELU("tanh")]
+    acts: list[Callable[[], nn.Module]] = [nn.GELU, nn.GELU, nn.ReLU, lambda: nn.GELU("tanh"), SpelledGelu]
     act = draw.pick(*acts)
     rank = draw.width(width / 6, width / 2) if draw.chance(0.2) else 0
     if not rank and draw.chance(0.15):

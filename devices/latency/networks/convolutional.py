@@ -58,7 +58,7 @@ def residual(draw: Draw) -> Drawn:
     """Basic and bottleneck blocks, grouped ones too, as in ResNet, ResNeXt and RegNet."""
     width = draw.width(16, 768)
     side = draw.side(width)
-    first, layers, act = (width, side), [], draw.pick(nn.ReLU, nn.ReLU, nn.ReLU, nn.SiLU)
+    first, layers, act = (width, side), [], draw.pick(nn.ReLU, nn.ReLU, nn.ReLU, nn.SiLU, nn.Hardswish)
     for _ in range(draw.between(3, 6)):
         down = draw.chance(0.35) and side >= 12
         stride = 2 if down else 1
@@ -86,7 +86,10 @@ def inverted(draw: Draw) -> Drawn:
     width = draw.width(8, 256)
     side = min(112, draw.side(width * 4) * 2)
     first, layers = (width, side), []
-    act, gate = draw.pick(nn.ReLU6, nn.ReLU6, nn.ReLU, nn.Hardswish, nn.SiLU), draw.pick(nn.Sigmoid, nn.Hardsigmoid)
+    act, gate = (
+        draw.pick(nn.ReLU6, nn.ReLU6, nn.ReLU, nn.Hardswish, nn.Hardswish, nn.SiLU),
+        draw.pick(nn.Sigmoid, nn.Hardsigmoid),
+    )
     excited = draw.pick(0.0, 0.5, 1.0)
     for _ in range(draw.between(3, 6)):
         stride = 2 if draw.chance(0.35) and side >= 12 else 1
@@ -109,7 +112,7 @@ def separable(draw: Draw) -> Drawn:
     """Depthwise then pointwise, as in MobileNetV1 and Xception."""
     width = 3 if draw.chance(0.3) else draw.width(16, 512)
     side = draw.pick(96, 128, 160, 192, 224) if width == 3 else draw.side(width)
-    first, layers, act = (width, side), [], draw.pick(nn.ReLU, nn.ReLU6, nn.SiLU)
+    first, layers, act = (width, side), [], draw.pick(nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU)
     if width == 3:
         width, out = draw.width(16, 48), 3
         layers.append(conv(out, width, 3, 2, act=act))
