@@ -1,12 +1,14 @@
 """What is pushed onto a board and run there: it checks, times and weighs models, and needs only NumPy and a runtime.
 
-    python3 runner TASK FILE        TASK: check | load | rounds | energy        (Python 3.8, onnxruntime 1.16 or newer)
+    python3 runner TASK FILE        TASK: check | load | rounds | energy | count
+
+Python 3.8 and onnxruntime 1.16 or newer do; `count` needs an emulator that counts (`counting.py`) and fork besides.
 
 The files of this folder import each other and nothing else of this project, so that the folder works wherever it is
 copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
 
     {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
-     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "root": "/"}
+     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 3, "root": "/"}
 
 `first_round` is the number of the first round (an interrupted run goes on), `samples` asks for single runs besides
 the medians, `root` is where /sys is looked for. A job is
@@ -30,7 +32,8 @@ stdout is one JSON object a line, `event` says which:
     loaded        id, load_ms, first_ms, peak_bytes, before_bytes, providers, errors
     round         index, clock_mhz, blocks: {id: {runs, seconds, median_ms, min_ms, sample_ms}}
     energy        id, joules, runs, seconds, idle_watts, sensor, samples
-    failed        id, kind: unsupported | load | run | inputs, reason: that job is left out
+    counted       id, instructions: of all runs together, on one thread; runs
+    failed        id, kind: unsupported | load | run | inputs | count, reason: that job is left out
     state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
     missing       package: what there is no running without
     done          last, where all went to its end

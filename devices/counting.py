@@ -1,0 +1,85 @@
+"""Counts the instructions of many small models on an emulated device: what a profile of an Arm core can be made from.
+
+A count is of one inference on one thread, with the call from Python around it; it is no time, and two cores that
+execute as many instructions take different times. The same call gives the same counts, bit for bit; among other models
+a model's count differs by a few instructions, for the heap it finds is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compressor.devices.device import Device
+from compressor.devices.model_jobs import Job, job_key, staged
+from compressor.devices.remote import Remote, on_device
+from compressor.devices.runner.counting import COUNTS
+from compressor.errors import DeviceError
+from compressor.graph.contract import Progress
+
+__all__ = ["RUNS", "Counted", "an_inference", "count_models", "environment"]
+
+RUNS = 3  # that are counted together, after ten that are not
+_START = 300.0  # seconds: an emulated start of Python and the runtime
+_EACH = 300.0  # seconds for one model
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Counted:
+    """`instructions` an inference; or `error` says why there are none."""
+
+    instructions: int | None
+    error: str = ""
+
+
+def count_models(
+    device: Device,
+    jobs: Sequence[Job],
+    *,
+    runs: int = RUNS,
+    progress: Progress = Progress(),  # noqa: B008  it has no state
+) -> list[Counted]:
+    """Count every job, in order, on one thread whatever it says. One that does not run there stops nobody.
+
+    Raises DeviceError for a device that counts no instructions or lacks a runtime.
+    """
+    if not device.describe().counted:
+        way_out = "An emulated one does: `compress devices setup qemu`, then qemu://cortex-a76."
+        raise DeviceError("it counts no instructions", where=device.url, way_out=way_out)
+    keys = [job_key(job) for job in jobs]
+    items = list(dict(zip(keys, jobs, strict=True)).items())
+    batches = [dict(items[at : at + _BATCH]) for at in range(0, len(items), _BATCH)]
+    found: dict[str, Counted] = {}
+    with on_device(device) as remote:
+        for batch in progress.over(batches, "counting instructions"):
+            found.update(_count(remote, batch, runs))
+    return [found[key] for key in keys]
+
+
+def environment(remote: Remote) -> dict[str, str]:
+    """What the runner is given so that it is run by the emulator that counts."""
+    return {COUNTS: f"{remote.folder}/counts"}
+
+
+def an_inference(event: Mapping[str, Any]) -> int:
+    """Instructions an inference, rounded, from a `counted` event."""
+    return round(int(event["instructions"]) / int(event["runs"]))
+
+
+def _count(remote: Remote, batch: Mapping[str, Job], runs: int) -> dict[str, Counted]:
+    folder = f"models-{next(iter(batch))}"
+    files, jobs = staged(batch, folder)
+    remote.push(folder, files)
+    found: dict[str, Counted] = {}
+
+    def keep(event: dict[str, Any]) -> None:
+        if event["event"] == "counted":
+            found[event["id"]] = Counted(an_inference(event))
+        elif event["event"] == "failed":
+            found[event["id"]] = Counted(None, f"{event['kind']}: {event['reason']}")
+
+    timeout = _START + _EACH * len(jobs)
+    remote.run("count", jobs, timeout=timeout, on_event=keep, environment=environment(remote), count_runs=runs)
+    return found
