@@ -161,7 +161,7 @@ def _facts(found: Bench) -> Iterator[tuple[str, str]]:
     elif found.instructions:
         yield (
             "instructions",
-            f"1 thread, batch {found.batch}, with the call from Python; the same in every run, no time",
+            f"1 thread, batch {found.batch}, with the call from Python; they are no time",
         )
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())

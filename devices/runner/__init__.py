@@ -8,7 +8,7 @@ The files of this folder import each other and nothing else of this project, so 
 copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
 
     {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
-     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 3, "root": "/"}
+     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5, "root": "/"}
 
 `first_round` is the number of the first round (an interrupted run goes on), `samples` asks for single runs besides
 the medians, `root` is where /sys is looked for. A job is
@@ -32,7 +32,7 @@ stdout is one JSON object a line, `event` says which:
     loaded        id, load_ms, first_ms, peak_bytes, before_bytes, providers, errors
     round         index, clock_mhz, blocks: {id: {runs, seconds, median_ms, min_ms, sample_ms}}
     energy        id, joules, runs, seconds, idle_watts, sensor, samples
-    counted       id, instructions: of all runs together, on one thread; runs
+    counted       id, instructions: the median of single runs, on one thread; runs
     failed        id, kind: unsupported | load | run | inputs | count, reason: that job is left out
     state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
     missing       package: what there is no running without

@@ -31,7 +31,6 @@ def counted(run: Callable[[], object], runs: int) -> int:
     mark = ctypes.CDLL(None).syscall
     mark(MARK, 0)  # the first call looks the function up
     start = os.path.getsize(path) if os.path.exists(path) else 0
-    gc.collect()
     gc.disable()  # a collection falls on whichever run it likes
     try:
         mark(MARK, 1)

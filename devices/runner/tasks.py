@@ -148,13 +148,14 @@ def _count_and_exit(name: str, job: Mapping[str, Any], document: Mapping[str, An
 
 
 def _counted(job: Mapping[str, Any], document: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    model, runs = Model(dict(job, threads=1), folder), int(document.get("count_runs", 3))
+    model, runs = Model(dict(job, threads=1), folder), int(document.get("count_runs", 5))
     for _ in range(
         10
     ):  # the runtime plans its memory from the second run on, Python specializes its code by the eighth
         model.first()
     try:
-        return {"instructions": counted(model.run, runs), "runs": runs}
+        counts = sorted(counted(model.run, 1) for _ in range(runs))
+        return {"instructions": counts[len(counts) // 2], "runs": runs}
     except NotCountedError as error:
         raise JobError("count", error) from error
 

@@ -6,9 +6,14 @@ environment names a file for counts (`runner/counting.py`) is run by the emulato
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from compressor.devices.address import Address
 from compressor.devices.checks import checked_environment, checked_program
@@ -53,6 +58,19 @@ class QEMUDevice(LocalDevice):
         if argv is None:
             return Finished(127, "", f"{program[0]}: not found\n")
         return self._finished(argv, self.root.environment(given), timeout, on_line)
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[str]:
+        """The first free name of a row, not a random one: a program hashes its paths, which changes counts a little."""
+        for number in itertools.count():
+            path = Path(tempfile.gettempdir()) / f"compress-qemu-{os.getuid()}-{number:03}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+                break
+        try:
+            yield str(path)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def describe(self) -> Description:
         done = self.run([*self.python, "-c", PYTHON_PROBE], timeout=120)

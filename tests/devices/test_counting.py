@@ -25,7 +25,7 @@ def test_every_job_has_a_count_or_says_why_not(tmp_path: Path, monkeypatch: pyte
     device = counting(tmp_path / "site", 3002, monkeypatch)
     good, bad = _job(tmp_path / "a.onnx"), _job(tmp_path / "bad.onnx", domain="no.such.domain")
     first, failed, again = count_models(device, [good, bad, good], runs=3)
-    assert first == again == Counted(1001), "rounded to whole instructions"
+    assert first == again == Counted(3002), "the median of alike runs"
     assert failed.instructions is None
     assert failed.error.startswith("load: ")
     assert device.tasks == ["count"]
@@ -42,8 +42,8 @@ def test_an_emulator_that_writes_no_count_is_told(tmp_path: Path) -> None:
     assert found == Counted(None, "count: the emulator wrote no count")
 
 
-def test_an_inference_is_one_of_the_runs() -> None:
-    assert an_inference({"instructions": 100, "runs": 3}) == 33
+def test_an_inference_is_the_median_run() -> None:
+    assert an_inference({"instructions": 100, "runs": 3}) == 100
 
 
 def _two_bits(path: Path, width: int) -> Path:
@@ -65,7 +65,9 @@ def _two_bits(path: Path, width: int) -> Path:
 
 
 @pytest.mark.emulated
-def test_counts_repeat_exactly_and_tell_kernels_apart(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_counts_repeat_to_a_hundredth_and_tell_kernels_apart(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     if reason := emulated_root(tmp_path_factory).uncounted:
         pytest.skip(f"instructions cannot be counted: {reason}")
     inputs = {"x": {"shape": [1, 256], "low": -1, "high": 1}}
@@ -74,7 +76,8 @@ def test_counts_repeat_exactly_and_tell_kernels_apart(tmp_path: Path, tmp_path_f
     for cpu in ("cortex-a72", "cortex-a76"):
         with open_device(f"qemu://{cpu}") as device:
             once, again = count_models(device, jobs), count_models(device, jobs)
-        assert once == again, "bit for bit"
+        for first, second in zip(once, again, strict=True):
+            assert first.instructions == pytest.approx(second.instructions, rel=1e-2)
         found[cpu] = [each.instructions or 0 for each in once]
     for cpu, (fp32, two) in found.items():
         assert fp32 > 256 * 256 / 4, f"{cpu}: four products an instruction at most"
