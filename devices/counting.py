@@ -1,8 +1,10 @@
 """Counts the instructions of many small models on an emulated device: what a profile of an Arm core can be made from.
 
 A count is of one inference on one thread, with the call from Python around it; it is no time, and two cores that
-execute as many instructions take different times. Counts nearly repeat: two executions differ by a
-few hundred instructions in what was seen; why is not known yet.
+execute as many instructions take different times. Two executions of the same jobs count the same to the last
+instruction: addresses, random numbers and the clock are fixed, and no thread of the runtime's runs beside them
+(`emulation/root.py`, `runner/counting.py`). Runs within one execution differ by a few hundred, as the heap moves on;
+`spread` says how many.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Counted:
-    """`instructions` an inference; or `error` says why there are none."""
+    """`instructions` an inference, the median run; or `error` says why there are none. `spread`: most less fewest."""
 
     instructions: int | None
     error: str = ""
+    spread: int = 0
 
 
 def count_models(
@@ -77,7 +80,7 @@ def _count(remote: Remote, batch: Mapping[str, Job], runs: int) -> dict[str, Cou
 
     def keep(event: dict[str, Any]) -> None:
         if event["event"] == "counted":
-            found[event["id"]] = Counted(an_inference(event))
+            found[event["id"]] = Counted(an_inference(event), spread=int(event.get("spread", 0)))
         elif event["event"] == "failed":
             found[event["id"]] = Counted(None, f"{event['kind']}: {event['reason']}")
 

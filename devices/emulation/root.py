@@ -26,6 +26,7 @@ MANIFEST = "root.json"
 COUNTER, COUNTING_QEMU, PLUGIN = "counter", "qemu-aarch64", "count.so"
 _QEMU = "qemu-aarch64-static"
 _AGAIN = "Run `compress devices setup qemu --force`."
+_REPEATABLE = ("-seed", "1", "-R", "16G")  # its random numbers, and addresses that this machine's do not shift
 _OLD = "it was set up before there was a counter. Run `compress devices setup qemu`."
 
 
@@ -67,6 +68,7 @@ class Root:
         own = {
             "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "PYTHONPATH": str(self.path / "site"),
             "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
+            "ORT_DISABLE_TELEMETRY": "1",  # threads of its, as they happen to run, shift what the heap looks like
         }  # fmt: skip
         if COUNTS in given:
             own["LD_LIBRARY_PATH"] = str(self.path / COUNTER / "lib")
@@ -83,7 +85,7 @@ class Root:
             raise DeviceError(f"instructions are not counted: {self.uncounted}", where=str(self.path))
         folder = self.path / COUNTER
         plugin = str(folder / PLUGIN).replace(",", ",,")  # a comma would begin an option of the plugin's
-        return [str(folder / COUNTING_QEMU), "-U", "LD_LIBRARY_PATH", "-plugin", plugin]
+        return [str(folder / COUNTING_QEMU), "-U", "LD_LIBRARY_PATH", "-plugin", plugin, *_REPEATABLE]
 
     def _find(self, name: str) -> str | None:
         """A program of the root by its name; one that was pushed, by its path."""

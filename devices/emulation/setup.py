@@ -60,8 +60,10 @@ def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> 
     try:
         apt = Apt(folder / "apt", sources)
         root = _fill(folder, apt, wheels, say)
-        _try(root, say)
-        root = replace(root, uncounted=add_counter(root, apt, say))
+        with ThreadPoolExecutor(1) as pool:
+            counter = pool.submit(add_counter, root, apt, say)
+            _try(root, say)
+            root = replace(root, uncounted=counter.result())
         shutil.rmtree(apt.folder)
         root.save()
         _swap(folder, place)
@@ -89,16 +91,17 @@ def _fill(folder: Path, apt: Apt, wheels: dict[str, str], say: Callable[[str], N
     say("reading Debian's list of arm64 packages")
     apt.update()
     python = apt.python()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         say(f"fetching {python} and {', '.join(f'{name} {version}' for name, version in wheels.items())} for aarch64")
-        fetching = pool.submit(_fetch_wheels, folder / "site", python, wheels)
+        fetching = [pool.submit(_fetch_wheels, folder / "site", python, wheels)]
+        if shutil.which(_QEMU) is None:
+            say("fetching qemu")
+            fetching.append(pool.submit(_fetch_qemu, apt, folder))
         libpython = python.replace("python", "libpython")
         packages = [f"{python}-minimal", f"{libpython}-minimal", f"{libpython}-stdlib", *_LIBRARIES]
         apt.unpack([f"{name}:arm64" for name in packages], folder / "base")
-        if shutil.which(_QEMU) is None:
-            say("fetching qemu")
-            _fetch_qemu(apt, folder)
-        fetching.result()
+        for each in fetching:
+            each.result()
     _finish(folder, python)
     return Root(folder, python, wheels, tuple(CPUS))
 

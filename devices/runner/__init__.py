@@ -32,7 +32,7 @@ stdout is one JSON object a line, `event` says which:
     loaded        id, load_ms, first_ms, peak_bytes, before_bytes, providers, errors
     round         index, clock_mhz, blocks: {id: {runs, seconds, median_ms, min_ms, sample_ms}}
     energy        id, joules, runs, seconds, idle_watts, sensor, samples
-    counted       id, instructions: the median of single runs, on one thread; runs
+    counted       id, instructions: the median of single runs, on one thread; spread: most less fewest; runs
     failed        id, kind: unsupported | load | run | inputs | count, reason: that job is left out
     state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
     missing       package: what there is no running without

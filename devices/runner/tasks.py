@@ -20,7 +20,7 @@ import numpy
 import onnxruntime
 
 from .conditions import clock_mhz, state
-from .counting import NotCountedError, counted
+from .counting import NotCountedError, counted, stop_clock
 from .memory import peak_bytes
 from .model import JobError, Model, golden_errors
 from .power import Meter, Sensor, find_sensor
@@ -29,6 +29,7 @@ from .timing import Subject, interleave, thinned
 __all__ = ["TASKS"]
 
 Emit = Callable[..., None]
+_UNCOUNTED = 10  # the runtime plans its memory from the second run on, Python specializes its code by the eighth
 
 
 def _check(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
@@ -127,7 +128,7 @@ def _spent(job: Mapping[str, Any], document: Mapping[str, Any], folder: str, sen
 
 
 def _count(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
-    """Instructions of each job, in a copy of this process: jobs before it change its count by a handful at most."""
+    """Instructions of each job, in a copy of this process, whose clock can stand still."""
     for name, job in jobs.items():
         copy = os.fork()
         if not copy:
@@ -148,14 +149,13 @@ def _count_and_exit(name: str, job: Mapping[str, Any], document: Mapping[str, An
 
 
 def _counted(job: Mapping[str, Any], document: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    stop_clock()
     model, runs = Model(dict(job, threads=1), folder), int(document.get("count_runs", 5))
-    for _ in range(
-        10
-    ):  # the runtime plans its memory from the second run on, Python specializes its code by the eighth
+    for _ in range(_UNCOUNTED):
         model.first()
     try:
         counts = sorted(counted(model.run, 1) for _ in range(runs))
-        return {"instructions": counts[len(counts) // 2], "runs": runs}
+        return {"instructions": counts[len(counts) // 2], "spread": counts[-1] - counts[0], "runs": runs}
     except NotCountedError as error:
         raise JobError("count", error) from error
 

@@ -65,7 +65,7 @@ def _two_bits(path: Path, width: int) -> Path:
 
 
 @pytest.mark.emulated
-def test_counts_repeat_to_a_hundredth_and_tell_kernels_apart(
+def test_counts_repeat_to_the_last_instruction_and_tell_kernels_apart(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     if reason := emulated_root(tmp_path_factory).uncounted:
@@ -76,8 +76,7 @@ def test_counts_repeat_to_a_hundredth_and_tell_kernels_apart(
     for cpu in ("cortex-a72", "cortex-a76"):
         with open_device(f"qemu://{cpu}") as device:
             once, again = count_models(device, jobs), count_models(device, jobs)
-        for first, second in zip(once, again, strict=True):
-            assert first.instructions == pytest.approx(second.instructions, rel=1e-2)
+        assert once == again
         found[cpu] = [each.instructions or 0 for each in once]
     for cpu, (fp32, two) in found.items():
         assert fp32 > 256 * 256 / 4, f"{cpu}: four products an instruction at most"

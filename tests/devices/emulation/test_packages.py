@@ -41,6 +41,13 @@ def test_what_a_package_needs_is_asked_of_apt(tools: Path, tmp_path: Path) -> No
     assert Apt(tmp_path / "apt", None).needs("qemu-user") == {"libc6", "libglib2.0-0"}
 
 
+def test_what_apt_makes_of_its_lists_is_kept_whatever_this_machine_says(tools: Path, tmp_path: Path) -> None:
+    _tool(tools, "apt-cache", 'echo "$@" > "$APT_CONFIG.said"; echo " Depends: python3.11-minimal"')
+    apt = Apt(tmp_path / "apt", None)
+    assert apt.python() == "python3.11"
+    assert "Dir::Cache::pkgcache=pkgcache.bin" in (apt.folder / "apt.conf.said").read_text()
+
+
 def test_a_download_that_fails_is_told_in_apts_words(tools: Path, tmp_path: Path) -> None:
     apt = Apt(tmp_path / "apt", None)
     _tool(tools, "apt-get", 'echo "E: no such package" >&2; exit 100')

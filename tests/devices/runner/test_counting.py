@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 
 import pytest
 
-from compressor.devices.runner.counting import COUNTS, NotCountedError, counted
+from compressor.devices.runner.counting import COUNTS, NotCountedError, counted, stop_clock
 
 
 @pytest.fixture
@@ -60,3 +61,11 @@ def test_a_run_that_fails_leaves_collections_on(counts: Path) -> None:
     with pytest.raises(RuntimeError, match="no kernel"):
         counted(run, 1)
     assert gc.isenabled()
+
+
+def test_no_real_clock_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(COUNTS, raising=False)
+    stop_clock()
+    start = time.perf_counter()
+    time.sleep(0.001)
+    assert time.perf_counter() > start
