@@ -2,6 +2,8 @@
 
     compress devices setup qemu
     python benchmarks/instructions.py [--cpus cortex-a72,cortex-a76] [--out FILE]
+    python benchmarks/instructions.py --table [--seeds 0,1]      # random small networks → devices/profiles/
+    python benchmarks/instructions.py --predict                  # what is predicted of networks that were held out
 
 Products of 8 rows by 512×512, and a small network of convolutions, in fp32 and in integers; one thread, everything
 counted twice in processes of their own. Goal: both counts are the same to the last instruction. Beside them stand the
@@ -15,7 +17,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,17 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compressor.devices.counting import Counted, count_models
+from compressor.devices.latency.instruction_networks import candidates, counted_rows
+from compressor.devices.latency.instructions import InstructionModel, cross_validated, mape, read_rows, write_rows
+from compressor.devices.latency.networks import STYLES
 from compressor.devices.model_jobs import Job
 from compressor.devices.opening import open_device
 from compressor.quant.blocks import INT2, INT4, quantize_blocks
 from compressor.quant.formats import Format
+from compressor.targets.loader import load_target
 from compressor.versions import versions
 
+PROFILES = Path(__file__).parent.parent / "devices" / "profiles"
 RESULTS = Path(__file__).parent / "results" / "instructions.json"
 ROWS, WIDTH, BLOCK, SIDE = 8, 512, 32, 32
 GOAL = 0.0  # of a count, between two executions
@@ -49,19 +56,59 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpus", default=",".join(EARLIER))
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="count random small networks, and keep the sums")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--predict", action="store_true", help="predicted against counted, a fifth held out each time")
     options = parser.parse_args()
+    cpus = options.cpus.split(",")
+    if options.table:
+        fill_tables(cpus, [int(seed) for seed in options.seeds.split(",")])
+    if options.table or options.predict:
+        for cpu in cpus:
+            show_predicted(cpu)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         jobs = dict(models(Path(folder)))
-        cpus = {cpu: measured(cpu, jobs) for cpu in options.cpus.split(",")}
-    spread = max(row["spread"] for rows in cpus.values() for row in rows.values())
+        tables = {cpu: measured(cpu, jobs) for cpu in cpus}
+    spread = max(row["spread"] for rows in tables.values() for row in rows.values())
     found = {
         "unit": "instructions an inference, one thread; not time", "rows": ROWS, "width": WIDTH, "block": BLOCK,
-        "cpus": cpus, "spread": {"goal": GOAL, "measured": spread}, "versions": versions(),
+        "cpus": tables, "spread": {"goal": GOAL, "measured": spread}, "versions": versions(),
     }  # fmt: skip
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    show(cpus)
+    show(tables)
     return 0 if spread <= GOAL else 1
+
+
+def fill_tables(cpus: Sequence[str], seeds: Sequence[int]) -> None:
+    """Count one network of every style and seed in fp32 and int8; rows of other seeds stay."""
+    target = load_target("raspberry-pi-5")
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            found = list(candidates([*STYLES], seed, target, Path(folder)))
+            for cpu in cpus:
+                kept = [row for row in read_rows(table(cpu)) if row.seed != seed] if table(cpu).exists() else []
+                with open_device(f"qemu://{cpu}") as device:
+                    rows = [*kept, *counted_rows(device, found)]
+                write_rows(table(cpu), sorted(rows, key=lambda row: (row.seed, row.style, row.format)))
+
+
+def show_predicted(cpu: str) -> None:
+    """Millions of instructions; whoever predicted a network had not seen it."""
+    rows = read_rows(table(cpu))
+    pairs, model = cross_validated(rows), InstructionModel.fit(rows)
+    print(f"{cpu}: {len(rows)} rows, MAPE {mape(pairs):.1%}, 9 of 10 within a factor of {model.factor:.2f}")
+    for format in ("fp32", "int8"):
+        some = [pair for pair in pairs if pair[0].format == format]
+        print(f"  {format}: {len(some)} rows, MAPE {mape(some):.1%}")
+    for row, predicted in pairs[: len(pairs) // 5]:
+        counted = row.instructions / 1e6
+        print(f"  {row.style:16} {row.seed:2} {row.format:5} {counted:10.2f} counted {predicted / 1e6:10.2f} predicted")
+
+
+def table(cpu: str) -> Path:
+    return PROFILES / f"{cpu}.instructions.csv"
 
 
 def measured(cpu: str, jobs: Mapping[str, Job]) -> dict[str, dict[str, Any]]:

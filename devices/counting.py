@@ -22,7 +22,10 @@ from compressor.graph.contract import Progress
 
 __all__ = ["RUNS", "Counted", "an_inference", "count_models", "environment"]
 
-RUNS = 5  # that are counted one by one, after ten that are not; the median is taken
+RUNS = 5  # that are counted one by one; the median is taken
+BEFORE = (
+    10  # not counted: the runtime plans its memory from the second run on, Python specializes its code by the eighth
+)
 _START = 300.0  # seconds: an emulated start of Python and the runtime
 _EACH = 300.0  # seconds for one model
 _BATCH = 32
@@ -42,6 +45,7 @@ def count_models(
     jobs: Sequence[Job],
     *,
     runs: int = RUNS,
+    before: int = BEFORE,
     progress: Progress = Progress(),  # noqa: B008  it has no state
 ) -> list[Counted]:
     """Count every job, in order, on one thread whatever it says. One that does not run there stops nobody.
@@ -57,7 +61,7 @@ def count_models(
     found: dict[str, Counted] = {}
     with on_device(device) as remote:
         for batch in progress.over(batches, "counting instructions"):
-            found.update(_count(remote, batch, runs))
+            found.update(_count(remote, batch, count_runs=runs, uncounted_runs=before))
     return [found[key] for key in keys]
 
 
@@ -72,7 +76,7 @@ def an_inference(event: Mapping[str, Any]) -> int:
     return int(event["instructions"])
 
 
-def _count(remote: Remote, batch: Mapping[str, Job], runs: int) -> dict[str, Counted]:
+def _count(remote: Remote, batch: Mapping[str, Job], **runs: int) -> dict[str, Counted]:
     folder = f"models-{next(iter(batch))}"
     files, jobs = staged(batch, folder)
     remote.push(folder, files)
@@ -85,5 +89,5 @@ def _count(remote: Remote, batch: Mapping[str, Job], runs: int) -> dict[str, Cou
             found[event["id"]] = Counted(None, f"{event['kind']}: {event['reason']}")
 
     timeout = _START + _EACH * len(jobs)
-    remote.run("count", jobs, timeout=timeout, on_event=keep, environment=environment(remote), count_runs=runs)
+    remote.run("count", jobs, timeout=timeout, on_event=keep, environment=environment(remote), **runs)
     return found

@@ -8,7 +8,8 @@ The files of this folder import each other and nothing else of this project, so 
 copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
 
     {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
-     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5, "root": "/"}
+     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5,
+     "uncounted_runs": 10, "root": "/"}
 
 `first_round` is the number of the first round (an interrupted run goes on), `samples` asks for single runs besides
 the medians, `root` is where /sys is looked for. A job is

@@ -29,7 +29,6 @@ from .timing import Subject, interleave, thinned
 __all__ = ["TASKS"]
 
 Emit = Callable[..., None]
-_UNCOUNTED = 10  # the runtime plans its memory from the second run on, Python specializes its code by the eighth
 
 
 def _check(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
@@ -151,7 +150,7 @@ def _count_and_exit(name: str, job: Mapping[str, Any], document: Mapping[str, An
 def _counted(job: Mapping[str, Any], document: Mapping[str, Any], folder: str) -> dict[str, Any]:
     stop_clock()
     model, runs = Model(dict(job, threads=1), folder), int(document.get("count_runs", 5))
-    for _ in range(_UNCOUNTED):
+    for _ in range(int(document.get("uncounted_runs", 10))):
         model.first()
     try:
         counts = sorted(counted(model.run, 1) for _ in range(runs))

@@ -39,3 +39,11 @@ def test_the_committed_figures_repeat() -> None:
     assert {*found["cpus"]} == {*benchmark.EARLIER}
     for rows in found["cpus"].values():
         assert all(row["instructions"] > 0 and not row["error"] for row in rows.values())
+
+
+def test_predictions_stand_beside_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.show_predicted("cortex-a76")
+    text = capsys.readouterr().out
+    assert "MAPE" in text
+    assert "counted" in text
+    assert "predicted" in text
