@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import fx
 
 from compressor.errors import InputError
-from compressor.graph.concrete import concrete_values
+from compressor.graph.concrete import Values, concrete_values
 from compressor.graph.kernels import Kernel, schedule
 from compressor.graph.program import Program
 
@@ -137,12 +138,13 @@ def _row(line: Mapping[str, str]) -> Row:
     return Row(line["style"], int(line["seed"]), line["format"], work, int(line["instructions"]))
 
 
-def _kind(kernel: Kernel, values: Mapping[object, object]) -> str:
+def _kind(kernel: Kernel, values: Values) -> str:
     """Of a kernel; convolutions of one channel a group are a kind of their own, and all products of matrices one."""
     if kernel.kind in _MATRIX:
         return "matmul"
-    if kernel.kind == "conv2d" and kernel.anchor.args[1] in values:
-        shape = getattr(values[kernel.anchor.args[1]], "shape", ())
+    weight = kernel.anchor.args[1] if kernel.kind == "conv2d" else None
+    if isinstance(weight, fx.Node):
+        shape = values[weight].shape
         return "depthwise" if len(shape) > 1 and shape[1] == 1 else "conv2d"
     return kernel.kind
 
@@ -154,7 +156,8 @@ def _predicted(weights: Mapping[str, float], work: Work) -> float:
 def _fitted(rows: Sequence[Row]) -> dict[str, float]:
     names = sorted({name for row in rows for name in row.work})
     table = np.array([[1.0, *(row.work.get(name, 0.0) for name in names)] for row in rows])
-    shares = table / np.array([row.instructions for row in rows])[:, None]
+    counts = np.array([row.instructions for row in rows], dtype=np.float64)
+    shares = table / counts.reshape(-1, 1)
     return dict(zip([_CALL, *names], map(float, _non_negative(shares)), strict=True))
 
 
