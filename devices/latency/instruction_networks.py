@@ -1,8 +1,8 @@
-"""Random small networks (`networks/`) as jobs whose instructions can be counted, in fp32 and int8, with their work."""
+"""Random small networks (`networks/`) as jobs whose instructions can be counted, with their work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,13 @@ from compressor.devices.model_jobs import Job
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
 from compressor.graph.concrete import BATCH
-from compressor.graph.contract import Context, Progress
+from compressor.graph.contract import Progress
 from compressor.graph.program import Program
-from compressor.passes.fold import Fold
-from compressor.passes.quantize import Quantize
 from compressor.targets.target import Target
 
 __all__ = ["Candidate", "candidates", "counted_rows"]
 
 MOST_MACS = 120e6  # an emulated inference of more takes too long
-_ALL_LAYERS = 1e9  # random weights: what int8 costs in accuracy is of no interest
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,23 @@ class Candidate:
     job: Job
 
 
-def candidates(styles: Sequence[str], seed: int, target: Target, folder: Path) -> Iterator[Candidate]:
-    """One network a style, in fp32 and int8, lowered for `target`; those that are too large to emulate are left out."""
+Make = Callable[[Program], Program]
+
+
+def candidates(
+    styles: Sequence[str], seed: int, target: Target, folder: Path, formats: Mapping[str, Make]
+) -> Iterator[Candidate]:
+    """One network a style in every format, lowered for `target`; those that are too large to emulate are left out.
+
+    `formats` make, by name, what is lowered from the captured program.
+    """
     for style in styles:
         drawn = network(style, seed)
-        fp32 = Fold().run(capture(drawn.module, drawn.example).program, Context(target)).program
-        if sum(value for name, value in work_of(fp32).items() if name.startswith("macs")) > MOST_MACS:
+        captured = capture(drawn.module, drawn.example).program
+        if sum(value for name, value in work_of(captured).items() if name.startswith("macs")) > MOST_MACS:
             continue
-        batch = {spec.name: tensor for spec, tensor in zip(fp32.inputs, fp32.example, strict=True)}
-        int8 = Quantize(max_error=_ALL_LAYERS).run(fp32, Context(target, calibration=[batch], synthetic=False)).program
-        for format, program in (("fp32", fp32), ("int8", int8)):
-            path = folder / f"{style}-{seed}-{format}.onnx"
+        for format, make in formats.items():
+            program, path = make(captured), folder / f"{style}-{seed}-{format}.onnx"
             to_onnx(program, target).save(path)
             yield Candidate(Row(style, seed, format, work_of(program), 0), Job(path, _inputs(program)))
 

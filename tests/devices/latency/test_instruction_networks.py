@@ -8,15 +8,17 @@ import onnxruntime
 import pytest
 from own_device import counting
 
+import benchmarks.instructions as benchmark
 from compressor.devices.latency import instruction_networks
 from compressor.devices.latency.instruction_networks import candidates, counted_rows
 from compressor.targets.loader import load_target
 
 TARGET = load_target("raspberry-pi-5")
+FORMATS = {"fp32": benchmark.folded, "int8": benchmark.in_int8}
 
 
 def test_a_network_comes_in_both_formats_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = list(candidates(["encoder"], 10, TARGET, tmp_path))
+    found = list(candidates(["encoder"], 10, TARGET, tmp_path, FORMATS))
     assert [each.row.format for each in found] == ["fp32", "int8"]
     assert any(name.startswith("macs") and name.endswith("int8") for name in found[1].row.work)
     for each in found:
@@ -36,4 +38,4 @@ def test_a_network_comes_in_both_formats_and_is_counted(tmp_path: Path, monkeypa
 
 def test_what_is_too_large_to_emulate_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instruction_networks, "MOST_MACS", 1.0)
-    assert not list(candidates(["encoder"], 10, TARGET, tmp_path))
+    assert not list(candidates(["encoder"], 10, TARGET, tmp_path, FORMATS))
