@@ -7,12 +7,16 @@ outcome.report.after.file_bytes
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compressor.api import compress as compress
 
 __all__ = ["compress"]
+
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any import of the runtime, which would send usage data
 
 
 def __getattr__(name: str) -> Any:

@@ -72,6 +72,8 @@ def _reach(address: Address) -> Iterator[Finding]:
             yield Finding("emulation", "missing", "not set up", "compress devices setup qemu")
         else:
             yield Finding("emulation", "ok", f"set up in {root.path}")
+            what, _, way_out = root.uncounted.partition(". ")
+            yield Finding("instructions", "warning" if what else "ok", what or "counted by `compress bench`", way_out)
 
 
 def _program(name: str) -> Finding:
@@ -87,7 +89,9 @@ def _about(device: Device) -> Iterator[Finding]:
     told = bool(found.memory)
     yield Finding("memory", "ok" if told else "warning", memory, "" if told else "It has no /proc/meminfo.")
     if not found.timed:
-        yield Finding("time", "warning", "emulated: for correctness, never timed", "Time on a real board.")
+        yield Finding(
+            "time", "warning", "emulated: for correctness and instruction counts, never timed", "Time on a real board."
+        )
     yield from _python(found)
     yield _folder(device)
     if found.timed:

@@ -1,7 +1,7 @@
 """Measures bundles on a device: golden vectors first, then load, first run, interleaved rounds, and energy.
 
 A device that was lost in the middle leaves what it had finished (`bench_run.py`); the same call goes on from there. An
-emulated device is checked and never timed.
+emulated device is checked and never timed; its instructions are counted where it can.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from compressor.devices.artifact import rows
 from compressor.devices.bench_run import Limits, Run
+from compressor.devices.counting import an_inference
 from compressor.devices.device import Description, Device
 from compressor.devices.energy import WORLD, Carbon
 from compressor.devices.figures import Comparison, Figures, figures, versus
@@ -29,10 +30,11 @@ __all__ = ["Bench", "Limits", "bench"]
 
 @dataclass(frozen=True)
 class Bench:
-    """What was found. Where time means nothing, `figures` is empty and `errors` is all there is.
+    """What was found. Where time means nothing, `figures` is empty; `errors` and `instructions` are all there is.
 
-    `errors` are the golden outputs' by bundle. `throttled` and `unstable` say why figures should not be believed,
-    `notes` what to know of them. `cycles` are energy and what it comes to over the life, by bundle.
+    `instructions` are those of one inference on one thread by bundle, empty where they are not counted. `errors` are
+    the golden outputs' by bundle. `throttled` and `unstable` say why figures should not be believed, `notes` what to
+    know of them. `cycles` are energy and what it comes to over the life, by bundle.
     """
 
     url: str
@@ -41,6 +43,7 @@ class Bench:
     threads: int
     batch: int
     errors: Mapping[str, Mapping[str, float]]
+    instructions: Mapping[str, int] = field(default_factory=dict)
     figures: tuple[Figures, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     states: tuple[Mapping[str, Any], ...] = ()
@@ -55,12 +58,18 @@ class Bench:
     def timed(self) -> bool:
         return self.description.timed
 
+    @property
+    def instruction_ratios(self) -> dict[str, float]:
+        """How many times as many instructions each bundle takes as the first."""
+        first = next(iter(self.instructions.values()), 0)
+        return {name: count / first for name, count in self.instructions.items() if first}
+
     def to_json(self) -> dict[str, Any]:
         found = {name: value for name, value in asdict(self).items() if name not in ("figures", "clocks")}
         comparisons = [{**asdict(each), "word": each.word} for each in self.comparisons]
         return {
-            **found, "timed": self.timed, "figures": [each.to_json() for each in self.figures],
-            "comparisons": comparisons,
+            **found, "timed": self.timed, "instruction_ratios": self.instruction_ratios,
+            "figures": [each.to_json() for each in self.figures], "comparisons": comparisons,
         }  # fmt: skip
 
 
@@ -108,7 +117,7 @@ def _result(run: Run, power: Figure | None, carbon: Carbon) -> Bench:
     errors = {run.names[name]: golden[name]["errors"] for name in run.bundles}
     plain = Bench(run.device.url, run.description, versions, run.threads, run.limits.batch, errors)
     if not run.description.timed:
-        return plain
+        return replace(plain, instructions=_instructions(run), notes=tuple(_uncounted(run)))
     found, states = _figures(run), run.states()
     comparisons = tuple(versus(found[0], other) for other in found[1:])
     bundles = list(run.bundles.values())
@@ -128,6 +137,16 @@ def _learn(run: Run, found: Bench) -> None:
     for bundle, each in zip(run.bundles.values(), found.figures, strict=False):
         if run.device.url == "local" or bundle.manifest.get("target") != HOST:
             remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50)
+
+
+def _instructions(run: Run) -> dict[str, int]:
+    counted = run.journal.by_id("counted")
+    return {run.names[name]: an_inference(counted[name]) for name in run.bundles if name in counted}
+
+
+def _uncounted(run: Run) -> Iterator[str]:
+    if not run.description.counted:
+        yield "instructions are not counted: `compress doctor --device` says what is missing"
 
 
 def _figures(run: Run) -> tuple[Figures, ...]:

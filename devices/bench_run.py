@@ -1,6 +1,7 @@
 """One run on a device: what is to be done, in which order, and the events so far.
 
     push ─▶ check ─▶ load (each alone) ─▶ rounds (all together) ─▶ energy (each alone, where there is a sensor)
+                 └─▶ count, in place of all these, where the device is emulated
 
 Every event is kept as it comes. A run that goes on after the device was lost does only what is missing.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.artifact import Kind, kind_of
+from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
 from compressor.devices.remote import Remote, failure, on_device, runner_digest
@@ -73,6 +75,8 @@ class Run:
                 self._time(remote)
                 self._energy(remote)
                 self._reject_throttled()
+            elif self.description.counted:
+                self._count(remote)
 
     def described(self) -> Mapping[str, Any]:
         """The board's versions, providers and sensor."""
@@ -147,6 +151,13 @@ class Run:
                 remote, "energy", [name], timeout=2 * _START + 5 * (self.limits.energy + self.limits.warmup),
                 energy_seconds=self.limits.energy, warmup_seconds=self.limits.warmup,
             )  # fmt: skip
+
+    def _count(self, remote: Remote) -> None:
+        missing = self._without("counted")
+        if missing:
+            self.progress.say(f"counting instructions of {len(missing)} bundles, 1 thread")
+            timeout = _START * (1 + 2 * len(missing))
+            self._ask(remote, "count", missing, timeout=timeout, environment=environment(remote), count_runs=RUNS)
 
     def job(self, name: str) -> dict[str, Any]:
         """What the runner is given of a bundle."""

@@ -29,7 +29,8 @@ class Finished:
 class Description:
     """What a device is. `memory` in bytes, 0 where it does not tell; `runtimes` are versions by name.
 
-    `timed` is false where time means nothing (emulation): such a device verifies and counts, and is never timed.
+    `timed` is false where time means nothing (emulation): such a device verifies, and is never timed. `counted` says
+    whether it counts instructions, for a program whose environment names a file for them (`runner/counting.py`).
     """
 
     system: str  # "Linux", "Darwin", "Android"
@@ -40,6 +41,7 @@ class Description:
     python: str  # its version, "" where there is none
     runtimes: Mapping[str, str] = field(default_factory=dict)  # "onnxruntime": "1.31.1"
     timed: bool = True
+    counted: bool = False
 
 
 class Device(ABC):

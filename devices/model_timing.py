@@ -18,6 +18,7 @@ from typing import Any
 
 from compressor.devices.device import Device
 from compressor.devices.journal import Journal
+from compressor.devices.model_jobs import Job, job_key, staged
 from compressor.devices.remote import Remote, on_device, runner_digest
 from compressor.devices.stability import throttling
 from compressor.errors import DeviceError
@@ -26,20 +27,6 @@ from compressor.graph.contract import Progress
 __all__ = ["Job", "Timed", "Timing", "time_models"]
 
 _START = 300.0  # seconds: a slow board's start of Python and the runtime
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model, without external weights, and what it is fed.
-
-    `inputs` by name are as the runner takes them (`runner/__init__.py`): {"shape", "dtype", "low", "high"}, or
-    {"npz": Path, "key", "batch"} with a file of this machine.
-    """
-
-    model: Path
-    inputs: Mapping[str, Mapping[str, Any]]
-    threads: int = 1
-    providers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ def time_models(
     parts = [device.url, asdict(description), asdict(timing), runner_digest()]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     journal = Journal(None if folder is None else folder / f"models-{key}.jsonl")
-    keys = [_key(job) for job in jobs]
+    keys = [job_key(job) for job in jobs]
     ended = set(journal.by_id("ended"))
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in ended}
     if journal.resumed:
@@ -111,20 +98,8 @@ def time_models(
 def _time(remote: Remote, batch: Mapping[str, Job], timing: Timing, journal: Journal) -> None:
     """One batch; every event is kept under the models' keys."""
     folder = f"models-{next(iter(batch))}"
-    files: dict[str, Path] = {}
-    jobs = []
-    for key, job in batch.items():
-        files[f"{key}.onnx"] = job.model
-        inputs = {}
-        for index, (name, spec) in enumerate(job.inputs.items()):
-            inputs[name] = dict(spec)
-            if "npz" in spec:
-                file = f"{key}-{index}.npz"
-                files[file], inputs[name]["npz"] = Path(spec["npz"]), f"{folder}/{file}"
-        jobs.append({
-            "id": key, "model": f"{folder}/{key}.onnx", "inputs": inputs, "threads": job.threads,
-            "providers": list(job.providers), "done": _done(journal, key),
-        })  # fmt: skip
+    files, jobs = staged(batch, folder)
+    jobs = [{**job, "done": _done(journal, job["id"])} for job in jobs]
     remote.push(folder, files)
     states: list[dict[str, Any]] = []
 
@@ -162,13 +137,3 @@ def _timed(
         return Timed((), 0, f"{failed['kind']}: {failed['reason']}")
     rounds = tuple(blocks[index]["median_ms"] for index in sorted(blocks))
     return Timed(rounds, sum(block["runs"] for block in blocks.values()), throttled=tuple(throttled))
-
-
-def _key(job: Job) -> str:
-    """By content: the model, arrays that it is fed, and how it is run. Raises OSError where a file cannot be read."""
-    inputs = {}
-    for name, spec in job.inputs.items():
-        files = {"npz": hashlib.sha256(Path(spec["npz"]).read_bytes()).hexdigest()} if "npz" in spec else {}
-        inputs[name] = {**spec, **files}
-    parts = [inputs, job.threads, list(job.providers), hashlib.sha256(job.model.read_bytes()).hexdigest()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -141,6 +141,9 @@ def failure(event: Mapping[str, Any], what: str, device: str) -> CompressError:
             f"the runtime there cannot load it: {reason}", where=where,
             way_out="Is the onnxruntime there as new as the target's? `compress targets NAME` says which it should be.",
         )  # fmt: skip
+    if event.get("kind") == "count":
+        way_out = "Run `compress devices setup qemu --force`."
+        return DeviceError(f"instructions were not counted: {reason}", where=where, way_out=way_out)
     return ExportError(f"it does not run: {reason}", where=where)
 
 

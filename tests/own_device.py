@@ -12,18 +12,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from compressor.devices.device import Description, Device, Finished
 from compressor.errors import DeviceLostError
 
-__all__ = ["OwnDevice", "program"]
+__all__ = ["OwnDevice", "counting", "program"]
 
 
 @dataclass
 class OwnDevice(Device):
-    """`lost_after` so many lines of stdout it stops answering; `path` is looked through first for programs."""
+    """`lost_after` so many lines of stdout it stops answering; `path` is looked through first for programs.
+
+    `counted` says that it counts instructions; one that does is made by `counting`.
+    """
 
     lost_after: int | None = None
     timed: bool = True
+    counted: bool = False
     path: Path | None = None
     url: str = "own"
     tasks: list[str] = field(default_factory=list)
@@ -65,7 +71,7 @@ class OwnDevice(Device):
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def describe(self) -> Description:
-        return Description("Linux", "x86_64", "test", 1, 1 << 30, "3.11", {}, self.timed)
+        return Description("Linux", "x86_64", "test", 1, 1 << 30, "3.11", {}, self.timed, self.counted)
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[str]:
@@ -83,3 +89,27 @@ def program(folder: Path, name: str, script: str) -> Path:
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
     return folder
+
+
+_COUNTER = """
+import ctypes, os
+
+class Kernel:
+    begun = False
+    def syscall(self, number, begins):
+        if self.begun and not begins:
+            with open(os.environ["COMPRESS_COUNTS"], "a") as file:
+                file.write("{instructions}\\n")
+        self.begun = bool(begins)
+
+library = ctypes.CDLL
+ctypes.CDLL = lambda name=None, *rest, **options: library(name, *rest, **options) if name else Kernel()
+"""
+
+
+def counting(folder: Path, instructions: int, monkeypatch: pytest.MonkeyPatch) -> OwnDevice:
+    """One whose marks write so many instructions down, as an emulator that counts would."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_COUNTER.replace("{instructions}", str(instructions)))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return OwnDevice(timed=False, counted=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["bench_html", "render_bench"]
 
 EMULATED = "verified; time means nothing under emulation"
+_HEADINGS = ("", "million instructions an inference", "× the first's instructions")
 
 
 def render_bench(found: Bench, console: Console) -> None:
@@ -37,6 +38,8 @@ def render_bench(found: Bench, console: Console) -> None:
     else:
         for text in _verified(found):
             console.print(line(text, console))
+        if found.instructions:
+            console.print(table(_HEADINGS, _counts(found), right=(1, 2)))
     for text in _cautions(found):
         console.print(line(text, console, "yellow"))
     for term, text in _facts(found):
@@ -139,6 +142,13 @@ def _verified(found: Bench) -> Iterator[str]:
         yield f"{name}: {EMULATED}; {len(errors)} outputs agree with PyTorch, the worst within {worst:.1e}"
 
 
+def _counts(found: Bench) -> Iterator[list[str]]:
+    """Of each bundle; the first is what the others are compared with."""
+    ratios = found.instruction_ratios if len(found.instructions) > 1 else {}
+    for index, (name, count) in enumerate(found.instructions.items()):
+        yield [plain(name), f"{count / 1e6:,.4g}", f"{ratios[name]:.3g}" if index else ""]
+
+
 def _cautions(found: Bench) -> Iterator[str]:
     yield from (f"! throttled: {reason}" for reason in found.throttled)
     yield from (f"! unstable: {reason}" for reason in found.unstable)
@@ -148,6 +158,11 @@ def _cautions(found: Bench) -> Iterator[str]:
 def _facts(found: Bench) -> Iterator[tuple[str, str]]:
     if found.figures:
         yield "run", f"threads {found.threads}, batch {found.batch}"
+    elif found.instructions:
+        yield (
+            "instructions",
+            f"1 thread, batch {found.batch}, with the call from Python; they are no time",
+        )
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
     yield from _energy(found)

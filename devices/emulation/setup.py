@@ -1,9 +1,8 @@
 """Sets up the emulated Arm root with one command, from Debian's packages and PyPI's wheels.
 
-apt is given a configuration of its own (its state in our folder, arm64 beside this machine's architecture), so that
-nothing of the system changes and no root rights are needed: `apt-get download`, `dpkg -x`, `pip install --target`. The
-root is filled in a folder beside its place, tried, and renamed into place; what a killed set-up left behind goes with
-the next one.
+Nothing of the system changes and no root rights are needed: `apt-get download`, `dpkg -x` (`packages.py`), `pip install
+--target`. The root is filled in a folder beside its place, tried, given its instruction counter (`counter.py`) where
+that can be had, and renamed into place; what a killed set-up left behind goes with the next one.
 """
 
 from __future__ import annotations
@@ -14,25 +13,30 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+from compressor.devices.emulation.counter import add_counter
 from compressor.devices.emulation.cpus import CPUS, cpuinfo
+from compressor.devices.emulation.packages import Apt, step
 from compressor.devices.emulation.root import Root, find_root, root_folder
 from compressor.devices.processes import Lines, execute
-from compressor.devices.programs import command
 from compressor.errors import DeviceError
 
 __all__ = ["set_up"]
 
-_TIMEOUT = 600.0  # seconds for any one step
 _WHEELS = ("onnxruntime", "numpy")
 _LIBRARIES = ("libc6", "libstdc++6", "libgcc-s1", "zlib1g", "libexpat1", "libffi8", "libbz2-1.0", "liblzma5")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 _TRIED_ON = ("cortex-a53", "cortex-a76")  # with and without dot products
+_TRIAL = (
+    "import ctypes, json, logging, numpy.random, onnxruntime; print(onnxruntime.__version__)"  # what a runner loads
+)
 _QEMU = "qemu-aarch64-static"
+_ROOM = "Look at the room on the disk, or set COMPRESS_QEMU to another folder."
 
 
 def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> Root:
@@ -44,7 +48,7 @@ def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> 
     there = None if force else find_root()
     if there is not None and dict(there.wheels) == wheels:
         say("already set up; --force sets it up again")
-        return there
+        return _with_counter(there, sources, say) if there.uncounted else there
     place = root_folder()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -54,39 +58,55 @@ def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> 
         way_out = "Set COMPRESS_QEMU to a folder that can be made."
         raise DeviceError(f"cannot be made: {error.strerror}", where=str(place), way_out=way_out) from error
     try:
-        root = _fill(folder, wheels, sources, say)
-        _try(root, say)
+        apt = Apt(folder / "apt", sources)
+        root = _fill(folder, apt, wheels, say)
+        with ThreadPoolExecutor(1) as pool:
+            counter = pool.submit(add_counter, root, apt, say)
+            _try(root, say)
+            root = replace(root, uncounted=counter.result())
+        shutil.rmtree(apt.folder)
         root.save()
         _swap(folder, place)
     except OSError as error:
-        way_out = "Look at the room on the disk, or set COMPRESS_QEMU to another folder."
-        raise DeviceError(f"cannot be filled: {error}", where=str(place), way_out=way_out) from error
+        raise DeviceError(f"cannot be filled: {error}", where=str(place), way_out=_ROOM) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Root(place, root.python, root.wheels, root.cpus)
+    return replace(root, path=place)
 
 
-def _fill(folder: Path, wheels: dict[str, str], sources: Path | None, say: Callable[[str], None]) -> Root:
-    apt = _Apt(folder / "apt", sources)
+def _with_counter(there: Root, sources: Path | None, say: Callable[[str], None]) -> Root:
+    """A root that is set up, and could not count until now."""
+    try:
+        with tempfile.TemporaryDirectory(dir=there.path) as folder:
+            apt = Apt(Path(folder) / "apt", sources)
+            apt.update()
+            root = replace(there, uncounted=add_counter(there, apt, say))
+        root.save()
+    except OSError as error:
+        raise DeviceError(f"cannot be filled: {error}", where=str(there.path), way_out=_ROOM) from error
+    return root
+
+
+def _fill(folder: Path, apt: Apt, wheels: dict[str, str], say: Callable[[str], None]) -> Root:
     say("reading Debian's list of arm64 packages")
     apt.update()
     python = apt.python()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         say(f"fetching {python} and {', '.join(f'{name} {version}' for name, version in wheels.items())} for aarch64")
-        fetching = pool.submit(_fetch_wheels, folder / "site", python, wheels)
+        fetching = [pool.submit(_fetch_wheels, folder / "site", python, wheels)]
+        if shutil.which(_QEMU) is None:
+            say("fetching qemu")
+            fetching.append(pool.submit(_fetch_qemu, apt, folder))
         libpython = python.replace("python", "libpython")
         packages = [f"{python}-minimal", f"{libpython}-minimal", f"{libpython}-stdlib", *_LIBRARIES]
         apt.unpack([f"{name}:arm64" for name in packages], folder / "base")
-        if shutil.which(_QEMU) is None:
-            say("fetching qemu")
-            _fetch_qemu(apt, folder)
-        fetching.result()
-    shutil.rmtree(folder / "apt")
+        for each in fetching:
+            each.result()
     _finish(folder, python)
     return Root(folder, python, wheels, tuple(CPUS))
 
 
-def _fetch_qemu(apt: _Apt, folder: Path) -> None:
+def _fetch_qemu(apt: Apt, folder: Path) -> None:
     """The one emulator that is needed, out of the package of all of them."""
     apt.unpack(["qemu-user-static"], folder / "qemu")
     emulator = folder / "qemu" / "usr" / "bin" / _QEMU
@@ -116,7 +136,7 @@ def _finish(folder: Path, python: str) -> None:
 def _fetch_wheels(site: Path, python: str, wheels: dict[str, str]) -> None:
     digits = python.removeprefix("python").replace(".", "")
     platforms = [word for name in _PLATFORMS for word in ("--platform", name)]
-    _checked(
+    step(
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
          "--target", str(site), "--only-binary", ":all:", *platforms, "--python-version", digits,
          "--implementation", "cp", "--abi", f"cp{digits}", *(f"{name}=={version}" for name, version in wheels.items())],
@@ -125,14 +145,15 @@ def _fetch_wheels(site: Path, python: str, wheels: dict[str, str]) -> None:
 
 
 def _try(root: Root, say: Callable[[str], None]) -> None:
-    """A root that cannot load the runtime is no root."""
+    """A root that cannot load the runtime is no root. Bytecode of what that imports stays: later starts take half."""
     say(f"trying it on {' and '.join(_TRIED_ON)}")
+    compiling = root.environment({"PYTHONDONTWRITEBYTECODE": ""})
     for cpu in _TRIED_ON:
-        argv = root.argv(cpu, [root.python, "-c", "import onnxruntime; print(onnxruntime.__version__)"])
+        argv = root.argv(cpu, [root.python, "-c", _TRIAL])
         if argv is None:
             raise DeviceError(f"Debian's packages hold no {root.python}", where=str(root.path))
         lines = Lines()
-        ended = execute(argv, timeout=120, environment=root.environment({}), on_stdout=lines.feed, where=cpu)
+        ended = execute(argv, timeout=120, environment=compiling, on_stdout=lines.feed, where=cpu)
         if ended.status or lines.text.strip() != root.wheels["onnxruntime"]:
             said = (ended.stderr.strip() or lines.text.strip()).splitlines()[-1:]
             raise DeviceError(f"onnxruntime does not load: status {ended.status} {' '.join(said)}", where=cpu)
@@ -160,64 +181,3 @@ def _installed(name: str) -> str:
     except metadata.PackageNotFoundError:
         way_out = f"pip install {name}: the emulated one is made to match."
         raise DeviceError(f"{name} is not installed here", way_out=way_out) from None
-
-
-class _Apt:
-    """apt with its state in a folder of ours."""
-
-    def __init__(self, folder: Path, sources: Path | None) -> None:
-        self.folder = folder
-        self.apt, self.dpkg = command("apt-get"), command("dpkg")
-        native = _checked([*self.dpkg, "--print-architecture"], "").strip()
-        architectures = "; ".join(f'"{name}"' for name in dict.fromkeys((native, "arm64")))
-        for name in ("lists/partial", "archives/partial"):
-            (folder / name).mkdir(parents=True)
-        (folder / "status").touch()
-        lines = [
-            f'APT::Architecture "{native}";', f"APT::Architectures {{ {architectures}; }};", f'Dir::State "{folder}";',
-            f'Dir::State::status "{folder}/status";', f'Dir::State::lists "{folder}/lists";', f'Dir::Cache "{folder}";',
-            'Acquire::Languages "none";', 'Acquire::Retries "2";',
-        ]  # fmt: skip
-        if sources is not None:
-            lines += [f'Dir::Etc::sourcelist "{sources.absolute()}";', 'Dir::Etc::sourceparts "-";']
-        (folder / "apt.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-    def update(self) -> None:
-        """Read the lists. A source without arm64 fails here, and only matters where a package is then missing."""
-        self._run([*self.apt, "update", "-q"], checked=False)
-
-    def python(self) -> str:
-        """The name of Debian's current Python, such as python3.11."""
-        text = self._run(["apt-cache", "depends", "python3-minimal:arm64"], checked=False)
-        found = re.search(r"\b(python3\.\d+)-minimal\b", text)
-        if found is None:
-            raise DeviceError(
-                "apt's sources here have no arm64 packages", where="apt-get update",
-                way_out="Give sources that have: --sources FILE, with `deb [arch=arm64,amd64] URL bookworm main`.",
-            )  # fmt: skip
-        return found[1]
-
-    def unpack(self, packages: Sequence[str], destination: Path) -> None:
-        downloads = Path(tempfile.mkdtemp(dir=self.folder))
-        self._run([*self.apt, "download", "-q", *packages], cwd=downloads)
-        for package in sorted(downloads.glob("*.deb")):
-            _checked([*self.dpkg, "-x", str(package), str(destination)], "Look at the room on the disk.")
-
-    def _run(self, argv: Sequence[str], *, checked: bool = True, cwd: Path | None = None) -> str:
-        moved = ["env", "-C", str(cwd), *argv] if cwd else argv
-        environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
-        return _checked(moved, "Look at apt's sources.", environment=environment, checked=checked)
-
-
-def _checked(
-    argv: Sequence[str], way_out: str, *, environment: dict[str, str] | None = None, checked: bool = True
-) -> str:
-    """Run a step; its stdout. Raises DeviceError with its last words where it fails."""
-    lines = Lines()
-    ended = execute(argv, timeout=_TIMEOUT, environment=environment, on_stdout=lines.feed, where=argv[0])
-    if ended.status and checked:
-        said = [line for line in ended.stderr.splitlines() if line.startswith(("E:", "ERROR"))] or [
-            ended.stderr.strip()
-        ]
-        raise DeviceError(said[-1][-500:], where=" ".join(argv[:4]), way_out=way_out)
-    return lines.text

@@ -1,14 +1,17 @@
 """What is pushed onto a board and run there: it checks, times and weighs models, and needs only NumPy and a runtime.
 
-    python3 runner TASK FILE        (Python 3.8, onnxruntime 1.16 or newer)
+    python3 runner TASK FILE
 
-    TASK: check | load | rounds | energy | visits
+    TASK: check | load | rounds | energy | count | visits
+
+Python 3.8 and onnxruntime 1.16 or newer do; `count` needs an emulator that counts (`counting.py`) and fork besides.
 
 The files of this folder import each other and nothing else of this project, so that the folder works wherever it is
 copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
 
     {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
-     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "root": "/"}
+     "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5,
+     "uncounted_runs": 10, "root": "/"}
 
 and for `visits` besides
 
@@ -37,9 +40,10 @@ stdout is one JSON object a line, `event` says which:
     loaded        id, load_ms, first_ms, peak_bytes, before_bytes, providers, errors
     round         index, clock_mhz, blocks: {id: {runs, seconds, median_ms, min_ms, sample_ms}}
     energy        id, joules, runs, seconds, idle_watts, sensor, samples
+    counted       id, instructions: the median of single runs, on one thread; spread: most less fewest; runs
     visit         id, job, seconds, blocks: [[median_ms, reference before, reference after]], and where `nodes` was
                   asked for nodes: {name: microseconds}, graph: the optimized model in base64
-    failed        id, kind: unsupported | load | run | inputs, reason: that job is left out
+    failed        id, kind: unsupported | load | run | inputs | count, reason: that job is left out
     state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
     missing       package: what there is no running without
     done          last, where all went to its end

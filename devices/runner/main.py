@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["main"]
 
-NAMES = ("check", "load", "rounds", "energy", "visits")
+NAMES = ("check", "load", "rounds", "energy", "count", "visits")
 NEEDS = ("numpy", "onnxruntime")
 
 
@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
     with open(arguments[1]) as file:
         document = json.load(file)
     document = {"jobs": document} if isinstance(document, list) else document
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its threads disturb what is timed, and nobody asked for it
     for package in NEEDS:
         try:
             importlib.import_module(package)

@@ -22,7 +22,7 @@ CPU = "CPUExecutionProvider"
 
 
 class JobError(Exception):
-    """A job that cannot be run. `kind`: "unsupported", "load", "run" or "inputs"."""
+    """A job that cannot be run. `kind`: "unsupported", "load", "run", "inputs" or "count"."""
 
     def __init__(self, kind: str, reason: object) -> None:
         lines = str(reason).strip().splitlines()

@@ -1,4 +1,5 @@
-"""What can be asked of a board: `check` golden vectors, `load` one model alone, time `rounds`, measure `energy`.
+"""What can be asked of a board: `check` golden vectors, `load` one model alone, time `rounds`, measure `energy`; of an
+emulated one, `count` instructions.
 
 Each task writes its events as they come (their list is in the folder's `__init__.py`), so that whoever reads them has
 all that was finished when the board is gone.
@@ -6,6 +7,8 @@ all that was finished when the board is gone.
 
 from __future__ import annotations
 
+import logging
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -17,6 +20,7 @@ import numpy
 import onnxruntime
 
 from .conditions import clock_mhz, state
+from .counting import NotCountedError, counted, stop_clock
 from .memory import peak_bytes
 from .model import JobError, Model, golden_errors
 from .power import Meter, Sensor, find_sensor
@@ -123,6 +127,39 @@ def _spent(job: Mapping[str, Any], document: Mapping[str, Any], folder: str, sen
     }  # fmt: skip
 
 
+def _count(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
+    """Instructions of each job, in a copy of this process, whose clock can stand still."""
+    for name, job in jobs.items():
+        copy = os.fork()
+        if not copy:
+            _count_and_exit(name, job, document, folder, emit)
+        status = os.waitpid(copy, 0)[1]
+        if status:
+            emit("failed", id=name, kind="run", reason=f"its process ended with wait status {status}")
+
+
+def _count_and_exit(name: str, job: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
+    """What the copy does. It must not return: it would go on with the original's work."""
+    try:
+        _attempt(emit, name, "counted", partial(_counted, job, document, folder))
+    except Exception:
+        logging.getLogger(__name__).exception("job %s", name)
+        os._exit(1)
+    os._exit(0)
+
+
+def _counted(job: Mapping[str, Any], document: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    stop_clock()
+    model, runs = Model(dict(job, threads=1), folder), int(document.get("count_runs", 5))
+    for _ in range(int(document.get("uncounted_runs", 10))):
+        model.first()
+    try:
+        counts = sorted(counted(model.run, 1) for _ in range(runs))
+        return {"instructions": counts[len(counts) // 2], "spread": counts[-1] - counts[0], "runs": runs}
+    except NotCountedError as error:
+        raise JobError("count", error) from error
+
+
 def _description(root: str) -> dict[str, Any]:
     sensor = find_sensor(root)
     return {
@@ -146,4 +183,6 @@ def _root(document: Mapping[str, Any]) -> str:
     return str(document.get("root", "/"))
 
 
-TASKS = {"check": _check, "load": _load, "rounds": _rounds, "energy": _energy, "visits": visits}
+TASKS = {
+    "check": _check, "load": _load, "rounds": _rounds, "energy": _energy, "count": _count, "visits": visits,
+}  # fmt: skip

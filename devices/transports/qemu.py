@@ -1,12 +1,19 @@
 """An emulated Arm core: qemu's user mode with that core's instructions and /proc/cpuinfo, on this machine.
 
-It is for correctness and instruction counts. Its time means nothing, and `Description.timed` says so.
+It is for correctness and instruction counts. Its time means nothing, and `Description.timed` says so. A program whose
+environment names a file for counts (`runner/counting.py`) is run by the emulator that counts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from compressor.devices.address import Address
 from compressor.devices.checks import checked_environment, checked_program
@@ -14,6 +21,7 @@ from compressor.devices.device import Description, Finished
 from compressor.devices.emulation.cpus import CPUS
 from compressor.devices.emulation.root import find_root
 from compressor.devices.probe import PYTHON_PROBE, description
+from compressor.devices.runner.counting import COUNTS
 from compressor.devices.transports.local import LocalDevice
 from compressor.errors import DeviceError, did_you_mean
 
@@ -46,14 +54,28 @@ class QEMUDevice(LocalDevice):
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
         given = checked_environment(environment)
-        argv = self.root.argv(self.cpu, checked_program(program))
+        argv = self.root.argv(self.cpu, checked_program(program), counting=COUNTS in given)
         if argv is None:
             return Finished(127, "", f"{program[0]}: not found\n")
         return self._finished(argv, self.root.environment(given), timeout, on_line)
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[str]:
+        """The first free name of a row, not a random one: a program hashes its paths, which changes counts a little."""
+        for number in itertools.count():
+            path = Path(tempfile.gettempdir()) / f"compress-qemu-{os.getuid()}-{number:03}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+                break
+        try:
+            yield str(path)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def describe(self) -> Description:
         done = self.run([*self.python, "-c", PYTHON_PROBE], timeout=120)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
         own = f"system=Linux\narch=aarch64\ncores={os.cpu_count()}\nmemory_kb={memory}\n"
         cpu = f"model={CPUS[self.cpu].title}, emulated by qemu\n"
-        return description(own + cpu + done.stdout, self.url, timed=False)
+        found = description(own + cpu + done.stdout, self.url, timed=False)
+        return replace(found, counted=not self.root.uncounted)

@@ -13,6 +13,7 @@ from compressor import device_doctor
 from compressor.cli.main import run
 from compressor.device_doctor import diagnose_device
 from compressor.devices.device import Description, Device, Finished
+from compressor.devices.emulation.root import Root
 from compressor.doctor import Finding
 from compressor.errors import DeviceError, DeviceLostError
 
@@ -113,6 +114,17 @@ def test_what_this_machine_lacks_to_reach_it(monkeypatch: pytest.MonkeyPatch, tm
         assert [finding.subject for finding in found] == [*subjects, "device"]
         assert {finding.status for finding in found} == {"missing"}
         assert way_out in found[0].way_out
+
+
+def test_an_emulated_board_that_cannot_count_says_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path))
+    for reason, status in (("there is no C compiler here. apt install gcc", "warning"), ("", "ok")):
+        Root(tmp_path, "python3.11", {}, ("cortex-a76",), reason).save()
+        found = {finding.subject: finding for finding in diagnose_device("qemu://cortex-a76")}
+        assert found["instructions"].status == status
+        assert found["instructions"].way_out == ("apt install gcc" if reason else "")
 
 
 def test_a_board_that_is_lost_in_the_middle_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_device import OwnDevice, program
+from own_device import OwnDevice, counting, program
 
 from compressor.devices import remote
 from compressor.devices.bench import Limits, bench
-from compressor.errors import CompressError, ExportError, LoadError, MismatchError
+from compressor.errors import CompressError, DeviceError, ExportError, LoadError, MismatchError
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
 
@@ -107,6 +107,28 @@ def test_an_emulated_device_is_checked_and_never_timed(pair: list[Path], tmp_pat
     assert {name: set(errors) for name, errors in found.errors.items()} == {
         "digits-web": {"output"}, "other": {"output"},
     }  # fmt: skip
+
+
+def test_an_emulated_device_that_counts_compares_instructions(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = counting(tmp_path / "site", 3_000_000, monkeypatch)
+    found = bench(device, pair, QUICK, folder=tmp_path / "state")
+    assert device.tasks == ["check", "count"]
+    assert found.instructions == {"digits-web": 3_000_000, "other": 3_000_000}
+    assert found.instruction_ratios == {"digits-web": 1.0, "other": 1.0}
+    assert found.figures == found.notes == ()
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["instructions"]["other"] == 3_000_000
+    assert told["instruction_ratios"]["other"] == 1.0
+    assert not [name for name in told if name.endswith("_ms") or name == "latency"]
+
+
+def test_an_emulator_without_a_count_is_told(digits_bundle: Path) -> None:
+    with pytest.raises(DeviceError, match=r"not counted: the emulator wrote no count\n.*--force"):
+        bench(OwnDevice(timed=False, counted=True), [digits_bundle], QUICK)
+    [note] = bench(OwnDevice(timed=False), [digits_bundle], QUICK).notes
+    assert "instructions are not counted" in note
 
 
 PMIC = "printf 'VDD_CORE_A current(7)=2.0A\\nVDD_CORE_V volt(15)=1.5V\\n'"

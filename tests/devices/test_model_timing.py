@@ -7,24 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, save
 from own_device import OwnDevice, program
+from small_models import kernel
 
-from compressor.devices.model_timing import Job, Timed, Timing, time_models
+from compressor.devices.model_jobs import Job
+from compressor.devices.model_timing import Timed, Timing, time_models
 from compressor.errors import DeviceError, DeviceLostError
 
 QUICK = Timing(runs=2, seconds=0.0, warmup=0.0, batch=2)
-
-
-def kernel(path: Path, width: int, domain: str = "") -> Path:
-    """y = x · W, width × width."""
-    weight = helper.make_tensor("w", TensorProto.FLOAT, (width, width), np.ones(width * width, np.float32))
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, width)) for name in ("x", "y")]
-    node = helper.make_node("MatMul", ["x", "w"], ["y"], domain=domain)
-    graph = helper.make_graph([node], "kernel", values[:1], values[1:], [weight])
-    imports = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    save(helper.make_model(graph, opset_imports=imports, ir_version=8), path)
-    return path
 
 
 @pytest.fixture

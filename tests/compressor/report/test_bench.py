@@ -89,6 +89,18 @@ def test_an_emulated_board_shows_errors_and_no_time() -> None:
     assert " ms" not in text
 
 
+def test_instructions_are_shown_as_such_and_never_as_time() -> None:
+    errors = {name: {"output": 3e-5} for name in ("fp32", "int8")}
+    text = shown(found(errors=errors, instructions={"fp32": 157_000_000, "int8": 54_100_000}))
+    assert "million instructions an inference" in text
+    [first, second] = [row.split() for row in text.splitlines() if row.startswith(("fp32 ", "int8 "))]
+    assert (first, second) == (["fp32", "157"], ["int8", "54.1", "0.345"])
+    assert "1 thread, batch 1" in text
+    assert "no time" in text
+    for word in (" ms", "faster", "slower", "latency"):
+        assert word not in text
+
+
 class Tags(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()

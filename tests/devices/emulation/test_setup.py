@@ -72,6 +72,7 @@ def test_what_is_there_with_the_right_versions_stays(place: Path, tools: Path) -
     Root(place, "python3.11", wheels, ("cortex-a76",)).save()
     root, said = _set_up()
     assert root == find_root()
+    assert len(said) == 1
     assert "already" in said[0]
     Root(place, "python3.11", {**wheels, "numpy": "1.0"}, ("cortex-a76",)).save()
     with pytest.raises(DeviceError, match="apt-get"):  # other versions: it sets out to do it again
@@ -82,7 +83,9 @@ def test_what_is_there_with_the_right_versions_stays(place: Path, tools: Path) -
 def test_a_root_that_does_not_run_the_runtime_is_not_kept(
     place: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(folder: Path, wheels: dict[str, str], *_: object) -> Root:
+    monkeypatch.setattr(setup, "Apt", lambda *_: None)
+
+    def fill(folder: Path, apt: object, wheels: dict[str, str], *_: object) -> Root:
         for name in ("base/usr/bin/python3.11", "bin/qemu-aarch64-static"):
             (folder / name).parent.mkdir(parents=True)
             _tool((folder / name).parent, Path(name).name, "echo Illegal instruction >&2; exit 132")
@@ -122,7 +125,26 @@ def test_a_full_disk_is_one_error_and_nothing_is_left(
     def full(*_: object) -> Root:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(setup, "Apt", lambda *_: None)
     monkeypatch.setattr(setup, "_fill", full)
     with pytest.raises(DeviceError, match=r"No space left.*\n.*COMPRESS_QEMU"):
         _set_up()
     assert not [*place.parent.iterdir()]
+
+
+def test_a_root_that_could_not_count_is_given_its_counter_when_it_can_be_had(
+    place: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tool(tools, "apt-get", "exit 0")
+    _tool(tools, "dpkg", "echo amd64")
+    place.mkdir(parents=True)
+    wheels = {name: metadata.version(name) for name in ("onnxruntime", "numpy")}
+    Root(place, "python3.11", wheels, ("cortex-a76",), "there is no C compiler here.").save()
+    root, said = _set_up()  # there still is none
+    assert "no C compiler here. apt install gcc" in root.uncounted
+    assert "will not be counted" in said[-1]
+    assert root == find_root()
+    monkeypatch.setattr(setup, "add_counter", lambda *_: "")
+    assert _set_up()[0].uncounted == ""
+    assert find_root() == Root(place, "python3.11", wheels, ("cortex-a76",))
+    assert [path.name for path in place.iterdir()] == ["root.json"]

@@ -58,6 +58,23 @@ def test_nothing_of_this_machines_python_is_seen(root: Root) -> None:
     assert done.stdout.strip() == "['numpy', 'onnxruntime']", done.stderr
 
 
+def test_working_folders_have_the_same_names_each_time_and_none_twice_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Root(tmp_path, "python3.11", {}, ("cortex-a76",)).save()
+    with open_device("qemu://cortex-a76") as device:
+        with device.folder() as first, device.folder() as second:
+            assert first != second
+            (Path(first) / "x").touch()
+            assert Path(first).stat().st_mode & 0o777 == 0o700
+        with device.folder() as again:
+            assert again == first
+            assert not [*Path(again).iterdir()]
+    assert not [*tmp_path.glob("compress-*")]
+
+
 def test_an_unknown_cpu_is_told_the_nearest() -> None:
     with pytest.raises(DeviceError, match=r"'cortex-a77'.*\n.*cortex-a7"):
         open_device("qemu://cortex-a77")
