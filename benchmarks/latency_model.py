@@ -4,8 +4,8 @@
     python benchmarks/latency_model.py FOLDER           profiles, times the models in the same sitting, compares
 
 Profile and models are visited in turn, in a new order each time, between runs of a reference network (`devices/latency/
-sitting.py`). The profile is written to devices/profiles, the comparison to results/latency_model.json. Leave the machine
-alone meanwhile. `--again` compares once more what results/latency_model.json holds with a model fitted anew.
+sitting.py`). The profile is written to devices/profiles, the comparison to results/latency_model.json. Leave the
+machine alone meanwhile. `--again` fits a model anew to that profile and compares it with the times that were kept.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def line(name: str, scores: Mapping[str, float]) -> None:
     if scores["models"]:
         print(
             f"{name:20} {scores['models']:4.0f} models  MAPE {scores['mape']:6.1%}  median {scores['median']:6.1%}  "
-            f"within 5% {scores['within_5']:5.0%}  within 10% {scores['within_10']:5.0%}  worst {scores['worst']:5.0%}  "
-            f"bias {scores['bias']:+6.1%}  in interval {scores['in_interval']:4.0%}"
+            f"within 5% {scores['within_5']:5.0%}  within 10% {scores['within_10']:5.0%}  "
+            f"worst {scores['worst']:5.0%}  bias {scores['bias']:+6.1%}  in interval {scores['in_interval']:4.0%}"
         )
 
 

@@ -75,12 +75,11 @@ def dropped(module: nn.Module) -> int:
     """Take out every other block that leaves its input's shape alone, in place; how many went."""
     count = 0
     for name, child in list(module.named_children()):
-        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(block) for block in child}) == 1:
-            if _is_stack(child):
-                setattr(module, name, nn.ModuleList(list(child)[::2]))
-                count += len(child) // 2
-                continue
-        count += dropped(child)
+        if isinstance(child, nn.ModuleList) and len(child) > 1 and _is_stack(child):
+            setattr(module, name, nn.ModuleList(list(child)[::2]))
+            count += len(child) // 2
+        else:
+            count += dropped(child)
     blocks = [name for name, child in module.named_children() if _keeps_shape(child)]
     for name in blocks[1::2]:
         setattr(module, name, nn.Identity())
@@ -88,7 +87,9 @@ def dropped(module: nn.Module) -> int:
 
 
 def _is_stack(layers: nn.ModuleList) -> bool:
-    """Whether all blocks hold the same shapes: a transformer's layers, not its stages."""
+    """Whether all blocks are alike and hold the same shapes: a transformer's layers, not its stages."""
+    if len({type(block) for block in layers}) > 1:
+        return False
     return len({tuple(tuple(p.shape) for p in block.parameters()) for block in layers}) == 1
 
 
@@ -125,7 +126,8 @@ def _alexnet(draw: random.Random) -> Built:
         nn.Conv2d(c[0], c[1], kernel, padding=kernel // 2), nn.ReLU(), nn.MaxPool2d(3, 2),
         nn.Conv2d(c[1], c[2], 3, padding=1), nn.ReLU(), nn.Conv2d(c[2], c[3], 3, padding=1), nn.ReLU(),
         nn.Conv2d(c[3], c[4], 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Dropout(),
-        nn.Linear(c[4] * 36, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1000),
+        nn.Linear(c[4] * 36, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(),
+        nn.Linear(hidden, 1000),
     ), _images(224)  # fmt: skip
 
 
@@ -207,7 +209,8 @@ def _googlenet(draw: random.Random) -> Built:
     def block(inside: int, sizes: tuple[int, ...]) -> tuple[nn.Module, int]:
         a, b, c, d, e, f = (_wide(draw, size) for size in sizes)
         module = Branches(
-            conv(inside, a, 1), nn.Sequential(conv(inside, b, 1), conv(b, c)), nn.Sequential(conv(inside, d, 1), conv(d, e, 5)),
+            conv(inside, a, 1), nn.Sequential(conv(inside, b, 1), conv(b, c)),
+            nn.Sequential(conv(inside, d, 1), conv(d, e, 5)),
             nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(inside, f, 1)),
         )  # fmt: skip
         return module, a + c + e + f

@@ -90,6 +90,8 @@ class LatencyModel(Protocol):
 class Roofline:
     """The analytical model. A target's own numbers are all it knows of a board."""
 
+    source = ROOFLINE
+
     def predict(
         self,
         program: Program,

@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "compressor.cli.info:doctor",
     "bench": "compressor.cli.bench:bench",
     "profile": "compressor.cli.profile:profile",
+    "calibrate": "compressor.cli.calibrate:calibrate",
     "verify": "compressor.cli.verify:verify",
     "cache": "compressor.cli.cache:cache",
 }

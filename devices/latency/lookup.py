@@ -1,6 +1,6 @@
-"""Which latency model answers for a target: a profile measured here, the one that came along, or the roofline.
+"""Which latency model answers for a target: what was measured here, what came along, or the roofline.
 
-the user's profile of the target  ▷  the built-in one  ▷  the roofline        each corrected by its own past
+the user's profile  ▷  a calibration  ▷  the built-in profile  ▷  the roofline        each corrected by its own past
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.latency.calibration import Calibrated, Calibration
 from compressor.devices.latency.corrected import Corrected
 from compressor.devices.latency.history import past
 from compressor.devices.latency.learned import Learned
@@ -19,35 +20,48 @@ from compressor.devices.latency.model import LearnedLatency
 from compressor.devices.latency.profile import read_about
 from compressor.devices.registry import config_file
 from compressor.errors import DeviceError
-from compressor.graph.cost import ROOFLINE, LatencyModel, Roofline
+from compressor.graph.cost import LatencyModel, Roofline
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
-__all__ = ["builtin_profile", "identity", "latency_model", "processor", "user_profile"]
+__all__ = [
+    "bases", "builtin_profile", "calibration_file", "identity", "latency_model", "processor", "user_profile"
+]  # fmt: skip
 
 _BUILTIN = Path(__file__).resolve().parent.parent / "profiles"
 
 
 def latency_model(target: Target) -> LatencyModel:
-    """The best that is known of a target. Raises DeviceError for a profile that cannot be read."""
+    """The best that is known of a target. Raises DeviceError for a profile or calibration that cannot be read."""
     cpu = processor(target)
-    folder = _folder(target)
-    if folder is None:
-        return Corrected(Roofline(), past(target.name, cpu, ROOFLINE))
-    base = _learned(folder, cpu)
+    base = _base(target, cpu)
     return Corrected(base, past(target.name, cpu, base.source))
 
 
+def bases(target: Target) -> dict[str, LatencyModel]:
+    """What a calibration may start from, by name: the roofline, and every profile that is known, of any device."""
+    cpu, found = processor(target), dict[str, LatencyModel](roofline=Roofline())
+    for parent in (_BUILTIN, user_profile("x").parent):
+        for folder in sorted(path.parent for path in parent.glob("*/model.json")):
+            found[folder.name] = _learned(folder, cpu)
+    return found
+
+
 def identity(target: Target) -> str:
-    """A digest of the model that answers for it: what was decided by another one is decided anew. A correction by one
-    factor changes no decision and does not count."""
-    folder = _folder(target)
-    return "roofline" if folder is None else hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
+    """A digest of what answers for it: what was decided by another model is decided anew. A correction by one factor
+    changes no decision and does not count."""
+    file = _file(target, processor(target))
+    return "roofline" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def user_profile(name: str) -> Path:
     """Where `compress profile` keeps what it measured for a target."""
     return config_file().with_name("profiles") / name
+
+
+def calibration_file(name: str) -> Path:
+    """Where `compress calibrate` keeps what it found for a target."""
+    return config_file().with_name("calibrations") / f"{name}.json"
 
 
 def builtin_profile(target: Target) -> Path | None:
@@ -61,11 +75,45 @@ def processor(target: Target) -> str:
     return this_machine().cpu if target.is_host else ""
 
 
-def _folder(target: Target) -> Path | None:
-    for folder in (user_profile(target.name), builtin_profile(target)):
-        if folder is not None and (folder / "model.json").is_file():
-            return folder
-    return None
+def _base(target: Target, cpu: str) -> Roofline | LearnedLatency | Calibrated:
+    file = _file(target, cpu)
+    if file is None:
+        return Roofline()
+    if file == calibration_file(target.name):
+        return _calibrated(_calibration(file), target)
+    return _learned(file.parent, cpu)
+
+
+def _file(target: Target, cpu: str) -> Path | None:
+    """model.json of a profile, a calibration, or None where nothing was measured."""
+    own, calibration = user_profile(target.name) / "model.json", calibration_file(target.name)
+    if own.is_file():
+        return own
+    if calibration.is_file() and (not cpu or _calibration(calibration).about.get("cpu") == cpu):
+        return calibration
+    builtin = builtin_profile(target)
+    return builtin / "model.json" if builtin is not None and (builtin / "model.json").is_file() else None
+
+
+def _calibration(file: Path) -> Calibration:
+    try:
+        return Calibration.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeviceError(
+            f"cannot be read: {error!r}", where=str(file), way_out="Calibrate anew, or remove the file."
+        ) from error  # fmt: skip
+
+
+def _calibrated(found: Calibration, target: Target) -> Calibrated:
+    base = bases(target).get(found.base)
+    if base is None:
+        raise DeviceError(
+            f"it starts from the profile {found.base!r}, which is gone", where=str(calibration_file(target.name)),
+            way_out="`compress calibrate` starts from what is there.",
+        )  # fmt: skip
+    start = "the roofline" if found.base == "roofline" else f"the profile {found.base}"
+    source = f"{start}, calibrated by {len(found.measured)} networks measured on {found.about.get('cpu')}"
+    return Calibrated(base, found, source)
 
 
 def _learned(folder: Path, cpu: str) -> LearnedLatency:
@@ -74,7 +122,7 @@ def _learned(folder: Path, cpu: str) -> LearnedLatency:
     calibrated = not cpu or measured_on == cpu
     source = f"a profile of {measured_on}, onnxruntime {about.get('onnxruntime')}, {about.get('kernels')} kernels"
     if not calibrated:
-        source += "; this is another processor: `compress profile` measures it"
+        source += "; this is another processor: `compress calibrate` or `compress profile` measures it"
     return LearnedLatency(_models(folder, (folder / "model.json").stat().st_mtime_ns), source, calibrated=calibrated)
 
 

@@ -25,7 +25,7 @@ REST = "(views, layouts, the graph)"
 
 
 class LearnedLatency:
-    """`models` by number of threads; `source` says what they were measured on, `calibrated` whether that is the device."""
+    """`models` by number of threads; `source` says what was measured, `calibrated` whether that is the device."""
 
     def __init__(self, models: Mapping[int, Learned], source: str, *, calibrated: bool = True) -> None:
         self.models, self.source, self.calibrated = models, source, calibrated

@@ -1,0 +1,43 @@
+"""`compress calibrate`: a handful of networks measured, and from then on the target's model is bent to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from boards import board
+from own_device import OwnDevice
+
+from compressor import calibrating
+from compressor.calibrating import calibrate_target
+from compressor.devices.latency.lookup import calibration_file, latency_model
+from compressor.devices.model_timing import Timing
+from compressor.errors import DeviceError
+from compressor.graph.program import Program
+
+QUICK = Timing(runs=2, seconds=0.0, warmup=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+    few = (("recurrent", 1, "plain"), ("inverted", 9, "plain"), ("mixed", 2, "plain"))
+    monkeypatch.setattr(calibrating, "CHOSEN", few)
+
+
+def test_what_was_measured_answers_from_then_on(conv_program: Program, tmp_path: Path) -> None:
+    target = board()
+    assert not latency_model(target).predict(conv_program, target).calibrated
+    found = calibrate_target(OwnDevice(), target, tmp_path / "work", timing=QUICK)
+    assert calibration_file(target.name).is_file()
+    assert len(found.measured) == 3
+    answer = latency_model(target).predict(conv_program, target)
+    assert answer.calibrated
+    assert "calibrated by 3 networks measured on test" in answer.source
+    assert answer.interval_ms is not None
+
+
+def test_an_emulated_device_teaches_no_time(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="emulated"):
+        calibrate_target(OwnDevice(timed=False), board(), tmp_path / "work", timing=QUICK)
+    assert not calibration_file("board").exists()
