@@ -18,6 +18,11 @@ __all__ = ["Fusion", "fit_fusion"]
 
 _PULL = 0.5  # how much the coarser place counts, in calls
 _READERS = 3
+_NOTHING = frozenset({
+    "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "lift_fresh", "_assert_tensor_metadata",
+    "_assert_scalar",
+})  # fmt: skip
+"""What inference leaves as it is: no exporter keeps it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Fusion:
         return Fusion({place: (int(counts[0]), int(counts[1])) for place, counts in data.items()})
 
     def _share(self, call: Call, blocked: Mapping[str, bool], ops: Mapping[str, str]) -> float:
+        if call.op in _NOTHING:
+            return 1.0
         share = 0.0 if call.kernel else 1.0
         for place in reversed(_places(call, blocked.get(call.name, False), ops)):
             if place in self.counts:

@@ -43,3 +43,8 @@ def test_back_from_json() -> None:
 def test_relu_helper_joins_its_kernel() -> None:
     one = conv("conv", "x", 8, 8, 8)
     assert relu("r", one).kernel == "conv"
+
+
+def test_what_inference_leaves_as_it_is_costs_nothing_though_never_seen() -> None:
+    calls = (Call("d", "dropout", "other", "fp32", ((1, 8),), 32, (), (), 0, kernel="d", main=True),)
+    assert Fusion().free(calls, {}) == {"d"}
