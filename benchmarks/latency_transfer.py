@@ -30,9 +30,9 @@ from latency.judge import Tally, random_samples
 from latency.tables import MLPERF, NCNN, formats_of, mlperf_table, ncnn_settings, ncnn_table
 from latency.works import mobile_work
 
-from compressor.devices.latency.specifications import Specifications
-from compressor.devices.latency.table import LatencyTable
-from compressor.devices.latency.transfer import Transfer
+from compressor.devices.latency.boards.specifications import Specifications
+from compressor.devices.latency.boards.table import LatencyTable
+from compressor.devices.latency.boards.transfer import Transfer
 from compressor.versions import versions
 
 RESULTS = Path(__file__).parent / "results" / "latency_transfer.json"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compressor.devices.latency.table import Floats, LatencyTable
+from compressor.devices.latency.boards.table import Floats, LatencyTable
 
 __all__ = ["LowRank", "Scale"]
 

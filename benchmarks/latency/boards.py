@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.latency.specifications import DataSheet
+from compressor.devices.latency.boards.specifications import DataSheet
 
 __all__ = ["described"]
 

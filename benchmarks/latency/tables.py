@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from compressor.devices.latency.table import LatencyTable
+from compressor.devices.latency.boards.table import LatencyTable
 from compressor.errors import InputError
 
 __all__ = ["MLPERF", "NCNN", "formats_of", "mlperf_table", "ncnn_settings", "ncnn_table"]

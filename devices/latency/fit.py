@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from compressor.devices.latency.fusion import fit_fusion
+from compressor.devices.latency.laws.regression import STAGES, Floats, Law, bent, fit_law, within
 from compressor.devices.latency.layout import fit_layout
 from compressor.devices.latency.learned import REORDER, Learned
 from compressor.devices.latency.measured import Measured
-from compressor.devices.latency.regression import STAGES, Floats, Law, bent, fit_law, within
 from compressor.devices.latency.samples import Sample, Timed, copies, samples_of, timed
 from compressor.errors import InputError
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compressor.devices.latency.calls import Call
-from compressor.devices.latency.geometry import convolution_of
+from compressor.devices.latency.laws.geometry import convolution_of
 
 __all__ = ["Layout", "fit_layout"]
 

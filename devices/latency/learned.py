@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compressor.devices.latency.calls import Call
-from compressor.devices.latency.context import contexts_of
-from compressor.devices.latency.describe import numbers_of
 from compressor.devices.latency.fusion import Fusion
-from compressor.devices.latency.groups import group_of
+from compressor.devices.latency.laws.context import contexts_of
+from compressor.devices.latency.laws.describe import numbers_of
+from compressor.devices.latency.laws.groups import group_of
+from compressor.devices.latency.laws.numbers import Numbers
+from compressor.devices.latency.laws.regression import Law
+from compressor.devices.latency.laws.reorders import reorders_of
 from compressor.devices.latency.layout import Layout
-from compressor.devices.latency.numbers import Numbers
-from compressor.devices.latency.regression import Law
-from compressor.devices.latency.reorders import reorders_of
 
 __all__ = ["REORDER", "Learned", "Predicted", "Priced"]
 

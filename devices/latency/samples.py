@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from compressor.devices.latency.attribution import by_call
 from compressor.devices.latency.calls import Call
-from compressor.devices.latency.context import contexts_of
-from compressor.devices.latency.describe import numbers_of
-from compressor.devices.latency.groups import group_of
+from compressor.devices.latency.laws.context import contexts_of
+from compressor.devices.latency.laws.describe import numbers_of
+from compressor.devices.latency.laws.groups import group_of
+from compressor.devices.latency.laws.numbers import Numbers
+from compressor.devices.latency.laws.reorders import reorders_of, together
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.measured import Measured
-from compressor.devices.latency.numbers import Numbers
 from compressor.devices.latency.overhead import without_profiler
-from compressor.devices.latency.reorders import reorders_of, together
 
 __all__ = ["Sample", "Timed", "copies", "samples_of", "timed"]
 

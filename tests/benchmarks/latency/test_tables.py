@@ -18,7 +18,7 @@ from latency.judge import Tally, random_samples
 from latency.tables import MLPERF, NCNN, formats_of, mlperf_table, ncnn_settings, ncnn_table
 from latency.works import mobile_work
 
-from compressor.devices.latency.table import LatencyTable
+from compressor.devices.latency.boards.table import LatencyTable
 from compressor.errors import InputError
 
 

@@ -8,9 +8,9 @@ import pytest
 from timed_networks import call, conv, network, relu
 
 from compressor.devices.latency.fusion import Fusion, fit_fusion
+from compressor.devices.latency.laws.regression import Law
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.learned import Learned
-from compressor.devices.latency.regression import Law
 
 
 def model() -> Learned:

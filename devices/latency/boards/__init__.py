@@ -1,0 +1,1 @@
+"""Whole models' latencies on a board from a few measurements there and many on other boards; tables, no programs."""

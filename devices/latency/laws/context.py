@@ -1,0 +1,45 @@
+"""Where each call of a network stands: what made its first input, who else reads that, and the weights of all.
+
+origin(x) = x's maker, looked through views and dequantizes, which runtimes fold into the reader
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from compressor.devices.latency.calls import Call
+from compressor.devices.latency.laws.numbers import Context
+
+__all__ = ["contexts_of", "origin"]
+
+
+def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str, Context]:
+    """By the call's name; `blocked` says which calls work in the blocked layout."""
+    known = {call.name: call for call in calls}
+    weights = sum(call.weight_bytes for call in calls)
+    everything = weights + sum(call.bytes for call in calls)
+    first: dict[str, str] = {}
+    readers: Counter[str] = Counter()
+    for call in calls:
+        sources = [origin(operand.source, known) for operand in call.inputs]
+        first[call.name] = sources[0] if sources else ""
+        if not _looked_through(call):
+            readers.update(set(sources))
+    found = {}
+    for call in calls:
+        source = first[call.name]
+        maker = known[source].op if source in known else ""
+        found[call.name] = Context(blocked.get(call.name, False), weights, everything, maker, readers[source] > 1)
+    return found
+
+
+def origin(name: str, known: Mapping[str, Call]) -> str:
+    """The call, or input of the network, whose value this one is."""
+    while name in known and _looked_through(known[name]) and known[name].inputs:
+        name = known[name].inputs[0].source
+    return name
+
+
+def _looked_through(call: Call) -> bool:
+    return not call.kernel or call.kind == "dequantize"

@@ -1,0 +1,152 @@
+"""What convolutions are priced by: each kernel's own loops, counted.
+
+    blocked     up to 4 blocks of 8 filters by 3 pixels of a row at a time, the rest with fewer accumulators;
+                the sums are read and written again for every block of 8 channels (3 × 3) or 128 (1 × 1)
+    unblocked   every patch written out (im2col), then a matrix product, one per group
+    depthwise   8 channels at a time where blocked; otherwise a patch matrix by one row for every channel
+    int8        patches of bytes, a product of bytes, and each sum scaled and rounded
+
+Georganas et al.: Anatomy of high-performance deep learning convolutions on SIMD architectures (2018).
+"""
+
+from __future__ import annotations
+
+import math
+
+from compressor.devices.latency.calls import Call
+from compressor.devices.latency.laws.geometry import Convolution
+from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved, share_cold
+from compressor.devices.latency.laws.products import gemm
+
+__all__ = ["blocked", "depthwise", "integer", "unblocked"]
+
+# A relu is part of the kernel's loop; other fused activations go over each row of the result once more.
+_CLIPS = {"hardtanh", "clamp", "relu6", "leaky_relu", "clamp_min"}
+_CURVES = {"sigmoid", "tanh", "hardswish", "hardsigmoid"}
+_BLOCK = 8
+_SETS = 4  # blocks of filters that one pass over the input makes
+_RATE = 40e3  # multiply–accumulates a microsecond, nominal
+
+
+def blocked(call: Call, conv: Convolution, context: Context) -> Numbers:
+    """Convolutions and depthwise ones in the blocked layout."""
+    taps = conv.area * (_padded(conv.channels // conv.groups) if conv.channels >= _BLOCK else conv.channels)
+    blocks = math.ceil(conv.filters / _BLOCK)
+    depthwise = conv.depthwise
+    if depthwise:
+        taps, full, rest = conv.area, 0, 1
+        passes = float(blocks)
+    else:
+        per_group = max(1, blocks // conv.groups)
+        full, rest = divmod(per_group, _SETS)
+        passes = conv.groups * (full + (rest > 0))
+    terms = {"call": 2.5}
+    rows = conv.batch * math.prod(conv.output[:-1])
+    whole = conv.row // 3 * 3
+    if conv.pointwise:
+        rows, whole = 1, conv.pixels // 3 * 3
+    width = conv.pixels // max(rows, 1)
+    single = max(width - whole, 0) + (0 if conv.pointwise else min(width, 2 * (conv.kernel[-1] // 2)))
+    if depthwise:
+        terms["lanes"] = rows * width * blocks * _BLOCK * taps / 12e3
+        terms["single lanes"] = rows * single * blocks * _BLOCK * taps / 12e3
+    else:
+        work = rows * taps * _BLOCK / _RATE * conv.groups
+        terms["macs of 4 blocks"] = work * width * full * _SETS
+        terms[f"macs of {rest or 1} blocks"] = work * width * rest
+        terms["macs of single pixels"] = work * single * per_group
+    depth = taps / conv.area / (128 if conv.pointwise else _BLOCK)
+    depth = 1.0 if depthwise or conv.channels < _BLOCK else max(1.0, depth)
+    terms["sums"] = rows * width * _padded(conv.filters) * depth / 12e3
+    terms["rows"] = rows * passes * depth / 30.0
+    terms |= _traffic(call, context)
+    return Numbers(terms, _features(call, conv) | _block_features(conv))
+
+
+def unblocked(call: Call, conv: Convolution, context: Context) -> Numbers:
+    """A product of the patches, and the writing out of these where the map itself does not serve."""
+    inner, filters = conv.channels // conv.groups * conv.area, conv.filters // conv.groups
+    terms = {"call": 2.5, "groups": conv.groups / 3.0}
+    patches = 0.0 if conv.pointwise else float(inner * conv.pixels * conv.groups)
+    rows = 0.0 if conv.pointwise else inner * conv.groups * conv.batch * math.prod(conv.output[:-1])
+    terms |= {"patches": patches / 2e3, "patch rows": rows / 60.0}
+    terms |= {"strided patches": patches / 2e3 if max(conv.stride, default=1) > 1 else 0.0}
+    terms |= gemm(filters, inner, conv.pixels // conv.batch, conv.groups * conv.batch, packed=False)
+    terms |= _traffic(call, context)
+    return Numbers(terms, _features(call, conv) | {"pointwise": float(conv.pointwise)})
+
+
+def depthwise(call: Call, conv: Convolution, context: Context) -> Numbers:
+    """Channel by channel, in the plain layout."""
+    taps = float(conv.pixels * conv.filters * conv.area)
+    strided = max(conv.stride, default=1) > 1
+    rows = conv.batch * math.prod(conv.output[:-1]) * conv.filters
+    terms = {
+        "call": 2.5,
+        "channels": conv.filters / 4.0,
+        "taps": taps / 2.5e3,
+        "strided": taps / 1e4 if strided else 0.0,
+    }
+    terms |= {"patch rows": rows * conv.area / 300.0, "pixels": conv.pixels * conv.filters / 5e3}
+    terms |= _traffic(call, context)
+    return Numbers(terms, _features(call, conv))
+
+
+def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
+    """Products of bytes; `bytes` of the call are those of fp32, a fourth of it is what moves."""
+    inner, filters = conv.channels // conv.groups * conv.area, conv.filters // conv.groups
+    terms = {"call": 2.5, "groups": conv.groups / 3.0 if not conv.depthwise else 0.0}
+    outputs = float(conv.pixels * conv.filters)
+    taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
+    if conv.depthwise:
+        terms["lanes"] = taps / conv.filters * ceil_to(conv.filters, 16) / 12e3
+        terms["gathered"] = conv.pixels * conv.area / 400.0
+    else:
+        padded = ceil_to(inner, 4) * ceil_to(filters, 16)
+        terms["macs"] = conv.groups * conv.pixels * padded / 80e3
+        rest = conv.pixels % 4 * conv.groups
+        terms["macs of single rows"] = rest * padded / 40e3
+        terms["patches"] = 0.0 if conv.pointwise else taps / 8e3
+        terms["gathered"] = (
+            0.0 if conv.pointwise else conv.pixels * conv.area * conv.groups / 150.0
+        )  # copies, one a tap
+    terms["rounded"] = outputs / 3e3
+    terms["turned"] = (call.read_bytes / 4 + outputs) / 4e3
+    terms |= moved("all", (call.read_bytes + call.bytes + call.weight_bytes) / 4)
+    features = _features(call, conv)
+    if conv.depthwise:  # its lanes are padded already: what is aligned must not come out cheaper than what is smaller
+        features = {name: value for name, value in features.items() if " by " not in name}
+    return Numbers(terms, features)
+
+
+def _traffic(call: Call, context: Context) -> dict[str, float]:
+    terms = moved("read", call.read_bytes) | moved("written", call.bytes) | moved("weight", call.weight_bytes)
+    terms["cold weight"] = call.weight_bytes * share_cold(context.network_weight_bytes) / 15e3
+    outputs, fused = float(call.elements), set(call.fellows) if call.main else set()
+    residual = call.bytes if "add" in call.fellows and call.main else 0
+    terms |= {"clipped": outputs / 6e3 if _CLIPS & fused else 0.0, "curved": outputs / 2e3 if _CURVES & fused else 0.0}
+    return terms | {"residual": residual / 20e3}
+
+
+def _features(call: Call, conv: Convolution) -> dict[str, float]:
+    channels, filters = conv.channels // conv.groups, conv.filters // conv.groups
+    found = {
+        "channels": capped(channels, 128), "filters": capped(filters, 128), "pixels": capped(conv.pixels, 784),
+        "row": capped(conv.row, 56), "groups": capped(conv.groups, 64), "area": capped(conv.area, 49),
+        "stride": float(max(conv.stride, default=1)), "added": float("add" in call.fellows),
+        "activated": float(len(call.fellows) > ("add" in call.fellows)),
+    }  # fmt: skip
+    for multiple in (4, 8, 16):
+        found[f"channels by {multiple}"] = float(conv.channels % multiple == 0)
+        found[f"filters by {multiple}"] = float(conv.filters % multiple == 0)
+    total = call.read_bytes + call.bytes + call.weight_bytes
+    return found | {"bytes past L2": capped(total / 512e3, 20), "weight past L2": capped(call.weight_bytes / 512e3, 20)}
+
+
+def _block_features(conv: Convolution) -> dict[str, float]:
+    blocks = math.ceil(conv.filters / _BLOCK)
+    return {"last blocks": float((blocks - 1) % _SETS), "row by 3": float(conv.row % 3), "row by 6": conv.row % 6 / 6}
+
+
+def _padded(channels: int) -> int:
+    return ceil_to(channels, _BLOCK)

@@ -1,0 +1,63 @@
+"""The numbers of a call by its group: which law of `convolutions`, `products` or `movements` counts its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compressor.devices.latency.calls import Call
+from compressor.devices.latency.laws import convolutions, movements, products
+from compressor.devices.latency.laws.geometry import Convolution, Product, convolution_of, product_of
+from compressor.devices.latency.laws.numbers import Context, Numbers
+
+__all__ = ["numbers_of"]
+
+_CONVOLUTIONS: dict[str, Callable[[Call, Convolution, Context], Numbers]] = {
+    "conv blocked": convolutions.blocked,
+    "conv image": convolutions.blocked,
+    "depthwise blocked": convolutions.blocked,
+    "conv": convolutions.unblocked,
+    "depthwise": convolutions.depthwise,
+    "conv int8": convolutions.integer,
+    "depthwise int8": convolutions.integer,
+}
+_PRODUCTS: dict[str, Callable[[Call, Product, Context], Numbers]] = {
+    "linear": products.linear,
+    "gemv": products.vector,
+    "linear int8": products.linear_integer,
+    "gemv int8": products.linear_integer,
+    "linear int4": products.linear_blocks,
+    "gemv int4": products.linear_blocks,
+    "linear int2": products.linear_blocks,
+    "gemv int2": products.linear_blocks,
+    "matmul": products.matmul,
+    "matmul int8": products.matmul,
+}
+_OTHERS: dict[str, Callable[[Call, Context], Numbers]] = {
+    "elementwise": movements.elementwise,
+    "reduce": movements.elementwise,
+    "norm": movements.norm,
+    "softmax": movements.norm,
+    "layout": movements.layout,
+    "quantize": movements.rounding,
+    "dequantize": movements.rounding,
+    "pool": movements.pool,
+    "max pool": movements.max_pool_integer,
+    "pool blocked": movements.pool,
+    "global pool": movements.pool,
+}
+
+
+def numbers_of(call: Call, group: str, context: Context) -> Numbers:
+    """What `call` is priced by in its group; its bytes and operations where its shapes are not what the law needs."""
+    if group == "view":
+        return Numbers({call.op: 2.0})
+    if group in _CONVOLUTIONS and (conv := convolution_of(call)):
+        return _CONVOLUTIONS[group](call, conv, context)
+    if group in _PRODUCTS and (product := product_of(call)):
+        return _PRODUCTS[group](call, product, context)
+    plain = group.removesuffix(" int8")
+    if plain == "attention" and len(call.operands) >= 2 and len(call.operands[0].shape) >= 2:
+        return products.attention(call, context)
+    if plain in _OTHERS:
+        return _OTHERS[plain](call, context)
+    return movements.other(call, context)

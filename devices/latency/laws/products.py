@@ -1,0 +1,139 @@
+"""What matrix products are priced by: linear layers, products of activations, attention.
+
+    gemm      [M, K] by [K, N]: 6 rows by 16 columns at a time, the last rows 3 or 1 at a time;
+              the second matrix is copied into panels first, unless it was when the model was loaded
+    gemv      one row: every weight is read once, and where it lies decides
+    blocks    weights of few bits: unpacked, then multiplied
+    attention heads × (M·S·D products, M·S exponentials, M·D·S products), a mask added
+
+Goto, van de Geijn: Anatomy of high-performance matrix multiplication (2008).
+"""
+
+from __future__ import annotations
+
+import math
+
+from compressor.devices.latency.calls import Call
+from compressor.devices.latency.laws.geometry import Product, argument
+from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved, share_cold
+
+__all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul", "vector"]
+
+_RATE = 50e3  # multiply–accumulates a microsecond, nominal
+
+
+def gemm(rows: int, inner: int, columns: int, batch: int = 1, *, packed: bool, name: str = "") -> dict[str, float]:
+    """Terms of a product in single precision; `packed`: the second matrix was laid out beforehand."""
+    full, rest = divmod(rows, 6)
+    threes, ones = divmod(rest, 3)
+    width = ceil_to(columns, 16)
+    panel = batch * width * inner / _RATE
+    terms = {
+        "macs of 6 rows": panel * full * 6,
+        "macs of 3 rows": panel * threes * 3,
+        "macs of 1 row": panel * ones,
+        "sums": batch * rows * width * math.ceil(inner / 256) / 10e3,
+        "products": batch / 2.0,
+    }
+    if not packed:
+        terms["panels"] = batch * columns * inner / 4e3
+    return {f"{name}{key}": value for key, value in terms.items()}
+
+
+def linear(call: Call, product: Product, context: Context) -> Numbers:
+    """A linear layer in single precision, of several rows."""
+    weight = 4.0 * product.inner * product.columns
+    terms = {"call": 2.5} | moved("weight", weight) | moved("activation", call.read_bytes + call.bytes)
+    terms["cold weight"] = weight * share_cold(context.network_weight_bytes) / 15e3
+    terms["partly cold weight"] = weight * share_cold(context.network_bytes, 1e6) / 30e3
+    added = len(call.weights) > 1 and "gelu" not in call.readers  # GELU kernels add the bias themselves
+    terms["bias"] = product.rows * product.columns / 5e3 if added else 0.0
+    terms |= gemm(product.rows, product.inner, product.columns, packed=True)
+    features = _features(product, weight) | {"flat": float(call.op == "addmm"), "biased": float(len(call.weights) > 1)}
+    features["network past L3"] = capped(context.network_weight_bytes / 8e6, 8)
+    return Numbers(terms, features)
+
+
+def vector(call: Call, product: Product, context: Context) -> Numbers:
+    """A linear layer of one row in single precision: its weights are read, and little else."""
+    weight = 4.0 * product.inner * product.columns
+    terms = {"call": 2.5, "cold call": _cold_call(context), "columns": product.columns / 200.0, "weight": weight / 25e3}
+    terms["weight past L2"] = max(0.0, weight - 512e3) / 50e3
+    terms["cold weight"] = weight * share_cold(context.network_bytes) / 50e3
+    return Numbers(terms, _features(product, weight) | {"biased": float(len(call.weights) > 1)})
+
+
+def linear_integer(call: Call, product: Product, context: Context) -> Numbers:
+    """Bytes times bytes; the input is rounded to bytes where it is not yet."""
+    weight = float(product.inner * product.columns)
+    padded = ceil_to(product.inner, 4) * ceil_to(product.columns, 16)
+    outputs = product.rows * product.columns
+    if product.rows == 1:
+        terms = {"call": 2.5, "columns": outputs / 100.0, "cold call": _cold_call(context)}
+    else:
+        terms = {"call": 2.5, "macs": product.rows * padded / 150e3, "rounded": outputs / 3e3}
+        terms |= {"macs of last rows": product.rows % 4 * padded / 80e3, "panels": product.rows * product.inner / 8e3}
+    terms |= moved("weight", weight) | moved("activation", (call.read_bytes + call.bytes) / 2)
+    terms["cold weight"] = weight * share_cold(context.network_weight_bytes / 4) / 15e3
+    return Numbers(terms, _features(product, weight) | {"flat": float(call.op == "addmm")})
+
+
+def linear_blocks(call: Call, product: Product, context: Context) -> Numbers:
+    """Weights of 4 or 2 bits in blocks, `arguments` (…, bits, block, inner, whether the input is rounded, too)."""
+    bits, block = _number(argument(call, 4), 4), _number(argument(call, 5), 32)
+    integer = bool(argument(call, 7))
+    inner = ceil_to(product.inner, max(block, 1))
+    weights = float(inner * product.columns)
+    work = product.rows * weights
+    if product.rows == 1:  # straight from the packed weights
+        terms = {"call": 2.5, "macs": work / 12e3, "blocks": work / max(block, 1) / 2e3}
+    else:
+        terms = {"call": 2.5, "unpacked": weights / 4e3, "macs": work / _RATE, "blocks": work / max(block, 1) / 2e3}
+    terms |= {"rounded": product.rows * product.inner / 4e3, "sums": product.rows * product.columns / 3e3}
+    terms |= moved("weight", float(call.weight_bytes)) | moved("activation", call.read_bytes + call.bytes)
+    features = _features(product, float(call.weight_bytes)) | {"block": capped(block, 256), "integer": float(integer)}
+    return Numbers(terms, features | {"bits": float(bits)})
+
+
+def matmul(call: Call, product: Product, context: Context) -> Numbers:
+    """Two activations."""
+    packed = len(call.inputs) < 2
+    terms = {"call": 2.5} | gemm(product.rows, product.inner, product.columns, product.batch, packed=packed)
+    terms |= moved("all", call.read_bytes + call.bytes)
+    return Numbers(terms, _features(product, 0.0) | {"batch": capped(product.batch, 64)})
+
+
+def attention(call: Call, context: Context) -> Numbers:
+    """softmax(Q Kᵀ · scale + mask) V."""
+    query, key = call.operands[0].shape, call.operands[1].shape
+    heads, rows, size, length = math.prod(query[:-2]), query[-2], query[-1], key[-2]
+    value = call.operands[2].shape[-1] if len(call.operands) > 2 else size
+    masked, causal = len(call.operands) > 3, bool(argument(call, 5, "is_causal"))
+    scores = heads * rows * length
+    terms = {"call": 15.0, "scores": scores / 1e3, "masked": scores / 2e3 if masked or causal else 0.0}
+    terms |= {"mask": rows * length / 1e3 if masked or causal else 0.0}
+    terms |= {"nodes of causal": 40.0 if causal else 0.0, "nodes of mask": 20.0 if masked else 0.0}
+    terms |= gemm(rows, size, length, heads, packed=False, name="query ")
+    terms |= gemm(rows, length, value, heads, packed=False, name="value ")
+    terms |= moved("all", call.read_bytes + call.bytes) | {"copied": (call.read_bytes + call.bytes) / 8e3}
+    terms |= moved("scores", 4.0 * scores)
+    features = {"heads": capped(heads, 16), "rows": capped(rows, 256), "size": capped(size, 128)}
+    return Numbers(terms, features | {"masked": float(masked), "causal": float(causal)})
+
+
+def _cold_call(context: Context) -> float:
+    """Of a small product: in a network larger than the near caches it finds its code and its data gone from them."""
+    return 2.5 * share_cold(context.network_bytes, 4e6)
+
+
+def _features(product: Product, weight_bytes: float) -> dict[str, float]:
+    return {
+        "rows": capped(product.rows, 128), "inner": capped(product.inner, 512), "columns": capped(product.columns, 256),
+        "weight past L2": capped(weight_bytes / 512e3, 20), "columns by 16": float(product.columns % 16 == 0),
+        "inner by 4": float(product.inner % 4 == 0), "inner by 16": float(product.inner % 16 == 0),
+        "rows by 6": product.rows % 6 / 6, "past panel": ceil_to(product.columns, 16) / max(product.columns, 1),
+    }  # fmt: skip
+
+
+def _number(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
