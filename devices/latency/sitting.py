@@ -87,14 +87,14 @@ class Sitting:
 
     def measured(self, keep: Callable[[int], bool] = lambda number: True) -> dict[str, Measured]:
         """By key, from the visits whose number `keep` admits; networks without nodes' times have none."""
-        usual = self.usual_reference()
+        usual = self.usual_references()
         found: dict[str, Measured] = {}
         for key, events in self._events(keep).items():
             item = self.items[key]
             blocks = [block for event in events for block in event["blocks"]]
             found[key] = Measured(
                 item.subject.name, item.subject.style, item.threads, item.subject.calls,
-                self._nodes(item, events), 1e3 * median(steady(blocks, usual)),
+                self._nodes(item, events), 1e3 * median(steady(blocks, usual[item.threads])),
             )  # fmt: skip
         return found
 
@@ -111,10 +111,14 @@ class Sitting:
         """All is done: what was kept for going on is removed."""
         self.journal.remove()
 
-    def usual_reference(self) -> float:
-        """Milliseconds of the reference, the median of the whole sitting."""
-        blocks = [block for event in self.journal.named("visit") for block in event["blocks"]]
-        return float(median(reference for block in blocks for reference in block[1:]))
+    def usual_references(self) -> dict[int, float]:
+        """Milliseconds of the reference by threads, the median of the whole sitting."""
+        found: dict[int, list[float]] = {}
+        for event in self.journal.named("visit"):
+            if event["job"] in self.items:
+                listed = found.setdefault(self.items[event["job"]].threads, [])
+                listed += [reference for block in event["blocks"] for reference in block[1:]]
+        return {threads: float(median(listed)) for threads, listed in found.items()}
 
     def _events(self, keep: Callable[[int], bool]) -> Mapping[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

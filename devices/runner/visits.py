@@ -3,8 +3,8 @@
     visit:  load ─ warm up ─ [reference | a block of runs] × blocks ─ reference ─ (load with the profiler ─ runs)
 
 A machine that others use has states that last for seconds: the reference, timed right before and after each block,
-tells which one a block fell into. Models are loaded anew at each visit, so that where their memory lies is drawn anew
-too. The profiler adds to each node's time: the blocks are timed without it.
+with as many threads, tells which one a block fell into. Models are loaded anew at each visit, so that where their
+memory lies is drawn anew too. The profiler adds to each node's time: the blocks are timed without it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ _LEAST_RUNS = 6  # with the profiler
 def visits(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
     """Every visit of `document["visits"]`: {"id", "job", "nodes": bool, "graph": bool}."""
     blocks, seconds = int(document.get("blocks", 8)), float(document.get("block_seconds", 0.03))
-    reference = Model(document["reference"], folder)
-    reference.first()
+    references: dict[int, Model] = {}  # with as many threads as what it stands beside
     for visit in document["visits"]:
         job, start = jobs[visit["job"]], time.perf_counter()
         try:
-            times = _blocks(_warm(Model(job, folder)), reference, blocks, seconds)
+            threads = int(job.get("threads", 0))
+            if threads not in references:
+                references[threads] = _warm(Model(dict(document["reference"], threads=threads), folder))
+            times = _blocks(_warm(Model(job, folder)), references[threads], blocks, seconds)
             nodes = _nodes(job, folder, blocks * seconds, bool(visit.get("graph"))) if visit.get("nodes") else {}
         except JobError as error:
             emit("failed", id=visit["id"], job=visit["job"], kind=error.kind, reason=error.reason)
