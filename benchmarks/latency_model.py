@@ -5,7 +5,8 @@
 
 Profile and models are visited in turn, in a new order each time, between runs of a reference network (`devices/latency/
 sitting.py`). The profile is written to devices/profiles, the comparison to results/latency_model.json. Leave the
-machine alone meanwhile. `--again` fits a model anew to that profile and compares it with the times that were kept.
+machine alone meanwhile. `--again profile` measures the profile anew and `--again fit` fits a model anew to it, and both
+compare with the models' times that were kept.
 """
 
 from __future__ import annotations
@@ -44,20 +45,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=29.0)
     parser.add_argument("--kernels", type=int, default=1400)
     parser.add_argument("--visits", type=int, default=10)
-    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--again", choices=["fit", "profile"], help="keep the models' times; do anew no more than this")
     parser.add_argument("--families", action="store_true", help="leave out one family at a time, too: 14 fits more")
     options = parser.parse_args()
     subjects = {name: read(options.models, name) for name in sorted(p.stem for p in options.models.glob("*.json"))}
-    if options.again:
-        times = json.loads(RESULTS.read_text(encoding="utf-8"))["times"]
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if options.again else {}
+    if options.again == "fit":
         profile = read_profile(PROFILE)
         models = fitted(profile)
         write_profile(PROFILE, profile, {threads: model.to_json() for threads, model in models.items()})
     else:
-        profile, models, times = sit(list(subjects.values()), options)
+        profile, models, times = sit([] if options.again else list(subjects.values()), options)
+    one_sitting = before.get("one_sitting", False) if options.again == "fit" else not options.again
+    times = before["times"] if options.again else times
     keep({"times": times})
     rows = compare(models, times, subjects)
-    found = {"profile": dict(profile.about), **summary(rows)}
+    found = {"profile": dict(profile.about), "one_sitting": one_sitting, **summary(rows)}
     if options.families:
         found["left_out"] = left_out(profile, times, subjects)
     keep({**found, "times": times, "rows": [asdict(row) for row in rows]})
@@ -163,6 +166,8 @@ def keep(document: Mapping[str, Any]) -> None:
 
 def show(found: Mapping[str, Any]) -> None:
     about = found["profile"]
+    if not found["one_sitting"]:
+        print("profile and models were measured in different sittings")
     print(f"profile: {about['kernels']} kernels of {about['networks']} networks in {about['seconds'] / 60:.1f} minutes")
     for threads in (1, 2):
         part = found[f"threads_{threads}"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compressor.devices.latency.networks import STYLES
 from compressor.profile_networks import How
@@ -19,6 +19,7 @@ __all__ = ["Drawn", "draws", "first_round", "shares"]
 _WORDS = ("encoder", "decoder", "modern-decoder", "vision", "windowed", "mixed", "modern")  # wide linear layers
 _FLOAT = ("upward", "recurrent")  # what int8 leaves as it is
 _RARE = {"upward": 0.4, "recurrent": 0.4, "mixed": 0.6}
+_APART = 100_000  # between the seeds of those to choose from: more than a profile draws
 _BOUNDS = (1 / 3, 3.0)
 
 
@@ -27,6 +28,10 @@ class Drawn:
     style: str
     seed: int
     how: How
+
+    def others(self, count: int) -> list[Drawn]:
+        """It and more of the same style and format, to choose from."""
+        return [replace(self, seed=self.seed + _APART * index) for index in range(count)]
 
     @property
     def name(self) -> str:
@@ -42,15 +47,17 @@ def shares() -> dict[tuple[str, How], float]:
         elif style in _WORDS:
             parts = {"plain": 0.55, "int8": 0.2, "int4": 0.13, "int2": 0.12}
         else:
-            parts = {"plain": 0.5, "int8": 0.3, "pruned": 0.2}
+            parts = {"plain": 0.45, "int8": 0.35, "pruned": 0.2}
         found.update({(style, how): share * _RARE.get(style, 1.0) for how, share in parts.items()})
     return found
 
 
 def first_round(seed: int) -> list[Drawn]:
-    """Each style as it is and in int8, and blocks of 4 and 2 bits twice each."""
+    """Each style as it is and in int8, and blocks of 4 and 2 bits twice each, in an order of chance: what is left out
+    where there is room for few is no style in particular."""
     chosen = [pair for pair in shares() if pair[1] in ("plain", "int8")]
     chosen += [("encoder", "int4"), ("decoder", "int2"), ("vision", "int2"), ("modern-decoder", "int4")]
+    random.Random(seed).shuffle(chosen)
     return [Drawn(style, seed + index, how) for index, (style, how) in enumerate(chosen)]
 
 

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from compressor.devices.latency.calls import Call, calls_of
 from compressor.devices.latency.subject import Subject, lower
 from compressor.graph.capture import capture
+from compressor.graph.concrete import concrete_values
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
+from compressor.graph.kernels import schedule
 from compressor.passes.fold import Fold
 from compressor.passes.prune import Prune
 from compressor.passes.quantize import Quantize
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
     from compressor.targets.target import Target
 
-__all__ = ["How", "captured", "made"]
+__all__ = ["How", "captured", "made", "plain_calls"]
 
 How = Literal["plain", "int8", "int4", "int2", "pruned"]
 _BLOCKS = (32, 64, 128, 128)
@@ -44,6 +47,13 @@ def captured(
     for step in _steps(how, random.Random(seed)):
         program = step.run(program, context).program
     return program
+
+
+def plain_calls(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Call, ...]:
+    """The calls of the module as it is, at batch 1, nothing lowered."""
+    program = capture(module, args, {}).program
+    values = concrete_values(program, 1)
+    return calls_of(program, values, schedule(program, values))
 
 
 def made(

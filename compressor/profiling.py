@@ -1,8 +1,8 @@
 """`compress profile`: measures a device's kernels inside small networks, and fits the latency model to them.
 
-    ┌▶ draw networks where the model errs most ─ capture, quantize, lower ─┐
-    │                                                                      ▼
-    └─ predict each network from the others ◀─ fit ◀─ visit all networks so far, interleaved
+    ┌▶ draw networks where the model errs most, of sizes that are new ─ capture, quantize, lower ─┐
+    │                                                                                             ▼
+    └─ predict each network from the others ◀─ fit ◀─ visit all networks so far, interleaved ◀────┘
 
 It ends at its number of kernels or before its time is over, and writes the tables and the model (`devices/latency/
 profile.py`). What was measured before a cut is found again: networks in the work folder, times in the journal.
@@ -28,15 +28,17 @@ from compressor.devices.latency.networks import network, reference
 from compressor.devices.latency.profile import Profile, write_profile
 from compressor.devices.latency.sitting import Item, Settings, Sitting
 from compressor.devices.latency.subject import Subject, read
+from compressor.devices.latency.traits import Seen, Trait, traits_of
 from compressor.devices.remote import on_device
 from compressor.errors import CompressError, DeviceError
 from compressor.graph.contract import Progress
 from compressor.profile_draw import Drawn, draws, first_round
-from compressor.profile_networks import made
+from compressor.profile_networks import made, plain_calls
 from compressor.targets.target import Target
 
 __all__ = ["Limits", "Profiled", "profile"]
 
+_CHOICE = 3  # networks that the newest is chosen from
 _LEAST = 12  # networks that a model is fitted to at all
 
 
@@ -110,6 +112,7 @@ class _Course:
         self.beside, self.progress = beside, progress
         self.items: list[Item] = []
         self.making = 0.0  # seconds
+        self.seen = Seen()
 
     def run(self) -> None:
         stages, passes = self.limits.stages, 0
@@ -158,13 +161,25 @@ class _Course:
                 return
             start = time.monotonic()
             try:
+                drawn, traits = self._newest(drawn)
                 subject = _made(drawn, self.target, self.work)
             except CompressError as error:
                 self.progress.say(f"left out: {drawn.name}: {error}")
             else:
                 if self.kernels() + _kernels(subject) <= self.limits.kernels:
                     self._take(subject)
+                    self.seen.add(traits)
             self.making += time.monotonic() - start
+
+    def _newest(self, drawn: Drawn) -> tuple[Drawn, list[Trait]]:
+        """Of a few of its kind the one whose sizes are furthest from what was chosen so far."""
+        candidates = []
+        for each in drawn.others(_CHOICE):
+            made = network(each.style, each.seed)
+            traits = traits_of(plain_calls(made.module, made.example), each.how)
+            candidates.append((self.seen.novelty(traits), each, traits))
+        _, chosen, traits = max(candidates, key=lambda candidate: candidate[0])
+        return chosen, traits
 
     def _take(self, subject: Subject) -> None:
         first, *others = self.limits.threads

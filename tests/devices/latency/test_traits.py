@@ -1,0 +1,45 @@
+"""What is new to a profile: sizes far from all that was measured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.devices.latency.traits import FAR, Seen, Trait, traits_of
+from compressor.profile_networks import plain_calls
+
+
+def linear(rows: int, inner: int, columns: int) -> list[Trait]:
+    return traits_of(plain_calls(nn.Linear(inner, columns).eval(), (torch.randn(2, rows, inner),)), "plain")
+
+
+def test_what_was_seen_is_not_new_and_what_nothing_resembles_is_far() -> None:
+    seen = Seen()
+    assert seen.novelty(linear(32, 64, 64)) == FAR
+    seen.add(linear(32, 64, 64))
+    assert seen.novelty(linear(32, 64, 64)) == 0.0
+
+
+def test_new_is_what_is_far_in_any_size() -> None:
+    seen = Seen()
+    seen.add(linear(64, 128, 128))
+    near, fewer_rows, wider = (
+        seen.novelty(linear(*sizes)) for sizes in ((64, 128, 144), (16, 128, 128), (64, 128, 512))
+    )
+    assert near < fewer_rows == pytest.approx(1.0) == wider
+
+
+def test_formats_and_odd_widths_are_kinds_of_their_own() -> None:
+    calls = plain_calls(nn.Conv2d(8, 8, 3, groups=8).eval(), (torch.randn(2, 8, 9, 9),))
+    odd = plain_calls(nn.Conv2d(9, 9, 3, groups=9).eval(), (torch.randn(2, 9, 9, 9),))
+    seen = Seen()
+    seen.add(traits_of(calls, "plain"))
+    assert seen.novelty(traits_of(calls, "int8")) == FAR
+    assert seen.novelty(traits_of(odd, "plain")) == FAR
+
+
+def test_long_calls_count_more() -> None:
+    seen = Seen()
+    seen.add([Trait("a", (1.0,), 1.0)])
+    assert seen.novelty([Trait("a", (1.0,), 3.0), Trait("b", (1.0,), 1.0)]) == pytest.approx(FAR / 4)
