@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from compressor.graph.program import Program
 
-__all__ = ["Values", "concrete_values", "op_name"]
+__all__ = ["BATCH", "Values", "concrete_values", "op_name"]
 
 Values = Mapping[fx.Node, Any]
 BATCH = "batch"

@@ -52,7 +52,7 @@ def test_a_program_counts_once_with_its_last() -> None:
 
 def test_other_targets_processors_and_profiles_have_their_own() -> None:
     record(ONE)
-    for key in (("rpi5", "cpu", "profile"), ("host", "other", "profile"), ("host", "cpu", "a roofline")):
+    for key in (("raspberry-pi-5", "cpu", "profile"), ("host", "other", "profile"), ("host", "cpu", "a roofline")):
         assert past(*key).errors == ()
 
 

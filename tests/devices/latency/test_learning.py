@@ -22,26 +22,26 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def predicted(threads: int = 4) -> dict[str, object]:
     program = capture(nn.Linear(8, 8).eval(), (torch.randn(2, 8),)).program
-    return prediction(Roofline().predict(program, load_target("rpi5")), program.hash(), threads, 1)
+    return prediction(Roofline().predict(program, load_target("raspberry-pi-5")), program.hash(), threads, 1)
 
 
 def test_a_bundle_measured_as_it_was_predicted_teaches() -> None:
-    manifest = {"target": "rpi5", "predicted": predicted()}
+    manifest = {"target": "raspberry-pi-5", "predicted": predicted()}
     assert remember_bundle(manifest, 4, 1, 3.0)
-    assert len(past("rpi5", "", ROOFLINE).errors) == 1
+    assert len(past("raspberry-pi-5", "", ROOFLINE).errors) == 1
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(2, 1), (4, 8)])
 def test_other_threads_or_another_batch_do_not(threads: int, batch: int) -> None:
-    assert not remember_bundle({"target": "rpi5", "predicted": predicted()}, threads, batch, 3.0)
+    assert not remember_bundle({"target": "raspberry-pi-5", "predicted": predicted()}, threads, batch, 3.0)
 
 
 @pytest.mark.parametrize(
-    "manifest", [{}, {"target": "rpi5"}, {"target": "no-such", "predicted": {"threads": 4, "batch": 1}}]
+    "manifest", [{}, {"target": "raspberry-pi-5"}, {"target": "no-such", "predicted": {"threads": 4, "batch": 1}}]
 )
 def test_bundles_that_say_nothing_teach_nothing(manifest: dict[str, object]) -> None:
     assert not remember_bundle(manifest, 4, 1, 3.0)
 
 
 def test_half_a_prediction_is_none() -> None:
-    assert not remember({"threads": 1}, load_target("rpi5"), 3.0)
+    assert not remember({"threads": 1}, load_target("raspberry-pi-5"), 3.0)
