@@ -38,6 +38,7 @@ from compressor.targets.target import Target
 
 __all__ = ["Limits", "Profiled", "profile"]
 
+_CPU = "CPUExecutionProvider"
 _CHOICE = 3  # networks that the newest is chosen from
 _LEAST = 12  # networks that a model is fitted to at all
 
@@ -76,12 +77,13 @@ def profile(
 ) -> Profiled:  # fmt: skip
     """Measure, fit and write to `out`. `beside` are further networks timed in the same sitting and never fitted to.
 
-    Raises DeviceError for a device whose time means nothing or that times fewer than a dozen networks, DeviceLostError
-    where it stops answering: the same call goes on from there.
+    Raises DeviceError for a device whose time means nothing or that times fewer than a dozen networks, and for a target
+    whose preferred provider compiles whole graphs; DeviceLostError where it stops answering: the same call goes on.
     """
     description = device.describe()
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
+    _check_provider(target)
     if importlib.util.find_spec("sklearn") is None:
         raise DeviceError("fitting needs scikit-learn", way_out="pip install 'edge-compressor[profile]'")
     work.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,16 @@ def profile(
     kept = {key: value for key, value in sitting.measured().items() if key in names}
     sitting.end()
     return Profiled(found, models, kept, halves, sitting.failures())
+
+
+def _check_provider(target: Target) -> None:
+    """Kernels can be told apart on the runtime's own processor provider alone: others compile whole graphs into one."""
+    first = target.providers[0].name if target.providers else _CPU
+    if first != _CPU:
+        raise DeviceError(
+            f"{target.name} runs on {first}, which compiles whole graphs: its kernels cannot be timed one by one",
+            way_out=f"`compress calibrate --target {target.name}` measures whole networks.",
+        )  # fmt: skip
 
 
 class _Course:

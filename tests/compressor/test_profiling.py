@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from compressor.targets import load_target
 
 def few(seed: int) -> list[Drawn]:
     """Twelve small networks instead of a first round."""
-    return [Drawn("recurrent", seed + index, "plain") for index in range(12)]
+    return [Drawn("separable", seed + index, "plain") for index in range(12)]
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "first_round", few)
 
 
-LIMITS = Limits(kernels=200, visits=2, stages=1, threads=(1, 2), settings=QUICK)
+LIMITS = Limits(kernels=400, visits=2, stages=1, threads=(1, 2), settings=QUICK)
 
 
+@pytest.mark.skipif("COMPRESS_LONG_TESTS" not in os.environ, reason="over a minute; set COMPRESS_LONG_TESTS=1")
 def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
     other = small(tmp_path, "other")
     found = profile(
@@ -59,3 +61,11 @@ def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> No
 def test_an_emulated_device_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="emulated"):
         profile(OwnDevice(timed=False), load_target("host"), tmp_path / "out", tmp_path / "work", LIMITS)
+
+
+def test_a_provider_that_compiles_whole_graphs_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    device = OwnDevice()
+    with pytest.raises(DeviceError, match="compiles whole graphs") as caught:
+        profile(device, load_target("jetson-orin-nano"), tmp_path / "out", tmp_path / "work", LIMITS)
+    assert "compress calibrate" in str(caught.value.way_out)
+    assert device.tasks == []
