@@ -59,6 +59,12 @@ class Limits:
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
 
+    def visits_at(self, stage: int) -> int:
+        """Earlier stages share half of the visits, the last has what they left; none goes without."""
+        earlier = self.stages - 1
+        each = max(1, self.visits // 2 // max(1, earlier))
+        return each if stage < earlier else max(1, self.visits - earlier * each)
+
 
 @dataclass(frozen=True)
 class Profiled:
@@ -130,7 +136,7 @@ class _Course:
         stages, passes = self.limits.stages, 0
         for stage in range(stages):
             self._add(stage)
-            for _ in self.progress.over(range(self._visits(stage)), f"timing {len(self.items)} networks"):
+            for _ in self.progress.over(range(self.limits.visits_at(stage)), f"timing {len(self.items)} networks"):
                 if self._spent() and passes >= 2:
                     self.progress.say("the time is up")
                     return
@@ -156,12 +162,6 @@ class _Course:
     def kernels(self) -> int:
         """Kernels of the networks timed at the first number of threads."""
         return sum(_kernels(item.subject) for item in self.items if item.threads == self.limits.threads[0])
-
-    def _visits(self, stage: int) -> int:
-        """The last networks are looked at as often as the rest is at the least: half of all visits."""
-        if stage == self.limits.stages - 1:
-            return self.limits.visits - self.limits.visits // 2
-        return max(1, self.limits.visits // 2 // max(1, self.limits.stages - 1))
 
     def _add(self, stage: int) -> None:
         """Networks until this stage's share of the kernels is reached."""

@@ -51,6 +51,14 @@ def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
     assert not list((tmp_path / "work").glob("*.jsonl")), "nothing is left to go on with"
 
 
+@pytest.mark.parametrize(
+    ("visits", "stages", "shared"), [(2, 1, [2]), (10, 3, [2, 2, 6]), (5, 2, [2, 3]), (2, 3, [1, 1, 1])]
+)
+def test_the_stages_share_all_visits_and_none_goes_without(visits: int, stages: int, shared: list[int]) -> None:
+    limits = Limits(visits=visits, stages=stages)
+    assert [limits.visits_at(stage) for stage in range(stages)] == shared
+
+
 def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> None:
     limits = Limits(kernels=20, visits=2, stages=1, settings=QUICK)
     with pytest.raises(DeviceError, match="fewer than 12 networks"):
