@@ -1,6 +1,6 @@
-"""Programs to time: a module as it is or as our passes leave it, captured and lowered for a target.
+"""Programs to time: a module as it is or as our passes leave it.
 
-    module ─ capture ─ the pass that makes the format ─ lower ─▶ Subject
+    module ─ capture ─ the pass that makes the format ─▶ Program
 
 What is measured has to be what the compiler makes, so the same passes and the same exporter are used.
 """
@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from compressor.devices.latency.calls import Call, calls_of
-from compressor.devices.latency.subject import Subject, lower
 from compressor.graph.capture import capture
-from compressor.graph.concrete import concrete_values
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
-from compressor.graph.kernels import schedule
 from compressor.passes.fold import Fold
 from compressor.passes.prune import Prune
 from compressor.passes.quantize import Quantize
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
     from compressor.targets.target import Target
 
-__all__ = ["How", "captured", "made", "plain_calls"]
+__all__ = ["How", "captured", "compressed"]
 
 How = Literal["plain", "int8", "int4", "int2", "pruned"]
 _BLOCKS = (32, 64, 128, 128)
@@ -41,27 +36,16 @@ def captured(
     module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], how: How, seed: int, target: Target
 ) -> Program:
     """The module's program after the pass `how` names. Raises CompressError where capture or the pass fails."""
-    program = capture(module, args, dict(kwargs)).program
+    return compressed(capture(module, args, dict(kwargs)).program, how, seed, target)
+
+
+def compressed(program: Program, how: How, seed: int, target: Target) -> Program:
+    """A captured program as the pass `how` names leaves it. Raises CompressError where the pass fails."""
     batch = {spec.name: value for spec, value in zip(program.inputs, program.example, strict=True)}
     context = Context(target, latency=Roofline(), calibration=[batch] * _SAMPLES, synthetic=False, seed=seed)
     for step in _steps(how, random.Random(seed)):
         program = step.run(program, context).program
     return program
-
-
-def plain_calls(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Call, ...]:
-    """The calls of the module as it is, at batch 1, nothing lowered."""
-    program = capture(module, args, {}).program
-    values = concrete_values(program, 1)
-    return calls_of(program, values, schedule(program, values))
-
-
-def made(
-    module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], *, how: How, seed: int, target: Target,
-    folder: Path, name: str, style: str,
-) -> Subject:  # fmt: skip
-    """The same, lowered into `folder`."""
-    return lower(captured(module, args, kwargs, how, seed, target), target, folder, name, style)
 
 
 def _steps(how: How, draw: random.Random) -> list[Pass]:

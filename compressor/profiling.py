@@ -24,16 +24,18 @@ from compressor.devices.device import Description, Device
 from compressor.devices.latency.fit import errors, fit
 from compressor.devices.latency.learned import Learned
 from compressor.devices.latency.measured import Measured
-from compressor.devices.latency.networks import network, reference
+from compressor.devices.latency.networks import Network, network, reference
 from compressor.devices.latency.profile import Profile, write_profile
 from compressor.devices.latency.sitting import Item, Settings, Sitting
-from compressor.devices.latency.subject import Subject, read
+from compressor.devices.latency.subject import Subject, calls_at_one, lower, read
 from compressor.devices.latency.traits import Seen, Trait, traits_of
 from compressor.devices.remote import on_device
 from compressor.errors import CompressError, DeviceError
+from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
+from compressor.graph.program import Program
 from compressor.profile_draw import Drawn, draws, first_round
-from compressor.profile_networks import made, plain_calls
+from compressor.profile_networks import compressed
 from compressor.targets.target import Target
 
 __all__ = ["Limits", "Profiled", "profile"]
@@ -94,7 +96,7 @@ def profile(
         raise DeviceError("fitting needs scikit-learn", way_out="pip install 'edge-compressor[profile]'")
     work.mkdir(parents=True, exist_ok=True)
     with on_device(device) as remote:
-        first = _made(Drawn("reference", 0, "plain"), target, work)
+        first = _made(Drawn("reference", 0, "plain"), _captured(reference()), target, work)
         sitting = Sitting(device, remote, first, limits.settings, work, progress)
         course = _Course(sitting, target, work, limits, list(beside), progress)
         course.run()
@@ -118,6 +120,15 @@ def _check_provider(target: Target) -> None:
             f"{target.name} runs on {first}, which compiles whole graphs: its kernels cannot be timed one by one",
             way_out=f"`compress calibrate --target {target.name}` measures whole networks.",
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A network captured once: its sizes say whether it is taken, its program is what is lowered then."""
+
+    drawn: Drawn
+    program: Program
+    traits: list[Trait]
 
 
 class _Course:
@@ -173,25 +184,19 @@ class _Course:
                 return
             start = time.monotonic()
             try:
-                drawn, traits = self._newest(drawn)
-                subject = _made(drawn, self.target, self.work)
+                newest = self._newest(drawn)
+                subject = _made(newest.drawn, newest.program, self.target, self.work)
             except CompressError as error:
                 self.progress.say(f"left out: {drawn.name}: {error}")
             else:
                 if self.kernels() + _kernels(subject) <= self.limits.kernels:
                     self._take(subject)
-                    self.seen.add(traits)
+                    self.seen.add(newest.traits)
             self.making += time.monotonic() - start
 
-    def _newest(self, drawn: Drawn) -> tuple[Drawn, list[Trait]]:
+    def _newest(self, drawn: Drawn) -> _Candidate:
         """Of a few of its kind the one whose sizes are furthest from what was chosen so far."""
-        candidates = []
-        for each in drawn.others(_CHOICE):
-            made = network(each.style, each.seed)
-            traits = traits_of(plain_calls(made.module, made.example), each.how)
-            candidates.append((self.seen.novelty(traits), each, traits))
-        _, chosen, traits = max(candidates, key=lambda candidate: candidate[0])
-        return chosen, traits
+        return max(map(_candidate, drawn.others(_CHOICE)), key=lambda each: self.seen.novelty(each.traits))
 
     def _take(self, subject: Subject) -> None:
         first, *others = self.limits.threads
@@ -221,15 +226,20 @@ class _Course:
         return self.seconds() > self.limits.seconds
 
 
-def _made(drawn: Drawn, target: Target, work: Path) -> Subject:
+def _captured(each: Network) -> Program:
+    return capture(each.module, each.example).program
+
+
+def _candidate(drawn: Drawn) -> _Candidate:
+    program = _captured(network(drawn.style, drawn.seed))
+    return _Candidate(drawn, program, traits_of(calls_at_one(program), drawn.how))
+
+
+def _made(drawn: Drawn, program: Program, target: Target, work: Path) -> Subject:
     """The network's files, from an earlier run where they are there."""
     if (work / f"{drawn.name}.json").exists():
         return read(work, drawn.name)
-    each = reference() if drawn.style == "reference" else network(drawn.style, drawn.seed)
-    subject = made(
-        each.module, each.example, {}, how=drawn.how, seed=drawn.seed, target=target, folder=work, name=drawn.name,
-        style=drawn.style,
-    )  # fmt: skip
+    subject = lower(compressed(program, drawn.how, drawn.seed, target), target, work, drawn.name, drawn.style)
     gc.collect()
     return subject
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from compressor.devices.latency.sitting import Settings
-from compressor.devices.latency.subject import Subject
-from compressor.profile_networks import How, made
+from compressor.devices.latency.subject import Subject, lower
+from compressor.profile_networks import How, captured
 from compressor.targets import load_target
 
 __all__ = ["QUICK", "small"]
@@ -24,7 +24,5 @@ def small(folder: Path, name: str = "small", *, width: int = 8, how: How = "plai
         nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(width, width, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 5),
     ).eval()  # fmt: skip
-    example = (torch.randn(2, 3, 8, 8),)
-    return made(
-        module, example, {}, how=how, seed=0, target=load_target("host"), folder=folder, name=name, style="small"
-    )
+    host = load_target("host")
+    return lower(captured(module, (torch.randn(2, 3, 8, 8),), {}, how, 0, host), host, folder, name, "small")

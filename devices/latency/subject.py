@@ -23,7 +23,7 @@ from compressor.graph.kernels import schedule
 from compressor.graph.program import Program
 from compressor.targets.target import Target
 
-__all__ = ["Subject", "lower", "read"]
+__all__ = ["Subject", "calls_at_one", "lower", "read"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,15 @@ class Subject:
             return {name: {"npz": self.inputs} for name in arrays.files}
 
 
+def calls_at_one(program: Program) -> tuple[Call, ...]:
+    """The program's calls at batch 1."""
+    values = concrete_values(program, 1)
+    return calls_of(program, values, schedule(program, values))
+
+
 def lower(program: Program, target: Target, folder: Path, name: str, style: str) -> Subject:
     """Write the three files. Raises ExportError or UnsupportedError as `to_onnx`, OSError where the disk refuses."""
-    values = concrete_values(program, 1)
-    calls = calls_of(program, values, schedule(program, values))
+    calls = calls_at_one(program)
     subject = Subject(name, style, calls, _results(program), folder / f"{name}.onnx")
     to_onnx(program, target).save(subject.model)
     np.savez(subject.inputs, **_sample(program))

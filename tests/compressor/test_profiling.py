@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,24 @@ from compressor.profile_draw import Drawn
 from compressor.profiling import Limits, profile
 from compressor.targets import load_target
 
+LEAST = 6
+
 
 def few(seed: int) -> list[Drawn]:
-    """Twelve small networks instead of a first round."""
-    return [Drawn("separable", seed + index, "plain") for index in range(12)]
+    """As many small networks as a model is fitted to, instead of a first round."""
+    return [Drawn("plain", seed + index, "plain") for index in range(LEAST)]
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "first_round", few)
+    monkeypatch.setattr(profiling, "_LEAST", LEAST)
+    monkeypatch.setattr(profiling, "_CHOICE", 2)
 
 
 LIMITS = Limits(kernels=400, visits=2, stages=1, threads=(1, 2), settings=QUICK)
 
 
-@pytest.mark.skipif("COMPRESS_LONG_TESTS" not in os.environ, reason="over a minute; set COMPRESS_LONG_TESTS=1")
 def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
     other = small(tmp_path, "other")
     found = profile(
@@ -41,7 +43,7 @@ def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
     for timed in found.profile.networks:
         assert kept[timed.name, timed.threads].calls == timed.calls
         assert kept[timed.name, timed.threads].microseconds == pytest.approx(timed.microseconds, rel=1e-4)
-    assert found.profile.about["networks"] == 12
+    assert found.profile.about["networks"] == LEAST
     assert {m.threads for m in found.profile.networks} == {1, 2}
     assert all(m.name != "other" for m in found.profile.networks), "it is timed beside, and never fitted to"
     assert list(found.beside) == ["other@1"]
@@ -61,7 +63,7 @@ def test_the_stages_share_all_visits_and_none_goes_without(visits: int, stages: 
 
 def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> None:
     limits = Limits(kernels=20, visits=2, stages=1, settings=QUICK)
-    with pytest.raises(DeviceError, match="fewer than 12 networks"):
+    with pytest.raises(DeviceError, match="fewer than 6 networks"):
         profile(OwnDevice(), load_target("host"), tmp_path / "out", tmp_path / "work", limits)
     assert not (tmp_path / "out").exists()
 

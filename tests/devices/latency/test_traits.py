@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.devices.latency.subject import calls_at_one
 from compressor.devices.latency.traits import FAR, Seen, Trait, traits_of
-from compressor.profile_networks import plain_calls
+from compressor.graph.capture import capture
+
+
+def traits(module: nn.Module, *shape: int, how: str = "plain") -> list[Trait]:
+    return traits_of(calls_at_one(capture(module.eval(), (torch.randn(2, *shape),)).program), how)
 
 
 def linear(rows: int, inner: int, columns: int) -> list[Trait]:
-    return traits_of(plain_calls(nn.Linear(inner, columns).eval(), (torch.randn(2, rows, inner),)), "plain")
+    return traits(nn.Linear(inner, columns), rows, inner)
 
 
 def test_what_was_seen_is_not_new_and_what_nothing_resembles_is_far() -> None:
@@ -31,12 +36,11 @@ def test_new_is_what_is_far_in_any_size() -> None:
 
 
 def test_formats_and_odd_widths_are_kinds_of_their_own() -> None:
-    calls = plain_calls(nn.Conv2d(8, 8, 3, groups=8).eval(), (torch.randn(2, 8, 9, 9),))
-    odd = plain_calls(nn.Conv2d(9, 9, 3, groups=9).eval(), (torch.randn(2, 9, 9, 9),))
+    even, odd = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(9, 9, 3, groups=9)
     seen = Seen()
-    seen.add(traits_of(calls, "plain"))
-    assert seen.novelty(traits_of(calls, "int8")) == FAR
-    assert seen.novelty(traits_of(odd, "plain")) == FAR
+    seen.add(traits(even, 8, 9, 9))
+    assert seen.novelty(traits(even, 8, 9, 9, how="int8")) == FAR
+    assert seen.novelty(traits(odd, 9, 9, 9)) == FAR
 
 
 def test_long_calls_count_more() -> None:
