@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest.register_assert_rewrite("transport_contract")
+pytest.register_assert_rewrite("network_styles", "transport_contract")
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 

@@ -6,16 +6,14 @@ import math
 
 import click
 
-from compressor.cli.options import quiet
+from compressor.cli.options import quiet, timed_device, timed_target
 
 __all__ = ["calibrate"]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--device", "url", default="local", show_default=True, metavar="URL",
-    help="local, ssh://…, adb://…, or a saved name: what is measured.",
-)  # fmt: skip
-@click.option("--target", default="host", show_default=True, metavar="NAME", help="The kind of board that it is.")
+@timed_device
+@timed_target
 @click.option("--models", type=click.IntRange(3, 12), default=10, show_default=True, help="Networks to measure.")
 @click.option("--threads", type=click.IntRange(1), help="Threads to time with. [default: the target's]")
 @quiet

@@ -10,7 +10,7 @@ import click
 
 from compressor.errors import InputError
 
-__all__ = ["as_json", "carbon", "duration", "model_options", "quiet"]
+__all__ = ["as_json", "carbon", "duration", "model_options", "quiet", "timed_device", "timed_target"]
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 
@@ -53,4 +53,11 @@ def duration(text: str) -> float:
 
 carbon = click.option("--carbon", type=float, metavar="G", help="Grams of CO2e a kWh. [default: 475, assumed]")
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+timed_device = click.option(
+    "--device", "url", default="local", show_default=True, metavar="URL",
+    help="local, ssh://…, adb://…, or a saved name: what is measured.",
+)  # fmt: skip
+timed_target = click.option(
+    "--target", default="host", show_default=True, metavar="NAME", help="The kind of board that it is."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

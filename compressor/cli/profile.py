@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from compressor.cli.options import duration, quiet
+from compressor.cli.options import duration, quiet, timed_device, timed_target
 
 __all__ = ["profile"]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--device", "url", default="local", show_default=True, metavar="URL",
-    help="local, ssh://…, adb://…, or a saved name: what is measured.",
-)  # fmt: skip
-@click.option("--target", default="host", show_default=True, metavar="NAME", help="The kind of board that it is.")
+@timed_device
+@timed_target
 @click.option("--time", "limit", metavar="5min|29min", default="29min", show_default=True, help="The most it may take.")
 @click.option("--kernels", type=click.IntRange(100), default=1400, show_default=True, help="The most that are timed.")
 @click.option("--threads", metavar="1,2", help="Numbers of threads. [default: 1 and the target's]")

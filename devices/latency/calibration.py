@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.devices.latency.interval import half_width
 from compressor.errors import InputError
 from compressor.graph.concrete import Values
 from compressor.graph.cost import Estimate, KernelCost, LatencyModel
@@ -29,7 +30,6 @@ KINDS = ("convolution", "depthwise", "product", "integer", "other")
 LEAST = 3  # measured models
 _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _STEPS = 25
-_LEVEL = 0.9
 _FEW_MACS = 49  # an output that sums no more is a depthwise one, of 7×7 at most
 
 Floats = NDArray[np.float64]
@@ -108,8 +108,7 @@ def calibrate(
     _, base, strength, off = best
     parts = np.array([_parts(estimate) for estimate in estimates[base]])
     factors = dict(zip(KINDS, map(float, np.exp(_fit(parts, target, strength))), strict=True))
-    level = min(1.0, _LEVEL * (len(off) + 1) / len(off))
-    return base, factors, float(np.quantile(np.abs(off), level))
+    return base, factors, half_width(off)
 
 
 def kind_of(kernel: KernelCost) -> str:

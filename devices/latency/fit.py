@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from compressor.devices.latency.fusion import fit_fusion
+from compressor.devices.latency.interval import half_width
 from compressor.devices.latency.laws.regression import STAGES, Floats, Law, bent, fit_law, within
 from compressor.devices.latency.layout import fit_layout
 from compressor.devices.latency.learned import REORDER, Learned
@@ -33,7 +34,6 @@ _TRUST = 0.5  # samples count by their share of the time to this power: long cal
 _BETTER = {"ridge": 0.95, "trees": 0.9}  # what a richer law's error must be of a plainer one's: luck looks like a law
 _HOLD = 3.0  # networks that a multiple of 1 counts as much as
 _ROOM = 0.25  # of a multiple
-_LEVEL = 0.9
 
 
 def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learned:
@@ -153,14 +153,12 @@ def _multiples(left_out: _LeftOut) -> dict[str, float]:
 
 
 def _spread(left_out: _LeftOut, multiples: Mapping[str, float]) -> float:
-    """Of networks left out, as in conformal prediction: (n + 1) / n of the level."""
-    errors = [
-        abs(np.log(sum(time * multiples.get(group, 1.0) for group, time in parts.items()) / each.microseconds))
+    """The half width of the interval, of networks left out."""
+    return half_width([
+        np.log(sum(time * multiples.get(group, 1.0) for group, time in parts.items()) / each.microseconds)
         for each, parts in left_out
         if parts
-    ]
-    level = min(1.0, _LEVEL * (len(errors) + 1) / len(errors))
-    return float(np.quantile(errors, level))
+    ])  # fmt: skip
 
 
 def _with(model: Learned, multiples: Mapping[str, float], spread: float) -> Learned:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from network_styles import Style, is_captured, runs_at_every_size
 
-from compressor.devices.latency.networks.draw import Draw, Drawn
-from compressor.devices.latency.networks.others import recurrent, upward
-from compressor.graph.capture import capture
+from compressor.devices.latency.networks import others
 
-STYLES = [recurrent, upward]
+STYLES: list[Style] = [others.recurrent, others.upward]
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_it_runs_at_every_size(style: object) -> None:
-    assert callable(style)
-    for seed in range(8):
-        torch.manual_seed(seed)
-        drawn: Drawn = style(Draw(seed))
-        with torch.no_grad():
-            output = drawn[0].eval()(*drawn[1])
-        assert output.isfinite().all()
+def test_it_runs_at_every_size(style: Style) -> None:
+    runs_at_every_size(style)
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_it_is_captured(style: object) -> None:
-    assert callable(style)
-    torch.manual_seed(5)
-    module, example = style(Draw(5))
-    program = capture(module.eval(), example).program
-    assert program.inputs[0].shape[0] == "batch"
+def test_it_is_captured(style: Style) -> None:
+    is_captured(style)
