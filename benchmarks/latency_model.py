@@ -115,20 +115,9 @@ def compare(
         if families is None or family in families:
             found = models[int(threads)].predict(subjects[name].calls)
             macs = sum(call.macs for call in subjects[name].calls)
-            rows.append(
-                Row(
-                    name,
-                    family,
-                    how,
-                    int(threads),
-                    macs,
-                    measured,
-                    (even, odd),
-                    found.microseconds,
-                    found.low,
-                    found.high,
-                )
-            )
+            rows.append(Row(
+                name, family, how, int(threads), macs, measured, (even, odd), found.microseconds, found.low, found.high
+            ))  # fmt: skip
     return rows
 
 

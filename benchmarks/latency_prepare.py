@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_models import FAMILIES, TRANSFORMERS, dropped, low_rank, variant
+from latency_models import FAMILIES, TRANSFORMERS, variant
+from latency_treatments import dropped, low_rank
 
 COUNT = 378
 _HOWS = ("plain", "plain", "int8", "plain", "pruned", "plain", "int8", "lowrank", "dropped")

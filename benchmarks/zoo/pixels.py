@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's own spelling
 
-from .convolutional import conv, head
+from .blocks import conv, head
 from .entry import Built, floats, rows
 
 __all__ = ["ARCHITECTURES"]

@@ -11,8 +11,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from latency_models import FAMILIES, dropped, low_rank, variant
+from latency_models import FAMILIES, variant
 from latency_prepare import COUNT, prepare, wanted
+from latency_treatments import dropped, low_rank
 
 from compressor.devices.latency.subject import read
 
