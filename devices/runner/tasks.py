@@ -142,7 +142,7 @@ def _count_and_exit(name: str, job: Mapping[str, Any], document: Mapping[str, An
     """What the copy does. It must not return: it would go on with the original's work."""
     try:
         _attempt(emit, name, "counted", partial(_counted, job, document, folder))
-    except Exception:
+    except Exception:  # nothing may leave the copy; its status has the original emit "failed"
         logging.getLogger(__name__).exception("job %s", name)
         os._exit(1)
     os._exit(0)
