@@ -41,7 +41,7 @@ from compressor.targets.target import Target
 __all__ = ["Limits", "Profiled", "profile"]
 
 _CPU = "CPUExecutionProvider"
-_CHOICE = 3  # networks that the newest is chosen from
+_CHOICE, _HAND = 3, 6  # networks that the newest is chosen from, in the first round and later
 _LEAST = 12  # networks that a model is fitted to at all
 
 
@@ -175,28 +175,38 @@ class _Course:
         return sum(_kernels(item.subject) for item in self.items if item.threads == self.limits.threads[0])
 
     def _add(self, stage: int) -> None:
-        """Networks until this stage's share of the kernels is reached."""
-        share = self.limits.kernels * (stage + 2) / (self.limits.stages + 1)
-        seed = self.limits.seed + 1000 * (stage + 1)
-        wanted = first_round(seed) if stage == 0 else draws(self._errors(), 200, seed)
-        for drawn in self.progress.over(wanted, "making networks"):
-            if self.kernels() >= min(share, self.limits.kernels) or (self._spent() and self.items):
+        """The whole first round; later, networks until this stage's share of the kernels that were left is reached."""
+        left = self.limits.kernels - self.kernels()
+        share = self.kernels() + left / (self.limits.stages - stage) if stage else self.limits.kernels
+        for hand in self.progress.over(self._hands(stage), "making networks"):
+            if self.kernels() >= share or (self._spent() and self.items):
                 return
             start = time.monotonic()
             try:
-                newest = self._newest(drawn)
+                newest = self._newest(hand)
                 subject = _made(newest.drawn, newest.program, self.target, self.work)
             except CompressError as error:
-                self.progress.say(f"left out: {drawn.name}: {error}")
+                self.progress.say(f"left out: {hand[0].name}: {error}")
             else:
                 if self.kernels() + _kernels(subject) <= self.limits.kernels:
                     self._take(subject)
                     self.seen.add(newest.traits)
-            self.making += time.monotonic() - start
+                elif stage:
+                    return
+            finally:
+                self.making += time.monotonic() - start
 
-    def _newest(self, drawn: Drawn) -> _Candidate:
-        """Of a few of its kind the one whose sizes are furthest from what was chosen so far."""
-        return max(map(_candidate, drawn.others(_CHOICE)), key=lambda each: self.seen.novelty(each.traits))
+    def _hands(self, stage: int) -> list[list[Drawn]]:
+        """Networks to choose one from each: of one style and format at first, of several later."""
+        seed = self.limits.seed + 1000 * (stage + 1)
+        if stage == 0:
+            return [drawn.others(_CHOICE) for drawn in first_round(seed)]
+        drawn = draws(self._errors(), 200 * _HAND, seed)
+        return [drawn[place : place + _HAND] for place in range(0, len(drawn), _HAND)]
+
+    def _newest(self, hand: Sequence[Drawn]) -> _Candidate:
+        """The one whose sizes are furthest from what was chosen so far."""
+        return max(map(_candidate, hand), key=lambda each: self.seen.novelty(each.traits))
 
     def _take(self, subject: Subject) -> None:
         first, *others = self.limits.threads

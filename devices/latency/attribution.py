@@ -22,19 +22,26 @@ __all__ = ["NATURAL", "NodeTime", "by_call", "owners"]
 _REACH = 4  # calls between a node's name and the call that it does
 _REORDERS = ("ReorderInput", "ReorderOutput")
 
-# What a type of node does by its very name, in ONNX Runtime: an operator or a kind of call.
-NATURAL: Mapping[str, str] = {
-    **dict.fromkeys(("Conv", "FusedConv", "QLinearConv", "NhwcFusedConv"), "conv2d"),
-    **dict.fromkeys(("Gemm", "QGemm", "MatMulNBits", "MatMulIntegerToFloat"), "linear"),
-    **dict.fromkeys(("MaxPool", "NhwcMaxPool", "AveragePool", "QLinearAveragePool"), "pool"),
-    **dict.fromkeys(("GlobalAveragePool", "QLinearGlobalAveragePool"), "pool"),
-    **dict.fromkeys(("LayerNormalization", "SkipLayerNormalization"), "norm"),
-    "ConvTranspose": "conv_transpose",
-    "QuickGelu": "silu",
-    "QLinearSigmoid": "elementwise",
-    "QLinearConcat": "layout",
-    "QuantizeLinear": "quantize",
-    "DequantizeLinear": "dequantize",
+# What a type of node does by its very name, in ONNX Runtime: operators or kinds of call.
+NATURAL: Mapping[str, frozenset[str]] = {
+    kind: frozenset(does)
+    for types, does in (
+        (("Conv", "FusedConv", "QLinearConv", "NhwcFusedConv"), ("conv2d",)),
+        (("Gemm", "QGemm", "MatMulNBits", "MatMulIntegerToFloat"), ("linear",)),
+        (("MaxPool", "NhwcMaxPool", "AveragePool", "QLinearAveragePool"), ("pool",)),
+        (("GlobalAveragePool", "QLinearGlobalAveragePool"), ("pool",)),
+        (("LayerNormalization", "SkipLayerNormalization"), ("norm",)),
+        (("GRU", "LSTM", "RNN"), ("recurrent",)),
+        (("FusedMatMul",), ("matmul", "linear", "attention")),
+        (("Split",), ("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "slice", "select")),
+        (("ConvTranspose",), ("conv_transpose",)),
+        (("QuickGelu",), ("silu",)),
+        (("QLinearSigmoid",), ("elementwise",)),
+        (("QLinearConcat",), ("layout",)),
+        (("QuantizeLinear",), ("quantize",)),
+        (("DequantizeLinear",), ("dequantize",)),
+    )
+    for kind in types
 }
 _NAMED_WELL = frozenset({"conv2d", "linear"})  # not looked for in other kernels: a norm may run as a convolution
 
@@ -75,11 +82,14 @@ def owners(model: Any, optimized: Any, calls: Sequence[Call], results: Iterable[
 
 
 def by_call(
-    calls: Sequence[Call], owner: Mapping[str, str], times: Sequence[NodeTime], natural: Mapping[str, str] = NATURAL
+    calls: Sequence[Call],
+    owner: Mapping[str, str],
+    times: Sequence[NodeTime],
+    natural: Mapping[str, frozenset[str]] = NATURAL,
 ) -> dict[str, list[NodeTime]]:
     """The nodes that do each call, reorders left out.
 
-    `natural` is what a type of node does whatever it is named after: an operator or a kind of call.
+    `natural` is what a type of node does whatever it is named after: operators or kinds of call.
     """
     known = {call.name: call for call in calls}
     found: dict[str, list[NodeTime]] = defaultdict(list)
@@ -115,29 +125,31 @@ def _named(name: str, values: Mapping[str, str]) -> str:
     return ""
 
 
-def _to_natural_calls(known: Mapping[str, Call], found: dict[str, list[NodeTime]], natural: Mapping[str, str]) -> None:
+def _to_natural_calls(
+    known: Mapping[str, Call], found: dict[str, list[NodeTime]], natural: Mapping[str, frozenset[str]]
+) -> None:
     """A node named after what it does not do goes to the nearest call that it does and that nothing does yet.
 
     A node without a name of its own stands with what reads it, so what makes the inputs of that kernel comes first.
     """
-    misnamed: list[tuple[str, NodeTime, str]] = []
+    misnamed: list[tuple[str, NodeTime, frozenset[str]]] = []
     for name in list(found):
         for time in list(found[name]):
             does = natural.get(time.type.rpartition(".")[2])
-            if does is not None and does not in (known[name].kind, known[name].op):
+            if does is not None and not does & {known[name].kind, known[name].op}:
                 misnamed.append((name, time, does))
                 found[name].remove(time)
         if not found[name]:
             del found[name]
     beside = _neighbours(known) if misnamed else {}
     for name, time, does in misnamed:
-        idle = [call.name for call in known.values() if does in (call.kind, call.op) and call.name not in found]
+        idle = [call.name for call in known.values() if does & {call.kind, call.op} and call.name not in found]
         kernel = known[name].kernel
         fellows = [other for other in idle if kernel and known[other].kernel == kernel]
         members = [call for call in known.values() if call.name == name or (kernel and call.kernel == kernel)]
         makers = [operand.source for call in members for operand in call.inputs if operand.source in idle]
         makers = [maker for maker in makers if known[maker].kernel != kernel or not kernel]
-        near = "" if does in _NAMED_WELL else _nearest(name, beside, set(idle))
+        near = "" if does & _NAMED_WELL else _nearest(name, beside, set(idle))
         found[_first([*makers, *fellows, near, name])].append(time)
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from compressor.devices.latency.fusion import fit_fusion
 from compressor.devices.latency.interval import half_width
 from compressor.devices.latency.laws.regression import STAGES, Floats, Law, bent, fit_law, within
-from compressor.devices.latency.layout import fit_layout
+from compressor.devices.latency.laws.reorders import blocks_of
+from compressor.devices.latency.layout import Layout, fit_layout
 from compressor.devices.latency.learned import REORDER, Learned
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.samples import Sample, Timed, copies, samples_of, timed
@@ -34,6 +35,7 @@ _TRUST = 0.5  # samples count by their share of the time to this power: long cal
 _BETTER = {"ridge": 0.95, "trees": 0.9}  # what a richer law's error must be of a plainer one's: luck looks like a law
 _HOLD = 3.0  # networks that a multiple of 1 counts as much as
 _ROOM = 0.25  # of a multiple
+_LANES = (8, 16, 4)  # the likeliest first
 
 
 def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learned:
@@ -46,11 +48,12 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
     if len({network.threads for network in networks}) > 1:
         raise InputError("networks timed with different numbers of threads", where="latency model")
     known = [timed(network) for network in networks]
+    lanes = _lanes(known) if prior is None else prior.layout.lanes
     if len(known) < _FEWEST:
-        return _fitted(known, {}, prior)
-    stages = {} if prior is not None else _stages(known)
-    left_out = _left_out(known, _by_name(known), stages, prior)
-    model = _fitted(known, stages, prior)
+        return _fitted(known, {}, prior, lanes)
+    stages = {} if prior is not None else _stages(known, lanes)
+    left_out = _left_out(known, _by_name(known), stages, prior, lanes)
+    model = _fitted(known, stages, prior, lanes)
     multiples = _multiples(left_out)
     spread = _spread(left_out, multiples)
     return _with(model, multiples, spread)
@@ -59,14 +62,30 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
 def errors(networks: Sequence[Measured]) -> dict[str, float]:
     """|ln(predicted / measured)| by name, each network predicted from four fifths of the others, by plain laws."""
     known = [timed(network) for network in networks]
-    left_out = _left_out(known, _by_name(known), {}, None)
+    left_out = _left_out(known, _by_name(known), {}, None, _lanes(known))
     return {each.name: abs(math.log(max(sum(parts.values()), 1e-9) / each.microseconds)) for each, parts in left_out}
 
 
-def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None) -> Learned:
+def _lanes(networks: Sequence[Timed]) -> int:
+    """How many channels a block has: with which the copies between layouts are as many as there were."""
+    seen = [each for network in networks for each in network.convolutions]
+    off = {lanes: _copies_off(networks, fit_layout(seen, lanes)) for lanes in _LANES}
+    return min(_LANES, key=lambda lanes: off[lanes])
+
+
+def _copies_off(networks: Sequence[Timed], layout: Layout) -> int:
+    found = 0
+    for each in networks:
+        calls = each.network.calls
+        expected = sum(map(len, blocks_of(calls, layout.blocked(calls), layout.lanes).values()))
+        found += abs(expected - sum(node.reorders for node in each.network.nodes))
+    return found
+
+
+def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None, lanes: int) -> Learned:
     seen = [each for network in networks for each in network.convolutions]
     own = prior is None or len(networks) > 4 * _FEWEST
-    layout = fit_layout(seen) if own or prior is None else prior.layout
+    layout = fit_layout(seen, lanes) if own or prior is None else prior.layout
     fusion = fit_fusion((n.network.calls, layout.blocked(n.network.calls), set(n.times)) for n in networks)
     if prior is not None and not own:
         fusion = prior.fusion
@@ -98,7 +117,7 @@ def _times(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
     return np.array([s.microseconds for s in samples]), np.array([s.share**_TRUST for s in samples])
 
 
-def _stages(networks: Sequence[Timed]) -> dict[str, str]:
+def _stages(networks: Sequence[Timed], lanes: int) -> dict[str, str]:
     """How rich each group's law shall be, judged on styles left out."""
     errors: dict[str, Floats] = {}
     folds = _by_style(networks)
@@ -107,7 +126,7 @@ def _stages(networks: Sequence[Timed]) -> dict[str, str]:
         test = [n for n, of in zip(networks, folds, strict=True) if of == fold]
         if not train:
             return {}
-        layout = fit_layout([each for network in train for each in network.convolutions])
+        layout = fit_layout([each for network in train for each in network.convolutions], lanes)
         known, asked = samples_of(train, layout), samples_of(test, layout)
         for group in known.keys() & asked.keys():
             law, rows = _law(known[group]), [s.numbers for s in asked[group]]
@@ -129,11 +148,11 @@ _LeftOut = list[tuple[Measured, dict[str, float]]]  # a network, and the microse
 
 
 def _left_out(
-    networks: Sequence[Timed], folds: Sequence[int], stages: Mapping[str, str], prior: Learned | None
+    networks: Sequence[Timed], folds: Sequence[int], stages: Mapping[str, str], prior: Learned | None, lanes: int
 ) -> _LeftOut:
     found: _LeftOut = []
     for fold in sorted(set(folds)):
-        model = _fitted([n for n, of in zip(networks, folds, strict=True) if of != fold], stages, prior)
+        model = _fitted([n for n, of in zip(networks, folds, strict=True) if of != fold], stages, prior, lanes)
         for each in (n.network for n, of in zip(networks, folds, strict=True) if of == fold):
             groups = model.priced(each.calls)
             found.append((each, {group: sum(p.microseconds) for group, p in groups.items()}))

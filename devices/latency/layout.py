@@ -1,6 +1,6 @@
 """Which calls work in the runtime's blocked layout (NCHWc), learned from the nodes that ran.
 
-Whether a convolution is blocked is decided by the runtime from its channels alone: a tree over fourteen questions
+Whether a convolution is blocked is decided by the runtime from its channels alone: a tree over fifteen questions
 finds the rule of any runtime from a few hundred of them. What follows a blocked convolution and works point by point,
 pools or joins channels stays blocked; a transpose, a reshape or a slice does not.
 
@@ -27,7 +27,10 @@ Tree = bool | tuple[int, Any, Any]  # a question, the tree for no, the tree for 
 
 @dataclass(frozen=True)
 class Layout:
+    """`lanes` channels make a block, which is a vector of the runtime's kernels in single precision."""
+
     tree: Tree = False
+    lanes: int = 8
 
     def blocked(self, calls: Sequence[Call]) -> dict[str, bool]:
         """Whether each call's result is in the blocked layout, by the call's name."""
@@ -36,7 +39,7 @@ class Layout:
             if call.kind == "conv2d":
                 found[call.name] = _ask(self.tree, _questions(call))
             else:
-                found[call.name] = carries(call, found) or self._taken(call)
+                found[call.name] = carries(call, found, self.lanes) or self._taken(call)
         return found
 
     def _taken(self, call: Call) -> bool:
@@ -44,29 +47,34 @@ class Layout:
         if call.kind != "pool" or call.format == "int8" or "adaptive" in call.op or len(call.shape) != 4:
             return False
         channels = call.shape[1]
-        return channels % 8 == 0 and _ask(self.tree, _answers(False, channels, channels, 1))
+        return channels % self.lanes == 0 and _ask(self.tree, _answers(False, channels, channels, 1))
 
     def to_json(self) -> Any:
-        return self.tree
+        return {"tree": self.tree, "lanes": self.lanes}
 
     @staticmethod
     def from_json(data: Any) -> Layout:
-        return Layout(_tree_of(data))
+        """Raises KeyError or TypeError for what is none."""
+        return Layout(_tree_of(data["tree"]), int(data["lanes"]))
 
 
-def carries(call: Call, blocked: Mapping[str, bool]) -> bool:
+def carries(call: Call, blocked: Mapping[str, bool], lanes: int = 8) -> bool:
     """Whether a call that is no convolution works in the layout that all its inputs are in.
 
-    Maps are joined block by block, so each must fill its last block.
+    Maps are pooled and joined block by block, so each must fill its last block; a map and one number a channel (a
+    gate) are multiplied in the plain layout.
     """
+    if call.kind == "elementwise" and any(each.shape != call.shape for each in call.inputs):
+        return False
     fits = call.kind in _CARRIES and len(call.shape) == 4 and call.op not in _BREAKS and bool(call.inputs)
-    whole = call.op not in _JOINS or all(len(each.shape) == 4 and each.shape[1] % 8 == 0 for each in call.inputs)
+    filled = all(len(each.shape) == 4 and each.shape[1] % lanes == 0 for each in call.inputs)
+    whole = filled or (call.kind != "pool" and call.op not in _JOINS)
     return fits and whole and all(blocked.get(each.source, False) for each in call.inputs)
 
 
-def fit_layout(seen: Sequence[tuple[Call, bool]]) -> Layout:
+def fit_layout(seen: Sequence[tuple[Call, bool]], lanes: int = 8) -> Layout:
     """From two-dimensional convolutions and whether each ran blocked."""
-    return Layout(_grown([(_questions(call), blocked) for call, blocked in seen], _DEPTH))
+    return Layout(_grown([(_questions(call), blocked) for call, blocked in seen], _DEPTH), lanes)
 
 
 def _questions(call: Call) -> tuple[bool, ...]:
@@ -80,7 +88,7 @@ def _answers(integer: bool, channels: int, filters: int, groups: int) -> tuple[b
     depthwise = groups > 1 and groups == channels
     numbers = (channels, channels // groups, filters // groups)
     return (
-        integer, depthwise, groups > 1, channels < 4, channels < 8,
+        integer, depthwise, groups > 1, channels < 4, channels < 8, channels < 16,
         *(number % multiple == 0 for number in numbers for multiple in (4, 8, 16)),
     )  # fmt: skip
 

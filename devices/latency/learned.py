@@ -29,7 +29,7 @@ from compressor.devices.latency.layout import Layout
 __all__ = ["REORDER", "Learned", "Predicted", "Priced"]
 
 REORDER = "reorder"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ class Learned:
         """The calls that take time, and the copies between layouts, by group."""
         blocked = self.layout.blocked(calls)
         free = self.fusion.free(calls, blocked)
-        contexts = contexts_of(calls, blocked)
+        contexts = contexts_of(calls, blocked, self.layout.lanes)
         rows: dict[str, list[tuple[str, Numbers]]] = defaultdict(list)
         for call in calls:
             if call.name not in free:
-                group = group_of(call, blocked[call.name])
+                group = group_of(call, blocked[call.name], self.layout.lanes)
                 rows[group].append((call.name, numbers_of(call, group, contexts[call.name])))
         if REORDER in self.laws:
-            copies = reorders_of(calls, blocked)
+            copies = reorders_of(calls, blocked, self.layout.lanes)
             rows[REORDER] = [(name, numbers) for name, listed in copies.items() for numbers in listed]
         return {group: self._priced(group, listed) for group, listed in rows.items() if listed}
 

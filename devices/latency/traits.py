@@ -51,15 +51,21 @@ class Seen:
 
 
 def traits_of(calls: Iterable[Call], how: str) -> list[Trait]:
-    """Of the calls that do work; `how` the network is compressed keeps formats apart."""
+    """Of the calls that do work; `how` the network will be compressed keeps formats apart."""
     found = []
     for call in calls:
         kind, sizes = _sizes(call)
         if call.main and sizes:
             weight = max(call.macs / _MACS, (call.read_bytes + call.weight_bytes + call.bytes) / _BYTES)
             logs = tuple(math.log2(max(1.0, size)) for size in sizes)
-            found.append(Trait(f"{kind} {how}", logs, weight))
+            found.append(Trait(_told(kind, call, how), logs, weight))
     return found
+
+
+def _told(kind: str, call: Call, how: str) -> str:
+    """Static int8 changes every kernel, blocks of few bits the linear ones alone; pruning changes sizes."""
+    changed = how == "int8" or (how in ("int4", "int2") and call.kind == "linear")
+    return f"{kind} {how}" if changed else kind
 
 
 def _sizes(call: Call) -> tuple[str, tuple[float, ...]]:

@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from compressor.devices.latency.calls import Call
+from compressor.devices.latency.laws.channels_last import channels_last
 from compressor.devices.latency.laws.numbers import Context
 
 __all__ = ["contexts_of", "origin"]
 
 
-def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str, Context]:
-    """By the call's name; `blocked` says which calls work in the blocked layout."""
-    known = {call.name: call for call in calls}
+def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, Context]:
+    """By the call's name; `blocked` says which calls work in the blocked layout, of `lanes` channels a block."""
+    known, lies = {call.name: call for call in calls}, channels_last(calls)
     weights = sum(call.weight_bytes for call in calls)
     everything = weights + sum(call.bytes for call in calls)
     first: dict[str, str] = {}
@@ -30,7 +31,10 @@ def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str,
     for call in calls:
         source = first[call.name]
         maker = known[source].op if source in known else ""
-        found[call.name] = Context(blocked.get(call.name, False), weights, everything, maker, readers[source] > 1)
+        last = any(lies.get(operand.source, False) for operand in call.inputs)
+        found[call.name] = Context(
+            blocked.get(call.name, False), weights, everything, maker, readers[source] > 1, last, lanes
+        )  # fmt: skip
     return found
 
 

@@ -1,9 +1,9 @@
 """What convolutions are priced by: each kernel's own loops, counted.
 
-    blocked     up to 4 blocks of 8 filters by 3 pixels of a row at a time, the rest with fewer accumulators;
-                the sums are read and written again for every block of 8 channels (3 × 3) or 128 (1 × 1)
+    blocked     up to 4 blocks of filters by 3 pixels of a row at a time (6 where vectors hold 16), the rest with fewer
+                accumulators; the sums are read and written again for every block of channels (3 × 3) or 128 (1 × 1)
     unblocked   every patch written out (im2col), then a matrix product, one per group
-    depthwise   8 channels at a time where blocked; otherwise a patch matrix by one row for every channel
+    depthwise   a block of channels at a time where blocked; otherwise a patch matrix by one row for every channel
     int8        patches of bytes, a product of bytes, and each sum scaled and rounded
 
 Georganas et al.: Anatomy of high-performance deep learning convolutions on SIMD architectures (2018).
@@ -23,15 +23,16 @@ __all__ = ["blocked", "depthwise", "integer", "unblocked"]
 # A relu is part of the kernel's loop; other fused activations go over each row of the result once more.
 _CLIPS = {"hardtanh", "clamp", "relu6", "leaky_relu", "clamp_min"}
 _CURVES = {"sigmoid", "tanh", "hardswish", "hardsigmoid"}
-_BLOCK = 8
+_BYTES = 8  # channels of a vector of bytes
 _SETS = 4  # blocks of filters that one pass over the input makes
 _RATE = 40e3  # multiply–accumulates a microsecond, nominal
 
 
 def blocked(call: Call, conv: Convolution, context: Context) -> Numbers:
     """Convolutions and depthwise ones in the blocked layout."""
-    taps = conv.area * (_padded(conv.channels // conv.groups) if conv.channels >= _BLOCK else conv.channels)
-    blocks = math.ceil(conv.filters / _BLOCK)
+    block, few = context.lanes, conv.channels < context.lanes
+    taps = conv.area * (conv.channels if few else ceil_to(conv.channels // conv.groups, block))
+    blocks, step = math.ceil(conv.filters / block), pixels_at_once(block)
     depthwise = conv.depthwise
     if depthwise:
         taps, full, rest = conv.area, 0, 1
@@ -42,25 +43,25 @@ def blocked(call: Call, conv: Convolution, context: Context) -> Numbers:
         passes = conv.groups * (full + (rest > 0))
     terms = {"call": 2.5}
     rows = conv.batch * math.prod(conv.output[:-1])
-    whole = conv.row // 3 * 3
+    whole = conv.row // step * step
     if conv.pointwise:
-        rows, whole = 1, conv.pixels // 3 * 3
+        rows, whole = 1, conv.pixels // step * step
     width = conv.pixels // max(rows, 1)
     single = max(width - whole, 0) + (0 if conv.pointwise else min(width, 2 * (conv.kernel[-1] // 2)))
     if depthwise:
-        terms["lanes"] = rows * width * blocks * _BLOCK * taps / 12e3
-        terms["single lanes"] = rows * single * blocks * _BLOCK * taps / 12e3
+        terms["lanes"] = rows * width * blocks * block * taps / 12e3
+        terms["single lanes"] = rows * single * blocks * block * taps / 12e3
     else:
-        work = rows * taps * _BLOCK / _RATE * conv.groups
+        work = rows * taps * block / _RATE * conv.groups
         terms["macs of 4 blocks"] = work * width * full * _SETS
         terms[f"macs of {rest or 1} blocks"] = work * width * rest
         terms["macs of single pixels"] = work * single * per_group
-    depth = taps / conv.area / (128 if conv.pointwise else _BLOCK)
-    depth = 1.0 if depthwise or conv.channels < _BLOCK else max(1.0, depth)
-    terms["sums"] = rows * width * _padded(conv.filters) * depth / 12e3
+    depth = taps / conv.area / (128 if conv.pointwise else block)
+    depth = 1.0 if depthwise or few else max(1.0, depth)
+    terms["sums"] = rows * width * blocks * block * depth / 12e3
     terms["rows"] = rows * passes * depth / 30.0
     terms |= _traffic(call, context)
-    return Numbers(terms, _features(call, conv) | _block_features(conv))
+    return Numbers(terms, _features(call, conv) | _block_features(conv, block))
 
 
 def unblocked(call: Call, conv: Convolution, context: Context) -> Numbers:
@@ -71,7 +72,9 @@ def unblocked(call: Call, conv: Convolution, context: Context) -> Numbers:
     rows = 0.0 if conv.pointwise else inner * conv.groups * conv.batch * math.prod(conv.output[:-1])
     terms |= {"patches": patches / 2e3, "patch rows": rows / 60.0}
     terms |= {"strided patches": patches / 2e3 if max(conv.stride, default=1) > 1 else 0.0}
-    terms |= gemm(filters, inner, conv.pixels // conv.batch, conv.groups * conv.batch, packed=False)
+    terms |= gemm(
+        filters, inner, conv.pixels // conv.batch, conv.groups * conv.batch, packed=False, lanes=context.lanes
+    )
     terms |= _traffic(call, context)
     return Numbers(terms, _features(call, conv) | {"pointwise": float(conv.pointwise)})
 
@@ -99,7 +102,9 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     outputs = float(conv.pixels * conv.filters)
     taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
     if conv.depthwise:
-        terms["lanes"] = taps / conv.filters * ceil_to(conv.filters, 16) / 12e3
+        single = conv.filters % _BYTES  # after the last whole vector, one by one
+        terms["lanes"] = conv.pixels * conv.area * (conv.filters - single) / 12e3
+        terms["single lanes"] = conv.pixels * conv.area * single / 500.0
         terms["gathered"] = conv.pixels * conv.area / 400.0
     else:
         padded = ceil_to(inner, 4) * ceil_to(filters, 16)
@@ -111,7 +116,6 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
             0.0 if conv.pointwise else conv.pixels * conv.area * conv.groups / 150.0
         )  # copies, one a tap
     terms["rounded"] = outputs / 3e3
-    terms["turned"] = (call.read_bytes / 4 + outputs) / 4e3
     terms |= moved("all", (call.read_bytes + call.bytes + call.weight_bytes) / 4)
     features = _features(call, conv)
     if conv.depthwise:  # its lanes are padded already: what is aligned must not come out cheaper than what is smaller
@@ -143,10 +147,11 @@ def _features(call: Call, conv: Convolution) -> dict[str, float]:
     return found | {"bytes past L2": capped(total / 512e3, 20), "weight past L2": capped(call.weight_bytes / 512e3, 20)}
 
 
-def _block_features(conv: Convolution) -> dict[str, float]:
-    blocks = math.ceil(conv.filters / _BLOCK)
+def pixels_at_once(lanes: int) -> int:
+    """Of a row, for each of 4 blocks of filters: as many as there are registers for sums."""
+    return 6 if lanes >= 16 else 3
+
+
+def _block_features(conv: Convolution, block: int) -> dict[str, float]:
+    blocks = math.ceil(conv.filters / block)
     return {"last blocks": float((blocks - 1) % _SETS), "row by 3": float(conv.row % 3), "row by 6": conv.row % 6 / 6}
-
-
-def _padded(channels: int) -> int:
-    return ceil_to(channels, _BLOCK)

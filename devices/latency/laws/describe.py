@@ -38,12 +38,19 @@ _OTHERS: dict[str, Callable[[Call, Context], Numbers]] = {
     "norm": movements.norm,
     "softmax": movements.norm,
     "layout": movements.layout,
+    "transpose": movements.layout,
+    "join": movements.layout,
+    "split": movements.layout,
     "quantize": movements.rounding,
     "dequantize": movements.rounding,
     "pool": movements.pool,
-    "max pool": movements.max_pool_integer,
     "pool blocked": movements.pool,
-    "global pool": movements.pool,
+    "global pool": movements.global_pool,
+}
+_INTEGER: dict[str, Callable[[Call, Context], Numbers]] = {
+    "max pool int8": movements.max_pool_integer,
+    "pool int8": movements.average_pool_integer,
+    "join int8": movements.join_integer,
 }
 
 
@@ -55,6 +62,8 @@ def numbers_of(call: Call, group: str, context: Context) -> Numbers:
         return _CONVOLUTIONS[group](call, conv, context)
     if group in _PRODUCTS and (product := product_of(call)):
         return _PRODUCTS[group](call, product, context)
+    if group in _INTEGER:
+        return _INTEGER[group](call, context)
     plain = group.removesuffix(" int8")
     if plain == "attention" and len(call.operands) >= 2 and len(call.operands[0].shape) >= 2:
         return products.attention(call, context)

@@ -1,8 +1,8 @@
 """The group that a call is priced in: the kernels of one law.
 
-conv2d     blocked | image (fewer than 8 channels, blocked) | unblocked | depthwise of both | int8 of each
+conv2d     blocked | image (fewer channels than a block) | unblocked | depthwise of both | int8 of each
 linear     by the format of its weights, and apart for one row (a matrix–vector product, bound by memory)
-others     by kind, int8 apart; "view" moves no data
+others     by kind, int8 apart; layout changes by what they do; "view" moves no data
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ from __future__ import annotations
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import convolution_of, pool_kernel, product_of
 
-__all__ = ["FEW_CHANNELS", "group_of"]
+__all__ = ["group_of"]
 
 _QUANTIZE = "compressor::quantize"
-FEW_CHANNELS = 8  # an image's: the blocked kernels read it as it is
+_LAYOUTS = {
+    "transpose": {"permute", "transpose", "swapaxes", "swapdims", "t"},
+    "join": {"cat", "concat", "stack"},
+    "split": {"chunk", "split", "split_with_sizes", "tensor_split", "unbind"},
+}
 _OWN = {
-    "layout", "norm", "softmax", "attention", "matmul", "embedding", "gather", "resize", "conv_transpose", "recurrent",
+    "norm", "softmax", "attention", "matmul", "embedding", "gather", "resize", "conv_transpose", "recurrent",
     "quantize", "dequantize", "elementwise", "reduce",
 }  # fmt: skip
 
 
-def group_of(call: Call, blocked: bool) -> str:
-    """`blocked` says whether the runtime has its map in the blocked layout."""
-    if not call.kernel:
+def group_of(call: Call, blocked: bool, lanes: int = 8) -> str:
+    """`blocked` says whether the runtime has its map in the blocked layout, of `lanes` channels a block."""
+    if not call.kernel and call.kind != "dequantize":
         return "view"
     integer = call.format == "int8"
     if call.kind in ("conv1d", "conv2d", "conv3d"):
-        return _convolution(call, blocked, integer)
+        return _convolution(call, blocked, integer, lanes)
     if call.kind == "linear":
         product = product_of(call)
         one = product is not None and product.rows == 1
@@ -39,12 +43,15 @@ def group_of(call: Call, blocked: bool) -> str:
         if "max" in call.op and (integer or call.readers == (_QUANTIZE,)):
             return "max pool int8"  # the greatest of rounded numbers is the rounded greatest: it is rounded first
         return "pool int8" if integer else "pool blocked" if blocked else "pool"
+    if call.kind == "layout":
+        name = next((name for name, ops in _LAYOUTS.items() if call.op in ops), "layout")
+        return "join int8" if integer and name == "join" else name
     if call.kind in _OWN:
         return f"{call.kind} int8" if integer else call.kind
     return "other"
 
 
-def _convolution(call: Call, blocked: bool, integer: bool) -> str:
+def _convolution(call: Call, blocked: bool, integer: bool, lanes: int) -> str:
     conv = convolution_of(call)
     if conv is None or call.kind != "conv2d":
         return "conv int8" if integer else "conv"
@@ -54,4 +61,4 @@ def _convolution(call: Call, blocked: bool, integer: bool) -> str:
         return "conv int8"
     if not blocked:
         return "conv"
-    return "conv image" if conv.channels < FEW_CHANNELS else "conv blocked"
+    return "conv image" if conv.channels < lanes else "conv blocked"  # an image is read as it is

@@ -13,7 +13,18 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import argument, pool_kernel
 from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved
 
-__all__ = ["elementwise", "layout", "max_pool_integer", "norm", "other", "pool", "rounding"]
+__all__ = [
+    "average_pool_integer",
+    "elementwise",
+    "global_pool",
+    "join_integer",
+    "layout",
+    "max_pool_integer",
+    "norm",
+    "other",
+    "pool",
+    "rounding",
+]
 
 _EXPONENTIAL = {"sigmoid", "silu", "tanh", "exp", "softplus", "elu", "mish", "log", "sin", "cos"}
 _ERROR_FUNCTION = {"gelu", "erf"}
@@ -23,6 +34,7 @@ _TOLD = (
     "hardswish", "hardsigmoid", "pow", "rsqrt", "mean", "neg", "sin", "cat", "transpose", "permute", "slice", "select",
     "chunk", "unbind", "roll", "repeat_interleave", "layer_norm", "group_norm", "lstm", "gru",
 )  # fmt: skip
+_COMPARES = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "where"}
 _SPLITS = frozenset({"chunk", "split", "split_with_sizes", "tensor_split"})
 _JOINS = frozenset({"cat", "concat"})
 _TRANSPOSES = frozenset({"permute", "transpose", "swapaxes", "swapdims", "t"})
@@ -37,6 +49,7 @@ def elementwise(call: Call, context: Context) -> Numbers:
     terms["divisions"] = elements / 3e3 if call.op in _DIVISION else 0.0
     terms["normalized"] = elements / 3e3 if call.op == "batch_norm" else 0.0
     terms["powers"] = elements / 1e3 if call.op == "pow" else 0.0
+    terms["compared"] = elements / 2e3 if call.op in _COMPARES else 0.0
     spread = any(operand.shape != call.shape for operand in call.operands)
     two = len(call.inputs) > 1
     terms["spread"] = elements / 8e3 if spread and len(call.operands) > 1 else 0.0
@@ -77,13 +90,35 @@ def pool(call: Call, context: Context) -> Numbers:
     return Numbers(terms, features | _size(call))
 
 
+def global_pool(call: Call, context: Context) -> Numbers:
+    """Every map summed up, vectors at a time in any layout."""
+    read = call.inputs[0].bytes / 4.0 if call.inputs else float(call.elements)
+    terms = {"call": 2.5, "summed": read / 4e3, "maps": call.elements / 100.0} | moved("all", call.read_bytes)
+    return Numbers(terms, {"blocked": float(context.blocked)} | _size(call))
+
+
 def max_pool_integer(call: Call, context: Context) -> Numbers:
-    """Of bytes: vectors of channels where a quantized convolution's map is read by this pool alone, else one by one."""
+    """Of bytes: vectors of channels where these lie next to each other, else one by one."""
     taps = float(call.elements) * pool_kernel(call)
-    vectors = call.format == "int8" and not context.shared
+    vectors = context.channels_last
     terms = {"call": 2.5, "taps": 0.0 if vectors else taps / 280.0, "lanes": taps / 2e4 if vectors else 0.0}
     terms["elements"] = call.elements / 4e3
     return Numbers(terms, {"vectors": float(vectors), "area": capped(pool_kernel(call), 49)} | _size(call))
+
+
+def average_pool_integer(call: Call, context: Context) -> Numbers:
+    """Of bytes, each output summed up and scaled by itself."""
+    taps = float(call.elements) * pool_kernel(call)
+    terms = {"call": 2.5, "outputs": call.elements / 70.0, "taps": taps / 800.0}
+    return Numbers(terms | moved("all", (call.read_bytes + call.bytes) / 4), _size(call))
+
+
+def join_integer(call: Call, context: Context) -> Numbers:
+    """Of bytes, each input looked up in a table of its own scale."""
+    run = call.shape[1] if context.channels_last and len(call.shape) == 4 else contiguous(call)
+    terms = {"call": 2.5, "parts": len(call.inputs) / 3.0, "elements": call.elements / 2e3}
+    terms["runs"] = call.elements / max(run, 1) * len(call.inputs) / 60.0
+    return Numbers(terms | moved("all", call.bytes / 2.0), {"run": capped(run, 256)} | _size(call))
 
 
 def layout(call: Call, context: Context) -> Numbers:
@@ -105,7 +140,6 @@ def rounding(call: Call, context: Context) -> Numbers:
     """Quantize and dequantize."""
     elements = float(call.elements)
     terms = {"call": 2.5, "elements": elements / 6e3} | moved("all", call.read_bytes + call.bytes)
-    terms["turned"] = elements / 4e3 if len(call.shape) == 4 else 0.0
     last = capped(call.shape[-1] if call.shape else 1, 256)
     return Numbers(terms, {"rank": float(len(call.shape)), "last": last} | _size(call))
 

@@ -30,7 +30,8 @@ class Context:
 
     `blocked`: its map is in the blocked layout; `network_weight_bytes`: of all weights; `network_bytes`: of these and
     of all activations; `maker`: the operator that made its first input, views and dequantizes looked through; `shared`:
-    others read that input, too.
+    others read that input, too; `channels_last`: that input lies so in memory; `lanes`: how many numbers of single
+    precision a vector of the runtime's kernels holds.
     """
 
     blocked: bool = False
@@ -38,6 +39,8 @@ class Context:
     network_bytes: int = 0
     maker: str = ""
     shared: bool = False
+    channels_last: bool = False
+    lanes: int = 8
 
 
 def ceil_to(value: float, multiple: int) -> int:

@@ -1,6 +1,7 @@
 """What matrix products are priced by: linear layers, products of activations, attention.
 
-    gemm      [M, K] by [K, N]: 6 rows by 16 columns at a time, the last rows 3 or 1 at a time;
+    gemm      [M, K] by [K, N]: 6 rows by two vectors of columns at a time (12 where vectors hold 16), the last rows
+              6, 3 or 1 at a time;
               the second matrix is copied into panels first, unless it was when the model was loaded
     gemv      one row: every weight is read once, and where it lies decides
     blocks    weights of few bits: unpacked, then multiplied
@@ -22,14 +23,19 @@ __all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "ma
 _RATE = 50e3  # multiply–accumulates a microsecond, nominal
 
 
-def gemm(rows: int, inner: int, columns: int, batch: int = 1, *, packed: bool, name: str = "") -> dict[str, float]:
+def gemm(
+    rows: int, inner: int, columns: int, batch: int = 1, *, packed: bool, name: str = "", lanes: int = 8
+) -> dict[str, float]:  # fmt: skip
     """Terms of a product in single precision; `packed`: the second matrix was laid out beforehand."""
-    full, rest = divmod(rows, 6)
+    most = 12 if lanes >= 16 else 6
+    full, rest = divmod(rows, most)
+    sixes, rest = divmod(rest, 6)
     threes, ones = divmod(rest, 3)
-    width = ceil_to(columns, 16)
+    width = ceil_to(columns, 2 * lanes)
     panel = batch * width * inner / _RATE
     terms = {
-        "macs of 6 rows": panel * full * 6,
+        "macs of most rows": panel * full * most,
+        "macs of 6 rows": panel * sixes * 6,
         "macs of 3 rows": panel * threes * 3,
         "macs of 1 row": panel * ones,
         "sums": batch * rows * width * math.ceil(inner / 256) / 10e3,
@@ -48,7 +54,7 @@ def linear(call: Call, product: Product, context: Context) -> Numbers:
     terms["partly cold weight"] = weight * share_cold(context.network_bytes, 1e6) / 30e3
     added = len(call.weights) > 1 and "gelu" not in call.readers  # GELU kernels add the bias themselves
     terms["bias"] = product.rows * product.columns / 5e3 if added else 0.0
-    terms |= gemm(product.rows, product.inner, product.columns, packed=True)
+    terms |= gemm(product.rows, product.inner, product.columns, packed=True, lanes=context.lanes)
     features = _features(product, weight) | {"flat": float(call.op == "addmm"), "biased": float(len(call.weights) > 1)}
     features["network past L3"] = capped(context.network_weight_bytes / 8e6, 8)
     return Numbers(terms, features)
@@ -98,7 +104,8 @@ def linear_blocks(call: Call, product: Product, context: Context) -> Numbers:
 def matmul(call: Call, product: Product, context: Context) -> Numbers:
     """Two activations."""
     packed = len(call.inputs) < 2
-    terms = {"call": 2.5} | gemm(product.rows, product.inner, product.columns, product.batch, packed=packed)
+    sizes = product.rows, product.inner, product.columns, product.batch
+    terms = {"call": 2.5} | gemm(*sizes, packed=packed, lanes=context.lanes)
     terms |= moved("all", call.read_bytes + call.bytes)
     return Numbers(terms, _features(product, 0.0) | {"batch": capped(product.batch, 64)})
 
@@ -113,8 +120,8 @@ def attention(call: Call, context: Context) -> Numbers:
     terms = {"call": 15.0, "scores": scores / 1e3, "masked": scores / 2e3 if masked or causal else 0.0}
     terms |= {"mask": rows * length / 1e3 if masked or causal else 0.0}
     terms |= {"nodes of causal": 40.0 if causal else 0.0, "nodes of mask": 20.0 if masked else 0.0}
-    terms |= gemm(rows, size, length, heads, packed=False, name="query ")
-    terms |= gemm(rows, length, value, heads, packed=False, name="value ")
+    terms |= gemm(rows, size, length, heads, packed=False, name="query ", lanes=context.lanes)
+    terms |= gemm(rows, length, value, heads, packed=False, name="value ", lanes=context.lanes)
     terms |= moved("all", call.read_bytes + call.bytes) | {"copied": (call.read_bytes + call.bytes) / 8e3}
     terms |= moved("scores", 4.0 * scores)
     features = {"heads": capped(heads, 16), "rows": capped(rows, 256), "size": capped(size, 128)}

@@ -1,7 +1,8 @@
-"""The copies between the plain and the blocked layout that the runtime puts in: where, and what they are priced by.
+"""The copies between layouts of maps that the runtime puts in: where, and what they are priced by.
 
-    into the blocked layout     before a blocked convolution of 8 channels and more, or a blocked pool, once a value
+    into the blocked layout     before a blocked convolution or pool, once a value; not an image
     out of it                   after a blocked call that anything unblocked reads, or that is a result
+    channels last and back      bytes, around convolutions of int8 (`channels_last.py`)
 
 They belong to no call of the program; their time is booked on the kernel that makes them necessary.
 """
@@ -12,14 +13,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from compressor.devices.latency.calls import Call
-from compressor.devices.latency.laws.groups import FEW_CHANNELS
+from compressor.devices.latency.laws.channels_last import turns_of
 from compressor.devices.latency.laws.numbers import Numbers, moved
 
-__all__ = ["reorders_of", "together"]
+__all__ = ["blocks_of", "reorders_of", "together"]
 
 
-def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str, list[Numbers]]:
-    """The copies by the call that they are booked on."""
+def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, list[Numbers]]:
+    """The copies by the call that they are booked on; blocks are of `lanes` channels."""
+    found = blocks_of(calls, blocked, lanes)
+    for name, listed in turns_of(calls).items():
+        found.setdefault(name, []).extend(_turned(way, elements) for way, elements in listed)
+    return found
+
+
+def blocks_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, list[Numbers]]:
+    """Those into the blocked layout and out of it."""
     found: dict[str, list[Numbers]] = defaultdict(list)
     readers: dict[str, list[Call]] = defaultdict(list)
     known = {call.name: call for call in calls}
@@ -30,7 +39,7 @@ def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str,
         first = call.inputs[0] if call.inputs else None
         if first is None or not blocked.get(call.name) or blocked.get(first.source) or first.source in turned:
             continue
-        if call.kind in ("conv2d", "pool") and len(first.shape) == 4 and first.shape[1] >= FEW_CHANNELS:
+        if call.kind in ("conv2d", "pool") and len(first.shape) == 4 and first.shape[1] >= lanes:
             turned.add(first.source)
             found[call.kernel or call.name].append(_numbers("input", first.bytes))
     for call in calls:
@@ -52,3 +61,8 @@ def together(numbers: Sequence[Numbers]) -> Numbers:
 
 def _numbers(way: str, amount: float) -> Numbers:
     return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / 2e3} | moved(way, 2.0 * amount))
+
+
+def _turned(way: str, elements: int) -> Numbers:
+    """Of bytes."""
+    return Numbers({f"turned {way}": 2.5, f"elements turned {way}": elements / 6e3})

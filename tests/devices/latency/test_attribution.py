@@ -32,6 +32,18 @@ def test_a_max_pool_named_after_the_quantize_behind_it_goes_to_the_pool() -> Non
     assert owned([pool, quantize], *nodes) == {"pool": ["a"], "quantize": ["b"]}
 
 
+def test_a_split_named_after_the_join_behind_it_goes_to_the_call_that_splits() -> None:
+    parts = call("chunk", "chunk", "layout", MAP, ("x", MAP))
+    one = conv("conv", "chunk", 8, 8, 8)
+    join = call("cat", "cat", "layout", MAP, ("conv", MAP), ("chunk", MAP))
+    nodes = (
+        NodeTime("a", "Split", "cat", 5.0),
+        NodeTime("b", "nchwc.Conv", "conv", 9.0),
+        NodeTime("c", "Concat", "cat", 2.0),
+    )
+    assert owned([parts, one, join], *nodes) == {"chunk": ["a"], "conv": ["b"], "cat": ["c"]}
+
+
 def test_an_activation_that_only_its_reader_names_goes_to_the_one_before() -> None:
     first, second = conv("conv", "x", 8, 8, 8), conv("conv_1", "silu", 8, 8, 8)
     silu = call("silu", "silu", "elementwise", MAP, ("conv", MAP))

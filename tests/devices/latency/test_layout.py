@@ -41,6 +41,14 @@ def test_maps_are_joined_blocked_only_where_each_fills_its_blocks() -> None:
     assert joined(12) == {"a": True, "b": True, "cat": False}
 
 
+def test_a_gate_is_multiplied_in_the_plain_layout() -> None:
+    one = conv("c", "x", 16, 16, 8)
+    gate = call("m", "mul", "elementwise", one.shape, ("c", one.shape), ("g", (1, 16, 1, 1)))
+    same = call("s", "mul", "elementwise", one.shape, ("c", one.shape), ("c", one.shape))
+    found = fit_layout(SEEN).blocked([one, conv("g", "y", 16, 16, 1), gate, same])
+    assert (found["m"], found["s"]) == (False, True)
+
+
 def test_a_device_without_it_never_blocks() -> None:
     layout = fit_layout([(one, False) for one, _ in SEEN])
     assert layout.tree is False

@@ -6,8 +6,11 @@ import pytest
 from timed_networks import call
 
 from compressor.devices.latency.laws.movements import (
+    average_pool_integer,
     contiguous,
     elementwise,
+    global_pool,
+    join_integer,
     layout,
     max_pool_integer,
     norm,
@@ -53,10 +56,29 @@ def test_a_sum_is_fused_into_the_norm_that_alone_reads_it() -> None:
     assert norm(one, Context(maker="add", shared=True)).terms["fused sums"] == 0
 
 
-def test_a_pool_of_bytes_works_on_vectors_only_where_nothing_else_reads() -> None:
+def test_a_pool_of_bytes_works_on_vectors_only_where_channels_lie_together() -> None:
     one = call("p", "max_pool2d", "pool", MAP, ("x", MAP), arguments=(None, (3, 3)), format="int8")
-    alone, shared = (sum(max_pool_integer(one, Context(shared=s)).terms.values()) for s in (False, True))
-    assert alone < shared / 3
+    last, apart = (sum(max_pool_integer(one, Context(channels_last=c)).terms.values()) for c in (True, False))
+    assert last < apart / 3
+
+
+def test_an_average_of_bytes_costs_by_its_outputs_and_a_global_one_by_its_input() -> None:
+    small = call("p", "avg_pool2d", "pool", (1, 8, 3, 5), ("x", MAP), arguments=(None, (2, 2)), format="int8")
+    assert average_pool_integer(small, Context()).terms["outputs"] == pytest.approx(120 / 70)
+    whole = call("g", "adaptive_avg_pool2d", "pool", (1, 8, 1, 1), ("x", MAP), arguments=(None, 1))
+    assert global_pool(whole, Context()).terms["summed"] == pytest.approx(480 / 4e3)
+
+
+def test_bytes_are_joined_in_runs_of_channels_where_these_lie_together() -> None:
+    one = call("c", "cat", "layout", (1, 16, 6, 10), ("x", MAP), ("y", MAP), arguments=((None, None), 1), format="int8")
+    last, apart = (join_integer(one, Context(channels_last=c)).terms["runs"] for c in (True, False))
+    assert last == pytest.approx(60 * 2 / 60.0)
+    assert apart < last
+
+
+def test_comparisons_are_dearer_than_sums() -> None:
+    terms = {op: elementwise(call("e", op, "elementwise", MAP, ("x", MAP)), Context()).terms for op in ("add", "le")}
+    assert terms["le"]["compared"] > 0 == terms["add"]["compared"]
 
 
 def test_averages_in_the_plain_layout_are_summed_one_by_one() -> None:
