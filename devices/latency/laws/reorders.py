@@ -15,7 +15,9 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.groups import FEW_CHANNELS
 from compressor.devices.latency.laws.numbers import Numbers, moved
 
-__all__ = ["reorders_of", "together"]
+__all__ = ["ELEMENTS", "reorders_of", "together"]
+
+ELEMENTS = 2e3  # copied in a nominal microsecond
 
 
 def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool]) -> dict[str, list[Numbers]]:
@@ -51,4 +53,4 @@ def together(numbers: Sequence[Numbers]) -> Numbers:
 
 
 def _numbers(way: str, amount: float) -> Numbers:
-    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / 2e3} | moved(way, 2.0 * amount))
+    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / ELEMENTS} | moved(way, 2.0 * amount))
