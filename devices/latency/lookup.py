@@ -15,8 +15,9 @@ from typing import Any
 from compressor.devices.latency.calibration import Calibrated, Calibration
 from compressor.devices.latency.corrected import Corrected
 from compressor.devices.latency.history import past
-from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.kinds import TOKENS, read_model
 from compressor.devices.latency.model import LearnedLatency
+from compressor.devices.latency.predicted import CallModel
 from compressor.devices.latency.profile import read_about
 from compressor.devices.registry import config_file
 from compressor.errors import DeviceError
@@ -121,17 +122,20 @@ def _learned(folder: Path, cpu: str) -> LearnedLatency:
     measured_on = str(about.get("cpu", ""))
     calibrated = not cpu or measured_on == cpu
     source = f"a profile of {measured_on}, onnxruntime {about.get('onnxruntime')}, {about.get('kernels')} kernels"
+    models = _models(folder, (folder / "model.json").stat().st_mtime_ns)
+    if any(model.kind == TOKENS for model in models.values()):
+        source += " read as tokens"
     if not calibrated:
         source += "; this is another processor: `compress calibrate` or `compress profile` measures it"
-    return LearnedLatency(_models(folder, (folder / "model.json").stat().st_mtime_ns), source, calibrated=calibrated)
+    return LearnedLatency(models, source, calibrated=calibrated)
 
 
 @functools.lru_cache(maxsize=4)
-def _models(folder: Path, _changed: int) -> Mapping[int, Learned]:
+def _models(folder: Path, _changed: int) -> Mapping[int, CallModel]:
     """By threads; read once a process and version of the file."""
     try:
         data: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return {int(threads): Learned.from_json(model) for threads, model in data.items()}
+        return {int(threads): read_model(model) for threads, model in data.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"cannot be read: {error!r}", where=str(folder / "model.json"),

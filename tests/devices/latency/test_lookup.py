@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from boards import board
-from learned_models import profile_folder
+from learned_models import measured, profile_folder
 from lowered_networks import small
 from torch import nn
 
 from compressor.devices.latency import lookup
 from compressor.devices.latency.learning import prediction, remember
 from compressor.devices.latency.lookup import builtin_profile, identity, latency_model, processor, user_profile
+from compressor.devices.latency.profile import write_models
+from compressor.devices.latency.sequence_fit import fit_sequence
+from compressor.devices.latency.sequence_training import Training
 from compressor.devices.latency.subject import Subject
 from compressor.errors import DeviceError
 from compressor.graph.capture import capture
@@ -75,6 +78,17 @@ def test_a_damaged_profile_is_told_by_its_file(subject: Subject) -> None:
     with pytest.raises(DeviceError, match="cannot be read") as caught:
         latency_model(board())
     assert "model.json" in str(caught.value.where)
+
+
+def test_a_profile_may_hold_a_model_over_tokens_and_says_so(program: Program, subject: Subject) -> None:
+    host, brief = load_target("host"), Training(members=2, width=4, steps=5)
+    folder = profile_folder(user_profile("host"), subject, processor(host))
+    laws = latency_model(host).predict(program, host)
+    tokens = fit_sequence([measured(subject)], training=brief).to_json()
+    write_models(folder, {1: tokens, 2: {**tokens, "threads": 2}})
+    found = latency_model(host).predict(program, host)
+    assert found.latency_ms > 0
+    assert found.source == f"{laws.source} read as tokens", "what one kind was off by corrects no other"
 
 
 def test_measurements_correct_what_is_said_next(program: Program, subject: Subject) -> None:
