@@ -4,9 +4,9 @@
     python benchmarks/latency_model.py FOLDER           profiles, times the models in the same sitting, compares
 
 Profile and models are visited in turn, in a new order each time, between runs of a reference network (`devices/latency/
-sitting.py`). The profile is written to devices/profiles, the comparison to results/latency_model.json. Leave the
-machine alone meanwhile. `--again profile` measures the profile anew and `--again fit` fits a model anew to it, and both
-compare with the models' times that were kept.
+sitting.py`). The profile is written to devices/profiles/NAME, the comparison to results/latency_model-NAME.json, where
+NAME is what a built-in profile of this machine is called. Leave the machine alone meanwhile. `--again profile` measures
+the profile anew and `--again fit` fits a model anew to it, and both compare with the models' times that were kept.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from compressor.devices.latency.sitting import Item
 from compressor.devices.latency.subject import Subject, read
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILE = ROOT / "devices" / "profiles" / "host-x86_64"
-RESULTS = ROOT / "benchmarks" / "results" / "latency_model.json"
+PROFILES, RESULTS = ROOT / "devices" / "profiles", ROOT / "benchmarks" / "results"
 STYLES = {  # the profile's networks that resemble a family: what is left out when the family is
     "alexnet": "plain", "vgg": "plain", "resnet": "residual", "resnet-bottleneck": "residual", "densenet": "dense",
     "squeezenet": "branched", "googlenet": "branched", "shufflenet-v2": "shuffled", "mobilenet-v1": "separable",
@@ -47,24 +46,39 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=10)
     parser.add_argument("--again", choices=["fit", "profile"], help="keep the models' times; do anew no more than this")
     parser.add_argument("--families", action="store_true", help="leave out one family at a time, too: 14 fits more")
+    parser.add_argument("--profile", default=own_name(), help="its name [default: %(default)s]")
     options = parser.parse_args()
+    place, results = PROFILES / options.profile, results_of(options.profile)
     subjects = {name: read(options.models, name) for name in sorted(p.stem for p in options.models.glob("*.json"))}
-    before = json.loads(RESULTS.read_text(encoding="utf-8")) if options.again else {}
+    before = json.loads(results.read_text(encoding="utf-8")) if options.again else {}
     if options.again == "fit":
-        profile = read_profile(PROFILE)
+        profile = read_profile(place)
         models = fitted(profile)
-        write_profile(PROFILE, profile, {threads: model.to_json() for threads, model in models.items()})
+        write_profile(place, profile, {threads: model.to_json() for threads, model in models.items()})
     else:
         profile, models, times = sit([] if options.again else list(subjects.values()), options)
     one_sitting = before.get("one_sitting", False) if options.again == "fit" else not options.again
     times = before["times"] if options.again else times
-    keep({"times": times})
+    keep(results, {"times": times})
     rows = compare(models, times, subjects)
     found = {"profile": dict(profile.about), "one_sitting": one_sitting, **summary(rows)}
     if options.families:
         found["left_out"] = left_out(profile, times, subjects)
-    keep({**found, "times": times, "rows": [asdict(row) for row in rows]})
+    keep(results, {**found, "times": times, "rows": [asdict(row) for row in rows]})
     show(found)
+
+
+def own_name() -> str:
+    """What a built-in profile of this machine is called."""
+    from compressor.devices.latency.lookup import builtin_names
+    from compressor.targets import load_target
+
+    return builtin_names(load_target("host"))[0]
+
+
+def results_of(profile: str) -> Path:
+    """Where the comparison with it is kept, the models' times among it."""
+    return RESULTS / f"latency_model-{profile}.json"
 
 
 def sit(
@@ -80,11 +94,9 @@ def sit(
 
     beside = [Item(subject) for subject in subjects] + [Item(subject, 2) for subject in subjects[::TWO]]
     limits = Limits(seconds=options.minutes * 60, kernels=options.kernels, visits=options.visits, threads=(1, 2))
+    place, work = PROFILES / options.profile, default_folder().parent / "profile" / "benchmark"
     with open_device("local") as device:
-        found = measure(
-            device, load_target("host"), PROFILE, default_folder().parent / "profile" / "benchmark", limits,
-            beside=beside, progress=Bars(),
-        )  # fmt: skip
+        found = measure(device, load_target("host"), place, work, limits, beside=beside, progress=Bars())
     for name, reason in found.failures.items():
         print(f"left out: {name}: {reason}")
     even, odd = found.halves
@@ -149,8 +161,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def keep(document: Mapping[str, Any]) -> None:
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+def keep(results: Path, document: Mapping[str, Any]) -> None:
+    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def show(found: Mapping[str, Any]) -> None:

@@ -21,11 +21,12 @@ from statistics import mean
 from typing import Any
 
 from compressor.devices.device import Description, Device
-from compressor.devices.latency.fit import errors, fit
-from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.fit import errors
+from compressor.devices.latency.kinds import FEATURES, fit_models
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.networks import Network, network, reference
-from compressor.devices.latency.profile import Profile, write_profile
+from compressor.devices.latency.predicted import CallModel
+from compressor.devices.latency.profile import Profile, read_profile, write_models, write_profile
 from compressor.devices.latency.sitting import Item, Settings, Sitting
 from compressor.devices.latency.subject import Subject, calls_at_one, lower, read
 from compressor.devices.latency.traits import Seen, Trait, traits_of
@@ -38,7 +39,7 @@ from compressor.profile_draw import Drawn, draws, first_round
 from compressor.profile_networks import compressed
 from compressor.targets.target import Target
 
-__all__ = ["Limits", "Profiled", "profile"]
+__all__ = ["Limits", "Profiled", "profile", "refit"]
 
 _CPU = "CPUExecutionProvider"
 _CHOICE, _HAND = 3, 6  # networks that the newest is chosen from, in the first round and later
@@ -73,7 +74,7 @@ class Profiled:
     """What came of it. `beside` are the other networks' times, by visits' parity as well, for the noise floor."""
 
     profile: Profile
-    models: Mapping[int, Learned]
+    models: Mapping[int, CallModel]
     beside: Mapping[str, Measured]
     halves: tuple[Mapping[str, Measured], Mapping[str, Measured]]
     failures: Mapping[str, str]
@@ -81,9 +82,11 @@ class Profiled:
 
 def profile(
     device: Device, target: Target, out: Path, work: Path, limits: Limits = Limits(),
-    *, beside: Sequence[Item] = (), progress: Progress = Progress(),  # noqa: B008  it has no state
+    *, model: str = FEATURES, beside: Sequence[Item] = (), progress: Progress = Progress(),  # noqa: B008  it has no state
 ) -> Profiled:  # fmt: skip
-    """Measure, fit and write to `out`. `beside` are further networks timed in the same sitting and never fitted to.
+    """Measure, fit a model of this kind and write to `out`.
+
+    `beside` are further networks timed in the same sitting and never fitted to.
 
     Raises DeviceError for a device whose time means nothing or that times fewer than a dozen networks, and for a target
     whose preferred provider compiles whole graphs; DeviceLostError where it stops answering: the same call goes on.
@@ -92,15 +95,14 @@ def profile(
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
     _check_provider(target)
-    if importlib.util.find_spec("sklearn") is None:
-        raise DeviceError("fitting needs scikit-learn", way_out="pip install 'edge-compressor[profile]'")
+    _check_fitting(model)
     work.mkdir(parents=True, exist_ok=True)
     with on_device(device) as remote:
         first = _made(Drawn("reference", 0, "plain"), _captured(reference()), target, work)
         sitting = Sitting(device, remote, first, limits.settings, work, progress)
         course = _Course(sitting, target, work, limits, list(beside), progress)
         course.run()
-    models = course.fitted()
+    models = course.fitted(model)
     measured = tuple(sitting.measured().values())
     own = tuple(m for m in measured if any(m.name == item.subject.name for item in course.items))
     found = Profile({**_about(description, target, limits, own), "seconds": round(course.seconds())}, own)
@@ -110,6 +112,34 @@ def profile(
     kept = {key: value for key, value in sitting.measured().items() if key in names}
     sitting.end()
     return Profiled(found, models, kept, halves, sitting.failures())
+
+
+def refit(folder: Path, model: str) -> Profile:
+    """Fit a model of this kind to the tables of an earlier profile and put it in place of what was fitted to them.
+
+    Raises DeviceError for a folder that holds no profile, or one of fewer than a dozen networks.
+    """
+    _check_fitting(model)
+    found = read_profile(folder)
+    counts = sorted({each.threads for each in found.networks})
+    models = fit_models(_enough({n: [each for each in found.networks if each.threads == n] for n in counts}), model)
+    write_models(folder, {threads: each.to_json() for threads, each in models.items()})
+    return found
+
+
+def _enough(networks: Mapping[int, Sequence[Measured]], reasons: str = "") -> dict[int, Sequence[Measured]]:
+    """The numbers of threads with networks enough to fit to."""
+    found = {threads: own for threads, own in networks.items() if len(own) >= _LEAST}
+    if not found:
+        what = f"fewer than {_LEAST} networks were timed"
+        raise DeviceError(f"{what}: {reasons}" if reasons else what, way_out="Give it more time: --time 29min.")
+    return found
+
+
+def _check_fitting(model: str) -> None:
+    """Only trees need another package."""
+    if model == FEATURES and importlib.util.find_spec("sklearn") is None:
+        raise DeviceError("fitting needs scikit-learn", way_out="pip install 'edge-compressor[profile]'")
 
 
 def _check_provider(target: Target) -> None:
@@ -154,21 +184,13 @@ class _Course:
                 self.sitting.visit([*self.items, *self.beside], passes, profiled=passes % 2 == 0)
                 passes += 1
 
-    def fitted(self) -> dict[int, Learned]:
+    def fitted(self, model: str) -> dict[int, CallModel]:
         """A model for each number of threads; the first is the prior of the others. Raises DeviceError."""
-        found: dict[int, Learned] = {}
-        for threads in self.limits.threads:
-            own = self._measured(threads)
-            if len(own) < _LEAST:
-                continue
-            self.progress.say(f"fitting to {len(own)} networks at {threads} threads")
-            found[threads] = fit(own, prior=found.get(self.limits.threads[0]))
-        if not found:
-            reasons = "; ".join(self.sitting.failures().values()) or "the time was too short"
-            raise DeviceError(
-                f"fewer than {_LEAST} networks were timed: {reasons}", way_out="Give it more time: --time 29min."
-            )  # fmt: skip
-        return found
+        timed = {threads: self._measured(threads) for threads in self.limits.threads}
+        networks = _enough(timed, "; ".join(self.sitting.failures().values()) or "the time was too short")
+        counts = " and ".join(f"{len(own)} networks at {threads} threads" for threads, own in networks.items())
+        self.progress.say(f"fitting to {counts}")
+        return fit_models(networks, model)
 
     def kernels(self) -> int:
         """Kernels of the networks timed at the first number of threads."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from compressor.devices.device import Description
 from compressor.errors import DeviceError
+from compressor.targets.machine import exact_name
 
 __all__ = ["PROBE", "PYTHON_PROBE", "cpu_name", "description"]
 
@@ -37,7 +38,8 @@ echo "cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo
 [ -r /proc/meminfo ] && sed -n 's/^MemTotal: *\\([0-9]*\\) kB.*/memory_kb=\\1/p' /proc/meminfo
 [ -r /proc/meminfo ] || echo "memory=$(sysctl -n hw.memsize 2>/dev/null)"
 [ -r /proc/cpuinfo ] && sed -n \\
-    -e 's/^model name[^:]*: *\\(.*\\)/model=\\1/p' -e 's/^CPU implementer[^:]*: */implementer=/p' \\
+    -e 's/^model name[^:]*: *\\(.*\\)/model=\\1/p' -e 's/^cpu family[^:]*: */family=/p' \\
+    -e 's/^model[^:a-z]*: */number=/p' -e 's/^CPU implementer[^:]*: */implementer=/p' \\
     -e 's/^CPU part[^:]*: */part=/p' /proc/cpuinfo
 [ -r /proc/cpuinfo ] || echo "model=$(sysctl -n machdep.cpu.brand_string 2>/dev/null)"
 [ -r /proc/device-tree/model ] && echo "board=$(tr -d '\\000' </proc/device-tree/model)"
@@ -79,7 +81,8 @@ def description(text: str, where: str, *, timed: bool = True) -> Description:
 
 def cpu_name(values: Mapping[str, list[str]]) -> str:
     """The kinds of core, largest number first as Arm counts them, and the board; "" where nothing tells."""
-    names = sorted(set(values.get("model", ())))
+    family, number = (values.get(key, [""])[-1] for key in ("family", "number"))
+    names = sorted({exact_name(name, family, number) for name in values.get("model", ())})
     if not names and "0x41" in values.get("implementer", ()):
         parts = sorted(set(values.get("part", ())), reverse=True)
         names = [_ARM_PARTS.get(part, f"Arm part {part}") for part in parts]

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Machine", "this_machine"]
+__all__ = ["Machine", "exact_name", "this_machine"]
 
 _ARCH = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64", "armv8l": "aarch64"}
 _UNKNOWN_CLOCK, _UNKNOWN_MEMORY = 2.0e9, 4 << 30
@@ -54,7 +54,9 @@ def this_machine(root: Path = Path("/")) -> Machine:
     memory, memory_source = _memory(root)
     return Machine(
         arch=arch,
-        cpu=first.get("model name") or platform.processor() or arch,
+        cpu=exact_name(
+            first.get("model name") or platform.processor() or arch, first.get("cpu family", ""), first.get("model", "")
+        ),
         vendor=first.get("vendor_id", ""),
         part=first.get("CPU part", ""),
         features=frozenset((first.get("flags") or first.get("Features") or "").split()) or _assumed(arch),
@@ -66,6 +68,15 @@ def this_machine(root: Path = Path("/")) -> Machine:
         memory=memory,
         memory_source=memory_source,
     )
+
+
+def exact_name(name: str, family: str, model: str) -> str:
+    """A processor's name; with CPUID's family and model where a hypervisor left only the brand ("AMD EPYC").
+
+    Two generations with one name are told apart.
+    """
+    bare = name and family and not any(letter.isdigit() for letter in name)
+    return f"{name}, family {family} model {model}" if bare else name
 
 
 def _cpuinfo(root: Path) -> dict[int, dict[str, str]]:

@@ -17,9 +17,16 @@ __all__ = ["profile"]
 @click.option("--time", "limit", metavar="5min|29min", default="29min", show_default=True, help="The most it may take.")
 @click.option("--kernels", type=click.IntRange(100), default=1400, show_default=True, help="The most that are timed.")
 @click.option("--threads", metavar="1,2", help="Numbers of threads. [default: 1 and the target's]")
+@click.option("--model", "kind", type=click.Choice(["features", "tokens"]), default="features", show_default=True,
+    help="Laws over features of each kernel, or a network that reads the operators as text.",
+)  # fmt: skip
+@click.option("--refit", is_flag=True, help="Measure nothing: fit --model to the tables of an earlier profile.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the tables. [default: the user's]")
 @quiet
-def profile(url: str, target: str, limit: str, kernels: int, threads: str | None, out: Path | None, quiet: bool) -> int:
+def profile(
+    url: str, target: str, limit: str, kernels: int, threads: str | None, kind: str, refit: bool, out: Path | None,
+    quiet: bool,
+) -> int:  # fmt: skip
     """Measure kernels on a device as its runtime really runs them, and fit the latency model to them.
 
     From then on `inspect`, the report and the passes predict this target from what was measured. A device that
@@ -32,16 +39,21 @@ def profile(url: str, target: str, limit: str, kernels: int, threads: str | None
     from compressor.graph.contract import Progress
     from compressor.profiling import Limits
     from compressor.profiling import profile as measure
+    from compressor.profiling import refit as fit_again
     from compressor.targets import load_target
 
     board = load_target(target)
     counts = _threads(threads) if threads else tuple(sorted({1, board.threads}))
     limits = Limits(seconds=duration(limit), kernels=kernels, threads=counts)
     place = out or user_profile(board.name)
+    if refit:
+        about = fit_again(place, kind).about
+        click.echo(f"{kind} fitted to {about['kernels']} kernels of {about['networks']} networks: {place}")
+        return 0
     with open_device(url) as device:
         found = measure(
             device, board, place, default_folder().parent / "profile" / board.name, limits,
-            progress=Progress() if quiet else Bars(),
+            model=kind, progress=Progress() if quiet else Bars(),
         )  # fmt: skip
     about = found.profile.about
     click.echo(

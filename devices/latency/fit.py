@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from compressor.devices.latency.blocks import lanes_of
 from compressor.devices.latency.fusion import fit_fusion
 from compressor.devices.latency.interval import half_width
 from compressor.devices.latency.laws.regression import STAGES, Floats, Law, bent, fit_law, within
-from compressor.devices.latency.laws.reorders import blocks_of
-from compressor.devices.latency.layout import Layout, fit_layout
+from compressor.devices.latency.layout import fit_layout
 from compressor.devices.latency.learned import REORDER, Learned
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.samples import Sample, Timed, copies, samples_of, timed
@@ -35,7 +35,6 @@ _TRUST = 0.5  # samples count by their share of the time to this power: long cal
 _BETTER = {"ridge": 0.95, "trees": 0.9}  # what a richer law's error must be of a plainer one's: luck looks like a law
 _HOLD = 3.0  # networks that a multiple of 1 counts as much as
 _ROOM = 0.25  # of a multiple
-_LANES = (8, 16, 4)  # the likeliest first
 
 
 def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learned:
@@ -48,7 +47,7 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
     if len({network.threads for network in networks}) > 1:
         raise InputError("networks timed with different numbers of threads", where="latency model")
     known = [timed(network) for network in networks]
-    lanes = _lanes(known) if prior is None else prior.layout.lanes
+    lanes = lanes_of(known) if prior is None else prior.layout.lanes
     if len(known) < _FEWEST:
         return _fitted(known, {}, prior, lanes)
     stages = {} if prior is not None else _stages(known, lanes)
@@ -62,24 +61,8 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
 def errors(networks: Sequence[Measured]) -> dict[str, float]:
     """|ln(predicted / measured)| by name, each network predicted from four fifths of the others, by plain laws."""
     known = [timed(network) for network in networks]
-    left_out = _left_out(known, _by_name(known), {}, None, _lanes(known))
+    left_out = _left_out(known, _by_name(known), {}, None, lanes_of(known))
     return {each.name: abs(math.log(max(sum(parts.values()), 1e-9) / each.microseconds)) for each, parts in left_out}
-
-
-def _lanes(networks: Sequence[Timed]) -> int:
-    """How many channels a block has: with which the copies between layouts are as many as there were."""
-    seen = [each for network in networks for each in network.convolutions]
-    off = {lanes: _copies_off(networks, fit_layout(seen, lanes)) for lanes in _LANES}
-    return min(_LANES, key=lambda lanes: off[lanes])
-
-
-def _copies_off(networks: Sequence[Timed], layout: Layout) -> int:
-    found = 0
-    for each in networks:
-        calls = each.network.calls
-        expected = sum(map(len, blocks_of(calls, layout.blocked(calls), layout.lanes).values()))
-        found += abs(expected - sum(node.reorders for node in each.network.nodes))
-    return found
 
 
 def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None, lanes: int) -> Learned:

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion
@@ -25,27 +25,12 @@ from compressor.devices.latency.laws.numbers import Numbers
 from compressor.devices.latency.laws.regression import Law
 from compressor.devices.latency.laws.reorders import reorders_of
 from compressor.devices.latency.layout import Layout
+from compressor.devices.latency.predicted import Predicted
 
-__all__ = ["REORDER", "Learned", "Predicted", "Priced"]
+__all__ = ["REORDER", "Learned", "Priced"]
 
 REORDER = "reorder"
 _VERSION = 2
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Microseconds of one inference with its 90% interval, and of each call by name: 0 for what is fused.
-
-    `covered` is the share of the calls that take time whose operator was profiled; `unknown` names the other operators,
-    priced by their bytes and operations.
-    """
-
-    microseconds: float
-    low: float
-    high: float
-    calls: Mapping[str, float]
-    covered: float
-    unknown: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +46,7 @@ class Priced:
 class Learned:
     """`multiples` correct whole groups, `operators` are those profiled, `scale` prices a group without a law."""
 
+    kind: ClassVar[str] = "features"
     layout: Layout
     fusion: Fusion
     laws: Mapping[str, Law]

@@ -15,8 +15,9 @@ from typing import Any
 from compressor.devices.latency.calibration import Calibrated, Calibration
 from compressor.devices.latency.corrected import Corrected
 from compressor.devices.latency.history import past
-from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.kinds import TOKENS, read_model
 from compressor.devices.latency.model import LearnedLatency
+from compressor.devices.latency.predicted import CallModel
 from compressor.devices.latency.profile import read_about
 from compressor.devices.registry import config_file
 from compressor.errors import DeviceError
@@ -25,7 +26,8 @@ from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
 __all__ = [
-    "bases", "builtin_profile", "calibration_file", "identity", "latency_model", "processor", "user_profile"
+    "bases", "builtin_names", "builtin_profile", "calibration_file", "identity", "latency_model", "processor",
+    "user_profile",
 ]  # fmt: skip
 
 _BUILTIN = Path(__file__).resolve().parent.parent / "profiles"
@@ -65,9 +67,17 @@ def calibration_file(name: str) -> Path:
 
 
 def builtin_profile(target: Target) -> Path | None:
-    """What came along for it. That of `host` is one of an x86-64 machine."""
-    folder = _BUILTIN / (f"host-{target.arch}" if target.is_host else target.name)
-    return folder if folder.is_dir() else None
+    """What came along for it. Those of `host` are of x86-64 machines, "-v4" of one with vectors of 512 bits: the
+    runtime has other kernels and other layouts for these."""
+    return next((_BUILTIN / name for name in builtin_names(target) if (_BUILTIN / name).is_dir()), None)
+
+
+def builtin_names(target: Target) -> tuple[str, ...]:
+    """What the folder of a built-in profile may be called, the most fitting first."""
+    if not target.is_host:
+        return (target.name,)
+    wide = "avx512f" in this_machine().features
+    return (*([f"host-{target.arch}-v4"] if wide else []), f"host-{target.arch}")
 
 
 def processor(target: Target) -> str:
@@ -121,17 +131,20 @@ def _learned(folder: Path, cpu: str) -> LearnedLatency:
     measured_on = str(about.get("cpu", ""))
     calibrated = not cpu or measured_on == cpu
     source = f"a profile of {measured_on}, onnxruntime {about.get('onnxruntime')}, {about.get('kernels')} kernels"
+    models = _models(folder, (folder / "model.json").stat().st_mtime_ns)
+    if any(model.kind == TOKENS for model in models.values()):
+        source += " read as tokens"
     if not calibrated:
         source += "; this is another processor: `compress calibrate` or `compress profile` measures it"
-    return LearnedLatency(_models(folder, (folder / "model.json").stat().st_mtime_ns), source, calibrated=calibrated)
+    return LearnedLatency(models, source, calibrated=calibrated)
 
 
 @functools.lru_cache(maxsize=4)
-def _models(folder: Path, _changed: int) -> Mapping[int, Learned]:
+def _models(folder: Path, _changed: int) -> Mapping[int, CallModel]:
     """By threads; read once a process and version of the file."""
     try:
         data: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return {int(threads): Learned.from_json(model) for threads, model in data.items()}
+        return {int(threads): read_model(model) for threads, model in data.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"cannot be read: {error!r}", where=str(folder / "model.json"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from compressor.devices.latency.calls import calls_of
-from compressor.devices.latency.learned import Learned, Predicted
+from compressor.devices.latency.predicted import CallModel, Predicted
 from compressor.graph.concrete import Values, concrete_values
 from compressor.graph.cost import Estimate, KernelCost, Roofline
 from compressor.graph.kernels import schedule
@@ -27,7 +27,7 @@ REST = "(views, layouts, the graph)"
 class LearnedLatency:
     """`models` by number of threads; `source` says what was measured, `calibrated` whether that is the device."""
 
-    def __init__(self, models: Mapping[int, Learned], source: str, *, calibrated: bool = True) -> None:
+    def __init__(self, models: Mapping[int, CallModel], source: str, *, calibrated: bool = True) -> None:
         self.models, self.source, self.calibrated = models, source, calibrated
 
     def predict(

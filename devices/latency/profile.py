@@ -4,7 +4,8 @@
     networks.csv    network, style, threads, microseconds
     calls.csv       network and each of its calls
     nodes.csv       network, threads, the runtime's node, its type, the call that it does, microseconds
-    model.json      fitted from the tables, one entry a number of threads; it can be made anew from them at any time
+    model.json      fitted from the tables, one entry a number of threads; it can be made anew from them at any time,
+                    of either kind (`kinds.py`)
 
 Shapes are written 1x3x224x224, a scalar's as "."; operands shape:bytes:source, an empty source for a stored weight.
 """
@@ -24,7 +25,7 @@ from compressor.devices.latency.calls import Call, Operand
 from compressor.devices.latency.measured import Measured
 from compressor.errors import DeviceError
 
-__all__ = ["VERSION", "Profile", "read_about", "read_profile", "write_profile"]
+__all__ = ["VERSION", "Profile", "read_about", "read_profile", "write_models", "write_profile"]
 
 VERSION = 1
 _CALL = ("network", "name", "op", "kind", "format", "shapes", "bytes", "operands", "arguments", "macs", "kernel",
@@ -51,10 +52,16 @@ def write_profile(folder: Path, profile: Profile, models: Mapping[int, Mapping[s
     _write(folder / "nodes.csv", ("network", "threads", "node", "type", "call", "microseconds"), (
         (m.name, m.threads, n.name, n.type, n.call, f"{n.microseconds:.6g}") for m in measured for n in m.nodes
     ))  # fmt: skip
-    text = json.dumps({str(threads): model for threads, model in models.items()})
-    (folder / "model.json").write_text(text, encoding="utf-8")
+    write_models(folder, models)
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"version": VERSION, **profile.about}.items()]
     (folder / "profile.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_models(folder: Path, models: Mapping[int, Mapping[str, Any]]) -> None:
+    """Put other fitted models in place of a profile's, whole or not at all. Raises OSError."""
+    new = folder / "model.json.new"
+    new.write_text(json.dumps({str(threads): model for threads, model in models.items()}), encoding="utf-8")
+    new.replace(folder / "model.json")
 
 
 def read_about(folder: Path) -> dict[str, Any]:

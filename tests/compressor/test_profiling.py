@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from lowered_networks import QUICK, small
 from own_device import OwnDevice
+from timed_networks import networks
 
 from compressor import profiling
-from compressor.devices.latency.profile import read_profile
+from compressor.devices.latency import sequence_fit
+from compressor.devices.latency.profile import Profile, read_profile, write_profile
+from compressor.devices.latency.sequence_training import Training
 from compressor.devices.latency.sitting import Item
 from compressor.errors import DeviceError
 from compressor.profile_draw import Drawn
-from compressor.profiling import Limits, profile
+from compressor.profiling import Limits, profile, refit
 from compressor.targets import load_target
 
 LEAST = 6
@@ -79,3 +84,23 @@ def test_a_provider_that_compiles_whole_graphs_is_refused_before_anything_is_mea
         profile(device, load_target("jetson-orin-nano"), tmp_path / "out", tmp_path / "work", LIMITS)
     assert "compress calibrate" in str(caught.value.way_out)
     assert device.tasks == []
+
+
+def test_another_kind_of_model_is_fitted_to_the_kept_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence_fit, "Training", lambda: Training(members=2, width=4, steps=3))
+    one = networks(12)
+    two = [dataclasses.replace(each, threads=2) for each in one]
+    write_profile(tmp_path, Profile({"kernels": 72}, (*one, *two[:3])), {})
+    tables = {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")}
+    assert len(refit(tmp_path, "tokens").networks) == 15
+    models = json.loads((tmp_path / "model.json").read_text())
+    assert {threads: model["model"] for threads, model in models.items()} == {"1": "tokens"}, "three are too few"
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")} == tables
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_refit_to_few_networks_is_refused_and_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    write_profile(tmp_path, Profile({}, tuple(networks(3))), {1: {"what": "was"}})
+    with pytest.raises(DeviceError, match="fewer than 6 networks"):
+        refit(tmp_path, "tokens")
+    assert json.loads((tmp_path / "model.json").read_text()) == {"1": {"what": "was"}}

@@ -44,7 +44,9 @@ def test_an_android_without_python_is_known() -> None:
 @pytest.mark.parametrize(
     ("values", "name"),
     [
-        ({"model": ["Xeon", "Xeon"]}, "Xeon"), ({"board": ["Jetson"]}, "Jetson"), ({}, ""),
+        ({"model": ["Xeon", "Xeon"]}, "Xeon"), ({"model": ["i7-6"], "family": ["6"], "number": ["94"]}, "i7-6"),
+        ({"model": ["AMD EPYC"] * 2, "family": ["26"] * 2, "number": ["2"] * 2}, "AMD EPYC, family 26 model 2"),
+        ({"board": ["Jetson"]}, "Jetson"), ({}, ""),
         ({"implementer": ["0x51"], "part": ["0xd0b"]}, ""),  # another maker's numbers mean something else
     ],
 )  # fmt: skip

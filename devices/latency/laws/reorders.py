@@ -16,7 +16,9 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import turns_of
 from compressor.devices.latency.laws.numbers import Numbers, moved
 
-__all__ = ["blocks_of", "reorders_of", "together"]
+__all__ = ["ELEMENTS", "blocks_of", "reorders_of", "together"]
+
+ELEMENTS = 2e3  # copied in a nominal microsecond
 
 
 def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, list[Numbers]]:
@@ -60,9 +62,9 @@ def together(numbers: Sequence[Numbers]) -> Numbers:
 
 
 def _numbers(way: str, amount: float) -> Numbers:
-    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / 2e3} | moved(way, 2.0 * amount))
+    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / ELEMENTS} | moved(way, 2.0 * amount))
 
 
 def _turned(way: str, elements: int) -> Numbers:
     """Of bytes."""
-    return Numbers({f"turned {way}": 2.5, f"elements turned {way}": elements / 6e3})
+    return Numbers({f"turned-{way} copies": 2.5, f"turned-{way} elements": elements / 3 / ELEMENTS})

@@ -16,8 +16,8 @@ from compressor.cli.main import run
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
-    def stand_in(device: Any, target: Any, out: Path, work: Path, limits: Any, **_: Any) -> SimpleNamespace:
-        found.update(device=device.url, target=target.name, out=out, limits=limits)
+    def stand_in(device: Any, target: Any, out: Path, work: Path, limits: Any, model: str, **_: Any) -> SimpleNamespace:
+        found.update(device=device.url, target=target.name, out=out, limits=limits, model=model)
         about = {"kernels": 700, "networks": 30, "seconds": 90}
         return SimpleNamespace(profile=SimpleNamespace(about=about), failures={"net@1": "load: no"})
 
@@ -31,13 +31,42 @@ def test_what_is_asked_for_is_what_is_measured(
     arguments = ["--time", "5min", "--kernels", "700", "--threads", "2,1", "--out", str(tmp_path / "p"), "-q"]
     assert run(["profile", "--device", "local", *arguments]) == 0
     assert (asked["device"], asked["target"], asked["out"]) == ("local", "host", tmp_path / "p")
+    assert asked["model"] == "features"
     assert (asked["limits"].seconds, asked["limits"].kernels, asked["limits"].threads) == (300, 700, (1, 2))
     shown = capsys.readouterr().out
     assert "700 kernels of 30 networks in 1.5 minutes" in shown
     assert "left out: net@1: load: no" in shown
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "a"], ["--time", "soon"], ["--target", "no"]])
+def test_a_model_over_tokens_is_an_option(asked: dict[str, Any], tmp_path: Path) -> None:
+    assert run(["profile", "--model", "tokens", "--out", str(tmp_path), "-q"]) == 0
+    assert asked["model"] == "tokens"
+
+
+def test_a_refit_measures_nothing(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted: list[tuple[Path, str]] = []
+
+    def stand_in(folder: Path, model: str) -> SimpleNamespace:
+        fitted.append((folder, model))
+        return SimpleNamespace(about={"kernels": 700, "networks": 30})
+
+    monkeypatch.setattr(profiling, "refit", stand_in)
+    assert run(["profile", "--refit", "--model", "tokens", "--out", str(tmp_path), "-q"]) == 0
+    assert (asked, fitted) == ({}, [(tmp_path, "tokens")])
+    assert "tokens fitted to 700 kernels of 30 networks" in capsys.readouterr().out
+
+
+def test_a_refit_without_a_profile_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["profile", "--refit", "--model", "tokens", "--out", str(tmp_path / "none"), "-q"]) == 2
+    shown = capsys.readouterr()
+    assert "not a profile" in shown.err + shown.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--threads", "0"], ["--threads", "a"], ["--time", "soon"], ["--target", "no"], ["--model", "stars"]]
+)
 def test_bad_arguments_are_told_before_anything_runs(
     asked: dict[str, Any], arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

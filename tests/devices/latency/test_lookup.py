@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from boards import board
-from learned_models import profile_folder
+from learned_models import measured, profile_folder
 from lowered_networks import small
 from torch import nn
 
 from compressor.devices.latency import lookup
 from compressor.devices.latency.learning import prediction, remember
 from compressor.devices.latency.lookup import builtin_profile, identity, latency_model, processor, user_profile
+from compressor.devices.latency.profile import write_models
+from compressor.devices.latency.sequence_fit import fit_sequence
+from compressor.devices.latency.sequence_training import Training
 from compressor.devices.latency.subject import Subject
 from compressor.errors import DeviceError
 from compressor.graph.capture import capture
 from compressor.graph.cost import ROOFLINE
 from compressor.graph.program import Program
 from compressor.targets import load_target
+from compressor.targets.machine import this_machine
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +67,19 @@ def test_one_of_another_processor_says_so(program: Program, subject: Subject, tm
     assert "another processor" in found.source
 
 
+@pytest.mark.parametrize(("features", "name"), [({"avx2"}, "host-x86_64"), ({"avx2", "avx512f"}, "host-x86_64-v4")])
+def test_wide_vectors_have_a_profile_of_their_own(
+    features: set[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = dataclasses.replace(this_machine(), features=frozenset(features))
+    monkeypatch.setattr(lookup, "this_machine", lambda: here)
+    for each in ("host-x86_64", "host-x86_64-v4"):
+        (tmp_path / "builtin" / each).mkdir(parents=True)
+    found = builtin_profile(dataclasses.replace(load_target("host"), arch="x86_64"))
+    assert found is not None
+    assert found.name == name
+
+
 def test_the_users_own_comes_first(program: Program, subject: Subject, tmp_path: Path) -> None:
     host = load_target("host")
     profile_folder(tmp_path / "builtin" / f"host-{host.arch}", subject, "another")
@@ -75,6 +93,17 @@ def test_a_damaged_profile_is_told_by_its_file(subject: Subject) -> None:
     with pytest.raises(DeviceError, match="cannot be read") as caught:
         latency_model(board())
     assert "model.json" in str(caught.value.where)
+
+
+def test_a_profile_may_hold_a_model_over_tokens_and_says_so(program: Program, subject: Subject) -> None:
+    host, brief = load_target("host"), Training(members=2, width=4, steps=5)
+    folder = profile_folder(user_profile("host"), subject, processor(host))
+    laws = latency_model(host).predict(program, host)
+    tokens = fit_sequence([measured(subject)], training=brief).to_json()
+    write_models(folder, {1: tokens, 2: {**tokens, "threads": 2}})
+    found = latency_model(host).predict(program, host)
+    assert found.latency_ms > 0
+    assert found.source == f"{laws.source} read as tokens", "what one kind was off by corrects no other"
 
 
 def test_measurements_correct_what_is_said_next(program: Program, subject: Subject) -> None:

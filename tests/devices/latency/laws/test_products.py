@@ -10,16 +10,20 @@ from compressor.devices.latency.laws.numbers import Context
 from compressor.devices.latency.laws.products import attention, gemm, linear_blocks, linear_integer, matmul, vector
 
 
-def test_rows_are_done_six_three_and_one_at_a_time() -> None:
-    terms = gemm(16, 32, 16, packed=True)  # 12, 3, 1
-    assert terms["macs of 6 rows"] == pytest.approx(4 * terms["macs of 3 rows"])
-    assert terms["macs of 3 rows"] == pytest.approx(3 * terms["macs of 1 row"])
+@pytest.mark.parametrize(("lanes", "rows", "most"), [(8, 16, 12), (16, 22, 12)])
+def test_rows_are_done_many_at_a_time_and_the_last_ones_few(lanes: int, rows: int, most: int) -> None:
+    terms = gemm(rows, 32, 2 * lanes, packed=True, lanes=lanes)  # (6 + 6 or 12 + 6), 3, 1
+    one = terms["macs of 1 row"]
+    assert terms["macs of most rows"] == pytest.approx(most * one)
+    assert terms["macs of 6 rows"] == pytest.approx(6 * one if lanes == 16 else 0)
+    assert terms["macs of 3 rows"] == pytest.approx(3 * one)
     assert "panels" not in terms
     assert gemm(16, 32, 16, packed=False)["panels"] > 0
 
 
-def test_columns_are_padded_to_sixteen() -> None:
-    assert gemm(6, 32, 17, packed=True)["macs of 6 rows"] == gemm(6, 32, 32, packed=True)["macs of 6 rows"]
+def test_columns_are_padded_to_two_vectors() -> None:
+    assert gemm(6, 32, 17, packed=True)["macs of most rows"] == pytest.approx(6 * 32 * 32 / 50e3)
+    assert gemm(12, 32, 33, packed=True, lanes=16)["macs of most rows"] == pytest.approx(12 * 64 * 32 / 50e3)
 
 
 def test_one_row_is_bound_by_its_weights() -> None:
