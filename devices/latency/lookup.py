@@ -148,5 +148,5 @@ def _models(folder: Path, _changed: int) -> Mapping[int, CallModel]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"cannot be read: {error!r}", where=str(folder / "model.json"),
-            way_out="Measure it anew with `compress profile`, or remove the folder.",
+            way_out=f"`compress profile --refit --out {folder}` fits it anew to its tables; or remove the folder.",
         ) from error  # fmt: skip

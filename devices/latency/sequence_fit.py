@@ -22,6 +22,7 @@ import torch
 
 from compressor.devices.latency.blocks import lanes_of
 from compressor.devices.latency.fusion import Fusion, fit_fusion
+from compressor.devices.latency.interval import half_width
 from compressor.devices.latency.layout import Layout, fit_layout
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.samples import Timed, timed
@@ -35,7 +36,6 @@ __all__ = ["fit_sequence"]
 
 _FEWEST = 5  # networks below which nothing is left out
 _WIDE = 0.3  # the interval where nothing could be left out
-_LEVEL = 0.9
 
 
 def fit_sequence(
@@ -67,7 +67,13 @@ def fit_sequence(
                 off.append(_off(members[-1], known[i].network, streams[i], vocabulary))
     operators = {call.op for each in known for call in each.network.calls} | set(prior.operators if prior else ())
     return SequenceModel(
-        layout, fusion, vocabulary, tuple(members), frozenset(operators), _spread(off), networks[0].threads
+        layout,
+        fusion,
+        vocabulary,
+        tuple(members),
+        frozenset(operators),
+        half_width(off) if off else _WIDE,
+        networks[0].threads,
     )
 
 
@@ -97,9 +103,3 @@ def _single_thread() -> Iterator[None]:
 def _off(member: Member, network: Measured, stream: Sequence[Sentence], vocabulary: Vocabulary) -> float:
     total = float(np.exp(member.logs(vocabulary.encode(stream), work_of(stream))).sum()) if stream else 0.0
     return abs(math.log(max(total, 1e-9) / network.microseconds))
-
-
-def _spread(off: Sequence[float]) -> float:
-    if not off:
-        return _WIDE
-    return float(np.quantile(off, min(1.0, _LEVEL * (len(off) + 1) / len(off))))
