@@ -76,13 +76,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--start", type=int, default=0, help="leave out so many, for a second process beside a first")
+    parser.add_argument(
+        "--first", type=int, default=1000, help="seed of the first; from 2000 on, models nobody has seen"
+    )
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
     warnings.filterwarnings("ignore")
     from compressor.errors import CompressError
 
     options.folder.mkdir(parents=True, exist_ok=True)
-    for each in itertools.islice(wanted(options.count), options.start, None):
+    for each in itertools.islice(wanted(options.count, options.first), options.start, None):
         if not (options.folder / f"{each.name}.json").exists():
             try:
                 outcome = prepare(each, options.folder)

@@ -2,8 +2,9 @@
 
     P(free) = (free + ½ prior) / (all + ½)      of the calls seen in one place; the prior is that of a coarser place
 
-A place is the operator, the kernel that holds it, its number format and layout, what made its input and what reads its
-output. The finest place that was seen often enough decides (Katz: backing off, 1987).
+A place is the operator, the kernel that holds it, its number format and layout, what made its input, what reads its
+output, and whether its inputs differ in shape. The finest place that was seen decides (Katz: backing off, 1987); what
+several read is free where it is for each of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ __all__ = ["Fusion", "fit_fusion"]
 
 _PULL = 0.5  # how much the coarser place counts, in calls
 _READERS = 3
+_SMOOTH = frozenset(
+    {"silu", "gelu", "mish", "softplus", "elu"}
+)  # what runtimes clip with, they fuse; these hardly ever
 _NOTHING = frozenset({
     "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "lift_fresh", "_assert_tensor_metadata",
     "_assert_scalar",
@@ -47,10 +51,9 @@ class Fusion:
         if call.op in _NOTHING:
             return 1.0
         share = 0.0 if call.kernel else 1.0
-        for place in reversed(_places(call, blocked.get(call.name, False), ops)):
-            if place in self.counts:
-                free, seen = self.counts[place]
-                share = (free + _PULL * share) / (seen + _PULL)
+        for level in reversed(_places(call, blocked.get(call.name, False), ops)):
+            found = [self.counts[place] for place in level if place in self.counts]
+            share = min(((free + _PULL * share) / (seen + _PULL) for free, seen in found), default=share)
         return share
 
 
@@ -60,22 +63,25 @@ def fit_fusion(networks: Iterable[tuple[Sequence[Call], Mapping[str, bool], set[
     for calls, blocked, timed in networks:
         ops = {call.name: call.op for call in calls}
         for call in calls:
-            for place in _places(call, blocked.get(call.name, False), ops):
-                free, seen = counts.get(place, (0, 0))
-                counts[place] = (free + (call.name not in timed), seen + 1)
+            for level in _places(call, blocked.get(call.name, False), ops):
+                for place in level:
+                    free, seen = counts.get(place, (0, 0))
+                    counts[place] = (free + (call.name not in timed), seen + 1)
     return Fusion(counts)
 
 
-def _places(call: Call, blocked: bool, ops: Mapping[str, str]) -> list[str]:
-    """Finest first."""
-    own = f"{call.op}|{call.anchor}|{'main' if call.main else ''}"
+def _places(call: Call, blocked: bool, ops: Mapping[str, str]) -> list[list[str]]:
+    """Levels, the finest first."""
+    spread = "spread" if len({each.shape for each in call.inputs}) > 1 else ""
+    own = f"{call.op}|{call.anchor}|{'main' if call.main else ''}|{spread}"
     maker = next((ops.get(each.source, "input") for each in call.inputs), "")
     readers = ",".join(call.readers[:_READERS])
-    layout = "blocked" if blocked else ""
+    layout, smooth = "blocked" if blocked else "", "smooth" if call.op in _SMOOTH else ""
     return [
-        f"{own}|{call.format}|{layout}|{readers}|{maker}|{len(call.shape)}",
-        f"{own}|{call.format}|{layout}|{readers}",
-        f"{own}|{call.format}|{layout}",
-        f"{own}",
-        f"{call.kind}|{call.anchor}|{'main' if call.main else ''}|{layout}",  # of an operator never seen
+        [f"{own}|{call.format}|{layout}|{readers}|{maker}|{len(call.shape)}"],
+        [f"{own}|{call.format}|{layout}|{readers}"],
+        [f"{own}|{call.format}|{layout}|<{reader}" for reader in call.readers],
+        [f"{own}|{call.format}|{layout}"],
+        [f"{own}"],
+        [f"{call.kind}|{smooth}|{call.anchor}|{'main' if call.main else ''}|{layout}"],  # of an operator never seen
     ]

@@ -23,7 +23,7 @@ __all__ = ["blocked", "depthwise", "integer", "unblocked"]
 # A relu is part of the kernel's loop; other fused activations go over each row of the result once more.
 _CLIPS = {"hardtanh", "clamp", "relu6", "leaky_relu", "clamp_min"}
 _CURVES = {"sigmoid", "tanh", "hardswish", "hardsigmoid"}
-_BYTES = 8  # channels of a vector of bytes
+_BYTES = 16  # channels of a vector of bytes
 _SETS = 4  # blocks of filters that one pass over the input makes
 _RATE = 40e3  # multiply–accumulates a microsecond, nominal
 
@@ -102,16 +102,19 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     outputs = float(conv.pixels * conv.filters)
     taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
     if conv.depthwise:
-        single = conv.filters % _BYTES  # after the last whole vector, one by one
+        single = conv.filters % _BYTES  # after the last whole vector, few at a time
         terms["lanes"] = conv.pixels * conv.area * (conv.filters - single) / 12e3
-        terms["single lanes"] = conv.pixels * conv.area * single / 500.0
+        terms["single lanes"] = conv.pixels * conv.area * single / 3e3
+        terms["last vectors"] = conv.pixels * conv.area * (single > 0) / 500.0
         terms["gathered"] = conv.pixels * conv.area / 400.0
     else:
         padded = ceil_to(inner, 4) * ceil_to(filters, 16)
         terms["macs"] = conv.groups * conv.pixels * padded / 80e3
+        terms["rows of groups"] = conv.pixels * conv.groups / 40.0 if conv.groups > 1 else 0.0
         rest = conv.pixels % 4 * conv.groups
         terms["macs of single rows"] = rest * padded / 40e3
         terms["patches"] = 0.0 if conv.pointwise else taps / 8e3
+        terms["pixels"] = conv.pixels / 100.0
         terms["gathered"] = (
             0.0 if conv.pointwise else conv.pixels * conv.area * conv.groups / 150.0
         )  # copies, one a tap

@@ -26,7 +26,7 @@ __all__ = [
     "rounding",
 ]
 
-_EXPONENTIAL = {"sigmoid", "silu", "tanh", "exp", "softplus", "elu", "mish", "log", "sin", "cos"}
+_EXPONENTIAL = {"sigmoid", "tanh", "exp", "softplus", "elu", "mish", "log", "sin", "cos"}
 _ERROR_FUNCTION = {"gelu", "erf"}
 _DIVISION = {"div", "sqrt", "rsqrt", "pow", "reciprocal", "true_divide"}
 _TOLD = (
@@ -45,6 +45,7 @@ def elementwise(call: Call, context: Context) -> Numbers:
     dear = call.op in _EXPONENTIAL or (call.op == "gelu" and "tanh" in call.arguments)
     terms = {"call": 2.5, "elements": elements / 8e3}
     terms["exponentials"] = elements / 1.5e3 if dear else 0.0
+    terms["gated by themselves"] = elements / 3e3 if call.op == "silu" else 0.0
     terms["error functions"] = elements / 1.5e3 if call.op in _ERROR_FUNCTION and not dear else 0.0
     terms["divisions"] = elements / 3e3 if call.op in _DIVISION else 0.0
     terms["normalized"] = elements / 3e3 if call.op == "batch_norm" else 0.0

@@ -64,6 +64,7 @@ def vector(call: Call, product: Product, context: Context) -> Numbers:
     """A linear layer of one row in single precision: its weights are read, and little else."""
     weight = 4.0 * product.inner * product.columns
     terms = {"call": 2.5, "cold call": _cold_call(context), "columns": product.columns / 200.0, "weight": weight / 25e3}
+    terms |= _evicted(weight, context)
     terms["weight past L2"] = max(0.0, weight - 512e3) / 50e3
     terms["cold weight"] = weight * share_cold(context.network_bytes) / 50e3
     return Numbers(terms, _features(product, weight) | {"biased": float(len(call.weights) > 1)})
@@ -75,12 +76,13 @@ def linear_integer(call: Call, product: Product, context: Context) -> Numbers:
     padded = ceil_to(product.inner, 4) * ceil_to(product.columns, 16)
     outputs = product.rows * product.columns
     if product.rows == 1:
-        terms = {"call": 2.5, "columns": outputs / 100.0, "cold call": _cold_call(context)}
+        terms = {"call": 2.5, "columns": outputs / 100.0, "cold call": _cold_call(context)} | _evicted(weight, context)
     else:
         terms = {"call": 2.5, "macs": product.rows * padded / 150e3, "rounded": outputs / 3e3}
         terms |= {"macs of last rows": product.rows % 4 * padded / 80e3, "panels": product.rows * product.inner / 8e3}
     terms |= moved("weight", weight) | moved("activation", (call.read_bytes + call.bytes) / 2)
-    terms["cold weight"] = weight * share_cold(context.network_weight_bytes / 4) / 15e3
+    if product.rows > 1:
+        terms["cold weight"] = weight * share_cold(context.network_weight_bytes / 4) / 15e3
     return Numbers(terms, _features(product, weight) | {"flat": float(call.op == "addmm")})
 
 
@@ -126,6 +128,12 @@ def attention(call: Call, context: Context) -> Numbers:
     terms |= moved("scores", 4.0 * scores)
     features = {"heads": capped(heads, 16), "rows": capped(rows, 256), "size": capped(size, 128)}
     return Numbers(terms, features | {"masked": float(masked), "causal": float(causal)})
+
+
+def _evicted(weight: float, context: Context) -> dict[str, float]:
+    """Weights that the rest of the network has driven out of caches of several sizes since the last inference."""
+    sizes = {"4 MB": 4e6, "16 MB": 16e6, "64 MB": 64e6}
+    return {f"out of {name}": weight * share_cold(context.network_bytes, size) / 40e3 for name, size in sizes.items()}
 
 
 def _cold_call(context: Context) -> float:
