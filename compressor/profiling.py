@@ -227,8 +227,8 @@ class _Course:
         return [drawn[place : place + _HAND] for place in range(0, len(drawn), _HAND)]
 
     def _newest(self, hand: Sequence[Drawn]) -> _Candidate:
-        """The one whose sizes are furthest from what was chosen so far."""
-        return max(map(_candidate, hand), key=lambda each: self.seen.novelty(each.traits))
+        """The one that tells most for its number of kernels: whose sizes are furthest from what was chosen so far."""
+        return max(map(_candidate, hand), key=lambda each: self.seen.worth(each.traits))
 
     def _take(self, subject: Subject) -> None:
         first, *others = self.limits.threads

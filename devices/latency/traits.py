@@ -1,9 +1,12 @@
 """How new a network's kernels are to a profile: how far their sizes are from all that was measured.
 
-    novelty(network) = Σ_calls w d / Σ w,    d = min over measured calls of a kind of ‖ log₂ sizes − log₂ sizes ‖ / 2
+    worth(network) = Σ_calls √(w / Σ w) d / calls
+    d = min over measured calls of a kind of ‖ log₂ sizes − log₂ sizes ‖ / 2
 
 at most `FAR`, which is also a kind's that was never measured; w is what a call takes by its operations and bytes. What
-random sizes leave out (few rows, wide maps with few channels) is found by asking for what is far.
+random sizes leave out (few rows, wide maps with few channels) is found by asking for what is far. The root is how much
+a sample counts when a law is fitted, and each kernel that is timed uses up as much of a profile's number: a network of
+few long kernels tells more for it than one of many short ones.
 """
 
 from __future__ import annotations
@@ -36,10 +39,12 @@ class Seen:
 
     points: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
 
-    def novelty(self, traits: Sequence[Trait]) -> float:
-        """0 where all was measured as it is, `FAR` where nothing resembles it."""
-        weight = sum(trait.weight for trait in traits)
-        return sum(trait.weight * self._distance(trait) for trait in traits) / weight if weight else 0.0
+    def worth(self, traits: Sequence[Trait]) -> float:
+        """0 where all was measured as it is; at most `FAR`, for a single kernel that nothing resembles."""
+        whole = sum(trait.weight for trait in traits)
+        if not whole:
+            return 0.0
+        return sum(math.sqrt(trait.weight / whole) * self._distance(trait) for trait in traits) / len(traits)
 
     def add(self, traits: Iterable[Trait]) -> None:
         for trait in traits:
