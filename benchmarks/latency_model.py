@@ -16,12 +16,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from latency_scores import NOISY, Row, accuracy, equal_pairs, noise, taus
 
-from compressor.devices.latency.fit import fit
-from compressor.devices.latency.learned import Learned
+from compressor.devices.latency.calls import Call
+from compressor.devices.latency.kinds import fit_models
+from compressor.devices.latency.predicted import CallModel, Predicted
 from compressor.devices.latency.profile import Profile, read_profile, write_profile
 from compressor.devices.latency.sitting import Item
 from compressor.devices.latency.subject import Subject, read
@@ -36,6 +37,10 @@ STYLES = {  # the profile's networks that resemble a family: what is left out wh
 }  # fmt: skip
 LOOKED_AT = 1377  # models with seeds up to it were looked at while the laws were worked out; --first 2000 makes others
 TWO = 3  # one in so many models is timed with two threads as well
+
+
+class Predicts(Protocol):
+    def predict(self, calls: Sequence[Call]) -> Predicted: ...
 
 
 def main() -> None:
@@ -87,7 +92,7 @@ def results_of(profile: str) -> Path:
 
 def sit(
     subjects: Sequence[Subject], options: argparse.Namespace
-) -> tuple[Profile, Mapping[int, Learned], dict[str, list[float]]]:
+) -> tuple[Profile, Mapping[int, CallModel], dict[str, list[float]]]:
     """The profile, its models, and [microseconds, of even visits, of odd ones] of each model by "name@threads"."""
     from compressor.cache import default_folder
     from compressor.cli.progress import Bars
@@ -110,25 +115,22 @@ def sit(
     }  # fmt: skip
 
 
-def fitted(profile: Profile, without: str = "") -> dict[int, Learned]:
+def fitted(profile: Profile, without: str = "") -> dict[int, CallModel]:
     """A model for each number of threads, from the networks of all styles but one."""
-    found: dict[int, Learned] = {}
-    for threads in sorted({m.threads for m in profile.networks}):
-        own = [m for m in profile.networks if m.threads == threads and m.style != without]
-        found[threads] = fit(own, prior=found.get(1))
-    return found
+    counts = sorted({each.threads for each in profile.networks})
+    return fit_models({n: [m for m in profile.networks if m.threads == n and m.style != without] for n in counts})
 
 
 def compare(
-    models: Mapping[int, Learned], times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject],
-    only: Iterable[str] | None = None,
+    models: Mapping[int, Predicts], times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject],
+    only: Iterable[str] = tuple(STYLES),
 ) -> list[Row]:  # fmt: skip
-    """A row for each timed model of the families in `only`."""
-    rows, families = [], None if only is None else set(only)
+    """A row for each model of the families in `only` that was timed with as many threads as one of `models` is for."""
+    rows, families = [], set(only)
     for key, (measured, even, odd) in times.items():
         name, _, threads = key.rpartition("@")
         family, how = subjects[name].style.split()
-        if families is None or family in families:
+        if family in families and int(threads) in models:
             found = models[int(threads)].predict(subjects[name].calls)
             macs = sum(call.macs for call in subjects[name].calls)
             rows.append(Row(

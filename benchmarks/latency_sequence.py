@@ -14,19 +14,20 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from latency.rooflines import data_sheet, fitted, kernels_of
-from latency_model import PROFILES, STYLES, own_name, results_of
-from latency_scores import Row, accuracy, kendall, taus
+from latency.rooflines import Kept, data_sheet, fitted, kernels_of
+from latency_model import PROFILES, STYLES, Predicts, compare, own_name, results_of
+from latency_scores import accuracy, kendall, taus
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import KINDS, fit_models
 from compressor.devices.latency.measured import Measured
-from compressor.devices.latency.predicted import CallModel
+from compressor.devices.latency.predicted import CallModel, Predicted
 from compressor.devices.latency.profile import read_profile
 from compressor.devices.latency.subject import Subject, read
 from compressor.targets import load_target
@@ -35,7 +36,17 @@ RESULTS = Path(__file__).resolve().parent / "results" / "latency_sequence.json"
 CONVOLUTIONAL = ("plain", "residual", "dense", "branched", "shuffled", "separable", "inverted", "modern", "upward")
 TRANSFORMERS = ("vit", "swin", "bert", "gpt", "llama")
 GOALS = {"graphs": 300, "mape": 0.15, "left_out": 0.30, "milliseconds": 1.0}
-Says = Callable[[Sequence[Call]], tuple[float, float, float]]  # microseconds, low, high
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A roofline as a model of calls; it owns to no interval."""
+
+    numbers: Kept
+
+    def predict(self, calls: Sequence[Call]) -> Predicted:
+        time = self.numbers.predict(kernels_of(calls))
+        return Predicted(time, time, time, {}, 1.0, ())
 
 
 def main() -> None:
@@ -78,14 +89,10 @@ def score(
     """What each model is worth at so many threads, on all models and by family."""
     sheet = data_sheet(load_target("host"), threads)
     own = fitted([m for m in networks if m.threads == threads], sheet)
-    methods: dict[str, Says] = {
-        **{kind: _learned(model) for kind, model in models.items()},
-        "roofline, fitted": lambda calls: (own.predict(kernels_of(calls)),) * 3,
-        "roofline": lambda calls: (sheet.predict(kernels_of(calls)),) * 3,
-    }
+    methods: dict[str, Predicts] = {**models, "roofline, fitted": Roof(own), "roofline": Roof(sheet)}
     found = {}
-    for name, says in methods.items():
-        rows = rows_of(says, times, subjects, threads)
+    for name, method in methods.items():
+        rows = compare({threads: method}, times, subjects)
         order = taus(rows)
         found[name] = {
             **accuracy(rows), "kendall": kendall(rows), "kendall_of_families": mean(order.values()) if order else 0.0,
@@ -97,21 +104,6 @@ def score(
     return found
 
 
-def rows_of(
-    says: Says, times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject], threads: int
-) -> list[Row]:
-    """A row for each model that was timed with so many threads."""
-    rows = []
-    for key, (measured, even, odd) in times.items():
-        name, _, count = key.rpartition("@")
-        if int(count) == threads:
-            family, how = subjects[name].style.split()
-            macs = sum(call.macs for call in subjects[name].calls)
-            predicted, low, high = says(subjects[name].calls)
-            rows.append(Row(name, family, how, threads, macs, measured, (even, odd), predicted, low, high))
-    return rows
-
-
 def left_out(
     networks: Sequence[Measured], times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject]
 ) -> dict[str, Any]:
@@ -119,15 +111,15 @@ def left_out(
     train = [m for m in networks if m.threads == 1 and m.style in CONVOLUTIONAL]
     found: dict[str, Any] = {"networks": len(train)}
     sheet = fitted(train, data_sheet(load_target("host"), 1))
-    methods: dict[str, Says] = {"roofline, fitted": lambda calls: (sheet.predict(kernels_of(calls)),) * 3}
+    methods: dict[str, Predicts] = {"roofline, fitted": Roof(sheet)}
     for kind in KINDS:
         model = fit_models({1: train}, kind)[1]
-        methods[kind] = _learned(model)
+        methods[kind] = model
         names = [name for name in subjects if subjects[name].style.split()[0] in TRANSFORMERS]
         unknown = Counter(op for name in names for op in model.predict(subjects[name].calls).unknown)
         found["unknown"] = dict(unknown.most_common(12))
-    for name, says in methods.items():
-        rows = [row for row in rows_of(says, times, subjects, 1) if row.family in TRANSFORMERS]
+    for name, method in methods.items():
+        rows = compare({1: method}, times, subjects, TRANSFORMERS)
         by_family = {family: accuracy([row for row in rows if row.family == family]) for family in TRANSFORMERS}
         hows = {how: accuracy([row for row in rows if row.how == how]) for how in sorted({row.how for row in rows})}
         found[name] = {"all": accuracy(rows), **by_family, "hows": hows}
@@ -192,14 +184,6 @@ def line(name: str, scores: Mapping[str, float], more: str = "") -> None:
         f"{name:24} {scores['models']:4.0f} models  MAPE {scores['mape']:6.1%}  median {scores['median']:6.1%}  "
         f"within 5% {scores['within_5']:4.0%}  within 10% {scores['within_10']:4.0%}{more}"
     )
-
-
-def _learned(model: CallModel) -> Says:
-    def says(calls: Sequence[Call]) -> tuple[float, float, float]:
-        found = model.predict(calls)
-        return found.microseconds, found.low, found.high
-
-    return says
 
 
 def _short(value: Any) -> Any:

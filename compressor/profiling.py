@@ -208,7 +208,7 @@ class _Course:
                 newest = self._newest(hand)
                 subject = _made(newest.drawn, newest.program, self.target, self.work)
             except CompressError as error:
-                self.progress.say(f"left out: {hand[0].name}: {error}")
+                self.progress.say(f"left out: one of {', '.join(each.name for each in hand)}: {error}")
             else:
                 if self.kernels() + _kernels(subject) <= self.limits.kernels:
                     self._take(subject)

@@ -19,9 +19,7 @@ __all__ = ["Fusion", "fit_fusion"]
 
 _PULL = 0.5  # how much the coarser place counts, in calls
 _READERS = 3
-_SMOOTH = frozenset(
-    {"silu", "gelu", "mish", "softplus", "elu"}
-)  # what runtimes clip with, they fuse; these hardly ever
+_SMOOTH = frozenset({"silu", "gelu", "mish", "softplus", "elu"})  # runtimes fuse clips into what is before, these not
 _NOTHING = frozenset({
     "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "lift_fresh", "_assert_tensor_metadata",
     "_assert_scalar",

@@ -1,8 +1,8 @@
 """The interval that a model owns to, from what it was off by on networks that were left out of its fit.
 
-    q = the quantile of |ln(predicted / measured)| at  min(1, (n + 1) / n · 0.9)        split conformal prediction:
+    q = the quantile of |ln(predicted / measured)| at  min(1, (n + 1) / n · 0.9)        (split conformal prediction)
 
-nine of ten new networks are within e^±q of what is predicted for them.
+Nine of ten new networks are within e^±q of what is predicted for them.
 """
 
 from __future__ import annotations

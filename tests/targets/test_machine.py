@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compressor.targets import machine
-from compressor.targets.machine import this_machine
+from compressor.targets.machine import exact_name, this_machine
 
 PI_4 = """processor : {0}
 BogoMIPS  : 108.00
@@ -146,3 +146,16 @@ def test_this_machine_is_described_as_it_is() -> None:
     assert 1 <= found.cores <= found.threads
     assert 5e8 < found.clock < 8e9
     assert found.memory > 1 << 28
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "model", "exact"),
+    [
+        ("AMD EPYC", "26", "2", "AMD EPYC, family 26 model 2"), ("Intel(R) Core(TM) i5-8250U", "6", "142",
+        "Intel(R) Core(TM) i5-8250U"), ("Apple", "", "", "Apple"),
+    ],
+)  # fmt: skip
+def test_a_name_without_a_number_is_told_apart_by_family_and_model(
+    name: str, family: str, model: str, exact: str
+) -> None:
+    assert exact_name(name, family, model) == exact
