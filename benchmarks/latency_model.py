@@ -23,7 +23,7 @@ from latency_scores import NOISY, Row, accuracy, equal_pairs, noise, taus
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import fit_models
 from compressor.devices.latency.predicted import CallModel, Predicted
-from compressor.devices.latency.profile import Profile, read_profile, write_profile
+from compressor.devices.latency.profile import Profile, core_of, read_profile, write_profile
 from compressor.devices.latency.sitting import Item
 from compressor.devices.latency.subject import Subject, read
 
@@ -118,7 +118,8 @@ def sit(
 def fitted(profile: Profile, without: str = "") -> dict[int, CallModel]:
     """A model for each number of threads, from the networks of all styles but one."""
     counts = sorted({each.threads for each in profile.networks})
-    return fit_models({n: [m for m in profile.networks if m.threads == n and m.style != without] for n in counts})
+    kept = {n: [m for m in profile.networks if m.threads == n and m.style != without] for n in counts}
+    return fit_models(kept, core=core_of(profile.about))
 
 
 def compare(

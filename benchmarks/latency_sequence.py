@@ -28,7 +28,7 @@ from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import KINDS, fit_models
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.predicted import CallModel, Predicted
-from compressor.devices.latency.profile import read_profile
+from compressor.devices.latency.profile import Profile, core_of, read_profile
 from compressor.devices.latency.subject import Subject, read
 from compressor.targets import load_target
 
@@ -59,12 +59,12 @@ def main() -> None:
     known = {key: value for key, value in times.items() if key.rpartition("@")[0] in subjects}
     profile = read_profile(PROFILES / options.profile)
     found: dict[str, Any] = {"profile": dict(profile.about), "timed": len(times), "prepared": len(known)}
-    models, found["fitted_in_seconds"] = fits(profile.networks)
+    models, found["fitted_in_seconds"] = fits(profile)
     found["threads"] = {
         threads: score(profile.networks, {kind: models[kind][threads] for kind in KINDS}, known, subjects, threads)
         for threads in (1, 2)
     }
-    found["left_out"] = left_out(profile.networks, known, subjects)
+    found["left_out"] = left_out(profile, known, subjects)
     found["milliseconds_an_operator"] = {kind: milliseconds(models[kind][1], subjects) for kind in KINDS}
     found["bytes"] = {kind: len(json.dumps(models[kind][1].to_json())) for kind in KINDS}
     found["checks"] = checks(found)
@@ -72,12 +72,14 @@ def main() -> None:
     show(found)
 
 
-def fits(networks: Sequence[Measured]) -> tuple[dict[str, dict[int, CallModel]], dict[str, float]]:
+def fits(profile: Profile) -> tuple[dict[str, dict[int, CallModel]], dict[str, float]]:
     """Both models at one and two threads, and the seconds that fitting them takes."""
     models, seconds = {}, {}
     for kind in KINDS:
         start = time.perf_counter()
-        models[kind] = fit_models({n: [m for m in networks if m.threads == n] for n in (1, 2)}, kind)
+        models[kind] = fit_models(
+            {n: [m for m in profile.networks if m.threads == n] for n in (1, 2)}, kind, core_of(profile.about)
+        )
         seconds[kind] = time.perf_counter() - start
     return models, seconds
 
@@ -104,16 +106,14 @@ def score(
     return found
 
 
-def left_out(
-    networks: Sequence[Measured], times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject]
-) -> dict[str, Any]:
+def left_out(profile: Profile, times: Mapping[str, Sequence[float]], subjects: Mapping[str, Subject]) -> dict[str, Any]:
     """Fitted to convolutional networks alone, asked of transformers; the operators that this leaves unknown."""
-    train = [m for m in networks if m.threads == 1 and m.style in CONVOLUTIONAL]
+    train = [m for m in profile.networks if m.threads == 1 and m.style in CONVOLUTIONAL]
     found: dict[str, Any] = {"networks": len(train)}
     sheet = fitted(train, data_sheet(load_target("host"), 1))
     methods: dict[str, Predicts] = {"roofline, fitted": Roof(sheet)}
     for kind in KINDS:
-        model = fit_models({1: train}, kind)[1]
+        model = fit_models({1: train}, kind, core_of(profile.about))[1]
         methods[kind] = model
         names = [name for name in subjects if subjects[name].style.split()[0] in TRANSFORMERS]
         unknown = Counter(op for name in names for op in model.predict(subjects[name].calls).unknown)

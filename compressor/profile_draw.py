@@ -18,7 +18,15 @@ __all__ = ["Drawn", "draws", "first_round", "shares"]
 
 _WORDS = ("encoder", "decoder", "modern-decoder", "vision", "windowed", "mixed", "modern")  # wide linear layers
 _FLOAT = ("upward", "recurrent")  # what int8 leaves as it is
-_RARE = {"upward": 0.4, "recurrent": 0.4, "mixed": 0.6}
+_OFTEN = {
+    "upward": 0.4,
+    "recurrent": 0.4,
+    "mixed": 0.6,
+    "plain": 1.5,
+    "separable": 1.5,
+    "inverted": 1.5,
+    "residual": 1.5,
+}
 _APART = 100_000  # between the seeds of those to choose from: more than a profile draws
 _BOUNDS = (1 / 3, 3.0)
 
@@ -48,14 +56,14 @@ def shares() -> dict[tuple[str, How], float]:
             parts = {"plain": 0.55, "int8": 0.2, "int4": 0.13, "int2": 0.12}
         else:
             parts = {"plain": 0.45, "int8": 0.35, "pruned": 0.2}
-        found.update({(style, how): share * _RARE.get(style, 1.0) for how, share in parts.items()})
+        found.update({(style, how): share * _OFTEN.get(style, 1.0) for how, share in parts.items()})
     return found
 
 
 def first_round(seed: int) -> list[Drawn]:
-    """Each style as it is and in int8, and blocks of 4 and 2 bits twice each, in an order of chance: what is left out
-    where there is room for few is no style in particular."""
-    chosen = [pair for pair in shares() if pair[1] in ("plain", "int8")]
+    """Each style as it is and in int8 (decoders of one kind: a hundred kernels each), and blocks of 4 and 2 bits twice
+    each, in an order of chance: what is left out where there is room for few is no style in particular."""
+    chosen = [pair for pair in shares() if pair[1] in ("plain", "int8") and pair != ("decoder", "int8")]
     chosen += [("encoder", "int4"), ("decoder", "int2"), ("vision", "int2"), ("modern-decoder", "int4")]
     random.Random(seed).shuffle(chosen)
     return [Drawn(style, seed + index, how) for index, (style, how) in enumerate(chosen)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["How", "captured", "compressed"]
 
 How = Literal["plain", "int8", "int4", "int2", "pruned"]
-_BLOCKS = (32, 64, 128, 128)
+_BLOCKS = (32, 64, 128, 128)  # drawn for every layer: each size has its own kernel
 _SAMPLES = 2
 
 
@@ -43,12 +43,12 @@ def compressed(program: Program, how: How, seed: int, target: Target) -> Program
     """A captured program as the pass `how` names leaves it. Raises CompressError where the pass fails."""
     batch = {spec.name: value for spec, value in zip(program.inputs, program.example, strict=True)}
     context = Context(target, latency=Roofline(), calibration=[batch] * _SAMPLES, synthetic=False, seed=seed)
-    for step in _steps(how, random.Random(seed)):
+    for step in _steps(program, how, context, random.Random(seed)):
         program = step.run(program, context).program
     return program
 
 
-def _steps(how: How, draw: random.Random) -> list[Pass]:
+def _steps(program: Program, how: How, context: Context, draw: random.Random) -> list[Pass]:
     """None for "plain"; before any other, layers are folded, as the compiler does."""
     if how == "plain":
         return []
@@ -58,4 +58,8 @@ def _steps(how: How, draw: random.Random) -> list[Pass]:
         return [Fold(), cut]
     if how == "int8":
         return [Fold(), Quantize("int8", mode="static", calibrator="minmax", samples=_SAMPLES, max_error=1e9)]
-    return [Fold(), Quantize(how, block=draw.choice(_BLOCKS))]
+    found = Quantize(how).run(Fold().run(program, context).program, context).settings
+    return [
+        Fold(),
+        Quantize(how, sites={site: {**each, "block": draw.choice(_BLOCKS)} for site, each in found.items()}),
+    ]

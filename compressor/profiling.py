@@ -23,10 +23,11 @@ from typing import Any
 from compressor.devices.device import Description, Device
 from compressor.devices.latency.fit import errors
 from compressor.devices.latency.kinds import FEATURES, fit_models
+from compressor.devices.latency.laws.numbers import Core
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.networks import Network, network, reference
 from compressor.devices.latency.predicted import CallModel
-from compressor.devices.latency.profile import Profile, read_profile, write_models, write_profile
+from compressor.devices.latency.profile import Profile, core_of, read_profile, write_models, write_profile
 from compressor.devices.latency.sitting import Item, Settings, Sitting
 from compressor.devices.latency.subject import Subject, calls_at_one, lower, read
 from compressor.devices.latency.traits import Seen, Trait, traits_of
@@ -100,7 +101,7 @@ def profile(
     with on_device(device) as remote:
         first = _made(Drawn("reference", 0, "plain"), _captured(reference()), target, work)
         sitting = Sitting(device, remote, first, limits.settings, work, progress)
-        course = _Course(sitting, target, work, limits, list(beside), progress)
+        course = _Course(sitting, target, core_of(asdict(description)), work, limits, list(beside), progress)
         course.run()
     models = course.fitted(model)
     measured = tuple(sitting.measured().values())
@@ -122,7 +123,8 @@ def refit(folder: Path, model: str) -> Profile:
     _check_fitting(model)
     found = read_profile(folder)
     counts = sorted({each.threads for each in found.networks})
-    models = fit_models(_enough({n: [each for each in found.networks if each.threads == n] for n in counts}), model)
+    known = _enough({n: [each for each in found.networks if each.threads == n] for n in counts})
+    models = fit_models(known, model, core_of(found.about))
     write_models(folder, {threads: each.to_json() for threads, each in models.items()})
     return found
 
@@ -165,9 +167,17 @@ class _Course:
     """The stages of one profile. `items` are the networks so far, at one thread and at others."""
 
     def __init__(
-        self, sitting: Sitting, target: Target, work: Path, limits: Limits, beside: list[Item], progress: Progress
+        self,
+        sitting: Sitting,
+        target: Target,
+        core: Core,
+        work: Path,
+        limits: Limits,
+        beside: list[Item],
+        progress: Progress,
     ) -> None:
-        self.sitting, self.target, self.work, self.limits = sitting, target, work, limits
+        self.sitting, self.target, self.core = sitting, target, core
+        self.work, self.limits = work, limits
         self.beside, self.progress = beside, progress
         self.items: list[Item] = []
         self.making = 0.0  # seconds
@@ -190,7 +200,7 @@ class _Course:
         networks = _enough(timed, "; ".join(self.sitting.failures().values()) or "the time was too short")
         counts = " and ".join(f"{len(own)} networks at {threads} threads" for threads, own in networks.items())
         self.progress.say(f"fitting to {counts}")
-        return fit_models(networks, model)
+        return fit_models(networks, model, self.core)
 
     def kernels(self) -> int:
         """Kernels of the networks timed at the first number of threads."""
@@ -241,7 +251,7 @@ class _Course:
     def _errors(self) -> dict[tuple[str, str], float]:
         """|ln(predicted / measured)| by style and format, each network predicted from others."""
         own = self._measured(self.limits.threads[0])
-        off, found = errors(own), dict[tuple[str, str], list[float]]()
+        off, found = errors(own, self.core), dict[tuple[str, str], list[float]]()
         for each in own:
             found.setdefault((each.style, each.name.rpartition("-")[2]), []).append(off[each.name])
         return {pair: mean(listed) for pair, listed in found.items()}
@@ -284,6 +294,7 @@ def _about(description: Description, target: Target, limits: Limits, networks: S
     first = limits.threads[0]
     return {
         "target": target.name, "cpu": description.cpu, "arch": description.arch, "cores": description.cores,
+        "caches": list(description.caches),
         "onnxruntime": description.runtimes.get("onnxruntime", ""), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "threads": sorted({m.threads for m in networks}),
         "networks": sum(m.threads == first for m in networks),

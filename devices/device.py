@@ -31,6 +31,7 @@ class Description:
 
     `timed` is false where time means nothing (emulation): such a device verifies, and is never timed. `counted` says
     whether it counts instructions, for a program whose environment names a file for them (`runner/counting.py`).
+    `caches` are the bytes of a core's, from the nearest on, those of instructions left out.
     """
 
     system: str  # "Linux", "Darwin", "Android"
@@ -42,6 +43,7 @@ class Description:
     runtimes: Mapping[str, str] = field(default_factory=dict)  # "onnxruntime": "1.31.1"
     timed: bool = True
     counted: bool = False
+    caches: tuple[int, ...] = ()
 
 
 class Device(ABC):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compressor.devices.device import Description
 from compressor.errors import DeviceError
@@ -42,6 +42,10 @@ echo "cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo
     -e 's/^model[^:a-z]*: */number=/p' -e 's/^CPU implementer[^:]*: */implementer=/p' \\
     -e 's/^CPU part[^:]*: */part=/p' /proc/cpuinfo
 [ -r /proc/cpuinfo ] || echo "model=$(sysctl -n machdep.cpu.brand_string 2>/dev/null)"
+for cache in /sys/devices/system/cpu/cpu0/cache/index*; do
+  [ -r "$cache/size" ] || continue
+  [ "$(cat "$cache/type")" = Instruction ] || echo "cache=$(cat "$cache/level") $(cat "$cache/size")"
+done
 [ -r /proc/device-tree/model ] && echo "board=$(tr -d '\\000' </proc/device-tree/model)"
 "$@" -c '{PYTHON_PROBE.replace("'", '"')}' 2>/dev/null
 exit 0
@@ -75,7 +79,7 @@ def description(text: str, where: str, *, timed: bool = True) -> Description:
     return Description(
         system="Android" if "android" in values else last("system"), arch=last("arch"), cpu=cpu_name(values),
         cores=max(1, _number(last("cores"))), memory=memory, python=last("python"),
-        runtimes=_runtimes(last("runtimes")), timed=timed,
+        runtimes=_runtimes(last("runtimes")), timed=timed, caches=_caches(values.get("cache", ())),
     )  # fmt: skip
 
 
@@ -89,6 +93,15 @@ def cpu_name(values: Mapping[str, list[str]]) -> str:
     cores = " + ".join(names)
     board = values.get("board", [""])[-1]
     return f"{board} ({cores})" if board and cores else board or cores
+
+
+def _caches(lines: Sequence[str]) -> tuple[int, ...]:
+    """Bytes of each level, from lines like "2 1024K"."""
+    found: dict[int, int] = {}
+    for line in lines:
+        if told := re.fullmatch(r"([1-9]) ([0-9]{1,9})([KM]?)", line):
+            found[int(told[1])] = int(told[2]) * {"": 1, "K": 1024, "M": 1024**2}[told[3]]
+    return tuple(found[level] for level in sorted(found))
 
 
 def _number(text: str) -> int:

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from compressor.devices.latency.blocks import lanes_of
+from compressor.devices.latency.blocks import with_lanes
 from compressor.devices.latency.fusion import fit_fusion
 from compressor.devices.latency.interval import half_width
+from compressor.devices.latency.laws.numbers import USUAL, Core
 from compressor.devices.latency.laws.regression import STAGES, Floats, Law, bent, fit_law, within
 from compressor.devices.latency.layout import fit_layout
 from compressor.devices.latency.learned import REORDER, Learned
@@ -37,8 +38,10 @@ _HOLD = 3.0  # networks that a multiple of 1 counts as much as
 _ROOM = 0.25  # of a multiple
 
 
-def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learned:
-    """The model of a device on which `networks` were timed, all with as many threads. Raises InputError for none.
+def fit(networks: Sequence[Measured], *, prior: Learned | None = None, core: Core = USUAL) -> Learned:
+    """The model of a device of such caches on which `networks` were timed, all with as many threads.
+
+    Raises InputError for none.
 
     Trees of large groups are fitted by scikit-learn. Raises DeviceError where it is not installed.
     """
@@ -47,28 +50,28 @@ def fit(networks: Sequence[Measured], *, prior: Learned | None = None) -> Learne
     if len({network.threads for network in networks}) > 1:
         raise InputError("networks timed with different numbers of threads", where="latency model")
     known = [timed(network) for network in networks]
-    lanes = lanes_of(known) if prior is None else prior.layout.lanes
+    core = with_lanes(core, known) if prior is None else prior.layout.core
     if len(known) < _FEWEST:
-        return _fitted(known, {}, prior, lanes)
-    stages = {} if prior is not None else _stages(known, lanes)
-    left_out = _left_out(known, _by_name(known), stages, prior, lanes)
-    model = _fitted(known, stages, prior, lanes)
+        return _fitted(known, {}, prior, core)
+    stages = {} if prior is not None else _stages(known, core)
+    left_out = _left_out(known, _by_name(known), stages, prior, core)
+    model = _fitted(known, stages, prior, core)
     multiples = _multiples(left_out)
     spread = _spread(left_out, multiples)
     return _with(model, multiples, spread)
 
 
-def errors(networks: Sequence[Measured]) -> dict[str, float]:
+def errors(networks: Sequence[Measured], core: Core = USUAL) -> dict[str, float]:
     """|ln(predicted / measured)| by name, each network predicted from four fifths of the others, by plain laws."""
     known = [timed(network) for network in networks]
-    left_out = _left_out(known, _by_name(known), {}, None, lanes_of(known))
+    left_out = _left_out(known, _by_name(known), {}, None, with_lanes(core, known))
     return {each.name: abs(math.log(max(sum(parts.values()), 1e-9) / each.microseconds)) for each, parts in left_out}
 
 
-def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None, lanes: int) -> Learned:
+def _fitted(networks: Sequence[Timed], stages: Mapping[str, str], prior: Learned | None, core: Core) -> Learned:
     seen = [each for network in networks for each in network.convolutions]
     own = prior is None or len(networks) > 4 * _FEWEST
-    layout = fit_layout(seen, lanes) if own or prior is None else prior.layout
+    layout = fit_layout(seen, core) if own or prior is None else prior.layout
     fusion = fit_fusion((n.network.calls, layout.blocked(n.network.calls), set(n.times)) for n in networks)
     if prior is not None and not own:
         fusion = prior.fusion
@@ -100,7 +103,7 @@ def _times(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
     return np.array([s.microseconds for s in samples]), np.array([s.share**_TRUST for s in samples])
 
 
-def _stages(networks: Sequence[Timed], lanes: int) -> dict[str, str]:
+def _stages(networks: Sequence[Timed], core: Core) -> dict[str, str]:
     """How rich each group's law shall be, judged on styles left out."""
     errors: dict[str, Floats] = {}
     folds = _by_style(networks)
@@ -109,7 +112,7 @@ def _stages(networks: Sequence[Timed], lanes: int) -> dict[str, str]:
         test = [n for n, of in zip(networks, folds, strict=True) if of == fold]
         if not train:
             return {}
-        layout = fit_layout([each for network in train for each in network.convolutions], lanes)
+        layout = fit_layout([each for network in train for each in network.convolutions], core)
         known, asked = samples_of(train, layout), samples_of(test, layout)
         for group in known.keys() & asked.keys():
             law, rows = _law(known[group]), [s.numbers for s in asked[group]]
@@ -131,11 +134,11 @@ _LeftOut = list[tuple[Measured, dict[str, float]]]  # a network, and the microse
 
 
 def _left_out(
-    networks: Sequence[Timed], folds: Sequence[int], stages: Mapping[str, str], prior: Learned | None, lanes: int
+    networks: Sequence[Timed], folds: Sequence[int], stages: Mapping[str, str], prior: Learned | None, core: Core
 ) -> _LeftOut:
     found: _LeftOut = []
     for fold in sorted(set(folds)):
-        model = _fitted([n for n, of in zip(networks, folds, strict=True) if of != fold], stages, prior, lanes)
+        model = _fitted([n for n, of in zip(networks, folds, strict=True) if of != fold], stages, prior, core)
         for each in (n.network for n, of in zip(networks, folds, strict=True) if of == fold):
             groups = model.priced(each.calls)
             found.append((each, {group: sum(p.microseconds) for group, p in groups.items()}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compressor.devices.latency.laws.numbers import USUAL, Core
 from compressor.devices.latency.learned import Learned
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.predicted import CallModel
@@ -31,8 +32,11 @@ def read_model(data: Mapping[str, Any]) -> CallModel:
     raise ValueError(f"a latency model of kind {kind!r}, where {' and '.join(KINDS)} are known")
 
 
-def fit_models(networks: Mapping[int, Sequence[Measured]], kind: str = FEATURES) -> dict[int, CallModel]:
-    """A model of each number of threads from the networks timed with it; the first is the prior of the others.
+def fit_models(
+    networks: Mapping[int, Sequence[Measured]], kind: str = FEATURES, core: Core = USUAL
+) -> dict[int, CallModel]:  # fmt: skip
+    """A model of each number of threads from the networks timed with it on such a core; the first is the prior of the
+    others.
 
     Raises InputError for no networks or another kind, DeviceError where scikit-learn is asked for and missing.
     """
@@ -42,7 +46,7 @@ def fit_models(networks: Mapping[int, Sequence[Measured]], kind: str = FEATURES)
 
         tokens: SequenceModel | None = None
         for threads, own in networks.items():
-            found[threads] = fitted = fit_sequence(own, prior=tokens)
+            found[threads] = fitted = fit_sequence(own, prior=tokens, core=core)
             tokens = tokens or fitted
         return found
     if kind != FEATURES:
@@ -51,6 +55,6 @@ def fit_models(networks: Mapping[int, Sequence[Measured]], kind: str = FEATURES)
 
     features: Learned | None = None
     for threads, own in networks.items():
-        found[threads] = laws = fit(own, prior=features)
+        found[threads] = laws = fit(own, prior=features, core=core)
         features = features or laws
     return found

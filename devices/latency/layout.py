@@ -15,6 +15,7 @@ from typing import Any
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import convolution_of
+from compressor.devices.latency.laws.numbers import USUAL, Core
 
 __all__ = ["Layout", "fit_layout"]
 
@@ -27,10 +28,14 @@ Tree = bool | tuple[int, Any, Any]  # a question, the tree for no, the tree for 
 
 @dataclass(frozen=True)
 class Layout:
-    """`lanes` channels make a block, which is a vector of the runtime's kernels in single precision."""
+    """A block is as many channels as the core has lanes."""
 
     tree: Tree = False
-    lanes: int = 8
+    core: Core = USUAL
+
+    @property
+    def lanes(self) -> int:
+        return self.core.lanes
 
     def blocked(self, calls: Sequence[Call]) -> dict[str, bool]:
         """Whether each call's result is in the blocked layout, by the call's name."""
@@ -50,12 +55,13 @@ class Layout:
         return channels % self.lanes == 0 and _ask(self.tree, _answers(False, channels, channels, 1))
 
     def to_json(self) -> Any:
-        return {"tree": self.tree, "lanes": self.lanes}
+        return {"tree": self.tree, "lanes": self.lanes, "caches": list(self.core.caches)}
 
     @staticmethod
     def from_json(data: Any) -> Layout:
-        """Raises KeyError or TypeError for what is none."""
-        return Layout(_tree_of(data["tree"]), int(data["lanes"]))
+        """Raises KeyError, TypeError or ValueError for what is none."""
+        near, middle, far = map(float, data["caches"])
+        return Layout(_tree_of(data["tree"]), Core(int(data["lanes"]), (near, middle, far)))
 
 
 def carries(call: Call, blocked: Mapping[str, bool], lanes: int = 8) -> bool:
@@ -72,9 +78,9 @@ def carries(call: Call, blocked: Mapping[str, bool], lanes: int = 8) -> bool:
     return fits and whole and all(blocked.get(each.source, False) for each in call.inputs)
 
 
-def fit_layout(seen: Sequence[tuple[Call, bool]], lanes: int = 8) -> Layout:
+def fit_layout(seen: Sequence[tuple[Call, bool]], core: Core = USUAL) -> Layout:
     """From two-dimensional convolutions and whether each ran blocked."""
-    return Layout(_grown([(_questions(call), blocked) for call, blocked in seen], _DEPTH), lanes)
+    return Layout(_grown([(_questions(call), blocked) for call, blocked in seen], _DEPTH), core)
 
 
 def _questions(call: Call) -> tuple[bool, ...]:

@@ -30,7 +30,7 @@ from compressor.devices.latency.predicted import Predicted
 __all__ = ["REORDER", "Learned", "Priced"]
 
 REORDER = "reorder"
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class Learned:
         """The calls that take time, and the copies between layouts, by group."""
         blocked = self.layout.blocked(calls)
         free = self.fusion.free(calls, blocked)
-        contexts = contexts_of(calls, blocked, self.layout.lanes)
+        contexts = contexts_of(calls, blocked, self.layout.core)
         rows: dict[str, list[tuple[str, Numbers]]] = defaultdict(list)
         for call in calls:
             if call.name not in free:
                 group = group_of(call, blocked[call.name], self.layout.lanes)
                 rows[group].append((call.name, numbers_of(call, group, contexts[call.name])))
         if REORDER in self.laws:
-            copies = reorders_of(calls, blocked, self.layout.lanes)
+            copies = reorders_of(calls, blocked, self.layout.core)
             rows[REORDER] = [(name, numbers) for name, listed in copies.items() for numbers in listed]
         return {group: self._priced(group, listed) for group, listed in rows.items() if listed}
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from compressor.devices.latency.attribution import NodeTime
 from compressor.devices.latency.calls import Call, Operand
+from compressor.devices.latency.laws.numbers import USUAL, Core
 from compressor.devices.latency.measured import Measured
 from compressor.errors import DeviceError
 
-__all__ = ["VERSION", "Profile", "read_about", "read_profile", "write_models", "write_profile"]
+__all__ = ["VERSION", "Profile", "core_of", "read_about", "read_profile", "write_models", "write_profile"]
 
 VERSION = 1
 _CALL = ("network", "name", "op", "kind", "format", "shapes", "bytes", "operands", "arguments", "macs", "kernel",
@@ -102,6 +103,14 @@ def read_profile(folder: Path) -> Profile:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(f"cannot be read: {error!r}", where=str(folder / name)) from error
     return Profile(about, networks)
+
+
+def core_of(about: Mapping[str, Any]) -> Core:
+    """The processor's caches, as the device told of them; usual ones where it did not. A second one that is the last
+    stands for a third."""
+    told = about.get("caches") or ()
+    sizes = [float(size) for size in told if isinstance(size, int) and size > 0]
+    return Core(caches=(sizes[0], sizes[1], sizes[-1])) if len(sizes) in (2, 3) else USUAL
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -75,7 +75,7 @@ def samples_of(networks: Sequence[Timed], layout: Layout) -> dict[str, list[Samp
     for each in networks:
         calls, whole = each.network.calls, each.network.microseconds
         blocked = layout.blocked(calls)
-        contexts = contexts_of(calls, blocked, layout.lanes)
+        contexts = contexts_of(calls, blocked, layout.core)
         for call in calls:
             time = each.times.get(call.name, 0.0)
             if time > 0:
@@ -91,7 +91,7 @@ def copies(networks: Sequence[Timed], layout: Layout) -> list[Sample]:
     for each in networks:
         calls = each.network.calls
         listed = [
-            numbers for some in reorders_of(calls, layout.blocked(calls), layout.lanes).values() for numbers in some
+            numbers for some in reorders_of(calls, layout.blocked(calls), layout.core).values() for numbers in some
         ]
         if listed and each.reorders > 0:
             share = each.reorders / each.network.microseconds

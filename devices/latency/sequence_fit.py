@@ -20,9 +20,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from compressor.devices.latency.blocks import lanes_of
+from compressor.devices.latency.blocks import with_lanes
 from compressor.devices.latency.fusion import Fusion, fit_fusion
 from compressor.devices.latency.interval import half_width
+from compressor.devices.latency.laws.numbers import USUAL, Core
 from compressor.devices.latency.layout import Layout, fit_layout
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.samples import Timed, timed
@@ -39,7 +40,8 @@ _WIDE = 0.3  # the interval where nothing could be left out
 
 
 def fit_sequence(
-    networks: Sequence[Measured], *, prior: SequenceModel | None = None, training: Training | None = None
+    networks: Sequence[Measured], *, prior: SequenceModel | None = None, core: Core = USUAL,
+    training: Training | None = None,
 ) -> SequenceModel:  # fmt: skip
     """The token model of a device on which `networks` were timed, all with as many threads; the same each time.
 
@@ -51,7 +53,7 @@ def fit_sequence(
         raise InputError("networks timed with different numbers of threads", where="latency model")
     chosen = training or Training()
     known = [timed(network) for network in networks]
-    layout, fusion = _rules(known) if prior is None else (prior.layout, prior.fusion)
+    layout, fusion = _rules(known, core) if prior is None else (prior.layout, prior.fusion)
     streams = [sentences_of(each.network.calls, layout, fusion) for each in known]
     vocabulary = vocabulary_of(streams) if prior is None else prior.vocabulary
     count = chosen.members if prior is None else len(prior.members)
@@ -77,9 +79,9 @@ def fit_sequence(
     )
 
 
-def _rules(known: Sequence[Timed]) -> tuple[Layout, Fusion]:
+def _rules(known: Sequence[Timed], core: Core) -> tuple[Layout, Fusion]:
     """What is blocked and what is fused, by what ran."""
-    layout = fit_layout([each for network in known for each in network.convolutions], lanes_of(known))
+    layout = fit_layout([each for network in known for each in network.convolutions], with_lanes(core, known))
     fusion = fit_fusion((n.network.calls, layout.blocked(n.network.calls), set(n.times)) for n in known)
     return layout, fusion
 

@@ -69,8 +69,8 @@ def sentences_of(calls: Sequence[Call], layout: Layout, fusion: Fusion) -> list[
     """The stream: the calls that take time of their own, each behind the copies that it makes necessary."""
     blocked = layout.blocked(calls)
     free = fusion.free(calls, blocked)
-    contexts = contexts_of(calls, blocked, layout.lanes)
-    copies = reorders_of(calls, blocked, layout.lanes)
+    contexts = contexts_of(calls, blocked, layout.core)
+    copies = reorders_of(calls, blocked, layout.core)
     found = []
     for call in calls:
         context = contexts[call.name]
@@ -94,7 +94,7 @@ def _copy(call: Call, numbers: Numbers, context: Context) -> Sentence:
 def _words(call: Call, context: Context) -> Iterable[Token]:
     yield from (_text("op", call.op), _text("kind", call.kind), _text("format", call.format or "none"))
     yield from (_text("kernel", call.anchor or "none"), _text("main", str(int(call.main))))
-    yield _text("class", group_of(call, context.blocked, context.lanes))
+    yield _text("class", group_of(call, context.blocked, context.core.lanes))
     yield _text("layout", "blocked" if context.blocked else "plain")
     yield from (_text("maker", context.maker or "input"), _text("shared", str(int(context.shared))))
     yield from (_text("reader", reader) for reader in call.readers[:3])

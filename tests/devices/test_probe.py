@@ -83,3 +83,9 @@ def test_what_openmp_is_limited_to_is_not_the_number_of_cores(monkeypatch: pytes
     monkeypatch.setenv("OMP_NUM_THREADS", "37")
     done = subprocess.run(["sh", "-c", PROBE, "probe", "true"], capture_output=True, text=True, check=True)
     assert description(done.stdout, "").cores == len(os.sched_getaffinity(0))
+
+
+def test_caches_are_those_of_data_in_bytes_from_the_nearest_on() -> None:
+    text = "system=Linux\narch=x86_64\ncores=2\ncache=1 48K\ncache=3 32M\ncache=2 1024K\ncache=2 lots\n"
+    assert description(text, "").caches == (48 * 1024, 1024**2, 32 * 1024**2)
+    assert description(PI, "").caches == ()

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import channels_last
-from compressor.devices.latency.laws.numbers import Context
+from compressor.devices.latency.laws.numbers import USUAL, Context, Core
 
 __all__ = ["contexts_of", "origin"]
 
 
-def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, Context]:
-    """By the call's name; `blocked` says which calls work in the blocked layout, of `lanes` channels a block."""
+def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], core: Core = USUAL) -> dict[str, Context]:
+    """By the call's name; `blocked` says which calls work in the blocked layout."""
     known, lies = {call.name: call for call in calls}, channels_last(calls)
     weights = sum(call.weight_bytes for call in calls)
     everything = weights + sum(call.bytes for call in calls)
@@ -33,7 +33,7 @@ def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int =
         maker = known[source].op if source in known else ""
         last = any(lies.get(operand.source, False) for operand in call.inputs)
         found[call.name] = Context(
-            blocked.get(call.name, False), weights, everything, maker, readers[source] > 1, last, lanes
+            blocked.get(call.name, False), weights, everything, maker, readers[source] > 1, last, core
         )  # fmt: skip
     return found
 

@@ -15,8 +15,9 @@ import math
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import Convolution
-from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved, share_cold
-from compressor.devices.latency.laws.products import gemm
+from compressor.devices.latency.laws.numbers import Context, Core, Numbers, capped, ceil_to, moved, past, share_cold
+from compressor.devices.latency.laws.products import gemm, ragged
+from compressor.devices.latency.laws.steps import Covered, covered, steps_of
 
 __all__ = ["blocked", "depthwise", "integer", "unblocked"]
 
@@ -30,38 +31,49 @@ _RATE = 40e3  # multiply–accumulates a microsecond, nominal
 
 def blocked(call: Call, conv: Convolution, context: Context) -> Numbers:
     """Convolutions and depthwise ones in the blocked layout."""
-    block, few = context.lanes, conv.channels < context.lanes
-    taps = conv.area * (conv.channels if few else ceil_to(conv.channels // conv.groups, block))
-    blocks, step = math.ceil(conv.filters / block), pixels_at_once(block)
-    depthwise = conv.depthwise
-    if depthwise:
-        taps, full, rest = conv.area, 0, 1
-        passes = float(blocks)
+    lanes, few = context.core.lanes, conv.channels < context.core.lanes
+    channels = conv.channels if few else ceil_to(conv.channels // conv.groups, lanes)
+    blocks = math.ceil(conv.filters / lanes)
+    rows, down, row = _rows(conv)
+    width = down * (row.inside + len(row.border))
+    terms = {"call": 2.5}
+    if conv.depthwise:
+        single = len(row.border) + row.inside % 3
+        terms["lanes"] = rows * width * blocks * lanes * conv.area / 12e3
+        terms["single lanes"] = rows * down * single * blocks * lanes * conv.area / 12e3
+        depth = 1.0
+        terms["rows"] = rows * down * blocks / 30.0
     else:
         per_group = max(1, blocks // conv.groups)
         full, rest = divmod(per_group, _SETS)
-        passes = conv.groups * (full + (rest > 0))
-    terms = {"call": 2.5}
-    rows = conv.batch * math.prod(conv.output[:-1])
-    whole = conv.row // step * step
-    if conv.pointwise:
-        rows, whole = 1, conv.pixels // step * step
-    width = conv.pixels // max(rows, 1)
-    single = max(width - whole, 0) + (0 if conv.pointwise else min(width, 2 * (conv.kernel[-1] // 2)))
-    if depthwise:
-        terms["lanes"] = rows * width * blocks * block * taps / 12e3
-        terms["single lanes"] = rows * single * blocks * block * taps / 12e3
-    else:
-        work = rows * taps * block / _RATE * conv.groups
-        terms["macs of 4 blocks"] = work * width * full * _SETS
-        terms[f"macs of {rest or 1} blocks"] = work * width * rest
-        terms["macs of single pixels"] = work * single * per_group
-    depth = taps / conv.area / (128 if conv.pointwise else block)
-    depth = 1.0 if depthwise or few else max(1.0, depth)
-    terms["sums"] = rows * width * blocks * block * depth / 12e3
-    terms["rows"] = rows * passes * depth / 30.0
+        passes = [_SETS] * full + [rest] * (rest > 0)
+        taps = rows * conv.groups * channels * _inside(conv)  # of the kernel's rows, over all rows of the map
+        filters = 4 * conv.area * (1 if few else lanes) * min(per_group, _SETS) * lanes  # bytes of a pass
+        steps = steps_of(row, conv.kernel[-1], passes, lanes, streamed=filters > context.core.caches[0])
+        terms["macs"] = taps * steps.products * lanes / _RATE
+        terms["waits"] = taps * steps.waits * lanes / _RATE
+        depth = float(conv.channels) if few else max(1.0, channels / (128 if conv.pointwise else lanes))
+        terms["chunks"] = rows * down * conv.groups * steps.chunks * depth / 60.0
+        terms["rows"] = rows * down * conv.groups * len(passes) * depth / 30.0
+    terms["sums"] = rows * width * blocks * lanes * depth / 12e3
     terms |= _traffic(call, context)
-    return Numbers(terms, _features(call, conv) | _block_features(conv, block))
+    return Numbers(terms, _features(call, conv, context.core) | _block_features(conv, lanes))
+
+
+def _rows(conv: Convolution) -> tuple[int, int, Covered]:
+    """Maps, the rows of one, and how the windows lie in a row; a pointwise one takes the whole map for one row."""
+    if conv.pointwise:
+        return conv.batch, 1, Covered(conv.pixels // conv.batch, ())
+    row = covered(conv.input[-1], conv.row, conv.kernel[-1], conv.stride[-1], conv.dilation[-1])
+    return conv.batch, math.prod(conv.output[:-1]), row
+
+
+def _inside(conv: Convolution) -> int:
+    """Rows of the kernel that lie inside the map, over all rows of the result."""
+    if conv.pointwise:
+        return 1
+    column = covered(conv.input[0], conv.output[0], conv.kernel[0], conv.stride[0], conv.dilation[0])
+    return column.inside * conv.kernel[0] + column.taps
 
 
 def unblocked(call: Call, conv: Convolution, context: Context) -> Numbers:
@@ -73,10 +85,10 @@ def unblocked(call: Call, conv: Convolution, context: Context) -> Numbers:
     terms |= {"patches": patches / 2e3, "patch rows": rows / 60.0}
     terms |= {"strided patches": patches / 2e3 if max(conv.stride, default=1) > 1 else 0.0}
     terms |= gemm(
-        filters, inner, conv.pixels // conv.batch, conv.groups * conv.batch, packed=False, lanes=context.lanes
+        filters, inner, conv.pixels // conv.batch, conv.groups * conv.batch, packed=False, lanes=context.core.lanes
     )
     terms |= _traffic(call, context)
-    return Numbers(terms, _features(call, conv) | {"pointwise": float(conv.pointwise)})
+    return Numbers(terms, _features(call, conv, context.core) | {"pointwise": float(conv.pointwise)})
 
 
 def depthwise(call: Call, conv: Convolution, context: Context) -> Numbers:
@@ -92,7 +104,7 @@ def depthwise(call: Call, conv: Convolution, context: Context) -> Numbers:
     }
     terms |= {"patch rows": rows * conv.area / 300.0, "pixels": conv.pixels * conv.filters / 5e3}
     terms |= _traffic(call, context)
-    return Numbers(terms, _features(call, conv))
+    return Numbers(terms, _features(call, conv, context.core))
 
 
 def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
@@ -102,40 +114,42 @@ def integer(call: Call, conv: Convolution, context: Context) -> Numbers:
     outputs = float(conv.pixels * conv.filters)
     taps = outputs * conv.area if conv.depthwise else float(conv.pixels * conv.channels * conv.area)
     if conv.depthwise:
-        single = conv.filters % _BYTES  # after the last whole vector, few at a time
-        terms["lanes"] = conv.pixels * conv.area * (conv.filters - single) / 12e3
-        terms["single lanes"] = conv.pixels * conv.area * single / 3e3
-        terms["last vectors"] = conv.pixels * conv.area * (single > 0) / 500.0
-        terms["gathered"] = conv.pixels * conv.area / 400.0
+        taps_of = conv.pixels * conv.area
+        vectors, last = divmod(conv.filters, _BYTES)
+        terms["vectors"] = taps_of * vectors / 800.0
+        terms["half vectors"] = taps_of * (last >= _BYTES // 2) / 500.0
+        terms["single lanes"] = taps_of * (last % (_BYTES // 2)) / 1e3
+        terms["gathered"] = taps_of / 400.0
     else:
         padded = ceil_to(inner, 4) * ceil_to(filters, 16)
         terms["macs"] = conv.groups * conv.pixels * padded / 80e3
+        terms |= ragged(conv.pixels * conv.groups, inner, filters)
         terms["rows of groups"] = conv.pixels * conv.groups / 40.0 if conv.groups > 1 else 0.0
         rest = conv.pixels % 4 * conv.groups
         terms["macs of single rows"] = rest * padded / 40e3
         terms["patches"] = 0.0 if conv.pointwise else taps / 8e3
         terms["pixels"] = conv.pixels / 100.0
-        terms["gathered"] = (
-            0.0 if conv.pointwise else conv.pixels * conv.area * conv.groups / 150.0
-        )  # copies, one a tap
+        terms["gathered"] = 0.0 if conv.pointwise else conv.pixels * conv.area * conv.groups / 1e3  # copies, one a tap
     terms["rounded"] = outputs / 3e3
-    terms |= moved("all", (call.read_bytes + call.bytes + call.weight_bytes) / 4)
-    features = _features(call, conv)
+    terms |= moved("all", (call.read_bytes + call.bytes + call.weight_bytes) / 4, context.core)
+    features = _features(call, conv, context.core)
     if conv.depthwise:  # its lanes are padded already: what is aligned must not come out cheaper than what is smaller
         features = {name: value for name, value in features.items() if " by " not in name}
     return Numbers(terms, features)
 
 
 def _traffic(call: Call, context: Context) -> dict[str, float]:
-    terms = moved("read", call.read_bytes) | moved("written", call.bytes) | moved("weight", call.weight_bytes)
-    terms["cold weight"] = call.weight_bytes * share_cold(context.network_weight_bytes) / 15e3
+    terms = {"read bytes": call.read_bytes / 80e3, "written bytes": call.bytes / 80e3}
+    terms |= moved("map", call.read_bytes + call.bytes, context.core) | moved("weight", call.weight_bytes, context.core)
+    terms["far weight"] = call.weight_bytes * share_cold(context.network_bytes, context.core.caches[1]) / 50e3
+    terms["cold weight"] = call.weight_bytes * share_cold(context.network_weight_bytes, context.core.kept) / 15e3
     outputs, fused = float(call.elements), set(call.fellows) if call.main else set()
     residual = call.bytes if "add" in call.fellows and call.main else 0
     terms |= {"clipped": outputs / 6e3 if _CLIPS & fused else 0.0, "curved": outputs / 2e3 if _CURVES & fused else 0.0}
     return terms | {"residual": residual / 20e3}
 
 
-def _features(call: Call, conv: Convolution) -> dict[str, float]:
+def _features(call: Call, conv: Convolution, core: Core) -> dict[str, float]:
     channels, filters = conv.channels // conv.groups, conv.filters // conv.groups
     found = {
         "channels": capped(channels, 128), "filters": capped(filters, 128), "pixels": capped(conv.pixels, 784),
@@ -147,12 +161,10 @@ def _features(call: Call, conv: Convolution) -> dict[str, float]:
         found[f"channels by {multiple}"] = float(conv.channels % multiple == 0)
         found[f"filters by {multiple}"] = float(conv.filters % multiple == 0)
     total = call.read_bytes + call.bytes + call.weight_bytes
-    return found | {"bytes past L2": capped(total / 512e3, 20), "weight past L2": capped(call.weight_bytes / 512e3, 20)}
-
-
-def pixels_at_once(lanes: int) -> int:
-    """Of a row, for each of 4 blocks of filters: as many as there are registers for sums."""
-    return 6 if lanes >= 16 else 3
+    return found | {
+        "bytes past L2": past(total, core.caches[1]),
+        "weight past L2": past(call.weight_bytes, core.caches[1]),
+    }
 
 
 def _block_features(conv: Convolution, block: int) -> dict[str, float]:

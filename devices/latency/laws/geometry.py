@@ -25,6 +25,7 @@ class Convolution:
     stride: tuple[int, ...]
     input: tuple[int, ...]  # spatial
     output: tuple[int, ...]
+    dilation: tuple[int, ...] = (1, 1)
 
     @property
     def area(self) -> int:
@@ -66,8 +67,8 @@ def convolution_of(call: Call) -> Convolution | None:
     if len(source) != len(result):
         return None
     groups = max(1, source[1] // weight[1]) if weight[1] else 1
-    stride = _numbers(argument(call, 3), len(result) - 2, 1)
-    return Convolution(source[0], source[1], result[1], groups, weight[2:], stride, source[2:], result[2:])
+    stride, dilation = (_numbers(argument(call, place), len(result) - 2, 1) for place in (3, 5))
+    return Convolution(source[0], source[1], result[1], groups, weight[2:], stride, source[2:], result[2:], dilation)
 
 
 def product_of(call: Call) -> Product | None:

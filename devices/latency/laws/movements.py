@@ -11,7 +11,7 @@ import math
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import argument, pool_kernel
-from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved
+from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved, past
 
 __all__ = [
     "average_pool_integer",
@@ -56,9 +56,9 @@ def elementwise(call: Call, context: Context) -> Numbers:
     terms["spread"] = elements / 8e3 if spread and len(call.operands) > 1 else 0.0
     last = call.shape[-1] if call.shape else 1
     terms["short runs"] = elements / max(last, 1) / 100.0 if spread and len(call.operands) > 1 else 0.0
-    terms |= moved("all", call.read_bytes + call.bytes)
+    terms |= moved("all", call.read_bytes + call.bytes, context.core)
     features = _told(call) | {"spread": float(spread), "two": float(two), "blocked": float(context.blocked)}
-    return Numbers(terms, features | {"last": capped(last, 256), "rank": float(len(call.shape))} | _size(call))
+    return Numbers(terms, features | {"last": capped(last, 256), "rank": float(len(call.shape))} | _size(call, context))
 
 
 def norm(call: Call, context: Context) -> Numbers:
@@ -67,11 +67,11 @@ def norm(call: Call, context: Context) -> Numbers:
     rows = elements / max(call.shape[-1] if call.shape else 1, 1)
     exponentials = elements / 1.5e3 if call.kind == "softmax" else 0.0
     terms = {"call": 2.5, "elements": elements / 4e3, "rows": rows / 30.0, "exponentials": exponentials}
-    terms |= moved("all", call.read_bytes + call.bytes)
+    terms |= moved("all", call.read_bytes + call.bytes, context.core)
     fused = context.maker == "add" and not context.shared and len(call.shape) == 3 and call.op == "layer_norm"
     terms["fused sums"] = elements / 400.0 if fused else 0.0
     features = _told(call) | {"last": capped(call.shape[-1] if call.shape else 1, 256), "fused": float(fused)}
-    return Numbers(terms, features | _size(call))
+    return Numbers(terms, features | _size(call, context))
 
 
 def pool(call: Call, context: Context) -> Numbers:
@@ -84,18 +84,20 @@ def pool(call: Call, context: Context) -> Numbers:
     rate = 6e3 if context.blocked else 400.0  # in the plain layout an average is summed up one by one
     terms = {"call": 2.5, "averaged": (1 - largest) * taps / rate, "greatest": largest * taps / max(rate, 2e3)}
     terms["elements"] = elements / 4e3
-    terms |= {"rows": elements / max(last, 1) / 100.0} | moved("all", call.read_bytes + call.bytes)
+    terms |= {"rows": elements / max(last, 1) / 100.0} | moved("all", call.read_bytes + call.bytes, context.core)
     features = {"area": capped(area, 49), "max": largest, "last": capped(last, 56)}
     features["channels by 8"] = float(len(call.shape) > 1 and call.shape[1] % 8 == 0)
     features["channels by 16"] = float(len(call.shape) > 1 and call.shape[1] % 16 == 0)
-    return Numbers(terms, features | _size(call))
+    return Numbers(terms, features | _size(call, context))
 
 
 def global_pool(call: Call, context: Context) -> Numbers:
     """Every map summed up, vectors at a time in any layout."""
     read = call.inputs[0].bytes / 4.0 if call.inputs else float(call.elements)
-    terms = {"call": 2.5, "summed": read / 4e3, "maps": call.elements / 100.0} | moved("all", call.read_bytes)
-    return Numbers(terms, {"blocked": float(context.blocked)} | _size(call))
+    terms = {"call": 2.5, "summed": read / 4e3, "maps": call.elements / 100.0} | moved(
+        "all", call.read_bytes, context.core
+    )
+    return Numbers(terms, {"blocked": float(context.blocked)} | _size(call, context))
 
 
 def max_pool_integer(call: Call, context: Context) -> Numbers:
@@ -104,14 +106,14 @@ def max_pool_integer(call: Call, context: Context) -> Numbers:
     vectors = context.channels_last
     terms = {"call": 2.5, "taps": 0.0 if vectors else taps / 280.0, "lanes": taps / 2e4 if vectors else 0.0}
     terms["elements"] = call.elements / 4e3
-    return Numbers(terms, {"vectors": float(vectors), "area": capped(pool_kernel(call), 49)} | _size(call))
+    return Numbers(terms, {"vectors": float(vectors), "area": capped(pool_kernel(call), 49)} | _size(call, context))
 
 
 def average_pool_integer(call: Call, context: Context) -> Numbers:
     """Of bytes, each output summed up and scaled by itself."""
     taps = float(call.elements) * pool_kernel(call)
     terms = {"call": 2.5, "outputs": call.elements / 70.0, "taps": taps / 800.0}
-    return Numbers(terms | moved("all", (call.read_bytes + call.bytes) / 4), _size(call))
+    return Numbers(terms | moved("all", (call.read_bytes + call.bytes) / 4, context.core), _size(call, context))
 
 
 def join_integer(call: Call, context: Context) -> Numbers:
@@ -119,7 +121,9 @@ def join_integer(call: Call, context: Context) -> Numbers:
     run = call.shape[1] if context.channels_last and len(call.shape) == 4 else contiguous(call)
     terms = {"call": 2.5, "parts": len(call.inputs) / 3.0, "elements": call.elements / 2e3}
     terms["runs"] = call.elements / max(run, 1) * len(call.inputs) / 60.0
-    return Numbers(terms | moved("all", call.bytes / 2.0), {"run": capped(run, 256)} | _size(call))
+    return Numbers(
+        terms | moved("all", call.bytes / 2.0, context.core), {"run": capped(run, 256)} | _size(call, context)
+    )
 
 
 def layout(call: Call, context: Context) -> Numbers:
@@ -131,28 +135,28 @@ def layout(call: Call, context: Context) -> Numbers:
     terms["single elements"] = elements / 1e3 if run <= 1 else 0.0
     terms["short runs"] = elements / 2e3 if 1 < run < 32 else 0.0
     terms["rolled"] = elements / 4e3 if call.op == "roll" else 0.0
-    terms |= moved("all", 2.0 * call.bytes)
+    terms |= moved("all", 2.0 * call.bytes, context.core)
     features = _told(call) | {"run": capped(run, 256), "shuffled": float(shuffled), "parts": capped(parts, 8)}
     features |= {"rank": float(len(call.shape)), "blocked": float(context.blocked)}
-    return Numbers(terms, features | _size(call))
+    return Numbers(terms, features | _size(call, context))
 
 
 def rounding(call: Call, context: Context) -> Numbers:
     """Quantize and dequantize."""
     elements = float(call.elements)
-    terms = {"call": 2.5, "elements": elements / 6e3} | moved("all", call.read_bytes + call.bytes)
+    terms = {"call": 2.5, "elements": elements / 6e3} | moved("all", call.read_bytes + call.bytes, context.core)
     last = capped(call.shape[-1] if call.shape else 1, 256)
-    return Numbers(terms, {"rank": float(len(call.shape)), "last": last} | _size(call))
+    return Numbers(terms, {"rank": float(len(call.shape)), "last": last} | _size(call, context))
 
 
 def other(call: Call, context: Context) -> Numbers:
     """What no law is known for: its multiply–accumulates, its bytes."""
     terms = {"call": 2.5, "macs": call.macs / 20e3, "elements": call.elements / 4e3}
     read = call.bytes if call.kind in ("embedding", "gather") else call.read_bytes + call.weight_bytes
-    terms |= moved("all", read + call.bytes)
+    terms |= moved("all", read + call.bytes, context.core)
     steps = call.operands[0].shape[1] if call.kind == "recurrent" and len(call.operands[0].shape) > 1 else 0
     terms["steps"] = float(steps)
-    return Numbers(terms, _told(call) | _size(call))
+    return Numbers(terms, _told(call) | _size(call, context))
 
 
 def contiguous(call: Call) -> int:
@@ -193,6 +197,6 @@ def _told(call: Call) -> dict[str, float]:
     return {f"is {op}": float(call.op == op) for op in _TOLD if call.op == op}
 
 
-def _size(call: Call) -> dict[str, float]:
+def _size(call: Call, context: Context) -> dict[str, float]:
     total = call.read_bytes + call.bytes
-    return {"elements": capped(call.elements, 3e4), "bytes past L2": capped(total / 512e3, 20)}
+    return {"elements": capped(call.elements, 3e4), "bytes past L2": past(total, context.core.caches[1])}

@@ -12,10 +12,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-__all__ = ["Context", "Numbers", "capped", "ceil_to", "moved", "share_cold"]
+__all__ = ["USUAL", "Context", "Core", "Numbers", "capped", "ceil_to", "moved", "past", "share_cold"]
 
-_CACHES = {"L1": 32e3, "L2": 512e3, "L3": 8e6}  # bytes; devices differ by small factors, which the fit absorbs
-_BYTES_PER_MICROSECOND = {"L1": 40e3, "L2": 60e3, "L3": 60e3}  # what leaving each cache adds, nominal
+_BYTES_PER_MICROSECOND = (40e3, 60e3, 60e3)  # what leaving each cache adds, nominal
+
+
+@dataclass(frozen=True)
+class Core:
+    """A processor's core as kernels see it: `lanes` numbers of single precision in a vector, and bytes of each cache
+    from the nearest on (usual ones, where a device does not tell)."""
+
+    lanes: int = 8
+    caches: tuple[float, float, float] = (32e3, 512e3, 32e6)
+
+    @property
+    def kept(self) -> float:
+        """Bytes that the last cache keeps from one inference to the next: other cores use it, too."""
+        return self.caches[2] / 4
+
+
+USUAL = Core()
 
 
 @dataclass
@@ -30,8 +46,7 @@ class Context:
 
     `blocked`: its map is in the blocked layout; `network_weight_bytes`: of all weights; `network_bytes`: of these and
     of all activations; `maker`: the operator that made its first input, views and dequantizes looked through; `shared`:
-    others read that input, too; `channels_last`: that input lies so in memory; `lanes`: how many numbers of single
-    precision a vector of the runtime's kernels holds.
+    others read that input, too; `channels_last`: that input lies so in memory.
     """
 
     blocked: bool = False
@@ -40,7 +55,7 @@ class Context:
     maker: str = ""
     shared: bool = False
     channels_last: bool = False
-    lanes: int = 8
+    core: Core = USUAL
 
 
 def ceil_to(value: float, multiple: int) -> int:
@@ -52,14 +67,19 @@ def capped(value: float, most: float) -> float:
     return math.log(min(max(value, 1.0), most))
 
 
-def moved(name: str, amount: float) -> dict[str, float]:
+def moved(name: str, amount: float, core: Core) -> dict[str, float]:
     """Nominal microseconds of moving so many bytes: at the first cache's speed, and more for what leaves each cache."""
     found = {f"{name} bytes": amount / 80e3}
-    for cache, size in _CACHES.items():
-        found[f"{name} past {cache}"] = max(0.0, amount - size) / _BYTES_PER_MICROSECOND[cache]
+    for level, (size, speed) in enumerate(zip(core.caches, _BYTES_PER_MICROSECOND, strict=True), 1):
+        found[f"{name} past L{level}"] = max(0.0, amount - size) / speed
     return found
 
 
-def share_cold(network_weight_bytes: float, cache: float = 8e6) -> float:
-    """The share of a network's weights that no longer is in a cache of so many bytes at the next inference."""
-    return max(0.0, 1.0 - cache / network_weight_bytes) if network_weight_bytes else 0.0
+def past(amount: float, cache: float) -> float:
+    """How many times a cache's size so many bytes are, as a feature."""
+    return capped(amount / cache, 20)
+
+
+def share_cold(network_bytes: float, cache: float) -> float:
+    """The share of a network's bytes that no longer is in a cache of so many at the next inference."""
+    return max(0.0, 1.0 - cache / network_bytes) if network_bytes else 0.0

@@ -14,22 +14,22 @@ from collections.abc import Mapping, Sequence
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import turns_of
-from compressor.devices.latency.laws.numbers import Numbers, moved
+from compressor.devices.latency.laws.numbers import USUAL, Core, Numbers, moved
 
 __all__ = ["ELEMENTS", "blocks_of", "reorders_of", "together"]
 
 ELEMENTS = 2e3  # copied in a nominal microsecond
 
 
-def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, list[Numbers]]:
-    """The copies by the call that they are booked on; blocks are of `lanes` channels."""
-    found = blocks_of(calls, blocked, lanes)
+def reorders_of(calls: Sequence[Call], blocked: Mapping[str, bool], core: Core = USUAL) -> dict[str, list[Numbers]]:
+    """The copies by the call that they are booked on; blocks are of as many channels as lanes."""
+    found = blocks_of(calls, blocked, core)
     for name, listed in turns_of(calls).items():
         found.setdefault(name, []).extend(_turned(way, elements) for way, elements in listed)
     return found
 
 
-def blocks_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8) -> dict[str, list[Numbers]]:
+def blocks_of(calls: Sequence[Call], blocked: Mapping[str, bool], core: Core = USUAL) -> dict[str, list[Numbers]]:
     """Those into the blocked layout and out of it."""
     found: dict[str, list[Numbers]] = defaultdict(list)
     readers: dict[str, list[Call]] = defaultdict(list)
@@ -41,14 +41,14 @@ def blocks_of(calls: Sequence[Call], blocked: Mapping[str, bool], lanes: int = 8
         first = call.inputs[0] if call.inputs else None
         if first is None or not blocked.get(call.name) or blocked.get(first.source) or first.source in turned:
             continue
-        if call.kind in ("conv2d", "pool") and len(first.shape) == 4 and first.shape[1] >= lanes:
+        if call.kind in ("conv2d", "pool") and len(first.shape) == 4 and first.shape[1] >= core.lanes:
             turned.add(first.source)
-            found[call.kernel or call.name].append(_numbers("input", first.bytes))
+            found[call.kernel or call.name].append(_numbers("input", first.bytes, core))
     for call in calls:
         out = not readers[call.name] or any(not blocked.get(reader.name) for reader in readers[call.name])
         if blocked.get(call.name) and out:
             owner = call.kernel if call.kernel in known else call.name
-            found[owner].append(_numbers("output", call.bytes))
+            found[owner].append(_numbers("output", call.bytes, core))
     return dict(found)
 
 
@@ -61,8 +61,8 @@ def together(numbers: Sequence[Numbers]) -> Numbers:
     return Numbers(dict(terms))
 
 
-def _numbers(way: str, amount: float) -> Numbers:
-    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / ELEMENTS} | moved(way, 2.0 * amount))
+def _numbers(way: str, amount: float, core: Core) -> Numbers:
+    return Numbers({f"{way} copies": 2.0, f"{way} elements": amount / 4 / ELEMENTS} | moved(way, 2.0 * amount, core))
 
 
 def _turned(way: str, elements: int) -> Numbers:

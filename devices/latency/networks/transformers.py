@@ -60,13 +60,8 @@ def _transformer(draw: Draw, *, causal: bool, words: bool) -> Drawn:
     heads, inner = head_sizes(draw, width)
     before = causal or not words or draw.chance(0.3)
     kind = draw.pick("", "causal", "packed", "packed") if causal else draw.pick("", "", "all") if words else ""
-    blocks = Stack(kind, *(
-        Encoder(
-            Attention(draw, width, heads, inner, causal=causal), mlp(draw, width),
-            (nn.LayerNorm(width), nn.LayerNorm(width)), before,
-        )
-        for _ in range(draw.pick(1, 1, 2))
-    ))  # fmt: skip
+    mixer = Attention(draw, width, heads, inner, causal=causal)
+    blocks = Stack(kind, Encoder(mixer, mlp(draw, width), (nn.LayerNorm(width), nn.LayerNorm(width)), before))
     if words:
         embedding, positions, head, example = _text(draw, width, length, causal)
     else:
@@ -97,13 +92,10 @@ def modern_decoder(draw: Draw) -> Drawn:
     """Causal blocks with RMS norm, rotary positions, shared keys and gated MLPs, as in LLaMA."""
     width, length = draw.width(64, 640), draw.between(16, 192)
     heads, inner = head_sizes(draw, width)
-    blocks = Stack(draw.pick("", "causal", "packed", "packed"), *(
-        Encoder(
-            Attention(draw, width, heads, inner, causal=True, rotary=True), Gated(width, draw.width(width, width * 3)),
-            (RmsNorm(width), RmsNorm(width)), True,
-        )
-        for _ in range(draw.pick(1, 1, 2))
-    ))  # fmt: skip
+    kind = draw.pick("", "causal", "packed", "packed")
+    mixer = Attention(draw, width, heads, inner, causal=True, rotary=True)
+    gated = Gated(width, draw.width(width, width * 3))
+    blocks = Stack(kind, Encoder(mixer, gated, (RmsNorm(width), RmsNorm(width)), True))
     vocabulary = draw.between(500, 16000)
     head = nn.Sequential(RmsNorm(width), nn.Linear(width, min(vocabulary, 8000), bias=False))
     return nn.Sequential(nn.Embedding(vocabulary, width), blocks, head), (torch.randint(0, vocabulary, (2, length)),)
@@ -176,10 +168,9 @@ class _Turned(nn.Module):
 def mixed(draw: Draw) -> Drawn:
     """MLPs over tokens and over channels in turn, as in MLP-Mixer."""
     width, across, patch = draw.width(64, 512), draw.pick(7, 8, 10, 14), draw.pick(8, 16)
-    tokens, blocks = across**2, []
-    for _ in range(2):
-        mixer = _Turned(mlp(draw, tokens))
-        blocks.append(Encoder(mixer, mlp(draw, width), (nn.LayerNorm(width), nn.LayerNorm(width)), True))
+    tokens = across**2
+    mixer = _Turned(mlp(draw, tokens))
+    block = Encoder(mixer, mlp(draw, width), (nn.LayerNorm(width), nn.LayerNorm(width)), True)
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 100))
-    model = _Tokens(_Patches(width, patch, False), tokens, width, nn.Sequential(*blocks), head, first=False)
+    model = _Tokens(_Patches(width, patch, False), tokens, width, block, head, first=False)
     return model, (torch.randn(2, 3, across * patch, across * patch),)

@@ -8,7 +8,8 @@ import pytest
 from timed_networks import conv, networks, relu
 
 from compressor.devices.latency.attribution import NodeTime
-from compressor.devices.latency.blocks import lanes_of
+from compressor.devices.latency.blocks import with_lanes
+from compressor.devices.latency.laws.numbers import USUAL
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.samples import timed
 
@@ -23,9 +24,11 @@ def ran(channels: int, copied: bool) -> Measured:
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_fewer_channels_than_a_block_are_read_as_an_image(lanes: int) -> None:
-    assert lanes_of([timed(ran(channels, channels >= lanes)) for channels in (4, 8, 12, 16, 24)]) == lanes
+    assert (
+        with_lanes(USUAL, [timed(ran(channels, channels >= lanes)) for channels in (4, 8, 12, 16, 24)]).lanes == lanes
+    )
 
 
 def test_eight_where_nothing_tells() -> None:
     one = networks(1)[0]
-    assert lanes_of([timed(dataclasses.replace(one, calls=one.calls[-1:], nodes=one.nodes[-1:]))]) == 8
+    assert with_lanes(USUAL, [timed(dataclasses.replace(one, calls=one.calls[-1:], nodes=one.nodes[-1:]))]) == USUAL

@@ -10,8 +10,9 @@ import pytest
 from lowered_networks import small
 
 from compressor.devices.latency.attribution import NodeTime
+from compressor.devices.latency.laws.numbers import USUAL
 from compressor.devices.latency.measured import Measured
-from compressor.devices.latency.profile import Profile, read_about, read_profile, write_profile
+from compressor.devices.latency.profile import Profile, core_of, read_about, read_profile, write_profile
 from compressor.errors import DeviceError
 
 
@@ -55,3 +56,9 @@ def test_a_damaged_table_is_named(profile: Profile, tmp_path: Path, file: str) -
     with pytest.raises(DeviceError, match="cannot be read") as caught:
         read_profile(tmp_path)
     assert file in str(caught.value.where)
+
+
+def test_caches_are_the_devices_own_where_it_told_of_them() -> None:
+    assert core_of({"caches": [48, 1024, 32768]}).caches == (48, 1024, 32768)
+    assert core_of({"caches": [32, 1024]}).caches == (32, 1024, 1024)
+    assert core_of({}) == core_of({"caches": []}) == core_of({"caches": [32]}) == USUAL

@@ -11,7 +11,7 @@ MAP = (1, 8, 8, 8)
 
 
 def test_laws_by_group() -> None:
-    assert "macs of single pixels" in numbers_of(conv("c", "x", 8, 8, 8), "conv blocked", Context(True)).terms
+    assert "waits" in numbers_of(conv("c", "x", 8, 8, 8), "conv blocked", Context(True)).terms
     assert "macs of 6 rows" in numbers_of(linear("l", "x", 8, 8, 8), "linear", Context()).terms
     assert (
         "taps" not in numbers_of(call("a", "add", "elementwise", MAP, ("x", MAP)), "elementwise int8", Context()).terms
