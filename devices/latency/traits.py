@@ -74,8 +74,9 @@ def _told(kind: str, call: Call, how: str) -> str:
 
 
 def _sizes(call: Call) -> tuple[str, tuple[float, ...]]:
-    conv, product = convolution_of(call), product_of(call)
-    if call.kind.startswith("conv") and conv is not None:
+    conv = convolution_of(call) if call.kind.startswith("conv") else None
+    product = product_of(call)
+    if conv is not None:
         odd = "odd " if conv.channels % 4 or conv.filters % 4 else ""
         if conv.depthwise:
             return f"{odd}depthwise", (conv.channels, conv.pixels, conv.area, math.prod(conv.stride))

@@ -106,9 +106,9 @@ def argument(call: Call, index: int, name: str = "") -> Any:
 
 
 def _numbers(value: Any, count: int, default: int) -> tuple[int, ...]:
-    if isinstance(value, bool) or value is None:
-        return (default,) * count
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return (value,) * count
+    if not isinstance(value, tuple | list):
+        return (default,) * count
     listed = tuple(item if isinstance(item, int) else default for item in value)
     return listed if len(listed) == count else (listed[:1] or (default,)) * count
