@@ -26,6 +26,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper
+from prepared import prepared
 
 from compressor.devices.latency.subject import Subject, read
 from compressor.devices.model_timing import Job, Timing, time_models
@@ -116,7 +117,8 @@ def main() -> None:
     options = parser.parse_args()
     from compressor.devices.opening import open_device
 
-    subjects = [read(options.models, name) for name in chosen(options.models)]
+    names = chosen(prepared(options.models, parser, "*-plain.json"))
+    subjects = [read(options.models, name) for name in names]
     with tempfile.TemporaryDirectory() as place, open_device("local") as device:
         folder = Path(place)
         made = {subject.name: list(parts(subject, folder)) for subject in subjects}
@@ -131,9 +133,8 @@ def main() -> None:
     print(json.dumps({**found, "operators": len(unique)}, indent=1))
 
 
-def chosen(folder: Path) -> list[str]:
-    """Plain members of the families that are there."""
-    known = sorted(path.stem for path in folder.glob("*-plain.json"))
+def chosen(known: Sequence[str]) -> list[str]:
+    """Some of each family that is there."""
     return [name for family in FAMILIES for name in [n for n in known if n.rsplit("-", 2)[0] == family][:EACH]]
 
 

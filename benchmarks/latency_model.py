@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from latency_scores import NOISY, Row, accuracy, equal_pairs, noise, taus
+from prepared import prepared
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import fit_models
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--profile", default=own_name(), help="its name [default: %(default)s]")
     options = parser.parse_args()
     place, results = PROFILES / options.profile, results_of(options.profile)
-    subjects = {name: read(options.models, name) for name in sorted(p.stem for p in options.models.glob("*.json"))}
+    subjects = {name: read(options.models, name) for name in prepared(options.models, parser)}
     before = json.loads(results.read_text(encoding="utf-8")) if options.again else {}
     if options.again == "fit":
         profile = read_profile(place)

@@ -23,6 +23,7 @@ from typing import Any
 from latency.rooflines import Kept, data_sheet, fitted, kernels_of
 from latency_model import PROFILES, STYLES, Predicts, compare, own_name, results_of
 from latency_scores import accuracy, kendall, taus
+from prepared import prepared
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import KINDS, fit_models
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("--profile", default=own_name(), help="its name [default: %(default)s]")
     options = parser.parse_args()
-    subjects = {path.stem: read(options.models, path.stem) for path in sorted(options.models.glob("*.json"))}
+    subjects = {name: read(options.models, name) for name in prepared(options.models, parser)}
     times = json.loads(results_of(options.profile).read_text(encoding="utf-8"))["times"]
     known = {key: value for key, value in times.items() if key.rpartition("@")[0] in subjects}
     profile = read_profile(PROFILES / options.profile)

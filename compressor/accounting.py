@@ -23,6 +23,7 @@ from compressor.devices.energy import (
 )
 from compressor.devices.local import Measurement
 from compressor.devices.side_by_side import interval, side_by_side
+from compressor.report.compare import SAME
 from compressor.report.model import Latency
 from compressor.targets import Figure, Target
 from compressor.targets.machine import this_machine
@@ -64,10 +65,12 @@ def pays_off(
     measured: tuple[Measurement, Measurement] | None = None,
 ) -> BreakEven | None:  # fmt: skip
     """When the artifact with its making has cost less than the original, which costs nothing to make; None where an
-    energy is not known. Latencies that were measured in turn are compared round by round."""
+    energy is not known. Latencies that were measured in turn are compared round by round; predictions that the report
+    calls the same save nothing."""
     if before is None or after is None:
         return None
-    saving = Span.exactly(before.joules.value - after.joules.value)
+    saved = before.joules.value - after.joules.value
+    saving = Span.exactly(saved if abs(saved) > SAME * before.joules.value else 0.0)
     if measured is not None:
         both = side_by_side(*measured)
         saving = saving_by_ratio(before.joules.value, Span(both.low, both.ratio, both.high))

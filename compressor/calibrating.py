@@ -15,6 +15,7 @@ from compressor.devices.latency.lookup import bases, calibration_file
 from compressor.devices.latency.networks import network
 from compressor.devices.latency.subject import Subject, lower
 from compressor.devices.model_timing import Job, Timing, time_models
+from compressor.devices.suitable import check_architecture, check_provider
 from compressor.errors import CompressError, DeviceError, OutputError
 from compressor.graph.contract import Progress
 from compressor.graph.cost import Estimate
@@ -37,9 +38,14 @@ def calibrate_target(
 ) -> Calibration:  # fmt: skip
     """Measure, fit and keep; the same call goes on where a device was lost.
 
-    Raises DeviceError for an emulated device or one that runs fewer than three of the networks, OutputError where the
-    result cannot be written.
+    Raises DeviceError for an emulated device, one of another architecture than the target or without its preferred
+    accelerator, or one that runs fewer than three of the networks; OutputError where the result cannot be written.
     """
+    description = device.describe()
+    if not description.timed:
+        raise DeviceError("it is emulated: its time means nothing", where=device.url)
+    check_architecture(description.arch, target, device.url)
+    check_provider(device, target)
     work.mkdir(parents=True, exist_ok=True)
     candidates = bases(target)
     subjects: list[Subject] = []
@@ -67,7 +73,6 @@ def calibrate_target(
         raise DeviceError(f"{len(good)} of {len(jobs)} networks ran undisturbed, 3 are the least", where=device.url)
     usable = {name: [listed[index] for index in good] for name, listed in estimates.items()}
     base, factors, spread = calibrate(usable, [timed[index].median_ms for index in good])
-    description = device.describe()
     about = {
         "device": device.url, "cpu": description.cpu, "onnxruntime": description.runtimes.get("onnxruntime", ""),
         "threads": count, "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -104,8 +104,13 @@ def _python(found: Description) -> Iterator[Finding]:
         yield Finding("python", "missing", "no python3 there", way_out)
         return
     yield Finding("python", "ok", found.python)
-    runtime = next((name for name in ("onnxruntime", "onnxruntime-gpu") if name in found.runtimes), "")
-    yield _package(found, runtime or "onnxruntime")
+    runtime = next((name for name in ("onnxruntime-gpu", "onnxruntime") if name in found.runtimes), "")
+    if "jetson" in found.cpu.lower() and runtime != "onnxruntime-gpu":
+        detail = f"{found.runtimes[runtime]}, which computes on the processor alone" if runtime else "not installed"
+        way_out = "`compress targets jetson` says how onnxruntime-gpu is installed there."
+        yield Finding("its onnxruntime", "warning" if runtime else "missing", detail, way_out)
+    else:
+        yield _package(found, runtime or "onnxruntime")
     yield _package(found, "numpy")
     if "apache-tvm" in found.runtimes:
         yield _package(found, "apache-tvm")

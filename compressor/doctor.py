@@ -30,7 +30,11 @@ _LITTLE_SPACE = 1 << 30
 _REQUIREMENT = re.compile(
     r"""([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*(?:>=\s*([\d.]+))?[^;]*(?:;.*extra == ['"]([\w-]+)['"])?"""
 )
-_EXTRAS = {"hf": "Hugging Face model folders cannot be loaded", "safetensors": "safetensors files cannot be loaded"}
+_EXTRAS = {
+    "hf": "Hugging Face model folders cannot be loaded",
+    "safetensors": "safetensors files cannot be loaded",
+    "profile": "`compress profile` cannot fit to what it measures",
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ChosenBy", "PassSpec", "parse_passes", "pass_options"]
 
 ChosenBy = Literal["default", "user", "recipe"]
+NONE = "none"
 _NOT_OPTIONS = ("sites", "keep")  # given by recipes and by --keep
 
 
@@ -57,8 +58,9 @@ class PassSpec:
 
 
 def parse_passes(text: str, chosen_by: ChosenBy = "user") -> list[PassSpec]:
-    """Read a pass list. Raises RecipeError naming the part that is wrong. Options are checked by `build`."""
-    specs = [_parse_one(part.strip(), chosen_by) for part in text.split(",")] if text.strip() else []
+    """Read a pass list; "none" and "" are one without passes. Raises RecipeError naming the part that is wrong. Options
+    are checked by `build`."""
+    specs = [] if text.strip() in ("", NONE) else [_parse_one(part.strip(), chosen_by) for part in text.split(",")]
     for spec in specs:
         spec.build()
     return specs

@@ -32,6 +32,7 @@ from compressor.devices.latency.sitting import Item, Settings, Sitting
 from compressor.devices.latency.subject import Subject, calls_at_one, lower, read
 from compressor.devices.latency.traits import Seen, Trait, traits_of
 from compressor.devices.remote import on_device
+from compressor.devices.suitable import check_architecture
 from compressor.errors import CompressError, DeviceError
 from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
@@ -89,13 +90,15 @@ def profile(
 
     `beside` are further networks timed in the same sitting and never fitted to.
 
-    Raises DeviceError for a device whose time means nothing or that times fewer than a dozen networks, and for a target
-    whose preferred provider compiles whole graphs; DeviceLostError where it stops answering: the same call goes on.
+    Raises DeviceError for a device whose time means nothing, that is of another architecture than the target or times
+    fewer than a dozen networks, and for a target whose preferred provider compiles whole graphs; DeviceLostError where
+    it stops answering: the same call goes on.
     """
     description = device.describe()
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
     _check_provider(target)
+    check_architecture(description.arch, target, device.url)
     _check_fitting(model)
     work.mkdir(parents=True, exist_ok=True)
     with on_device(device) as remote:
@@ -118,9 +121,14 @@ def profile(
 def refit(folder: Path, model: str) -> Profile:
     """Fit a model of this kind to the tables of an earlier profile and put it in place of what was fitted to them.
 
-    Raises DeviceError for a folder that holds no profile, or one of fewer than a dozen networks.
+    Raises DeviceError for a folder that is not there or holds no profile, or one of fewer than a dozen networks.
     """
     _check_fitting(model)
+    if not folder.is_dir():
+        raise DeviceError(
+            "there is no profile to fit to", where=str(folder),
+            way_out="`compress profile` without --refit measures one; --out names the folder of another.",
+        )  # fmt: skip
     found = read_profile(folder)
     counts = sorted({each.threads for each in found.networks})
     known = _enough({n: [each for each in found.networks if each.threads == n] for n in counts})

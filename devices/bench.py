@@ -131,12 +131,19 @@ def _result(run: Run, power: Figure | None, carbon: Carbon) -> Bench:
 
 
 def _learn(run: Run, found: Bench) -> None:
-    """What can be believed is held against what was predicted; `host` was predicted for this machine alone."""
+    """What can be believed is held against what was predicted; `host` was predicted for this machine alone, and any
+    target for the providers that it prefers."""
     if found.throttled or found.unstable:
         return
-    for bundle, each in zip(run.bundles.values(), found.figures, strict=False):
-        if run.device.url == "local" or bundle.manifest.get("target") != HOST:
-            remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50)
+    arch = run.description.arch
+    for (name, bundle), each in zip(run.bundles.items(), found.figures, strict=False):
+        if (run.device.url == "local" or bundle.manifest.get("target") != HOST) and not _absent(run, name, each):
+            remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50, arch=arch)
+
+
+def _absent(run: Run, name: str, found: Figures) -> list[str]:
+    """Providers that the target prefers and the runtime there lacks."""
+    return [provider for provider in run.job(name)["providers"] if provider not in found.providers]
 
 
 def _instructions(run: Run) -> dict[str, int]:
@@ -165,7 +172,7 @@ def _figures(run: Run) -> tuple[Figures, ...]:
 
 def _notes(run: Run, found: Sequence[Figures]) -> Iterator[str]:
     for name, each in zip(run.bundles, found, strict=True):
-        absent = [provider for provider in run.job(name)["providers"] if provider not in each.providers]
+        absent = _absent(run, name, each)
         if absent:
             used = ", ".join(each.providers)
             yield f"{each.name}: the runtime there has no {', '.join(absent)}; it ran on {used}"

@@ -91,8 +91,8 @@ class Remote:
             package = last.get("package")
             return DeviceError(
                 f"its Python has no {package} ({last.get('reason')})", where=where,
-                way_out=f"There: {' '.join(self.device.python)} -m pip install onnxruntime numpy; "
-                "or end the URL in ?python=PATH of one that has them.",
+                way_out="There: python3 -m venv venv && venv/bin/pip install onnxruntime numpy (`compress targets "
+                "NAME` says which build), then ?python=PATH of its Python at the end of the URL.",
             )  # fmt: skip
         if finished.status in _KILLED:
             return DeviceError(

@@ -27,12 +27,12 @@ _CONNECT = 60.0  # seconds until the connection stands, jump hosts and all
 _LONGEST_SOCKET = 80  # a socket's path holds 104 bytes on some systems, and ssh adds a suffix of 17
 _READY = b"compress-ready"
 _WAYS_OUT = {
-    "host key verification failed": "Connect once by hand (`ssh {target}`) and compare the fingerprint it shows.",
-    "permission denied": "Have a key there (`ssh-copy-id {target}`), unlocked by ssh-agent if it has a passphrase.",
+    "host key verification failed": "Connect once by hand (`ssh {login}`) and compare the fingerprint it shows.",
+    "permission denied": "Have a key there (`ssh-copy-id {login}`), unlocked by ssh-agent if it has a passphrase.",
     "could not resolve": "Look at the host's name, or give it one in ~/.ssh/config.",
     "connection refused": "Look whether its ssh server runs, and on which port.",
 }
-_OTHERWISE = "Try it by hand: `ssh {target} true`."
+_OTHERWISE = "Try it by hand: `ssh {login} true`."
 
 
 class SSHConnection:
@@ -43,6 +43,7 @@ class SSHConnection:
         self.target = f"{address.user}@{address.host}" if address.user else address.host
         self._ssh = command("ssh")
         self._options = ["-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+        self._login = f"-p {address.port} {self.target}" if address.port else self.target  # as a user types it
         if address.port:
             self._options += ["-p", str(address.port)]
         self._folder = _short_folder()
@@ -102,7 +103,7 @@ class SSHConnection:
             error = f"no answer within {_CONNECT:g} s"
         hint = next((text for words, text in _WAYS_OUT.items() if words in error.lower()), _OTHERWISE)
         last = error.splitlines()[-1]
-        raise DeviceError(f"cannot be reached: {last}", where=self.url, way_out=hint.format(target=self.target))
+        raise DeviceError(f"cannot be reached: {last}", where=self.url, way_out=hint.format(login=self._login))
 
 
 def _await(master: subprocess.Popen[bytes], seconds: float) -> bytes:

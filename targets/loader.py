@@ -45,11 +45,11 @@ def load_target(name_or_path: str, *, host_threads: int | None = None) -> Target
 
         return host_target(threads=host_threads)
     if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
-        return parse_target(_read(Path(name_or_path)), where=name_or_path)
+        return _private(_read(Path(name_or_path)), where=name_or_path)
     boards = {path.name.removesuffix(".toml"): path for path in _board_files()}
     if name_or_path in boards:
         return _bundled(boards[name_or_path])
-    aliases = {alias: target for target in map(_bundled, boards.values()) for alias in target.aliases}
+    aliases = _aliases(map(_bundled, boards.values()), boards)
     if name_or_path in aliases:
         return aliases[name_or_path]
     known = [HOST, *boards, *aliases]
@@ -275,7 +275,41 @@ def _read(path: Path) -> str:
 
 
 def _bundled(path: Traversable) -> Target:
-    return parse_target(path.read_text(encoding="utf-8"), where=f"targets/{path.name}")
+    target, name = parse_target(path.read_text(encoding="utf-8"), where=f"targets/{path.name}"), path.name
+    if target.name != name.removesuffix(".toml"):
+        raise TargetError(
+            f"name is {target.name!r}: expected {name.removesuffix('.toml')!r}, as the file is called",
+            where=f"targets/{name}", way_out="A copy of another board takes a name and aliases of its own.",
+        )  # fmt: skip
+    return target
+
+
+def _private(text: str, where: str) -> Target:
+    """A user's own file. What is measured is kept under its name, so it may not take that of another board."""
+    target = parse_target(text, where)
+    for path in _board_files():
+        if path.name == f"{target.name}.toml" and path.read_text(encoding="utf-8") != text:
+            raise TargetError(
+                f"name is {target.name!r}, which is a board that comes along: what is measured of one would answer for "
+                "the other",
+                where=where, way_out="Give it a name of its own.",
+            )  # fmt: skip
+    return target
+
+
+def _aliases(targets: Iterable[Target], names: Iterable[str]) -> dict[str, Target]:
+    """Targets by alias. Raises TargetError for one that leads to two boards."""
+    found: dict[str, Target] = {}
+    for target in targets:
+        for alias in target.aliases:
+            if alias in found or alias in names:
+                first = found[alias].name if alias in found else alias
+                raise TargetError(
+                    f"the alias {alias!r} is {first}'s already", where=f"targets/{target.name}.toml",
+                    way_out="Give the board others, or none.",
+                )  # fmt: skip
+            found[alias] = target
+    return found
 
 
 def _board_files() -> list[Traversable]:

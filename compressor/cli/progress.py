@@ -1,8 +1,9 @@
-"""Progress on stderr: a line for what begins, and a bar while batches go by, on a terminal only."""
+"""Progress on stderr: a line for what begins; while batches go by a bar on a terminal, and a line at times in a log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import click
@@ -12,6 +13,8 @@ from rich.progress import track
 from compressor.graph.contract import Progress
 
 __all__ = ["Bars"]
+
+_QUIET_SECONDS = 20.0
 
 T = TypeVar("T")
 
@@ -24,7 +27,18 @@ class Bars(Progress):
 
     def over(self, items: Sequence[T], what: str) -> Iterable[T]:
         console = Console(stderr=True)
-        return track(items, f"· {what}", console=console, transient=True, disable=not console.is_terminal)
+        if console.is_terminal:
+            return track(items, f"· {what}", console=console, transient=True)
+        return self._told(items, what)
+
+    def _told(self, items: Sequence[T], what: str) -> Iterator[T]:
+        """For a log: a line once the first has taken long, and now and then how far it is."""
+        told = time.monotonic()
+        for index, item in enumerate(items):
+            yield item
+            if time.monotonic() - told >= _QUIET_SECONDS:
+                self.say(f"{what}: {index + 1} of {len(items)}")
+                told = time.monotonic()
 
     def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

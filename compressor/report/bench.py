@@ -139,7 +139,11 @@ def _power(energy: Energy | None) -> str:
 def _verified(found: Bench) -> Iterator[str]:
     for name, errors in found.errors.items():
         worst = max(errors.values(), default=0.0)
-        yield f"{name}: {EMULATED}; {len(errors)} outputs agree with PyTorch, the worst within {worst:.1e}"
+        yield f"{name}: {EMULATED}; {_outputs(len(errors))} with PyTorch, the worst within {worst:.1e}"
+
+
+def _outputs(count: int) -> str:
+    return "1 output agrees" if count == 1 else f"{count} outputs agree"
 
 
 def _counts(found: Bench) -> Iterator[list[str]]:
@@ -158,12 +162,9 @@ def _cautions(found: Bench) -> Iterator[str]:
 def _facts(found: Bench) -> Iterator[tuple[str, str]]:
     if found.figures:
         yield "run", f"threads {found.threads}, batch {found.batch}"
-    elif found.instructions:
-        yield (
-            "instructions",
-            f"1 thread, batch {found.batch}, with the call from Python; they are no time",
-        )
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
+    elif found.instructions:
+        yield "instructions", f"1 thread, batch {found.batch}, with the call from Python; they are no time"
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
     yield from _energy(found)
     if found.figures and len(found.states) > 1:

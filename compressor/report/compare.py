@@ -14,7 +14,7 @@ from typing import Literal
 
 from compressor.report.model import PassReport, Report
 
-__all__ = ["Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
+__all__ = ["SAME", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
 
 Unit = Literal["count", "bytes", "ms", "joules", "metric", "error"]
 SAME = 0.01  # relative; a smaller change is shown as none

@@ -79,6 +79,8 @@ def _figures(report: Report) -> str:
     meanings = MEANING | {"uncalibrated": f"predicted by {escape(report.predicted_from or 'a roofline')}"}
     meaning = "".join(f"<p>{_tag(note)} {meanings[note]}.</p>" for note in sorted(notes, reverse=True))
     cautions = "".join(f'<p class="caution">{escape(text)}.</p>' for text in conflicts(report))
+    if report.calibrated and report.predicted_from:
+        meaning += f"<p>Latency is predicted by {escape(report.predicted_from)}.</p>"
     cautions += f"<p>The latency model, {escape(report.past)}.</p>" if report.past else ""
     energy = "".join(f"<p>{escape(text)}.</p>" for text in energy_lines(report))
     return (

@@ -82,6 +82,8 @@ def _cautions(report: Report) -> Iterator[str]:
     yield from (f"! {sentence}" for sentence in conflicts(report))
     if not report.calibrated:
         yield f"uncalibrated: predicted by {report.predicted_from or 'a roofline'}"
+    elif report.predicted_from:
+        yield f"predicted by {report.predicted_from}"
     if report.past:
         yield f"the latency model, {report.past}"
     if report.synthetic:

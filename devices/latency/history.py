@@ -51,6 +51,8 @@ class Past:
         if not self.errors:
             return ""
         middle, worst = median(map(abs, self.errors)), max(self.errors, key=abs)
+        if len(self.errors) == 1:
+            return f"of its last prediction here: error {worst:+.1%}"
         return f"of its last {len(self.errors)} predictions here: median error {middle:.1%}, worst {worst:+.1%}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from compressor.devices.latency.history import Outcome, record
 from compressor.devices.latency.lookup import processor
+from compressor.devices.suitable import same_architecture
 from compressor.errors import CompressError
 from compressor.graph.cost import Estimate
 from compressor.targets import load_target
@@ -41,8 +42,11 @@ def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -
     return record(outcome)
 
 
-def remember_bundle(manifest: Mapping[str, Any], threads: int, batch: int, measured_ms: float) -> bool:
-    """The same for a bundle's manifest, where it was measured as it was predicted: same threads, same batch."""
+def remember_bundle(
+    manifest: Mapping[str, Any], threads: int, batch: int, measured_ms: float, *, arch: str
+) -> bool:  # fmt: skip
+    """The same for a bundle's manifest, where it was measured as it was predicted: same threads, same batch, and on a
+    board of the target's architecture."""
     predicted, name = manifest.get("predicted"), manifest.get("target")
     if not isinstance(predicted, Mapping) or not isinstance(name, str):
         return False
@@ -52,4 +56,6 @@ def remember_bundle(manifest: Mapping[str, Any], threads: int, batch: int, measu
         target = load_target(name)
     except CompressError:
         return False  # a private board, whose file is not here
+    if not same_architecture(arch, target):
+        return False
     return remember(predicted, target, measured_ms)

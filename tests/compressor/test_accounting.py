@@ -68,3 +68,12 @@ def test_the_power_is_the_targets_and_the_hosts_that_of_its_threads() -> None:
     one = power_of(host, 1)
     assert one is not None
     assert one.source.endswith("; 1 busy")
+
+
+def test_predictions_that_the_report_calls_the_same_never_pay_off() -> None:
+    found = pays_off(MAKING, ACCOUNT.energy(Latency(8.0)), ACCOUNT.energy(Latency(7.93)))
+    assert found is not None
+    assert found.when == "never"
+    more = pays_off(MAKING, ACCOUNT.energy(Latency(8.0)), ACCOUNT.energy(Latency(7.9)))
+    assert more is not None
+    assert more.when == "from"

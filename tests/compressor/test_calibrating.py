@@ -41,3 +41,11 @@ def test_an_emulated_device_teaches_no_time(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="emulated"):
         calibrate_target(OwnDevice(timed=False), board(), tmp_path / "work", timing=QUICK)
     assert not calibration_file("board").exists()
+
+
+def test_a_board_of_another_kind_does_not_answer_for_the_target(tmp_path: Path) -> None:
+    for target, reason in ((board(arch="aarch64"), "board is aarch64"), (board("NoSuchProvider"), "NoSuchProvider")):
+        with pytest.raises(DeviceError, match=reason):
+            calibrate_target(OwnDevice(), target, tmp_path / "work", timing=QUICK)
+    assert not calibration_file("board").exists()
+    assert not (tmp_path / "work").exists(), "nothing was made in vain"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def test_what_a_board_lacks_is_told_with_the_way_to_get_it(monkeypatch: pytest.M
     warned = {name for name, finding in found.items() if finding.status == "warning"}
     assert warned == {"memory", "working folder", "temperature", "power"}
     assert all(finding.way_out for finding in found.values() if finding.status != "ok")
-    assert "pip install onnxruntime" in found["its onnxruntime"].way_out
+    assert "compress targets jetson" in found["its onnxruntime"].way_out, "PyPI's build has no TensorRT"
+    pi = _about(Board(replace(bare, cpu="Raspberry Pi 5"), {"df": DF.format(1000)}), monkeypatch)
+    assert "pip install onnxruntime" in pi["its onnxruntime"].way_out
 
 
 def test_a_board_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +95,13 @@ def test_a_board_with_the_gpu_build_of_the_runtime(monkeypatch: pytest.MonkeyPat
     found = _about(Board(jetson, {**ANSWERS, "ina3221": "VDD_IN\n"}), monkeypatch)
     assert found["its onnxruntime-gpu"].status == "ok"
     assert found["power"].detail == "readable: VDD_IN"
+
+
+def test_a_jetson_whose_runtime_knows_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    jetson = Description("Linux", "aarch64", "NVIDIA Jetson", 6, 1 << 33, "3.10", {"onnxruntime": "1.31", "numpy": "1"})
+    found = _about(Board(jetson, {**ANSWERS, "ina3221": "VDD_IN\n"}), monkeypatch)["its onnxruntime"]
+    assert (found.status, found.detail) == ("warning", "1.31, which computes on the processor alone")
+    assert "onnxruntime-gpu" in found.way_out
 
 
 def test_this_machine_answers() -> None:

@@ -217,3 +217,10 @@ def test_a_runtime_that_cannot_be_imported_is_missing(monkeypatch: pytest.Monkey
 def test_an_unknown_target_is_the_users_error() -> None:
     with pytest.raises(TargetError, match="jetsno"):
         diagnose("jetsno")
+
+
+def test_what_profiling_needs_is_looked_for(site: Path) -> None:
+    _install(site, "edge-compressor", "0.1.0", "Requires-Dist: scikit-learn>=1.5; extra == 'profile'")
+    found = _about("extra [profile]")
+    assert (found.status, found.way_out) == ("warning", 'pip install "edge-compressor[profile]"')
+    assert "compress profile" in found.detail

@@ -80,3 +80,9 @@ def test_keep_reaches_the_pass() -> None:
 def test_refusals_say_what_is_wrong(text: str, part: str) -> None:
     with pytest.raises(RecipeError, match=part):
         parse_passes(text)
+
+
+def test_none_is_a_list_without_passes() -> None:
+    assert parse_passes("none") == parse_passes("") == []
+    with pytest.raises(RecipeError, match="no pass called 'none'"):
+        parse_passes("fold,none")

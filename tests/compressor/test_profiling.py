@@ -104,3 +104,16 @@ def test_a_refit_to_few_networks_is_refused_and_leaves_the_model_as_it_was(tmp_p
     with pytest.raises(DeviceError, match="fewer than 6 networks"):
         refit(tmp_path, "tokens")
     assert json.loads((tmp_path / "model.json").read_text()) == {"1": {"what": "was"}}
+
+
+def test_a_board_of_another_architecture_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    device = OwnDevice()
+    with pytest.raises(DeviceError, match="raspberry-pi-5 is aarch64"):
+        profile(device, load_target("raspberry-pi-5"), tmp_path / "out", tmp_path / "work", LIMITS)
+    assert device.tasks == []
+
+
+def test_without_a_profile_there_is_nothing_to_refit(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="there is no profile to fit to") as caught:
+        refit(tmp_path / "none", "tokens")
+    assert "without --refit" in caught.value.way_out

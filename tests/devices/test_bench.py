@@ -13,6 +13,7 @@ from own_device import OwnDevice, counting, program
 
 from compressor.devices import remote
 from compressor.devices.bench import Limits, bench
+from compressor.devices.latency.history import past
 from compressor.errors import CompressError, DeviceError, ExportError, LoadError, MismatchError
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
@@ -192,3 +193,34 @@ def test_bundles_of_one_name_are_told_apart(digits_bundle: Path, tmp_path: Path)
     shutil.copytree(digits_bundle, again)
     found = bench(OwnDevice(timed=False), [digits_bundle, again], QUICK)
     assert set(found.errors) == {str(digits_bundle), str(again)}
+
+
+def predicted(bundle: Path, out: Path, target: str) -> Path:
+    """A copy that was made for another target and predicted to take a millisecond there."""
+    shutil.copytree(bundle, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    what = {"program": "p", "threads": 1, "batch": 1, "source": "s", "latency_ms": 1.0, "raw_ms": 1.0}
+    (out / "manifest.json").write_text(json.dumps({**manifest, "target": target, "predicted": what}))
+    return out
+
+
+@pytest.mark.parametrize(("target", "taught"), [("x86-64", 1), ("raspberry-pi-5", 0)])
+def test_only_the_targets_own_kind_of_board_teaches_its_latency_model(
+    digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, taught: int
+) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr("compressor.devices.bench.unsteadiness", lambda *_: [])  # however busy this machine is
+    bench(OwnDevice(), [predicted(digits_bundle, tmp_path / "bundle", target)], QUICK, folder=tmp_path / "state")
+    assert len(past(target, "", "s").errors) == taught
+
+
+def test_a_processor_in_place_of_an_accelerator_teaches_nothing(
+    digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr("compressor.devices.bench.unsteadiness", lambda *_: [])
+    monkeypatch.setattr("compressor.devices.latency.learning.same_architecture", lambda *_: True)
+    bundle = predicted(digits_bundle, tmp_path / "bundle", "jetson-orin-nano")
+    found = bench(OwnDevice(), [bundle], QUICK, folder=tmp_path / "state")
+    assert any("TensorrtExecutionProvider" in note for note in found.notes)
+    assert past("jetson-orin-nano", "", "s").errors == ()

@@ -61,6 +61,15 @@ def test_without_a_key_it_does_not_wait_for_a_password(server: Server, config: P
         open_device(server.url)
 
 
+def test_the_command_to_try_by_hand_goes_to_the_same_port(server: Server, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "known").write_text("", encoding="utf-8")
+    _replace(config, f"{server.folder}/known_hosts", f"{tmp_path}/known")
+    host, _, port = server.url.removeprefix("ssh://").rpartition(":")
+    with pytest.raises(DeviceError) as caught:
+        open_device(server.url)
+    assert f"`ssh -p {port} {host}`" in caught.value.way_out
+
+
 def test_nobody_there(config: Path) -> None:
     with pytest.raises(DeviceError, match=r"Connection refused.*\n.*ssh server"):
         open_device(f"ssh://board:{free_port()}")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from compressor.errors import TargetError
 from compressor.passlist import parse_passes
-from compressor.targets import HOST, Target, load_target, target_names
+from compressor.targets import HOST, Target, load_target, loader, target_names
 from compressor.targets.loader import parse_target
 
 BOARDS = [name for name in target_names() if name != HOST]
@@ -22,11 +22,12 @@ FOLDER = Path(__file__).parents[2] / "targets"
 EXAMPLE = (FOLDER / "raspberry-pi-5.toml").read_text(encoding="utf-8")
 
 
-def test_the_boards_of_the_issue_are_there() -> None:
-    assert target_names() == [
+def test_the_boards_are_there_and_sorted() -> None:
+    assert target_names() == sorted(target_names())
+    assert set(target_names()) >= {
         "android-arm64", "host", "iphone", "jetson-agx-orin", "jetson-orin-nano", "jetson-xavier-nx",
         "raspberry-pi-4", "raspberry-pi-5", "web-wasm", "x86-64",
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -136,6 +137,31 @@ def test_a_users_own_file_works_by_path(tmp_path: Path) -> None:
     target = load_target(str(file))
     assert target.name == "mine"
     assert target.providers == load_target("raspberry-pi-5").providers
+
+
+def test_an_own_file_may_not_take_the_name_of_a_board_that_comes_along(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(EXAMPLE, encoding="utf-8")
+    assert load_target(str(file)) == load_target("raspberry-pi-5"), "an exact copy is that board"
+    file.write_text(EXAMPLE.replace("76.8e9", "10e9"), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != EXAMPLE
+    with pytest.raises(TargetError, match="'raspberry-pi-5', which is a board that comes along") as caught:
+        load_target(str(file))
+    assert "name of its own" in caught.value.way_out
+
+
+def test_a_copied_board_that_kept_its_name_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raspberry-pi-5.toml").write_text(EXAMPLE, encoding="utf-8")
+    (tmp_path / "rock-5b.toml").write_text(EXAMPLE, encoding="utf-8")
+    monkeypatch.setattr(loader.resources, "files", lambda _: tmp_path)
+    with pytest.raises(TargetError, match="name is 'raspberry-pi-5': expected 'rock-5b'"):
+        load_target("rock-5b")
+    renamed = EXAMPLE.replace('name = "raspberry-pi-5"', 'name = "rock-5b"', 1)
+    (tmp_path / "rock-5b.toml").write_text(renamed, encoding="utf-8")
+    assert load_target("rock-5b").name == "rock-5b"
+    with pytest.raises(TargetError, match="alias 'rpi5' is raspberry-pi-5's already") as caught:
+        load_target("rpi5")
+    assert caught.value.where == "targets/rock-5b.toml"
 
 
 NO_TARGETS = ("absent", "folder", "binary", "large", "syntax", "nested", "digits", "empty")

@@ -61,7 +61,7 @@ def test_a_refit_measures_nothing(
 def test_a_refit_without_a_profile_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profile", "--refit", "--model", "tokens", "--out", str(tmp_path / "none"), "-q"]) == 2
     shown = capsys.readouterr()
-    assert "not a profile" in shown.err + shown.out
+    assert "there is no profile to fit to" in shown.err
 
 
 @pytest.mark.parametrize(

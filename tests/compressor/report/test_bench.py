@@ -57,6 +57,10 @@ def test_without_a_sensor_or_a_declared_power_no_energy_is_guessed() -> None:
     assert "mJ" not in text
 
 
+def test_the_providers_that_ran_are_told() -> None:
+    assert "on: CPUExecutionProvider" in shown(found(measured()))
+
+
 def test_the_conditions_are_told() -> None:
     text = shown(found(measured()))
     for word in (
@@ -84,7 +88,7 @@ def test_reasons_for_doubt_are_marked() -> None:
 
 def test_an_emulated_board_shows_errors_and_no_time() -> None:
     text = shown(found(errors={"digits": {"output": 3e-5}}))
-    assert "digits: verified; time means nothing under emulation; 1 outputs agree" in text
+    assert "digits: verified; time means nothing under emulation; 1 output agrees with PyTorch" in text
     assert "3.0e-05" in text
     assert " ms" not in text
 
@@ -93,6 +97,7 @@ def test_instructions_are_shown_as_such_and_never_as_time() -> None:
     errors = {name: {"output": 3e-5} for name in ("fp32", "int8")}
     text = shown(found(errors=errors, instructions={"fp32": 157_000_000, "int8": 54_100_000}))
     assert "million instructions an inference" in text
+    assert "on:" not in text, "nothing is known of providers there"
     [first, second] = [row.split() for row in text.splitlines() if row.startswith(("fp32 ", "int8 "))]
     assert (first, second) == (["fp32", "157"], ["int8", "54.1", "0.345"])
     assert "1 thread, batch 1" in text

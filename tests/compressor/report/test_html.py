@@ -93,6 +93,8 @@ def test_labels_stand_where_the_numbers_are() -> None:
     assert "accuracy synthetic 0.724 0.719" in page
     assert "latency, predicted uncalibrated 12 ms 4 ms 0.33× better" in page
     assert "uncalibrated" not in Checked(to_html(sample(calibrated=True))).text
+    calibrated = Checked(to_html(sample(calibrated=True, predicted_from="a profile of <X>"))).text
+    assert "Latency is predicted by a profile of <X>." in calibrated
 
 
 def test_energy_stands_with_the_other_figures() -> None:

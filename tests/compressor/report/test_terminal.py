@@ -72,6 +72,7 @@ def test_labels_stand_where_the_numbers_are() -> None:
     assert "uncalibrated: predicted by a roofline" in text
     calibrated = joined(sample(calibrated=True))
     assert "uncalibrated" not in calibrated
+    assert "predicted by a profile of X" in joined(sample(calibrated=True, predicted_from="a profile of X"))
     assert "synthetic" not in calibrated
 
 

@@ -39,7 +39,7 @@ def test_the_factor_is_of_what_was_predicted_without_it_and_the_error_of_what_wa
     found = past("host", "cpu", "profile")
     assert found.factor == 1.0
     assert found.errors == (pytest.approx(0.1),)
-    assert "median error 10.0%, worst +10.0%" in found.text()
+    assert found.text() == "of its last prediction here: error +10.0%"
 
 
 def test_a_program_counts_once_with_its_last() -> None:
@@ -73,3 +73,10 @@ def test_a_damaged_file_costs_only_the_damaged_lines() -> None:
 def test_a_disk_that_refuses_costs_only_the_memory(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file where the folder would be")
     assert record(ONE) is False
+
+
+def test_the_past_is_told_in_a_sentence() -> None:
+    record(outcome(predicted_ms=9.0))
+    record(outcome(program="b", predicted_ms=13.2))
+    text = "of its last 2 predictions here: median error 17.5%, worst -25.0%"
+    assert past("host", "cpu", "profile").text() == text

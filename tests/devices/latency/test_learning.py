@@ -14,6 +14,8 @@ from compressor.graph.capture import capture
 from compressor.graph.cost import ROOFLINE, Roofline
 from compressor.targets import load_target
 
+ARM = "aarch64"
+
 
 @pytest.fixture(autouse=True)
 def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,20 +29,25 @@ def predicted(threads: int = 4) -> dict[str, object]:
 
 def test_a_bundle_measured_as_it_was_predicted_teaches() -> None:
     manifest = {"target": "raspberry-pi-5", "predicted": predicted()}
-    assert remember_bundle(manifest, 4, 1, 3.0)
+    assert remember_bundle(manifest, 4, 1, 3.0, arch=ARM)
     assert len(past("raspberry-pi-5", "", ROOFLINE).errors) == 1
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(2, 1), (4, 8)])
 def test_other_threads_or_another_batch_do_not(threads: int, batch: int) -> None:
-    assert not remember_bundle({"target": "raspberry-pi-5", "predicted": predicted()}, threads, batch, 3.0)
+    assert not remember_bundle({"target": "raspberry-pi-5", "predicted": predicted()}, threads, batch, 3.0, arch=ARM)
+
+
+def test_a_machine_of_another_architecture_does_not() -> None:
+    assert not remember_bundle({"target": "raspberry-pi-5", "predicted": predicted()}, 4, 1, 3.0, arch="x86_64")
+    assert past("raspberry-pi-5", "", ROOFLINE).errors == ()
 
 
 @pytest.mark.parametrize(
     "manifest", [{}, {"target": "raspberry-pi-5"}, {"target": "no-such", "predicted": {"threads": 4, "batch": 1}}]
 )
 def test_bundles_that_say_nothing_teach_nothing(manifest: dict[str, object]) -> None:
-    assert not remember_bundle(manifest, 4, 1, 3.0)
+    assert not remember_bundle(manifest, 4, 1, 3.0, arch=ARM)
 
 
 def test_half_a_prediction_is_none() -> None:
