@@ -73,3 +73,29 @@ def test_a_damaged_file_costs_only_the_damaged_lines() -> None:
 def test_a_disk_that_refuses_costs_only_the_memory(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file where the folder would be")
     assert record(ONE) is False
+
+
+@pytest.mark.parametrize("time", [math.inf, math.nan, 0.0, -1.0, 1e-300, 10**400, True, "10"])
+def test_a_time_that_cannot_be_is_not_kept(time: object) -> None:
+    for name in ("raw_ms", "predicted_ms", "measured_ms"):
+        assert record(outcome(**{name: time})) is False
+    assert not history_file().exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"raw_ms": {time}, "predicted_ms": 1.0, "measured_ms": 1.0, "program": "x", "threads": 1}}'
+        for time in ("Infinity", "NaN", "1e999", "1" + "0" * 400, "true", '"10"', "null", "[1]")
+    ]
+    + [
+        '{"raw_ms": 1.0, "predicted_ms": 1.0, "measured_ms": 1.0, "program": ["x"], "threads": 1}',
+        '{"raw_ms": 1.0, "predicted_ms": 1.0, "measured_ms": 1.0, "program": "x", "threads": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_lines_that_say_nothing_sensible_are_passed_over(line: str) -> None:
+    record(ONE)
+    with history_file().open("a") as file:
+        file.write(line.replace("{", '{"target": "host", "cpu": "cpu", "source": "profile", "date": "", ', 1) + "\n")
+    assert past("host", "cpu", "profile").factor == pytest.approx(math.exp(math.log(1.2) / 5))
