@@ -20,6 +20,7 @@ from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
 from compressor.devices.remote import Remote, failure, on_device, runner_digest
+from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
 from compressor.errors import CompressError, MismatchError
 from compressor.export.verify import Contents
@@ -28,15 +29,18 @@ from compressor.graph.contract import Progress
 __all__ = ["Limits", "Run"]
 
 _START = 300.0  # seconds: a slow board's start of Python and the runtime; also what a session's optimization may take
+_NOTHING: Mapping[str, float] = {"runs": 0, "seconds": 0.0, "rounds": 0}  # what a bundle has had at first
 _EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}  # golden vectors are full float products; NVIDIA's libraries may round to TF32
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long is measured. `seconds` and `runs` are what each bundle has at least; `threads` 0: the board's cores."""
+    """How long is measured. `seconds`, `runs` and `rounds` (fewer give no interval of 95%) are what each bundle has at
+    least; `threads` 0: the board's cores."""
 
     seconds: float = 1.0
     runs: int = 50
+    rounds: int = LEAST_ROUNDS
     warmup: float = 0.5
     energy: float = 2.0
     batch: int = 1
@@ -127,10 +131,7 @@ class Run:
 
     def _time(self, remote: Remote) -> None:
         done, last = self._done()
-        wanted = [
-            name for name in self.bundles
-            if done.get(name, (0, 0.0))[0] < self.limits.runs or done[name][1] < self.limits.seconds
-        ]  # fmt: skip
+        wanted = [name for name in self.bundles if self._wants(done.get(name, _NOTHING))]
         if not wanted:
             return
         self.progress.say(f"timing {len(wanted)} bundles, {self.threads} threads")
@@ -139,8 +140,13 @@ class Run:
         timeout = _START * (1 + len(wanted)) + 5 * (runs + len(wanted) * (self.limits.seconds + self.limits.warmup))
         self._ask(
             remote, "rounds", wanted, timeout=timeout, done=done, first_round=last + 1, samples=True,
-            min_runs=self.limits.runs, min_seconds=self.limits.seconds, warmup_seconds=self.limits.warmup,
+            min_runs=self.limits.runs, min_seconds=self.limits.seconds, min_rounds=self.limits.rounds,
+            warmup_seconds=self.limits.warmup,
         )  # fmt: skip
+
+    def _wants(self, done: Mapping[str, float]) -> bool:
+        limits = self.limits
+        return done["runs"] < limits.runs or done["seconds"] < limits.seconds or done["rounds"] < limits.rounds
 
     def _energy(self, remote: Remote) -> None:
         if self.described().get("sensor") is None:
@@ -165,14 +171,11 @@ class Run:
 
     def _ask(
         self, remote: Remote, task: str, names: Sequence[str], *, timeout: float,
-        done: Mapping[str, tuple[int, float]] | None = None, environment: Mapping[str, str] | None = None,
+        done: Mapping[str, Mapping[str, float]] | None = None, environment: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:  # fmt: skip
         """One task for some bundles; its events are kept."""
-        jobs = []
-        for name in names:
-            runs, seconds = (done or {}).get(name, (0, 0.0))
-            jobs.append({**self.job(name), "done": {"runs": runs, "seconds": seconds}})
+        jobs = [{**self.job(name), "done": (done or {}).get(name, _NOTHING)} for name in names]
         failed: list[dict[str, Any]] = []
 
         def keep(event: dict[str, Any]) -> None:
@@ -186,14 +189,14 @@ class Run:
         """Bundles of which an event is missing."""
         return [name for name in self.bundles if name not in self.journal.by_id(event)]
 
-    def _done(self) -> tuple[dict[str, tuple[int, float]], int]:
-        """Runs and seconds that each bundle has had, and the number of the last round."""
-        done: dict[str, tuple[int, float]] = {}
+    def _done(self) -> tuple[dict[str, Mapping[str, float]], int]:
+        """Runs, seconds and rounds that each bundle has had, and the number of the last round."""
+        done: dict[str, Mapping[str, float]] = {}
         rounds = self.rounds()
         for event in rounds.values():
             for name, block in event["blocks"].items():
-                runs, seconds = done.get(name, (0, 0.0))
-                done[name] = runs + block["runs"], seconds + block["seconds"]
+                block = {**block, "rounds": 1}
+                done[name] = {kind: had + block[kind] for kind, had in done.get(name, _NOTHING).items()}
         return done, max(rounds, default=-1)
 
 

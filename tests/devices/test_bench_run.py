@@ -12,6 +12,7 @@ from own_device import OwnDevice
 
 from compressor.devices.bench import bench
 from compressor.devices.bench_run import Limits
+from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.errors import DeviceLostError
 from compressor.graph.contract import Progress
 
@@ -46,6 +47,15 @@ def test_a_lost_device_costs_only_what_was_not_finished(pair: list[Path], tmp_pa
     assert any("going on" in text for text in progress.said) == (lines > 0)
     assert all(each.runs >= 3 for each in found.figures)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_there_are_rounds_enough_for_an_interval_however_little_time_is_given(pair: list[Path], tmp_path: Path) -> None:
+    found = bench(OwnDevice(), pair, QUICK)
+    assert all(len(each.rounds) >= LEAST_ROUNDS for each in found.figures)
+    with pytest.raises(DeviceLostError):
+        bench(OwnDevice(lost_after=11), pair, QUICK, folder=tmp_path)  # state and two rounds
+    found = bench(OwnDevice(), pair, QUICK, folder=tmp_path)
+    assert [len(each.rounds) for each in found.figures] == [LEAST_ROUNDS, LEAST_ROUNDS], "of both attempts together"
 
 
 def test_finished_rounds_and_loads_are_kept(pair: list[Path], tmp_path: Path) -> None:
