@@ -201,11 +201,10 @@ class Run:
 
 
 def _names(bundles: Sequence[Contents]) -> list[str]:
-    """Folders' names, or whole paths where two are called alike."""
-    short = [bundle.path.resolve().name for bundle in bundles]
-    if len(set(short)) == len(short):
-        return short
-    return [str(bundle.path) for bundle in bundles]
+    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice."""
+    short, whole = [bundle.path.resolve().name for bundle in bundles], [str(bundle.path) for bundle in bundles]
+    numbered = [f"{name} ({place})" for place, name in enumerate(short, 1)]
+    return next(names for names in (short, whole, numbered) if len(set(names)) == len(names))
 
 
 def _key(device: Device, description: Description, bundles: Sequence[Contents], limits: Limits, kind: Kind) -> str:

@@ -49,6 +49,20 @@ def test_a_lost_device_costs_only_what_was_not_finished(pair: list[Path], tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_given_twice_is_two(pair: list[Path]) -> None:
+    """Whatever its path is: figures, errors and comparisons are told apart by name."""
+    found = bench(OwnDevice(), [pair[0], pair[1], pair[0]], QUICK)
+    names = [f"{pair[0].name} (1)", f"{pair[1].name} (2)", f"{pair[0].name} (3)"]
+    assert [each.name for each in found.figures] == [each.name for each in found.cycles] == list(found.errors) == names
+    assert [(each.baseline, each.name) for each in found.comparisons] == [(names[0], names[1]), (names[0], names[2])]
+
+
+def test_folders_of_one_name_are_called_by_their_paths(pair: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(pair[0], tmp_path / pair[0].name)
+    found = bench(OwnDevice(), [pair[0], tmp_path / pair[0].name], QUICK)
+    assert [each.name for each in found.figures] == [str(pair[0]), str(tmp_path / pair[0].name)]
+
+
 def test_there_are_rounds_enough_for_an_interval_however_little_time_is_given(pair: list[Path], tmp_path: Path) -> None:
     found = bench(OwnDevice(), pair, QUICK)
     assert all(len(each.rounds) >= LEAST_ROUNDS for each in found.figures)
