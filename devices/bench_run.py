@@ -22,7 +22,7 @@ from compressor.devices.journal import Journal
 from compressor.devices.remote import Remote, failure, on_device, runner_digest
 from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
-from compressor.errors import CompressError, MismatchError
+from compressor.errors import CompressError, DeviceError, MismatchError
 from compressor.export.verify import Contents
 from compressor.graph.contract import Progress
 
@@ -105,15 +105,20 @@ class Run:
             )  # fmt: skip
 
     def _check(self, remote: Remote) -> None:
-        missing = self._without("golden")
+        missing = self._without("golden") if self.journal.named("description") else list(self.bundles)
         if missing:
             self.progress.say("comparing with the golden vectors there")
             self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)), environment=_EXACT)
+        self._complete("golden")
+        if not self.journal.named("description"):
+            raise self._incomplete(next(iter(self.bundles)))
         for name, event in self.journal.by_id("golden").items():
             self._judge(name, event["errors"])
 
     def _judge(self, name: str, errors: Mapping[str, float]) -> None:
         bundle = self.bundles[name]
+        if errors.keys() != set(bundle.outputs):
+            raise self._incomplete(name)
         for output, error in errors.items():
             if not error <= bundle.tolerance:
                 self.journal.remove()
@@ -128,6 +133,7 @@ class Run:
         for name in self._without("loaded"):
             self.progress.say(f"loading {self.names[name]}")
             self._ask(remote, "load", [name], timeout=2 * _START)
+        self._complete("loaded")
 
     def _time(self, remote: Remote) -> None:
         done, last = self._done()
@@ -143,6 +149,12 @@ class Run:
             min_runs=self.limits.runs, min_seconds=self.limits.seconds, min_rounds=self.limits.rounds,
             warmup_seconds=self.limits.warmup,
         )  # fmt: skip
+        rounds = self.rounds()
+        first = rounds[min(rounds)]["blocks"] if rounds else {}  # begins with all of them
+        for name in self.bundles:
+            told = [each["blocks"][name].get("sample_ms") for each in rounds.values() if name in each["blocks"]]
+            if name not in first or not all(told):
+                raise self._incomplete(name)
 
     def _wants(self, done: Mapping[str, float]) -> bool:
         limits = self.limits
@@ -184,6 +196,18 @@ class Run:
         remote.run(task, jobs, timeout=timeout, on_event=keep, environment=environment, **settings)
         for event in failed:
             raise failure(event, str(self.bundles[event["id"]].path), self.device.url)
+
+    def _complete(self, event: str) -> None:
+        """Raises DeviceError where the runner has ended and left a bundle out."""
+        for name in self._without(event):
+            raise self._incomplete(name)
+
+    def _incomplete(self, name: str) -> DeviceError:
+        self.journal.remove()  # what else it said is not gone on with
+        return DeviceError(
+            f"its runner ended and left out some of {self.names[name]}", where=self.device.url,
+            way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
+        )  # fmt: skip
 
     def _without(self, event: str) -> list[str]:
         """Bundles of which an event is missing."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from own_device import OwnDevice
 
 from compressor.devices.bench import bench
 from compressor.devices.bench_run import Limits
+from compressor.devices.device import Finished
 from compressor.devices.side_by_side import LEAST_ROUNDS
-from compressor.errors import DeviceLostError
+from compressor.errors import DeviceError, DeviceLostError
 from compressor.graph.contract import Progress
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
@@ -102,3 +105,63 @@ def test_other_options_or_bundles_do_not_go_on(pair: list[Path], tmp_path: Path)
         with pytest.raises(DeviceLostError):
             bench(OwnDevice(url=url, lost_after=0), bundles, limits, folder=tmp_path, progress=progress)
         assert any("going on" in text for text in progress.said) == same
+
+
+class Edited(OwnDevice):
+    """Whose runner's lines are changed on the way."""
+
+    def edit(self, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Edited:
+        self.change = change
+        return self
+
+    def run(self, *program: Any, on_line: Callable[[str], None] | None = None, **options: Any) -> Finished:
+        def listen(line: str) -> None:
+            event = self.change(json.loads(line))
+            if on_line is not None and event is not None:
+                on_line(json.dumps(event))
+
+        return super().run(*program, on_line=listen, **options)
+
+
+@pytest.mark.parametrize("name", ["description", "golden", "loaded", "round"])
+def test_a_runner_that_leaves_something_out_is_told_and_not_gone_on_with(
+    pair: list[Path], tmp_path: Path, name: str
+) -> None:
+    device = Edited().edit(lambda event: None if event["event"] == name else event)
+    with pytest.raises(DeviceError, match=f"left out some of {pair[0].name}"):
+        bench(device, pair, QUICK, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("errors", [{}, {"another": 0.0}])
+def test_an_output_that_was_not_compared_is_not_taken_for_right(pair: list[Path], errors: dict[str, float]) -> None:
+    device = Edited().edit(lambda event: {**event, "errors": errors} if event["event"] == "golden" else event)
+    with pytest.raises(DeviceError, match="left out"):
+        bench(device, pair, QUICK)
+    assert device.tasks == ["check"]
+
+
+def test_times_without_single_runs_or_of_another_bundle_are_told(pair: list[Path]) -> None:
+    def without(event: dict[str, Any]) -> dict[str, Any]:
+        for block in event.get("blocks", {}).values():
+            block.pop("sample_ms")
+        return event
+
+    def one(event: dict[str, Any]) -> dict[str, Any]:
+        event.get("blocks", {}).pop("1", None)
+        return event
+
+    for change, name in ((without, pair[0].name), (one, pair[1].name)):
+        with pytest.raises(DeviceError, match=f"left out some of {name}"):
+            bench(Edited().edit(change), pair, QUICK)
+
+
+def test_a_journal_without_the_description_is_checked_anew(pair: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DeviceLostError):
+        bench(OwnDevice(lost_after=5), pair, QUICK, folder=tmp_path)
+    [state] = tmp_path.iterdir()
+    lines = [line for line in state.read_text().splitlines() if '"description"' not in line]
+    state.write_text("".join(f"{line}\n" for line in lines))
+    device = OwnDevice()
+    assert bench(device, pair, QUICK, folder=tmp_path).versions["python"]
+    assert device.tasks[0] == "check"
