@@ -5,6 +5,7 @@ The device is asked through its own transport; what it answers becomes findings,
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -139,13 +140,13 @@ def _folder(device: Device) -> Finding:
 def _free(text: str) -> int:
     """Bytes, from the last line of `df -Pk`; 0 where it is none."""
     words = (text.strip().splitlines() or [""])[-1].split()
-    return int(words[3]) * 1024 if len(words) >= 5 and words[3].isdigit() else 0
+    return int(words[3]) * 1024 if len(words) >= 5 and re.fullmatch(r"[0-9]{1,16}", words[3]) else 0
 
 
 def _sensors(device: Device, found: Description) -> Iterator[Finding]:
     hot = device.run(["sh", "-c", _TEMPERATURE], timeout=_SHORT)
     degrees = hot.stdout.strip()
-    if hot.status == 0 and degrees.isdigit():
+    if hot.status == 0 and re.fullmatch(r"-?[0-9]{1,7}", degrees):
         yield Finding("temperature", "ok", f"{int(degrees) / 1000:.0f} °C")
     else:
         way_out = "Without it a hot board's latencies are not recognized as such."

@@ -11,7 +11,9 @@ profile.py`). What was measured before a cut is found again: networks in the wor
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.util
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +23,7 @@ from statistics import mean
 from typing import Any
 
 from compressor.devices.device import Description, Device
+from compressor.devices.journal import Journal
 from compressor.devices.latency.fit import errors
 from compressor.devices.latency.kinds import FEATURES, fit_models
 from compressor.devices.latency.laws.numbers import Core
@@ -29,15 +32,16 @@ from compressor.devices.latency.networks import Network, network, reference
 from compressor.devices.latency.predicted import CallModel
 from compressor.devices.latency.profile import Profile, core_of, read_profile, write_models, write_profile
 from compressor.devices.latency.sitting import Item, Settings, Sitting
-from compressor.devices.latency.subject import Subject, calls_at_one, lower, read
+from compressor.devices.latency.subject import Subject, calls_at_one, lower
 from compressor.devices.latency.traits import Seen, Trait, traits_of
 from compressor.devices.remote import on_device
 from compressor.devices.suitable import check_architecture
-from compressor.errors import CompressError, DeviceError
+from compressor.errors import CompressError, DeviceError, OutputError
 from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
 from compressor.graph.program import Program
 from compressor.profile_draw import Drawn, draws, first_round
+from compressor.profile_files import check_folder, found_again, told
 from compressor.profile_networks import compressed
 from compressor.targets.target import Target
 
@@ -92,16 +96,20 @@ def profile(
 
     Raises DeviceError for a device whose time means nothing, that is of another architecture than the target or times
     fewer than a dozen networks, and for a target whose preferred provider compiles whole graphs; DeviceLostError where
-    it stops answering: the same call goes on.
+    it stops answering: the same call goes on. OutputError for folders that cannot be written to: before anything is
+    measured where that can be told, else the same call goes on, too.
     """
+    check_folder(out)
     description = device.describe()
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
     _check_provider(target)
     check_architecture(description.arch, target, device.url)
     _check_fitting(model)
-    work.mkdir(parents=True, exist_ok=True)
-    with on_device(device) as remote:
+    with told(work):
+        work.mkdir(parents=True, exist_ok=True)
+    left = Journal(work / f"folders-{hashlib.sha256(device.url.encode()).hexdigest()[:24]}.jsonl")
+    with on_device(device, left) as remote:
         first = _made(Drawn("reference", 0, "plain"), _captured(reference()), target, work)
         sitting = Sitting(device, remote, first, limits.settings, work, progress)
         course = _Course(sitting, target, core_of(asdict(description)), work, limits, list(beside), progress)
@@ -110,7 +118,9 @@ def profile(
     measured = tuple(sitting.measured().values())
     own = tuple(m for m in measured if any(m.name == item.subject.name for item in course.items))
     found = Profile({**_about(description, target, limits, own), "seconds": round(course.seconds())}, own)
-    write_profile(out, found, {threads: model.to_json() for threads, model in models.items()})
+    with told(out, "Make room there; the same command writes it, nothing is measured again."):
+        write_profile(out, found, {threads: model.to_json() for threads, model in models.items()})
+    left.remove()
     halves = (sitting.measured(lambda number: number % 2 == 0), sitting.measured(lambda number: number % 2 == 1))
     names = {item.key for item in beside}
     kept = {key: value for key, value in sitting.measured().items() if key in names}
@@ -121,7 +131,8 @@ def profile(
 def refit(folder: Path, model: str) -> Profile:
     """Fit a model of this kind to the tables of an earlier profile and put it in place of what was fitted to them.
 
-    Raises DeviceError for a folder that is not there or holds no profile, or one of fewer than a dozen networks.
+    Raises DeviceError for a folder that is not there, that holds no profile, or one of fewer than a dozen networks or
+    of times that cannot be; OutputError where it cannot be written to.
     """
     _check_fitting(model)
     if not folder.is_dir():
@@ -130,11 +141,21 @@ def refit(folder: Path, model: str) -> Profile:
             way_out="`compress profile` without --refit measures one; --out names the folder of another.",
         )  # fmt: skip
     found = read_profile(folder)
+    _check_times(folder, found.networks)
     counts = sorted({each.threads for each in found.networks})
     known = _enough({n: [each for each in found.networks if each.threads == n] for n in counts})
     models = fit_models(known, model, core_of(found.about))
-    write_models(folder, {threads: each.to_json() for threads, each in models.items()})
+    with told(folder):
+        write_models(folder, {threads: each.to_json() for threads, each in models.items()})
     return found
+
+
+def _check_times(folder: Path, networks: Sequence[Measured]) -> None:
+    """Tables are for any tool to read, and so for any to write."""
+    for each in networks:
+        whole, nodes = each.microseconds, (node.microseconds for node in each.nodes)
+        if not 0 < whole < math.inf or not all(0 <= time < math.inf for time in nodes) or each.threads < 1:
+            raise DeviceError(f"the times of {each.name} cannot be", where=str(folder), way_out="Measure it anew.")
 
 
 def _enough(networks: Mapping[int, Sequence[Measured]], reasons: str = "") -> dict[int, Sequence[Measured]]:
@@ -225,6 +246,8 @@ class _Course:
             try:
                 newest = self._newest(hand)
                 subject = _made(newest.drawn, newest.program, self.target, self.work)
+            except OutputError:  # a full disk would leave out every one, at last the user's time
+                raise
             except CompressError as error:
                 self.progress.say(f"left out: one of {', '.join(each.name for each in hand)}: {error}")
             else:
@@ -286,10 +309,12 @@ def _candidate(drawn: Drawn) -> _Candidate:
 
 
 def _made(drawn: Drawn, program: Program, target: Target, work: Path) -> Subject:
-    """The network's files, from an earlier run where they are there."""
-    if (work / f"{drawn.name}.json").exists():
-        return read(work, drawn.name)
-    subject = lower(compressed(program, drawn.how, drawn.seed, target), target, work, drawn.name, drawn.style)
+    """The network's files, from an earlier run where they are there. Raises CompressError."""
+    if (known := found_again(work, drawn.name)) is not None:
+        return known
+    made = compressed(program, drawn.how, drawn.seed, target)
+    with told(work):
+        subject = lower(made, target, work, drawn.name, drawn.style)
     gc.collect()
     return subject
 

@@ -20,23 +20,27 @@ from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
 from compressor.devices.remote import Remote, failure, on_device, runner_digest
+from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
-from compressor.errors import CompressError, MismatchError
+from compressor.errors import CompressError, DeviceError, MismatchError
 from compressor.export.verify import Contents
 from compressor.graph.contract import Progress
 
 __all__ = ["Limits", "Run"]
 
 _START = 300.0  # seconds: a slow board's start of Python and the runtime; also what a session's optimization may take
+_NOTHING: Mapping[str, float] = {"runs": 0, "seconds": 0.0, "rounds": 0}  # what a bundle has had at first
 _EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}  # golden vectors are full float products; NVIDIA's libraries may round to TF32
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long is measured. `seconds` and `runs` are what each bundle has at least; `threads` 0: the board's cores."""
+    """How long is measured. `seconds`, `runs` and `rounds` (fewer give no interval of 95%) are what each bundle has at
+    least; `threads` 0: the board's cores."""
 
     seconds: float = 1.0
     runs: int = 50
+    rounds: int = LEAST_ROUNDS
     warmup: float = 0.5
     energy: float = 2.0
     batch: int = 1
@@ -101,15 +105,20 @@ class Run:
             )  # fmt: skip
 
     def _check(self, remote: Remote) -> None:
-        missing = self._without("golden")
+        missing = self._without("golden") if self.journal.named("description") else list(self.bundles)
         if missing:
             self.progress.say("comparing with the golden vectors there")
             self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)), environment=_EXACT)
+        self._complete("golden")
+        if not self.journal.named("description"):
+            raise self._incomplete(next(iter(self.bundles)))
         for name, event in self.journal.by_id("golden").items():
             self._judge(name, event["errors"])
 
     def _judge(self, name: str, errors: Mapping[str, float]) -> None:
         bundle = self.bundles[name]
+        if errors.keys() != set(bundle.outputs):
+            raise self._incomplete(name)
         for output, error in errors.items():
             if not error <= bundle.tolerance:
                 self.journal.remove()
@@ -124,13 +133,11 @@ class Run:
         for name in self._without("loaded"):
             self.progress.say(f"loading {self.names[name]}")
             self._ask(remote, "load", [name], timeout=2 * _START)
+        self._complete("loaded")
 
     def _time(self, remote: Remote) -> None:
         done, last = self._done()
-        wanted = [
-            name for name in self.bundles
-            if done.get(name, (0, 0.0))[0] < self.limits.runs or done[name][1] < self.limits.seconds
-        ]  # fmt: skip
+        wanted = [name for name in self.bundles if self._wants(done.get(name, _NOTHING))]
         if not wanted:
             return
         self.progress.say(f"timing {len(wanted)} bundles, {self.threads} threads")
@@ -139,8 +146,19 @@ class Run:
         timeout = _START * (1 + len(wanted)) + 5 * (runs + len(wanted) * (self.limits.seconds + self.limits.warmup))
         self._ask(
             remote, "rounds", wanted, timeout=timeout, done=done, first_round=last + 1, samples=True,
-            min_runs=self.limits.runs, min_seconds=self.limits.seconds, warmup_seconds=self.limits.warmup,
+            min_runs=self.limits.runs, min_seconds=self.limits.seconds, min_rounds=self.limits.rounds,
+            warmup_seconds=self.limits.warmup,
         )  # fmt: skip
+        rounds = self.rounds()
+        first = rounds[min(rounds)]["blocks"] if rounds else {}  # begins with all of them
+        for name in self.bundles:
+            told = [each["blocks"][name].get("sample_ms") for each in rounds.values() if name in each["blocks"]]
+            if name not in first or not all(told):
+                raise self._incomplete(name)
+
+    def _wants(self, done: Mapping[str, float]) -> bool:
+        limits = self.limits
+        return done["runs"] < limits.runs or done["seconds"] < limits.seconds or done["rounds"] < limits.rounds
 
     def _energy(self, remote: Remote) -> None:
         if self.described().get("sensor") is None:
@@ -165,14 +183,11 @@ class Run:
 
     def _ask(
         self, remote: Remote, task: str, names: Sequence[str], *, timeout: float,
-        done: Mapping[str, tuple[int, float]] | None = None, environment: Mapping[str, str] | None = None,
+        done: Mapping[str, Mapping[str, float]] | None = None, environment: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:  # fmt: skip
         """One task for some bundles; its events are kept."""
-        jobs = []
-        for name in names:
-            runs, seconds = (done or {}).get(name, (0, 0.0))
-            jobs.append({**self.job(name), "done": {"runs": runs, "seconds": seconds}})
+        jobs = [{**self.job(name), "done": (done or {}).get(name, _NOTHING)} for name in names]
         failed: list[dict[str, Any]] = []
 
         def keep(event: dict[str, Any]) -> None:
@@ -182,27 +197,38 @@ class Run:
         for event in failed:
             raise failure(event, str(self.bundles[event["id"]].path), self.device.url)
 
+    def _complete(self, event: str) -> None:
+        """Raises DeviceError where the runner has ended and left a bundle out."""
+        for name in self._without(event):
+            raise self._incomplete(name)
+
+    def _incomplete(self, name: str) -> DeviceError:
+        self.journal.remove()  # what else it said is not gone on with
+        return DeviceError(
+            f"its runner ended and left out some of {self.names[name]}", where=self.device.url,
+            way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
+        )  # fmt: skip
+
     def _without(self, event: str) -> list[str]:
         """Bundles of which an event is missing."""
         return [name for name in self.bundles if name not in self.journal.by_id(event)]
 
-    def _done(self) -> tuple[dict[str, tuple[int, float]], int]:
-        """Runs and seconds that each bundle has had, and the number of the last round."""
-        done: dict[str, tuple[int, float]] = {}
+    def _done(self) -> tuple[dict[str, Mapping[str, float]], int]:
+        """Runs, seconds and rounds that each bundle has had, and the number of the last round."""
+        done: dict[str, Mapping[str, float]] = {}
         rounds = self.rounds()
         for event in rounds.values():
             for name, block in event["blocks"].items():
-                runs, seconds = done.get(name, (0, 0.0))
-                done[name] = runs + block["runs"], seconds + block["seconds"]
+                block = {**block, "rounds": 1}
+                done[name] = {kind: had + block[kind] for kind, had in done.get(name, _NOTHING).items()}
         return done, max(rounds, default=-1)
 
 
 def _names(bundles: Sequence[Contents]) -> list[str]:
-    """Folders' names, or whole paths where two are called alike."""
-    short = [bundle.path.resolve().name for bundle in bundles]
-    if len(set(short)) == len(short):
-        return short
-    return [str(bundle.path) for bundle in bundles]
+    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice."""
+    short, whole = [bundle.path.resolve().name for bundle in bundles], [str(bundle.path) for bundle in bundles]
+    numbered = [f"{name} ({place})" for place, name in enumerate(short, 1)]
+    return next(names for names in (short, whole, numbered) if len(set(names)) == len(names))
 
 
 def _key(device: Device, description: Description, bundles: Sequence[Contents], limits: Limits, kind: Kind) -> str:

@@ -11,7 +11,7 @@ from compressor.errors import DeviceError
 __all__ = ["checked_environment", "checked_path", "checked_program", "checked_temporary"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TEMPORARY = re.compile(r"compress-\w+")
+_TEMPORARY = re.compile(r"compress-\w[\w-]*")
 
 
 def checked_program(program: Sequence[str]) -> Sequence[str]:

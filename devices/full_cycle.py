@@ -2,7 +2,7 @@
 
 Energy is the sensor's where there is one. Elsewhere it is estimated from a declared power: `host`'s where the device is
 this machine, else the one that the bundles' manifests carry of the target they were made for, provided that it has the
-board's architecture. Where none is declared nothing is guessed.
+board's architecture; `host` was another machine than a board. Where none is declared nothing is guessed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def declared_power(
             return load_target(HOST, host_threads=threads).power
         except TargetError:
             return None
-    declared = [_declared(bundle, description.arch) for bundle in bundles]
+    declared = [
+        None if bundle.manifest.get("target") == HOST else _declared(bundle, description.arch) for bundle in bundles
+    ]
     return declared[0] if len(set(declared)) == 1 else None
 
 

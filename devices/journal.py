@@ -1,6 +1,7 @@
 """Events of a run that may be cut off, kept on disk as they come: one JSON object a line.
 
-A later run finds them again; half a line at the end, which a kill leaves, is dropped. A journal that was not written
+A later run finds them again; half a line at the end, which a kill leaves, is dropped, and so is all from a damaged line
+on. A journal that was not written
 to for a day is not gone on with: its times are of another day's board.
 """
 
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from compressor.devices.events import sound
 
 __all__ = ["FOLDER", "Journal"]
 
@@ -78,8 +81,8 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
-        if not isinstance(event, dict):
+        if not isinstance(event, dict) or not sound(event):
             return
         yield event

@@ -16,6 +16,8 @@ from compressor.targets.machine import exact_name
 
 __all__ = ["PROBE", "PYTHON_PROBE", "cpu_name", "description"]
 
+_MOST_CORES = 4096  # threads are started for each
+
 PYTHON_PROBE = """
 import json, platform
 from importlib import metadata
@@ -67,7 +69,7 @@ def description(text: str, where: str, *, timed: bool = True) -> Description:
     for line in text.splitlines():
         key, equals, value = line.partition("=")
         if equals and value.strip():
-            values.setdefault(key, []).append(value.strip())
+            values.setdefault(key, []).append(_shown(value.strip()))
     if not {"system", "arch", "cores"} <= values.keys():
         way_out = "It has to have a POSIX shell with uname; see that the login prints nothing of its own."
         raise DeviceError("it does not say what it is", where=where, way_out=way_out)
@@ -78,7 +80,7 @@ def description(text: str, where: str, *, timed: bool = True) -> Description:
     memory = _number(last("memory_kb")) * 1024 or _number(last("memory"))
     return Description(
         system="Android" if "android" in values else last("system"), arch=last("arch"), cpu=cpu_name(values),
-        cores=max(1, _number(last("cores"))), memory=memory, python=last("python"),
+        cores=min(max(1, _number(last("cores"))), _MOST_CORES), memory=memory, python=last("python"),
         runtimes=_runtimes(last("runtimes")), timed=timed, caches=_caches(values.get("cache", ())),
     )  # fmt: skip
 
@@ -104,13 +106,21 @@ def _caches(lines: Sequence[str]) -> tuple[int, ...]:
     return tuple(found[level] for level in sorted(found))
 
 
+def _shown(text: str) -> str:
+    """Without control characters: it is shown on terminals and kept in files."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]+", text) else 0
+    """0 for what is none, or more than any board has of anything."""
+    return int(text) if re.fullmatch(r"[0-9]{1,16}", text) else 0
 
 
 def _runtimes(text: str) -> dict[str, str]:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {_shown(name): _shown(version) for name, version in found.items() if isinstance(version, str)}

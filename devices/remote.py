@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.device import Device, Finished
+from compressor.devices.events import sound, subjects
 from compressor.devices.journal import FOLDER, Journal
 from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
 from compressor.export.atomic import alive
@@ -21,6 +22,7 @@ __all__ = ["RUNNER", "Remote", "failure", "on_device", "runner_digest"]
 
 RUNNER = Path(__file__).resolve().parent / "runner"
 _SLOWEST = 100e3  # bytes a second that a connection is trusted with when a push is given its time
+_SHOWN = 200  # characters of a line
 _KILLED = (137, -9)  # what is left of a process that the system killed: where memory ran out, as a rule
 
 
@@ -61,8 +63,8 @@ class Remote:
     ) -> None:
         """Run one task to its end; each event is handed on as it comes. `timeout` in seconds.
 
-        Raises DeviceError where the device has no runtime or the runner ends before it is done, DeviceLostError as
-        `Device.run` does.
+        Raises DeviceError where the device has no runtime, the runner ends before it is done or says what none would,
+        DeviceLostError as `Device.run` does.
         """
         self._jobs += 1
         place = f"{self.folder}/jobs-{self._jobs}.json"  # beside the models: their paths are relative to it
@@ -71,10 +73,13 @@ class Remote:
             document.write_text(json.dumps({**settings, "jobs": list(jobs)}), encoding="utf-8")
             self.device.push(document, place)
         last: dict[str, Any] = {}
+        known = {str(job.get("id", index)) for index, job in enumerate(jobs)}
 
         def listen(line: str) -> None:
             event = _event(line)
             if event is not None:
+                if not sound(event) or not subjects(event) <= known:
+                    raise self._senseless(line)
                 last.clear()
                 last.update(event)
                 if event["event"] not in ("done", "missing"):
@@ -84,6 +89,12 @@ class Remote:
         finished = self.device.run(command, timeout=timeout, environment=environment, on_line=listen)
         if last.get("event") != "done" or finished.status != 0:
             raise self._ended(finished, last)
+
+    def _senseless(self, line: str) -> DeviceError:
+        return DeviceError(
+            f"its runner says what makes no sense: {line[:_SHOWN]!r}", where=self.device.url,
+            way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
+        )  # fmt: skip
 
     def _ended(self, finished: Finished, last: Mapping[str, Any]) -> DeviceError:
         where = self.device.url
@@ -151,7 +162,7 @@ def _event(line: str) -> dict[str, Any] | None:
     """An event, or None for what a library has printed."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 

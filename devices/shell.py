@@ -6,13 +6,15 @@ A program is run there as
 
 The watcher reads the connection's end: when that closes (a time-out, a killed client, a lost network) it kills the
 program's whole process group, so that nothing is left running. The status comes as a line with a random word; without
-that line the connection was lost, whatever status the client reports.
+that line the connection was lost, whatever status the client reports. A line with that word also begins what counts of
+stdout: what a login says before is not the program's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 import secrets
 import shlex
 from abc import abstractmethod
@@ -136,10 +138,11 @@ class ShellDevice(Device):
     ) -> Ended:
         """Run a script that leaves `status`; its status and stderr. Raises DeviceLostError where none comes back."""
         word = secrets.token_hex(8)
-        line = f"exec sh -c {shlex.quote(script + _REPORT.format(word=word))}"
-        ended = self._execute(line, timeout=timeout, on_stdout=lambda chunk: _ignore(on_stdout(chunk)), feed=feed)
-        stderr, mark, status = ended.stderr.rpartition(f"\n{word} ")
-        if not mark:
+        line = f"exec sh -c {shlex.quote(f'echo {word}; ' + script + _REPORT.format(word=word))}"
+        own = _After(f"{word}\n".encode(), on_stdout)
+        ended = self._execute(line, timeout=timeout, on_stdout=own.feed, feed=feed)
+        stderr, _, status = ended.stderr.rpartition(f"\n{word} ")
+        if not re.fullmatch(r"[0-9]{1,3}\n.*", status, re.DOTALL | re.ASCII) or not own.begun:
             raise DeviceLostError(
                 f"the connection was lost: {ended.stderr.strip() or f'status {ended.status}'}", where=self.url,
                 way_out="Look whether the device is up, and run the same command again.",
@@ -151,5 +154,16 @@ def _exports(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}; " for name, value in environment.items())
 
 
-def _ignore(_: object) -> None:
-    return
+class _After:
+    """Hands on what comes after a mark."""
+
+    def __init__(self, mark: bytes, hand_on: Callable[[bytes], object]) -> None:
+        self.mark, self.hand_on, self.begun = mark, hand_on, False
+        self._before = b""
+
+    def feed(self, chunk: bytes) -> None:
+        if not self.begun:
+            before, mark, chunk = (self._before + chunk).partition(self.mark)
+            self.begun, self._before = bool(mark), before[-len(self.mark) :]
+        if chunk:
+            self.hand_on(chunk)

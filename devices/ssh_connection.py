@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import socket
@@ -25,6 +26,7 @@ __all__ = ["SSHConnection"]
 
 _CONNECT = 60.0  # seconds until the connection stands, jump hosts and all
 _LONGEST_SOCKET = 80  # a socket's path holds 104 bytes on some systems, and ssh adds a suffix of 17
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 _READY = b"compress-ready"
 _WAYS_OUT = {
     "host key verification failed": "Connect once by hand (`ssh {login}`) and compare the fingerprint it shows.",
@@ -120,8 +122,9 @@ def _await(master: subprocess.Popen[bytes], seconds: float) -> bytes:
 
 
 def _short_folder() -> Path:
+    """A folder for the socket. In an option ssh takes blanks for an end, and % and $ for something of its own."""
     folder = tempfile.mkdtemp(prefix="compress-ssh-")
-    if len(folder) > _LONGEST_SOCKET and Path("/tmp").is_dir():
+    if (len(folder) > _LONGEST_SOCKET or not _PLAIN.fullmatch(folder)) and Path("/tmp").is_dir():
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="compress-ssh-", dir="/tmp")
     return Path(folder)

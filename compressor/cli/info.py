@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from compressor.cli.options import as_json
+from compressor.cli.shown import shown
 
 __all__ = ["doctor", "passes", "targets"]
 
@@ -106,9 +107,9 @@ def doctor(target: str | None, device: str | None, as_json: bool) -> int:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            click.echo(f"{finding.status:8} {finding.subject}: {finding.detail}")
+            click.echo(shown(f"{finding.status:8} {finding.subject}: {finding.detail}"))
             if finding.status != "ok" and finding.way_out:
-                click.echo(f"{'':8} → {finding.way_out}")
+                click.echo(shown(f"{'':8} → {finding.way_out}"))
     return 0
 
 

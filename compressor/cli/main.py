@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from compressor.cli.shown import shown
 from compressor.errors import CompressError
 
 __all__ = ["cli", "entry"]
@@ -108,5 +109,5 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"compress: {message}", err=True)
+    click.echo(f"compress: {shown(message)}", err=True)
     return code

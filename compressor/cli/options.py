@@ -45,7 +45,7 @@ def model_options(command: F) -> F:
 
 def duration(text: str) -> float:
     """Seconds of what was given as --time. Raises InputError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min)", text.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(ms|s|min)", text.strip())
     if match is None or not float(match[1]):
         raise InputError(f"{text!r} is no time", where="--time", way_out="Write 500ms, 5s or 1min.")
     return float(match[1]) * _SECONDS[match[2]]

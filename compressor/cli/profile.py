@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -68,6 +69,6 @@ def _threads(text: str) -> tuple[int, ...]:
     from compressor.errors import InputError
 
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) for part in parts):
+    if not all(re.fullmatch(r"\s*0*[1-9][0-9]{0,3}\s*", part, re.ASCII) for part in parts):
         raise InputError(f"{text!r} are no numbers of threads", where="--threads", way_out="Write 1 or 1,2.")
     return tuple(sorted({int(part) for part in parts}))

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from compressor.cli.shown import shown
 from compressor.graph.contract import Progress
 
 __all__ = ["Bars"]
@@ -23,7 +24,7 @@ class Bars(Progress):
     """What the command line shows unless `--quiet`."""
 
     def say(self, text: str) -> None:
-        click.echo(f"· {text}", err=True)
+        click.echo(f"· {shown(text)}", err=True)
 
     def over(self, items: Sequence[T], what: str) -> Iterable[T]:
         console = Console(stderr=True)

@@ -30,6 +30,7 @@ KINDS = ("convolution", "depthwise", "product", "integer", "other")
 LEAST = 3  # measured models
 _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _STEPS = 25
+_MOST = 1e9  # times that a roofline or another device's profile is off: more is no calibration
 _FEW_MACS = 49  # an output that sums no more is a depthwise one, of 7×7 at most
 
 Floats = NDArray[np.float64]
@@ -55,8 +56,11 @@ class Calibration:
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
         """Raises KeyError, TypeError or ValueError for what is none."""
         factors = {kind: float(data["factors"][kind]) for kind in KINDS}
-        measured = {str(name): float(value) for name, value in data["measured"].items()}
-        return cls(str(data["base"]), factors, float(data["spread"]), measured, dict(data["about"]))
+        measured = {str(name): float(value) for name, value in dict(data["measured"]).items()}
+        spread = float(data["spread"])
+        if not all(0 < factor < _MOST for factor in factors.values()) or not 0 <= spread < math.log(_MOST):
+            raise ValueError("a factor or the spread is out of all proportion")
+        return cls(str(data["base"]), factors, spread, measured, dict(data["about"]))
 
 
 class Calibrated:

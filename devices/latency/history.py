@@ -21,6 +21,7 @@ __all__ = ["Outcome", "Past", "history_file", "past", "record"]
 
 _LAST = 32
 _TRUST = 4  # measurements that weigh as much as the model
+_SHORTEST, _LONGEST = 1e-9, 1e12  # milliseconds
 _MOST = 4.0  # a ratio beyond which a measurement says more about its machine than about the model
 
 
@@ -62,7 +63,9 @@ def history_file() -> Path:
 
 
 def record(outcome: Outcome) -> bool:
-    """Keep one; whether the disk took it: a full or read-only one costs only the memory of it."""
+    """Keep one; whether it was sensible and the disk took it: a full or read-only one costs only the memory of it."""
+    if not _sensible(outcome):
+        return False
     file = history_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,18 @@ def _read(file: Path) -> Iterator[Outcome]:
     for line in lines:
         try:
             outcome = Outcome(**json.loads(line))
-            if min(outcome.raw_ms, outcome.predicted_ms, outcome.measured_ms) > 0:
-                yield outcome
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue
+        if _sensible(outcome):
+            yield outcome
+
+
+def _sensible(outcome: Outcome) -> bool:
+    """Bundles, which may come from anywhere, carry predictions: what no model would say is not kept and not read."""
+    words = (outcome.target, outcome.cpu, outcome.program, outcome.source, outcome.date)
+    times = (outcome.raw_ms, outcome.predicted_ms, outcome.measured_ms)
+    return (
+        all(isinstance(word, str) for word in words)
+        and type(outcome.threads) is int
+        and all(type(time) in (int, float) and _SHORTEST < time < _LONGEST for time in times)
+    )

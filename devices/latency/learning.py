@@ -29,7 +29,8 @@ def prediction(estimate: Estimate, program: str, threads: int, batch: int) -> di
 
 
 def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -> bool:
-    """Keep a prediction and what was measured. False where the prediction is no whole one or the disk refused."""
+    """Keep a prediction and what was measured. False where the prediction is no whole or sensible one, or
+    the disk refused."""
     try:
         outcome = Outcome(
             target=target.name, cpu=processor(target), threads=int(predicted["threads"]),
@@ -37,7 +38,7 @@ def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -
             predicted_ms=float(predicted["latency_ms"]), measured_ms=measured_ms,
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False
     return record(outcome)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.finite import finite_json
 from compressor.devices.latency.calibration import Calibrated, Calibration
 from compressor.devices.latency.corrected import Corrected
 from compressor.devices.latency.history import past
@@ -30,6 +30,7 @@ __all__ = [
     "user_profile",
 ]  # fmt: skip
 
+_ROOFLINE = "roofline"
 _BUILTIN = Path(__file__).resolve().parent.parent / "profiles"
 
 
@@ -41,19 +42,20 @@ def latency_model(target: Target) -> LatencyModel:
 
 
 def bases(target: Target) -> dict[str, LatencyModel]:
-    """What a calibration may start from, by name: the roofline, and every profile that is known, of any device."""
-    cpu, found = processor(target), dict[str, LatencyModel](roofline=Roofline())
-    for parent in (_BUILTIN, user_profile("x").parent):
-        for folder in sorted(path.parent for path in parent.glob("*/model.json")):
-            found[folder.name] = _learned(folder, cpu)
-    return found
+    """What a calibration may start from, by name: the roofline, and every profile that is known, of any device.
+
+    Raises DeviceError for a profile that cannot be read.
+    """
+    cpu = processor(target)
+    learned: dict[str, LatencyModel] = {name: _learned(folder, cpu) for name, folder in _profiles().items()}
+    return {_ROOFLINE: Roofline(), **learned}
 
 
 def identity(target: Target) -> str:
     """A digest of what answers for it: what was decided by another model is decided anew. A correction by one factor
     changes no decision and does not count."""
     file = _file(target, processor(target))
-    return "roofline" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    return _ROOFLINE if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def user_profile(name: str) -> Path:
@@ -85,6 +87,12 @@ def processor(target: Target) -> str:
     return this_machine().cpu if target.is_host else ""
 
 
+def _profiles() -> dict[str, Path]:
+    """The folders of all profiles by name, the user's in the place of those that came along."""
+    parents = (_BUILTIN, user_profile("x").parent)
+    return {path.parent.name: path.parent for parent in parents for path in sorted(parent.glob("*/model.json"))}
+
+
 def _base(target: Target, cpu: str) -> Roofline | LearnedLatency | Calibrated:
     file = _file(target, cpu)
     if file is None:
@@ -107,7 +115,7 @@ def _file(target: Target, cpu: str) -> Path | None:
 
 def _calibration(file: Path) -> Calibration:
     try:
-        return Calibration.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return Calibration.from_json(finite_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"cannot be read: {error!r}", where=str(file), way_out="Calibrate anew, or remove the file."
@@ -115,13 +123,14 @@ def _calibration(file: Path) -> Calibration:
 
 
 def _calibrated(found: Calibration, target: Target) -> Calibrated:
-    base = bases(target).get(found.base)
-    if base is None:
+    folder = _profiles().get(found.base)
+    if folder is None and found.base != _ROOFLINE:
         raise DeviceError(
             f"it starts from the profile {found.base!r}, which is gone", where=str(calibration_file(target.name)),
             way_out="`compress calibrate` starts from what is there.",
         )  # fmt: skip
-    start = "the roofline" if found.base == "roofline" else f"the profile {found.base}"
+    base = Roofline() if folder is None else _learned(folder, processor(target))
+    start = "the roofline" if folder is None else f"the profile {found.base}"
     source = f"{start}, calibrated by {len(found.measured)} networks measured on {found.about.get('cpu')}"
     return Calibrated(base, found, source)
 
@@ -143,9 +152,12 @@ def _learned(folder: Path, cpu: str) -> LearnedLatency:
 def _models(folder: Path, _changed: int) -> Mapping[int, CallModel]:
     """By threads; read once a process and version of the file."""
     try:
-        data: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return {int(threads): read_model(model) for threads, model in data.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data: dict[str, Any] = finite_json((folder / "model.json").read_text(encoding="utf-8"))
+        models = {int(threads): read_model(model) for threads, model in data.items()}
+        if not models:
+            raise ValueError("no number of threads")
+        return models
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DeviceError(
             f"cannot be read: {error!r}", where=str(folder / "model.json"),
             way_out=f"`compress profile --refit --out {folder}` fits it anew to its tables; or remove the folder.",

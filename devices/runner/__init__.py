@@ -9,7 +9,7 @@ Python 3.8 and onnxruntime 1.16 or newer do; `count` needs an emulator that coun
 The files of this folder import each other and nothing else of this project, so that the folder works wherever it is
 copied to; the project itself imports them as well, and times with the same code. FILE is JSON: a list of jobs, or
 
-    {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "warmup_seconds": 0.5, "samples": false,
+    {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "min_rounds": 0, "warmup_seconds": 0.5, "samples": false,
      "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5,
      "uncounted_runs": 10, "root": "/"}
 
@@ -23,7 +23,7 @@ the medians, `root` is where /sys is looked for. A job is
 
     {"model": "a.onnx", "inputs": {NAME: INPUT}, "threads": 4, "id": "0",
      "providers": ["CPUExecutionProvider"], "config": {SESSION OPTION: VALUE},
-     "done": {"runs": 0, "seconds": 0.0},
+     "done": {"runs": 0, "seconds": 0.0, "rounds": 0},
      "golden": {"npz": "golden.npz", "inputs": [NAME], "outputs": [NAME], "ties": 0.05, "configs": [{}]}}
 
 of which `model` and `inputs` are required; `id` is its place in the list unless given, `threads` 0 leaves them to

@@ -78,7 +78,10 @@ def _rounds(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, e
             emit("failed", id=name, kind=error.kind, reason=error.reason)
     for subject in subjects.values():
         subject.warm_up(float(document.get("warmup_seconds", 0.5)))
-    rounds = interleave(subjects, min_runs=document.get("min_runs", 50), min_seconds=document.get("min_seconds", 1.0))
+    rounds = interleave(
+        subjects, min_runs=document.get("min_runs", 50), min_seconds=document.get("min_seconds", 1.0),
+        min_rounds=document.get("min_rounds", 0),
+    )  # fmt: skip
     for index, times in enumerate(rounds, int(document.get("first_round", 0))):
         clock = clock_mhz(root)  # at once, before the governor knows that the runs have ended
         emit("round", index=index, clock_mhz=clock, blocks={name: _block(t, samples) for name, t in times.items()})
@@ -89,7 +92,8 @@ def _subject(job: Mapping[str, Any], folder: str) -> Subject:
     """A job that has run once, with what an interrupted run had."""
     model, done = Model(job, folder), job.get("done", {})
     model.first()
-    return Subject(model.run, int(done.get("runs", 0)), float(done.get("seconds", 0.0)))
+    runs, rounds = int(done.get("runs", 0)), int(done.get("rounds", 0))
+    return Subject(model.run, runs, float(done.get("seconds", 0.0)), rounds)
 
 
 def _block(seconds: list[float], samples: bool) -> dict[str, Any]:

@@ -15,10 +15,10 @@ BLOCK_SECONDS = 0.03  # one model's share of a round
 
 
 class Subject:
-    """A function and what it has had: `runs`, and `seconds` in all of them."""
+    """A function and what it has had: `runs`, `seconds` in all of them, and `rounds`."""
 
-    def __init__(self, run: Callable[[], object], runs: int = 0, seconds: float = 0.0) -> None:
-        self.run, self.runs, self.seconds = run, runs, seconds
+    def __init__(self, run: Callable[[], object], runs: int = 0, seconds: float = 0.0, rounds: int = 0) -> None:
+        self.run, self.runs, self.seconds, self.rounds = run, runs, seconds, rounds
 
     def once(self) -> float:
         """Seconds of one run, which is not counted."""
@@ -41,19 +41,22 @@ class Subject:
         times = times[1:] or times
         self.runs += len(times)
         self.seconds += sum(times)
+        self.rounds += 1
         return times
 
 
 def interleave(
-    subjects: Mapping[str, Subject], *, min_runs: float, min_seconds: float, deadline: float | None = None
-) -> Iterator[dict[str, list[float]]]:
-    """Rounds, each the seconds of every run by subject, until all have had `min_runs` and `min_seconds`.
+    subjects: Mapping[str, Subject], *, min_runs: float, min_seconds: float, min_rounds: float = 0,
+    deadline: float | None = None,
+) -> Iterator[dict[str, list[float]]]:  # fmt: skip
+    """Rounds, each the seconds of every run by subject, until all have had `min_runs`, `min_seconds` and `min_rounds`.
 
     Past `deadline` (of `time.perf_counter`) it ends as soon as each has run at all.
     """
 
     def wants(name: str) -> bool:
-        return subjects[name].runs < min_runs or subjects[name].seconds < min_seconds
+        had = subjects[name]
+        return had.runs < min_runs or had.seconds < min_seconds or had.rounds < min_rounds
 
     waiting = [name for name in subjects if wants(name)]
     while waiting:

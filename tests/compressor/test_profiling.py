@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from compressor.devices.latency import sequence_fit
 from compressor.devices.latency.profile import Profile, read_profile, write_profile
 from compressor.devices.latency.sequence_training import Training
 from compressor.devices.latency.sitting import Item
-from compressor.errors import DeviceError
+from compressor.errors import DeviceError, OutputError
 from compressor.profile_draw import Drawn
 from compressor.profiling import Limits, profile, refit
 from compressor.targets import load_target
@@ -73,6 +75,45 @@ def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["file", "file/deep/er"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("")
+    device = OwnDevice()
+    with pytest.raises(OutputError, match="cannot be written"):
+        profile(device, load_target("host"), tmp_path / out, tmp_path / "work", LIMITS)
+    with pytest.raises(OutputError, match="cannot be written"):
+        profile(device, load_target("host"), tmp_path / "out", tmp_path / "file" / "work", LIMITS)
+    assert device.tasks == []
+
+
+def test_a_disk_that_fills_up_at_the_end_costs_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    limits = dataclasses.replace(LIMITS, threads=(1,))
+    with monkeypatch.context() as patch:
+        patch.setattr(profiling, "write_profile", full)
+        with pytest.raises(OutputError, match="No space left"):
+            profile(OwnDevice(), load_target("host"), tmp_path / "out", tmp_path / "work", limits)
+    damaged = min((tmp_path / "work").glob("plain-*.json"))
+    damaged.write_text(damaged.read_text()[:100])  # as a kill leaves it
+    device = OwnDevice()
+    found = profile(device, load_target("host"), tmp_path / "out", tmp_path / "work", limits)
+    assert device.tasks == []
+    assert len(device.discarded) == 1, "the folder of the run before"
+    assert found.profile.about["networks"] == LEAST
+    assert not list((tmp_path / "work").glob("*.jsonl"))
+
+
+def test_a_disk_that_is_full_while_networks_are_made_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(profiling, "lower", full)
+    with pytest.raises(OutputError, match="No space left"):
+        profile(OwnDevice(), load_target("host"), tmp_path / "out", tmp_path / "work", LIMITS)
+
+
 def test_an_emulated_device_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="emulated"):
         profile(OwnDevice(timed=False), load_target("host"), tmp_path / "out", tmp_path / "work", LIMITS)
@@ -97,6 +138,15 @@ def test_another_kind_of_model_is_fitted_to_the_kept_tables(tmp_path: Path, monk
     assert {threads: model["model"] for threads, model in models.items()} == {"1": "tokens"}, "three are too few"
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")} == tables
     assert not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.parametrize("time", [math.nan, math.inf, 0.0, -1.0])
+def test_times_that_cannot_be_are_not_fitted_to(tmp_path: Path, time: float) -> None:
+    first, *others = networks(12)
+    write_profile(tmp_path, Profile({}, (dataclasses.replace(first, microseconds=time), *others)), {1: {"what": "was"}})
+    with pytest.raises(DeviceError, match=f"times of {first.name} cannot be"):
+        refit(tmp_path, "tokens")
+    assert json.loads((tmp_path / "model.json").read_text()) == {"1": {"what": "was"}}
 
 
 def test_a_refit_to_few_networks_is_refused_and_leaves_the_model_as_it_was(tmp_path: Path) -> None:

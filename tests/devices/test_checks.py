@@ -25,6 +25,15 @@ def test_an_environment_is_looked_at() -> None:
 
 def test_only_folders_of_ours_are_removed_later() -> None:
     assert checked_temporary("/data/local/tmp/compress-0a1b", "") == "/data/local/tmp/compress-0a1b"
-    for wrong in ("/", "/home/me", "compress-0a1b", "/tmp/compress-0a/..", "/tmp/compress-0a1b/x", "/tmp/compress-"):
+    assert checked_temporary("/tmp/compress-qemu-1000-007", "") == "/tmp/compress-qemu-1000-007"  # emulation's
+    for wrong in (
+        "/",
+        "/home/me",
+        "compress-0a1b",
+        "/tmp/compress-0a/..",
+        "/tmp/compress-0a1b/x",
+        "/tmp/compress-",
+        "/tmp/compress--",
+    ):
         with pytest.raises(DeviceError):
             checked_temporary(wrong, "")

@@ -116,6 +116,9 @@ def test_on_a_board_it_is_what_the_bundles_declare_for_its_architecture(bundle: 
     assert declared_power("ssh://pi", BOARD, [pi, pi], 4) == Figure(7.0, "test")
     assert declared_power("ssh://pi", BOARD, [pi, changed(bundle, power={**POWER, "value": 15})], 4) is None
     assert declared_power("ssh://pi", dataclasses.replace(BOARD, arch="x86_64"), [pi], 4) is None
+    assert (
+        declared_power("ssh://pi", BOARD, [changed(bundle, power=POWER, target=HOST)], 4) is None
+    )  # another machine's
     assert declared_power("ssh://pi", BOARD, [bundle], 4) is None  # a browser's power is not declared
 
 

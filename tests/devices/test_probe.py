@@ -65,11 +65,22 @@ def test_what_is_no_answer_is_an_error(text: str) -> None:
         description(text, "ssh://board")
 
 
-@pytest.mark.parametrize("spoiled", ["runtimes={", "runtimes=[]", "memory_kb=much", "cores=-"])
+@pytest.mark.parametrize("spoiled", [
+    "runtimes={", "runtimes=[]", "runtimes=" + "[" * 100_000, 'runtimes={"numpy": [1]}', "memory_kb=much",
+    "memory_kb=" + "9" * 5000, "memory_kb=²", "cores=-", "cores=" + "9" * 5000, "cores=9999999999",
+])  # fmt: skip
 def test_a_spoiled_line_spoils_no_other(spoiled: str) -> None:
     found = description(f"{PI}{spoiled}\n", "")
     assert found.python == "3.11.2"
-    assert found.cores >= 1
+    assert 1 <= found.cores <= 4096
+    assert found.memory in (0, 8245760 * 1024)
+
+
+def test_what_it_says_is_safe_to_show() -> None:
+    spoiled = PI.replace("Model B", "\x1b[2J\x1b]0;title\x07\x7f").replace("2.4.6", "\\u001b[31m")
+    found = description(spoiled, "")
+    assert found.cpu == "Raspberry Pi 5 ?[2J?]0;title?? Rev 1.0 (Cortex-A76)"
+    assert found.runtimes["numpy"] == "?[31m"
 
 
 def test_the_script_answers_here_with_and_without_python() -> None:

@@ -59,12 +59,12 @@ def test_what_runs_left_is_removed_unless_they_go_on(tmp_path: Path) -> None:
 
 
 def test_what_a_library_prints_is_no_event(tmp_path: Path) -> None:
-    script = 'echo Warning: GPU; echo "[1]"; echo "{\\"event\\": \\"round\\"}"; echo "{\\"event\\": \\"done\\"}"'
+    script = 'echo Warning: GPU; echo "[1]"; echo "{\\"event\\": \\"state\\"}"; echo "{\\"event\\": \\"done\\"}"'
     device = OwnDevice(python=(str(program(tmp_path / "bin", "python", script) / "python"),))
     events: list[dict[str, Any]] = []
     with on_device(device) as remote:
         remote.run("check", [], timeout=60, on_event=events.append)
-    assert events == [{"event": "round"}]
+    assert events == [{"event": "state"}]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,27 @@ def test_the_digest_is_of_the_runners_code(tmp_path: Path) -> None:
     before = runner_digest(tmp_path)
     (tmp_path / "a.py").write_text("2")
     assert len({before, runner_digest(tmp_path), runner_digest()}) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "golden", "id": "0"}', '{"event": "golden", "id": "another", "errors": {}}',
+        '{"event": "round", "index": 0, "clock_mhz": null, "blocks": {"0": {"runs": 0}}}',
+        '{"event": "round", "index": 0, "clock_mhz": null, "blocks": {"1": {}}}',
+    ],
+)  # fmt: skip
+def test_a_runner_that_makes_no_sense_is_not_believed(tmp_path: Path, line: str) -> None:
+    script = f"echo '{line}'; echo '{{\"event\": \"done\"}}'"
+    device = OwnDevice(python=(str(program(tmp_path / "bin", "python", script) / "python"),))
+    events: list[dict[str, Any]] = []
+    with on_device(device) as remote, pytest.raises(DeviceError, match=r"no sense: .*event"):
+        remote.run("check", [{"id": "0"}], timeout=60, on_event=events.append)
+    assert events == []
+
+
+def test_what_is_nested_without_end_is_no_event(tmp_path: Path) -> None:
+    script = f"{sys.executable} -c 'print(chr(91) * 100000)'; echo '{{\"event\": \"done\"}}'"
+    device = OwnDevice(python=(str(program(tmp_path / "bin", "python", script) / "python"),))
+    with on_device(device) as remote:
+        remote.run("check", [], timeout=60, on_event=ignore)

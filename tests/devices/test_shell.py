@@ -48,6 +48,30 @@ def test_a_client_that_ends_without_the_programs_status_has_lost_the_device() ->
         device.run(["true"], timeout=10)
 
 
+@pytest.mark.parametrize("status", ["", "ok", "-1", "9" * 5000, "²", "0 0"])
+def test_a_status_that_is_none_is_a_lost_device(status: str) -> None:
+    device, at = Here(), r"s/.*printf '\''\\n%s %s\\n'\'' \([0-9a-f]*\).*/\1/p"
+    device.shell = (
+        "sh",
+        "-c",
+        f'word=$(echo "$0" | sed -n "{at}"); printf "\\n%s {status}\\n" "$word" >&2; echo $word',
+    )
+    with pytest.raises(DeviceLostError, match="connection was lost"):
+        device.run(["true"], timeout=10)
+
+
+def test_what_a_login_says_is_no_answer(tmp_path: Path) -> None:
+    device = Here()
+    device.shell = ("sh", "-c", 'echo "Welcome to the board!"; printf "it is late"; eval "$0"')
+    assert device.run(["echo", "a"], timeout=10).stdout == "a\n"
+    with device.folder() as folder:
+        (tmp_path / "file").write_bytes(b"content")
+        device.push(tmp_path / "file", f"{folder}/file")
+        device.pull(f"{folder}/file", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"content"
+    assert not Path(folder).exists()
+
+
 def test_a_program_cannot_forge_its_status() -> None:
     done = Here().run(["sh", "-c", "printf '\\n0123456789abcdef 0\\n' >&2; exit 3"], timeout=10)
     assert done.status == 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compressor.devices.local import Measurement
-from compressor.devices.side_by_side import interval, side_by_side
+from compressor.devices.side_by_side import LEAST_ROUNDS, interval, side_by_side
 
 
 def measurement(rounds: np.ndarray) -> Measurement:
@@ -40,6 +40,10 @@ def test_equal_models_are_told_apart_in_one_run_of_twenty_at_most() -> None:
     noise = [(random.lognormal(0, 0.3, 40), random.lognormal(0, 0.3, 40)) for _ in range(400)]
     found = [side_by_side(measurement(before), measurement(after)) for before, after in noise]
     assert np.mean([not each.low <= 1.0 <= each.high for each in found]) < 0.05
+
+
+def test_the_least_rounds_are_those_whose_span_holds_the_median_nineteen_times_in_twenty() -> None:
+    assert 1 - 2.0 ** (1 - LEAST_ROUNDS) >= 0.95 > 1 - 2.0 ** (2 - LEAST_ROUNDS)
 
 
 def test_no_rounds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,16 @@ def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a b", "100%h", "${HOME}", "'", "x" * 90])
+def test_whatever_the_temporary_folder_is_called(
+    server: Server, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    SSHConnection(parse_address(server.url)).close()
+    assert list((tmp_path / name).iterdir()) == []
 
 
 def test_a_host_that_is_not_known_is_refused_and_not_added(server: Server, config: Path, tmp_path: Path) -> None:

@@ -65,8 +65,12 @@ def test_a_refit_without_a_profile_is_told(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--threads", "0"], ["--threads", "a"], ["--time", "soon"], ["--target", "no"], ["--model", "stars"]]
-)
+    "arguments",
+    [
+        ["--threads", "0"], ["--threads", "a"], ["--threads", "²"], ["--threads", "1,,2"], ["--threads", "9" * 5000],
+        ["--time", "soon"], ["--time", "9" * 400 + "s"], ["--target", "no"], ["--model", "stars"],
+    ],
+)  # fmt: skip
 def test_bad_arguments_are_told_before_anything_runs(
     asked: dict[str, Any], arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

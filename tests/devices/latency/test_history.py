@@ -80,3 +80,29 @@ def test_the_past_is_told_in_a_sentence() -> None:
     record(outcome(program="b", predicted_ms=13.2))
     text = "of its last 2 predictions here: median error 17.5%, worst -25.0%"
     assert past("host", "cpu", "profile").text() == text
+
+
+@pytest.mark.parametrize("time", [math.inf, math.nan, 0.0, -1.0, 1e-300, 10**400, True, "10"])
+def test_a_time_that_cannot_be_is_not_kept(time: object) -> None:
+    for name in ("raw_ms", "predicted_ms", "measured_ms"):
+        assert record(outcome(**{name: time})) is False
+    assert not history_file().exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"raw_ms": {time}, "predicted_ms": 1.0, "measured_ms": 1.0, "program": "x", "threads": 1}}'
+        for time in ("Infinity", "NaN", "1e999", "1" + "0" * 400, "true", '"10"', "null", "[1]")
+    ]
+    + [
+        '{"raw_ms": 1.0, "predicted_ms": 1.0, "measured_ms": 1.0, "program": ["x"], "threads": 1}',
+        '{"raw_ms": 1.0, "predicted_ms": 1.0, "measured_ms": 1.0, "program": "x", "threads": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_lines_that_say_nothing_sensible_are_passed_over(line: str) -> None:
+    record(ONE)
+    with history_file().open("a") as file:
+        file.write(line.replace("{", '{"target": "host", "cpu": "cpu", "source": "profile", "date": "", ', 1) + "\n")
+    assert past("host", "cpu", "profile").factor == pytest.approx(math.exp(math.log(1.2) / 5))

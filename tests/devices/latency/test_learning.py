@@ -52,3 +52,14 @@ def test_bundles_that_say_nothing_teach_nothing(manifest: dict[str, object]) -> 
 
 def test_half_a_prediction_is_none() -> None:
     assert not remember({"threads": 1}, load_target("raspberry-pi-5"), 3.0)
+
+
+@pytest.mark.parametrize("raw", [float("inf"), float("nan"), "1e999", -1.0])
+def test_a_prediction_that_cannot_be_teaches_nothing(raw: object) -> None:
+    manifest = {"target": "raspberry-pi-5", "predicted": {**predicted(), "raw_ms": raw}}
+    assert not remember_bundle(manifest, 4, 1, 3.0)
+    assert past("raspberry-pi-5", "", ROOFLINE).errors == ()
+
+
+def test_a_prediction_too_long_for_a_number_teaches_nothing() -> None:
+    assert not remember({**predicted(), "raw_ms": 10**400}, load_target("raspberry-pi-5"), 3.0)

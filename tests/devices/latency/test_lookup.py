@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,16 @@ from lowered_networks import small
 from torch import nn
 
 from compressor.devices.latency import lookup
+from compressor.devices.latency.calibration import KINDS
 from compressor.devices.latency.learning import prediction, remember
-from compressor.devices.latency.lookup import builtin_profile, identity, latency_model, processor, user_profile
+from compressor.devices.latency.lookup import (
+    builtin_profile,
+    calibration_file,
+    identity,
+    latency_model,
+    processor,
+    user_profile,
+)
 from compressor.devices.latency.profile import write_models
 from compressor.devices.latency.sequence_fit import fit_sequence
 from compressor.devices.latency.sequence_training import Training
@@ -93,6 +103,61 @@ def test_a_damaged_profile_is_told_by_its_file(subject: Subject) -> None:
     with pytest.raises(DeviceError, match="cannot be read") as caught:
         latency_model(board())
     assert "model.json" in str(caught.value.where)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "null", '{"1": []}', '{"1": {"model": "tokens"}}', '{"1": {"spread": NaN}}', "[" * 100_000]
+)
+def test_whatever_else_a_model_file_holds_is_told_too(subject: Subject, text: str) -> None:
+    (profile_folder(user_profile("board"), subject, "x") / "model.json").write_text(text)
+    with pytest.raises(DeviceError, match="cannot be read"):
+        latency_model(board())
+
+
+def test_a_number_that_is_not_finite_is_no_model(subject: Subject) -> None:
+    file = profile_folder(user_profile("board"), subject, "x") / "model.json"
+    data = json.loads(file.read_text())
+    data["1"]["spread"] = math.nan
+    file.write_text(json.dumps(data))
+    with pytest.raises(DeviceError, match="finite"):
+        latency_model(board())
+
+
+FACTORS = dict.fromkeys(KINDS, 2.0)
+
+
+def calibration(**changes: object) -> None:
+    file = calibration_file("board")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sound = {"base": "roofline", "factors": FACTORS, "spread": 0.1, "measured": {"a": 1.0}, "about": {}}
+    file.write_text(json.dumps({**sound, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spread": math.nan}, {"spread": math.inf}, {"spread": 1e6}, {"spread": -0.1}, {"spread": "wide"},
+        {"factors": {**FACTORS, "other": 0.0}}, {"factors": {**FACTORS, "other": -1.0}},
+        {"factors": {**FACTORS, "other": 1e300}}, {"factors": []}, {"measured": [1]}, {"about": 1},
+    ],
+)  # fmt: skip
+def test_a_calibration_out_of_all_proportion_is_told(changes: dict[str, object]) -> None:
+    calibration(**changes)
+    with pytest.raises(DeviceError, match="cannot be read"):
+        latency_model(board())
+
+
+def test_a_calibration_asks_for_no_profile_but_its_own(program: Program, subject: Subject) -> None:
+    calibration()
+    (profile_folder(user_profile("another"), subject, "x") / "model.json").write_text("{")
+    found = latency_model(board()).predict(program, board())
+    assert found.source.startswith("the roofline, calibrated")
+    calibration(base="another")
+    with pytest.raises(DeviceError, match="cannot be read"):
+        latency_model(board())
+    calibration(base="gone")
+    with pytest.raises(DeviceError, match="which is gone"):
+        latency_model(board())
 
 
 def test_a_profile_may_hold_a_model_over_tokens_and_says_so(program: Program, subject: Subject) -> None:

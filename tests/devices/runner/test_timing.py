@@ -42,6 +42,12 @@ def test_seconds_are_waited_for_as_well(order: list[str]) -> None:
     assert made["a"].runs > 1
 
 
+def test_rounds_are_waited_for_as_well(order: list[str]) -> None:
+    made = {"a": Subject(lambda: order.append("a"), runs=9, seconds=9.0, rounds=1)}
+    assert len(list(interleave(made, min_runs=3, min_seconds=0, min_rounds=6))) == 5
+    assert made["a"].rounds == 6
+
+
 def test_a_deadline_ends_it_once_all_have_run(order: list[str]) -> None:
     made = subjects(order, "a", "b")
     assert len(list(interleave(made, min_runs=10**9, min_seconds=0, deadline=time.perf_counter()))) == 1
