@@ -11,9 +11,8 @@ from typing import Any
 
 from compressor.devices.latency.history import Outcome, record
 from compressor.devices.latency.lookup import processor
-from compressor.errors import CompressError
+from compressor.devices.named import named_target
 from compressor.graph.cost import Estimate
-from compressor.targets import load_target
 from compressor.targets.target import Target
 
 __all__ = ["prediction", "remember", "remember_bundle"]
@@ -44,13 +43,9 @@ def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -
 
 def remember_bundle(manifest: Mapping[str, Any], threads: int, batch: int, measured_ms: float) -> bool:
     """The same for a bundle's manifest, where it was measured as it was predicted: same threads, same batch."""
-    predicted, name = manifest.get("predicted"), manifest.get("target")
-    if not isinstance(predicted, Mapping) or not isinstance(name, str):
+    predicted, target = manifest.get("predicted"), named_target(manifest.get("target"))
+    if not isinstance(predicted, Mapping) or target is None:
         return False
     if (predicted.get("threads"), predicted.get("batch")) != (threads, batch):
         return False
-    try:
-        target = load_target(name)
-    except CompressError:
-        return False  # a private board, whose file is not here
     return remember(predicted, target, measured_ms)
