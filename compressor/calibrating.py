@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compressor.devices.device import Device
 from compressor.devices.latency.calibration import Calibration, calibrate
-from compressor.devices.latency.lookup import bases, calibration_file
+from compressor.devices.latency.lookup import bases, calibration_file, measured_processor
 from compressor.devices.latency.networks import network
 from compressor.devices.latency.subject import Subject, lower
 from compressor.devices.model_timing import Job, Timing, time_models
@@ -19,6 +19,7 @@ from compressor.devices.suitable import check_architecture, check_provider
 from compressor.errors import CompressError, DeviceError, OutputError
 from compressor.graph.contract import Progress
 from compressor.graph.cost import Estimate
+from compressor.profile_files import check_folder, told
 from compressor.profile_networks import How, captured
 from compressor.targets.target import Target
 
@@ -46,7 +47,9 @@ def calibrate_target(
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
     check_architecture(description.arch, target, device.url)
     check_provider(device, target)
-    work.mkdir(parents=True, exist_ok=True)
+    check_folder(calibration_file(target.name).parent)
+    with told(work):
+        work.mkdir(parents=True, exist_ok=True)
     candidates = bases(target)
     subjects: list[Subject] = []
     estimates: dict[str, list[Estimate]] = {name: [] for name in candidates}
@@ -54,7 +57,10 @@ def calibrate_target(
         drawn = network(style, seed)
         try:
             program = captured(drawn.module, drawn.example, {}, how, seed, target)
-            subject = lower(program, target, work, f"{style}-{seed}-{how}", style)
+            with told(work):
+                subject = lower(program, target, work, f"{style}-{seed}-{how}", style)
+        except OutputError:  # a full disk would leave out every one
+            raise
         except CompressError as error:
             progress.say(f"left out: {style} in {how}: {error}")
             continue
@@ -73,8 +79,9 @@ def calibrate_target(
         raise DeviceError(f"{len(good)} of {len(jobs)} networks ran undisturbed, 3 are the least", where=device.url)
     usable = {name: [listed[index] for index in good] for name, listed in estimates.items()}
     base, factors, spread = calibrate(usable, [timed[index].median_ms for index in good])
+    cpu = measured_processor(target, device.url, description.cpu)
     about = {
-        "device": device.url, "cpu": description.cpu, "onnxruntime": description.runtimes.get("onnxruntime", ""),
+        "device": device.url, "cpu": cpu, "onnxruntime": description.runtimes.get("onnxruntime", ""),
         "threads": count, "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }  # fmt: skip
     measured = {subjects[index].name: timed[index].median_ms for index in good}
@@ -85,8 +92,8 @@ def calibrate_target(
 
 def _keep(target: Target, found: Calibration) -> None:
     file = calibration_file(target.name)
-    try:
+    with told(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=str(file)) from error
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+        new.replace(file)

@@ -27,6 +27,7 @@ from compressor.devices.journal import Journal
 from compressor.devices.latency.fit import errors
 from compressor.devices.latency.kinds import FEATURES, fit_models
 from compressor.devices.latency.laws.numbers import Core
+from compressor.devices.latency.lookup import measured_processor
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.networks import Network, network, reference
 from compressor.devices.latency.predicted import CallModel
@@ -117,7 +118,9 @@ def profile(
     models = course.fitted(model)
     measured = tuple(sitting.measured().values())
     own = tuple(m for m in measured if any(m.name == item.subject.name for item in course.items))
-    found = Profile({**_about(description, target, limits, own), "seconds": round(course.seconds())}, own)
+    about = _about(description, target, limits, own)
+    about["cpu"] = measured_processor(target, device.url, description.cpu)
+    found = Profile({**about, "seconds": round(course.seconds())}, own)
     with told(out, "Make room there; the same command writes it, nothing is measured again."):
         write_profile(out, found, {threads: model.to_json() for threads, model in models.items()})
     left.remove()
@@ -163,7 +166,9 @@ def _enough(networks: Mapping[int, Sequence[Measured]], reasons: str = "") -> di
     found = {threads: own for threads, own in networks.items() if len(own) >= _LEAST}
     if not found:
         what = f"fewer than {_LEAST} networks were timed"
-        raise DeviceError(f"{what}: {reasons}" if reasons else what, way_out="Give it more time: --time 29min.")
+        raise DeviceError(
+            f"{what}: {reasons}" if reasons else what, way_out="Give it more: --time 29min --kernels 1400."
+        )
     return found
 
 

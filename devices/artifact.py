@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.named import named_target
 from compressor.devices.remote import RUNNER
-from compressor.errors import TargetError
 from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
 from compressor.export.verify import TIES, Contents
-from compressor.targets import HOST, load_target
+from compressor.targets import HOST
 
 __all__ = ["KINDS", "Kind", "kind_of", "rows"]
 
@@ -73,12 +73,8 @@ def _dynamic(bundle: Contents) -> set[str]:
 def _providers(target: Any) -> list[str]:
     """What the target's runtime runs it on; the processor alone for `host` (which was another machine) or a private
     board, whose file is not here."""
-    if not isinstance(target, str) or target == HOST or target.endswith(".toml"):
-        return []
-    try:
-        return [provider.name for provider in load_target(target).providers]
-    except TargetError:
-        return []
+    found = None if target == HOST else named_target(target)
+    return [] if found is None else [provider.name for provider in found.providers]
 
 
 KINDS: tuple[Kind, ...] = (Kind("model.onnx", RUNNER, _onnx_job),)

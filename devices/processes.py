@@ -37,26 +37,39 @@ class Ended:
 
 @dataclass
 class Lines:
-    """Bytes in, text out: the whole of it, and each line to `on_line` when it is complete."""
+    """Bytes in, text out: the whole of it, and each line to `on_line` when it is complete.
+
+    Raises DeviceError beyond `most` characters: a board that writes without end would fill this machine's memory.
+    """
 
     on_line: Callable[[str], None] | None = None
+    most: int = 1 << 28
     _parts: list[str] = field(default_factory=list)
-    _rest: str = ""
+    _rest: list[str] = field(default_factory=list)
+    _length: int = 0
 
     def __post_init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, chunk: bytes, *, final: bool = False) -> None:
         text = self._decoder.decode(chunk, final)
+        self._length += len(text)
+        if self._length > self.most:
+            raise DeviceError(
+                f"it writes without end: more than {self.most:,} characters", way_out="Look at the device."
+            )
         self._parts.append(text)
         if self.on_line is None:
             return
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self.on_line(line)
-        if final and self._rest:
-            self.on_line(self._rest)
-            self._rest = ""
+        ends, newline, rest = text.rpartition("\n")
+        if newline:
+            lines, self._rest = "".join([*self._rest, ends]).split("\n"), []
+            for line in lines:
+                self.on_line(line)
+        self._rest.append(rest)
+        if final and (last := "".join(self._rest)):
+            self._rest = []
+            self.on_line(last)
 
     @property
     def text(self) -> str:

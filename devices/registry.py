@@ -35,7 +35,7 @@ def saved() -> dict[str, str]:
         table = tomllib.loads(file.read_text(encoding="utf-8")).get("devices", {})
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DeviceError(f"cannot be read: {error}", where=str(file), way_out="Mend or remove the file.") from error
     if not isinstance(table, dict) or not all(isinstance(url, str) for url in table.values()):
         way_out = 'It holds [devices] with lines such as name = "ssh://user@host".'

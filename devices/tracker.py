@@ -45,7 +45,7 @@ def request(host: str, port: int, key: str, *, timeout: float, where: str) -> tu
     except OSError as error:
         way_out = "Look whether the server or tracker runs there, and on which port."
         raise DeviceError(f"cannot be reached: {error}", where=where, way_out=way_out) from error
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise DeviceError(f"the tracker's answer cannot be read: {error}", where=where) from error
 
 

@@ -7,24 +7,28 @@ from dataclasses import dataclass
 from compressor.devices.emulation.root import find_root
 from compressor.devices.programs import find
 from compressor.devices.transports.adb import attached
+from compressor.errors import CompressError
 
 __all__ = ["Seen", "seen"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A device by its URL; `state` is "ready", or why it cannot be used."""
+    """A device, or a kind of them, by its URL; `state` is "ready", or why it cannot be used."""
 
     url: str
     state: str
 
 
 def seen() -> list[Seen]:
-    """Look. Raises DeviceError where adb is there and fails."""
+    """Look. An adb that is there and fails hides no other."""
     found = [Seen("local", "ready")]
     if find("adb") is not None:
-        found += [
-            Seen(f"adb://{serial}", "ready" if state == "device" else state) for serial, state in attached().items()
-        ]
+        try:
+            states = attached()
+        except CompressError as error:
+            found.append(Seen("adb://", f"cannot be listed: {error.what}"))
+        else:
+            found += [Seen(f"adb://{name}", "ready" if state == "device" else state) for name, state in states.items()]
     root = find_root()
     return found + [Seen(f"qemu://{cpu}", "ready, emulated: not timed") for cpu in (root.cpus if root else ())]

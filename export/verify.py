@@ -206,6 +206,8 @@ def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tu
         if name not in files:
             raise LoadError(f"the bundle has no {name}", where=str(path))
     inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
+    if not outputs:
+        raise _bad("`outputs` names none: there would be nothing to compare")
     arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
     _check_external(path / "model.onnx", set(files))
     return inputs, outputs, arrays

@@ -10,6 +10,8 @@ from compressor.cli.options import quiet, timed_device, timed_target
 
 __all__ = ["calibrate"]
 
+_TEN = 9  # of fewer networks the interval is the widest of all
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @timed_device
@@ -26,7 +28,7 @@ def calibrate(url: str, target: str, models: int, threads: int | None, quiet: bo
     from compressor.cache import default_folder
     from compressor.calibrating import calibrate_target
     from compressor.cli.progress import Bars
-    from compressor.devices.latency.lookup import calibration_file
+    from compressor.devices.latency.lookup import answering, calibration_file
     from compressor.devices.opening import open_device
     from compressor.graph.contract import Progress
     from compressor.targets import load_target
@@ -38,6 +40,9 @@ def calibrate(url: str, target: str, models: int, threads: int | None, quiet: bo
         found = calibrate_target(device, board, work, models=models, threads=threads, progress=progress)
     factors = ", ".join(f"{kind} {factor:.2f}×" for kind, factor in found.factors.items())
     click.echo(f"{len(found.measured)} networks measured; {found.base} bent by: {factors}")
-    click.echo(f"left out in turn, nine of ten are within {100 * math.expm1(found.spread):.0f}%")
+    share = "nine of ten" if len(found.measured) >= _TEN else f"all {len(found.measured)}"
+    click.echo(f"left out in turn, {share} are within {100 * math.expm1(found.spread):.0f}%")
     click.echo(str(calibration_file(board.name)))
+    if (first := answering(board)) != calibration_file(board.name):
+        click.echo(f"it is not used here: {board.name} is answered from {first or 'the data sheet'}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from compressor.cli.options import as_json
+from compressor.cli.shown import shown
 
 __all__ = ["devices"]
 
@@ -34,7 +35,8 @@ def devices(context: click.Context, as_json: bool) -> None:
     rows += [("", each.url, each.state) for each in visible]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, url, state in rows:
-        click.echo(f"{name:{widths[0]}}  {url:{widths[1]}}  {state}" if widths[0] else f"{url:{widths[1]}}  {state}")
+        text = f"{url:{widths[1]}}  {state}"
+        click.echo(shown(f"{name:{widths[0]}}  {text}" if widths[0] else text))
 
 
 @devices.command()

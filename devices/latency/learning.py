@@ -11,10 +11,9 @@ from typing import Any
 
 from compressor.devices.latency.history import Outcome, record
 from compressor.devices.latency.lookup import processor
+from compressor.devices.named import named_target
 from compressor.devices.suitable import same_architecture
-from compressor.errors import CompressError
 from compressor.graph.cost import Estimate
-from compressor.targets import load_target
 from compressor.targets.target import Target
 
 __all__ = ["prediction", "remember", "remember_bundle"]
@@ -48,15 +47,9 @@ def remember_bundle(
 ) -> bool:  # fmt: skip
     """The same for a bundle's manifest, where it was measured as it was predicted: same threads, same batch, and on a
     board of the target's architecture."""
-    predicted, name = manifest.get("predicted"), manifest.get("target")
-    if not isinstance(predicted, Mapping) or not isinstance(name, str):
+    predicted, target = manifest.get("predicted"), named_target(manifest.get("target"))
+    if not isinstance(predicted, Mapping) or target is None or not same_architecture(arch, target):
         return False
     if (predicted.get("threads"), predicted.get("batch")) != (threads, batch):
-        return False
-    try:
-        target = load_target(name)
-    except CompressError:
-        return False  # a private board, whose file is not here
-    if not same_architecture(arch, target):
         return False
     return remember(predicted, target, measured_ms)

@@ -26,8 +26,8 @@ from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
 __all__ = [
-    "bases", "builtin_names", "builtin_profile", "calibration_file", "identity", "latency_model", "processor",
-    "user_profile",
+    "answering", "bases", "builtin_names", "builtin_profile", "calibration_file", "identity", "latency_model",
+    "measured_processor", "processor", "user_profile",
 ]  # fmt: skip
 
 _ROOFLINE = "roofline"
@@ -54,7 +54,7 @@ def bases(target: Target) -> dict[str, LatencyModel]:
 def identity(target: Target) -> str:
     """A digest of what answers for it: what was decided by another model is decided anew. A correction by one factor
     changes no decision and does not count."""
-    file = _file(target, processor(target))
+    file = answering(target)
     return _ROOFLINE if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -87,10 +87,24 @@ def processor(target: Target) -> str:
     return this_machine().cpu if target.is_host else ""
 
 
+def measured_processor(target: Target, url: str, described: str) -> str:
+    """The processor that a measurement by a device is of, as `processor` calls it. The system tells `host`'s name by
+    other ways than a device `described` itself, and on Arm by other words."""
+    return processor(target) if target.is_host and url == "local" else described
+
+
 def _profiles() -> dict[str, Path]:
     """The folders of all profiles by name, the user's in the place of those that came along."""
     parents = (_BUILTIN, user_profile("x").parent)
     return {path.parent.name: path.parent for parent in parents for path in sorted(parent.glob("*/model.json"))}
+
+
+def answering(target: Target) -> Path | None:
+    """The file that a target is answered from here: model.json of a profile, or a calibration; None for the roofline.
+
+    Raises DeviceError for a calibration that cannot be read.
+    """
+    return _file(target, processor(target))
 
 
 def _base(target: Target, cpu: str) -> Roofline | LearnedLatency | Calibrated:

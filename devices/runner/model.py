@@ -45,7 +45,7 @@ class Model:
         self.providers = list(self.session.get_providers())
         try:
             self.feed = arrays(job["inputs"], folder)
-        except (KeyError, ValueError, OSError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, OSError, TypeError, IndexError, MemoryError) as error:
             raise JobError("inputs", error) from error
 
     def run(self) -> Any:

@@ -132,12 +132,11 @@ class RPCDevice(ShellDevice):
     ) -> int | None:
         """Hand over what it has written; its status when it has ended."""
         left = self._in_time(deadline, timeout)
-        head, _, body = bytes(self._call("read", number, min(_WAIT, left))).partition(b"\n")
-        found = json.loads(head)
-        if found["out"]:
-            on_stdout(body[: found["out"]])
-        errors.feed(body[found["out"] :])
-        return cast("int | None", found["status"])
+        out, error, status = _written(bytes(self._call("read", number, min(_WAIT, left))), self.url)
+        if out:
+            on_stdout(out)
+        errors.feed(error)
+        return status
 
     def _in_time(self, deadline: float, timeout: float) -> float:
         """Seconds that are left. Raises DeviceLostError where there are none."""
@@ -157,6 +156,19 @@ class RPCDevice(ShellDevice):
             raise DeviceLostError(
                 f"the session was lost: {_first_line(error)}", where=self.url, way_out="Look whether its server runs."
             ) from error
+
+
+def _written(answer: bytes, where: str) -> tuple[bytes, bytes, int | None]:
+    """stdout, stderr and status from what `rpc_server.py` answers. Raises DeviceError for what it never would."""
+    head, _, body = answer.partition(b"\n")
+    try:
+        found = json.loads(head)
+        out, status = found["out"], found["status"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        out = status = ""
+    if type(out) is not int or not 0 <= out <= len(body) or not (status is None or type(status) is int):
+        raise DeviceError(f"its server's answer makes no sense: {head[:80]!r}", where=where)
+    return body[:out], body[out:], status
 
 
 class _Stdin:

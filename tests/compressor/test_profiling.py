@@ -51,6 +51,7 @@ def test_tables_and_a_model_come_of_it(tmp_path: Path) -> None:
         assert kept[timed.name, timed.threads].calls == timed.calls
         assert kept[timed.name, timed.threads].microseconds == pytest.approx(timed.microseconds, rel=1e-4)
     assert found.profile.about["networks"] == LEAST
+    assert found.profile.about["cpu"] == "test"
     assert {m.threads for m in found.profile.networks} == {1, 2}
     assert all(m.name != "other" for m in found.profile.networks), "it is timed beside, and never fitted to"
     assert list(found.beside) == ["other@1"]

@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 
 from compressor.devices.processes import Lines, execute, kill_group
-from compressor.errors import DeviceLostError
+from compressor.errors import DeviceError, DeviceLostError
 
 
 def _python(code: str, **options: object) -> tuple[int, str, str]:
@@ -30,6 +30,23 @@ def test_lines_are_whole_however_the_bytes_are_cut() -> None:
     lines.feed(b"\xff", final=True)
     assert seen[-1] == "end\ufffd"
     assert lines.text == "ä\n☃ 2\n\nend\ufffd"
+
+
+def test_what_writes_without_end_is_ended() -> None:
+    lines = Lines(most=1000)
+    with pytest.raises(DeviceError, match="without end"):
+        execute([sys.executable, "-c", "while True: print('x' * 100)"], timeout=60, on_stdout=lines.feed)
+    assert len(lines.text) <= 1000
+
+
+def test_a_long_line_costs_no_more_than_its_length() -> None:
+    seen: list[str] = []
+    lines = Lines(seen.append)
+    for _ in range(10_000):
+        lines.feed(b"x" * 1000)
+    lines.feed(b"\ny")
+    lines.feed(b"", final=True)
+    assert [len(line) for line in seen] == [10_000_000, 1]
 
 
 def test_a_signal_is_told_as_a_shell_tells_it() -> None:

@@ -53,7 +53,7 @@ def test_an_unknown_name_cannot_be_removed() -> None:
         remove("kitchn-pi")
 
 
-@pytest.mark.parametrize("text", ["[devices", "devices = 3", "[devices]\npi = 3"])
+@pytest.mark.parametrize("text", ["[devices", "devices = 3", "[devices]\npi = 3", "a = " + "[" * 10_000])
 def test_a_file_that_is_none_is_refused_and_kept(config: Path, text: str) -> None:
     config.parent.mkdir(parents=True)
     config.write_text(text, encoding="utf-8")

@@ -75,7 +75,16 @@ def test_a_board_that_does_not_become_free_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [_json([1, {}]), _json({}), _json([0, []]), struct.pack("<i", -1), struct.pack("<i", 1) + b"{"]
+    "answer",
+    [
+        _json([1, {}]),
+        _json({}),
+        _json([0, []]),
+        struct.pack("<i", -1),
+        struct.pack("<i", 1) + b"{",
+        _json([0, {"server_info": [{"key": 1}]}]),
+        struct.pack("<i", 100_000) + b"[" * 100_000,
+    ],
 )
 def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
     with _saying(MAGIC, answer) as port, pytest.raises(DeviceError, match="cannot be read"):

@@ -204,6 +204,13 @@ def test_malformed_inputs_and_outputs_are_told(bundle: Path, key: str, value: An
     assert key in found.problems[0]
 
 
+def test_a_bundle_that_names_no_outputs_is_not_sound(bundle: Path) -> None:
+    restate(bundle, outputs=[])
+    assert "nothing to compare" in verify_bundle(bundle).problems[0]
+    with pytest.raises(LoadError, match="nothing to compare"):
+        open_bundle(bundle)
+
+
 @pytest.mark.parametrize("kind", ["nothing", "empty", "file"])
 def test_no_bundle(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"

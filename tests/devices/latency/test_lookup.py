@@ -22,6 +22,7 @@ from compressor.devices.latency.lookup import (
     calibration_file,
     identity,
     latency_model,
+    measured_processor,
     processor,
     user_profile,
 )
@@ -66,6 +67,13 @@ def test_a_profile_of_this_processor_is_calibrated(program: Program, subject: Su
     assert found.calibrated
     assert found.source.startswith(f"a profile of {processor(host)}")
     assert identity(host) != "roofline"
+
+
+def test_what_this_machine_measured_of_itself_is_its_own() -> None:
+    host = load_target("host")
+    assert measured_processor(host, "local", "Raspberry Pi 5 (Cortex-A76)") == processor(host)
+    assert measured_processor(host, "ssh://pi@board", "Cortex-A76") == "Cortex-A76"
+    assert measured_processor(board(), "local", "Cortex-A76") == "Cortex-A76"
 
 
 def test_one_of_another_processor_says_so(program: Program, subject: Subject, tmp_path: Path) -> None:

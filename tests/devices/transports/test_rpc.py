@@ -115,6 +115,25 @@ def test_tvms_own_server_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         open_device("rpc://127.0.0.1:9090")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"{}\n", b"[1]\n", b"[" * 100_000, b'{"out": 5, "status": null}\nabc', b'{"out": -1, "status": 0}\nabc',
+        b'{"out": "1", "status": 0}\nabc', b'{"out": 1, "status": "0"}\nabc',
+    ],
+)  # fmt: skip
+def test_a_server_that_answers_nonsense_is_told(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    functions = {"compress.start": lambda line: 1, "compress.read": lambda number, seconds: answer}
+
+    class Session:
+        def get_function(self, name: str) -> object:
+            return functions.get(name, lambda *_: 0)
+
+    monkeypatch.setattr(rpc, "_client", lambda where: lambda *_: Session())
+    with open_device("rpc://localhost:9090") as device, pytest.raises(DeviceError, match="makes no sense"):
+        device.run(["true"], timeout=10)
+
+
 @needs_tvm
 def test_nobody_there() -> None:
     with pytest.raises(DeviceError, match="cannot be reached"):
