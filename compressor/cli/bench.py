@@ -60,10 +60,15 @@ def bench(
     from compressor.devices.bench import Limits
     from compressor.devices.bench import bench as measure
     from compressor.devices.opening import open_device
+    from compressor.export.verify import open_bundle
     from compressor.graph.contract import Progress
 
+    for bundle in bundles:
+        open_bundle(bundle)  # what is wrong here is told before a board is asked
     limits = Limits(seconds=least, energy=max(least, Limits.energy), batch=batch, threads=threads or 0)
     with open_device(url) as device:
+        if plot is not None and not device.describe().timed:
+            raise OutputError("there are no times to draw: the device is emulated", where="--plot")
         found = measure(
             device, bundles, limits, allow_throttled=allow_throttled, folder=default_folder().parent / "bench",
             progress=Progress() if quiet else Bars(), carbon=intensity, power=power,
@@ -102,8 +107,6 @@ def _write_plot(plot: Path, found: Bench) -> None:
     from compressor.report.bench import bench_html
     from compressor.report.distribution import standalone
 
-    if not found.figures:
-        raise OutputError("there are no times to draw: the device is emulated", where="--plot")
     text = standalone(found.figures) if plot.suffix.lower() == ".svg" else bench_html(found)
     try:
         plot.write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -72,7 +73,9 @@ def cli() -> None:
 
 
 def entry() -> NoReturn:
-    """Run the command line and exit with its status."""
+    """Run the command line and exit with its status. What asks it to end, ends it as Ctrl-C does: remote folders are
+    removed, programs on boards stopped, finished work is kept."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

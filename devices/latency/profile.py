@@ -54,7 +54,8 @@ def write_profile(folder: Path, profile: Profile, models: Mapping[int, Mapping[s
         (m.name, m.threads, n.name, n.type, n.call, f"{n.microseconds:.6g}") for m in measured for n in m.nodes
     ))  # fmt: skip
     write_models(folder, models)
-    lines = [f"{key} = {json.dumps(value)}" for key, value in {"version": VERSION, **profile.about}.items()]
+    about = {"version": VERSION, **profile.about}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in about.items()]
     (folder / "profile.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -69,7 +70,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """profile.toml. Raises DeviceError where it is none, or of another version."""
     try:
         about = tomllib.loads((folder / "profile.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DeviceError(f"not a profile: {error}", where=str(folder)) from error
     if about.get("version") != VERSION:
         raise DeviceError(

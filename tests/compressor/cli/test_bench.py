@@ -94,6 +94,25 @@ def test_an_emulated_device_shows_no_time(
     assert "p50" not in told
 
 
+def test_what_is_wrong_here_is_told_before_a_board_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(opening, "open_device", lambda url: pytest.fail(f"{url} was opened"))
+    assert run(["bench", str(tmp_path / "absent"), "--device", "ssh://nowhere"]) == 2
+    assert "absent" in capsys.readouterr().err
+
+
+def test_a_plot_of_an_emulated_device_is_refused_before_it_runs(
+    digits_bundle: Path, tmp_path: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.timed = False
+    assert run(["bench", str(digits_bundle), *QUICK, "--plot", str(tmp_path / "plot.svg")]) != 0
+    told = capsys.readouterr()
+    assert "no times to draw" in told.err
+    assert told.out == ""
+    assert not device.folders
+
+
 def test_a_lost_device_says_that_the_same_command_goes_on(
     digits_bundle: Path, device: OwnDevice, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,19 @@ def test_help_shows_options_and_commands_and_loads_no_torch() -> None:
         assert word in done.stdout
 
 
+def test_being_told_to_end_is_an_interruption_with_all_its_cleaning_up() -> None:
+    code = (
+        "import os, signal, time\nfrom compressor.cli import main\n"
+        "def work(*a, **k):\n"
+        "    try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)\n"
+        "    finally: print('cleaned up', flush=True)\n"
+        "main.cli.main = work\nmain.entry()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "cleaned up\n")
+    assert "interrupted" in done.stderr
+
+
 def test_anything_that_is_no_command_is_a_model(capfd: pytest.CaptureFixture[str]) -> None:
     assert main.run(["./targets", "--target", "jetson"]) == 2
     assert "targets: " in capfd.readouterr().err
