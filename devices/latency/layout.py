@@ -42,7 +42,7 @@ class Layout:
         found: dict[str, bool] = {}
         for call in calls:
             if call.kind == "conv2d":
-                found[call.name] = _ask(self.tree, _questions(call))
+                found[call.name] = _whole(call, self.lanes) and _ask(self.tree, _questions(call))
             else:
                 found[call.name] = carries(call, found, self.lanes) or self._taken(call)
         return found
@@ -81,6 +81,12 @@ def carries(call: Call, blocked: Mapping[str, bool], lanes: int = 8) -> bool:
 def fit_layout(seen: Sequence[tuple[Call, bool]], core: Core = USUAL) -> Layout:
     """From two-dimensional convolutions and whether each ran blocked."""
     return Layout(_grown([(_questions(call), blocked) for call, blocked in seen], _DEPTH), core)
+
+
+def _whole(call: Call, lanes: int) -> bool:
+    """Whether its groups could be made of whole blocks: no block holds channels of two."""
+    conv = convolution_of(call)
+    return conv is None or conv.groups == 1 or conv.depthwise or conv.channels // conv.groups % lanes == 0
 
 
 def _questions(call: Call) -> tuple[bool, ...]:

@@ -45,7 +45,10 @@ def elementwise(call: Call, context: Context) -> Numbers:
     dear = call.op in _EXPONENTIAL or (call.op == "gelu" and "tanh" in call.arguments)
     terms = {"call": 2.5, "elements": elements / 8e3}
     terms["exponentials"] = elements / 1.5e3 if dear else 0.0
-    terms["gated by themselves"] = elements / 3e3 if call.op == "silu" else 0.0
+    apart = call.op == "silu" and context.rounded  # then it is no kernel of its own
+    terms["gated by themselves"] = elements / 6e3 if call.op == "silu" and not apart else 0.0
+    terms["gated in two"] = elements / 3e3 if apart else 0.0
+    terms["dequantized"] = elements / 6e3 if context.rounded else 0.0
     terms["error functions"] = elements / 1.5e3 if call.op in _ERROR_FUNCTION and not dear else 0.0
     terms["divisions"] = elements / 3e3 if call.op in _DIVISION else 0.0
     terms["normalized"] = elements / 3e3 if call.op == "batch_norm" else 0.0
@@ -68,7 +71,7 @@ def norm(call: Call, context: Context) -> Numbers:
     exponentials = elements / 1.5e3 if call.kind == "softmax" else 0.0
     terms = {"call": 2.5, "elements": elements / 4e3, "rows": rows / 30.0, "exponentials": exponentials}
     terms |= moved("all", call.read_bytes + call.bytes, context.core)
-    fused = context.maker == "add" and not context.shared and len(call.shape) == 3 and call.op == "layer_norm"
+    fused = context.summed and len(call.shape) == 3 and call.op == "layer_norm"
     terms["fused sums"] = elements / 400.0 if fused else 0.0
     features = _told(call) | {"last": capped(call.shape[-1] if call.shape else 1, 256), "fused": float(fused)}
     return Numbers(terms, features | _size(call, context))

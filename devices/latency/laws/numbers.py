@@ -46,7 +46,8 @@ class Context:
 
     `blocked`: its map is in the blocked layout; `network_weight_bytes`: of all weights; `network_bytes`: of these and
     of all activations; `maker`: the operator that made its first input, views and dequantizes looked through; `shared`:
-    others read that input, too; `channels_last`: that input lies so in memory.
+    others read that input, too; `channels_last`: that input lies so in memory; `rounded`: it is made of bytes, which a
+    dequantize turns into numbers; `summed`: it is a sum that this call alone reads, of two values that change.
     """
 
     blocked: bool = False
@@ -55,6 +56,8 @@ class Context:
     maker: str = ""
     shared: bool = False
     channels_last: bool = False
+    rounded: bool = False
+    summed: bool = False
     core: Core = USUAL
 
 

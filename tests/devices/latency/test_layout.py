@@ -59,3 +59,10 @@ def test_a_device_without_it_never_blocks() -> None:
 def test_back_from_json() -> None:
     layout = fit_layout(SEEN)
     assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
+
+
+def test_no_block_holds_channels_of_two_groups() -> None:
+    layout = Layout(True)
+    assert layout.blocked([conv("c", "x", 32, 32, 8, 3, 1, 4)])["c"]
+    assert not layout.blocked([conv("c", "x", 24, 24, 8, 3, 1, 6)])["c"]
+    assert layout.blocked([conv("c", "x", 24, 24, 8, 3, 1, 24)])["c"]

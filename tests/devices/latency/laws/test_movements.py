@@ -52,8 +52,16 @@ def test_operators_differ_in_how_dear_an_element_is() -> None:
 
 def test_a_sum_is_fused_into_the_norm_that_alone_reads_it() -> None:
     one = call("n", "layer_norm", "norm", (1, 16, 32), ("x", (1, 16, 32)))
-    assert norm(one, Context(maker="add")).terms["fused sums"] > 0
+    assert norm(one, Context(maker="add", summed=True)).terms["fused sums"] > 0
     assert norm(one, Context(maker="add", shared=True)).terms["fused sums"] == 0
+
+
+def test_a_gate_is_one_kernel_unless_it_comes_from_bytes() -> None:
+    one = call("s", "silu", "elementwise", (1, 16, 32), ("x", (1, 16, 32)))
+    plain, rounded = (elementwise(one, Context(rounded=rounded)).terms for rounded in (False, True))
+    assert plain["gated by themselves"] > plain["gated in two"] == plain["dequantized"] == 0
+    assert rounded["gated in two"] > rounded["gated by themselves"] == 0
+    assert rounded["dequantized"] > 0
 
 
 def test_a_pool_of_bytes_works_on_vectors_only_where_channels_lie_together() -> None:
