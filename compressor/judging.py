@@ -95,7 +95,9 @@ class Workshop:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
         path = folder / "model.so"
         files = to_tvm(program, self.prepared.target, path)
-        placement = Placement({provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers})
+        placement = Placement(
+            {provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers}
+        )
         agreement = check(program, path, self.prepared.evaluation, run=_in_tvm(program, path))
         return Artifact(program, path, files, placement, agreement, x86=True)
 

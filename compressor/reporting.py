@@ -75,7 +75,11 @@ def full_report(
         layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
-        agreement=Agreement(TVM if prepared.target.runtime.name == TVM else "onnxruntime", kept.agreement.error, kept.agreement.tolerance),
+        agreement=Agreement(
+            TVM if prepared.target.runtime.name == TVM else "onnxruntime",
+            kept.agreement.error,
+            kept.agreement.tolerance,
+        ),
         notes=notes,
         making=making,
         break_even=pays_off(making, before, after, findings.measured) if changed else None,

@@ -73,8 +73,9 @@ def compare(
     warmup_seconds: float = 0.5,
     max_seconds: float = 20.0,
 ) -> dict[str, Measurement]:
-    """Measure several models on one batch (its inputs in the networks' order), interleaved. `max_seconds` bounds the whole of it, warm-up included:
-    a model that is slow gets fewer runs, one at least.
+    """Measure several models on one batch (its inputs in the networks' order), interleaved.
+
+    `max_seconds` bounds the whole of it, warm-up included: a model that is slow gets fewer runs, one at least.
 
     Raises ExportError or UnsupportedError when a model does not run.
     """

@@ -29,8 +29,8 @@ def check(
     """Compare on these batches (the example if there are none), and at another size of each dynamic dimension.
 
     `exact` as in `runner`: the artifact is judged, not this machine's processor; a target that is this machine or
-    one like it wants False. `run` is what runs it, where that is not ONNX Runtime. Raises MismatchError with the output and its figures; ExportError or UnsupportedError
-    when it does not run.
+    one like it wants False. `run` is what runs it, where that is not ONNX Runtime. Raises MismatchError with the output
+    and its figures; ExportError or UnsupportedError when it does not run.
     """
     given = list(batches) or [dict(zip((s.name for s in program.inputs), program.example, strict=True))]
     run = run or runner(model_path, threads, exact=exact)

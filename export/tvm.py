@@ -46,7 +46,7 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
         module = _unbounded(from_exported_program(as_exported(program)))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=tvm.target.Target(_llvm(target)))
-        executable.export_library(str(path), cc=compiler)
+        executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
     return (path,)
 
 

@@ -1,8 +1,8 @@
 """Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in its runtime.
 
-Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the folder, links are refused, arrays are read without pickle and only
-after their stated sizes were compared with the bytes that are there, and weights outside the model file must be
-files of the bundle.
+Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the
+folder, links are refused, arrays are read without pickle and only after their stated sizes were compared with the bytes
+that are there, and weights outside the model file must be files of the bundle.
 """
 
 from __future__ import annotations

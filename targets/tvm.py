@@ -43,7 +43,9 @@ def _compiled(target: Target) -> Target:
         ) from error
     return replace(
         target,
-        runtime=Runtime(TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"),
+        runtime=Runtime(
+            TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"
+        ),
         providers=(Provider("TVM-CPU", ("fp32",), (), "", _SOURCE),),
         optional_providers=(),
         rates={"fp32": target.rates["fp32"]},

@@ -26,6 +26,10 @@ the medians, `root` is where /sys is looked for. A job is
      "done": {"runs": 0, "seconds": 0.0},
      "golden": {"npz": "golden.npz", "inputs": [NAME], "outputs": [NAME], "ties": 0.05, "configs": [{}]}}
 
+or, for `rounds` and `energy`, a model that another program runs (`worker.py`),
+
+    {"worker": {"program": "runner-tvm/runner", "document": "1/serve"}, "id": "1", "done": {"runs": 0, "seconds": 0.0}}
+
 of which `model` and `inputs` are required; `id` is its place in the list unless given, `threads` 0 leaves them to
 the runtime, `done` is what an interrupted run had. Paths are relative to FILE. An INPUT is one of
 

@@ -26,6 +26,7 @@ from .model import JobError, Model, golden_errors
 from .power import Meter, Sensor, find_sensor
 from .timing import Subject, interleave, thinned
 from .visits import visits
+from .worker import Worker
 
 __all__ = ["TASKS"]
 
@@ -87,6 +88,8 @@ def _rounds(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, e
 
 def _subject(job: Mapping[str, Any], folder: str) -> Subject:
     """A job that has run once, with what an interrupted run had."""
+    if "worker" in job:
+        return Worker(job, folder)
     model, done = Model(job, folder), job.get("done", {})
     model.first()
     return Subject(model.run, int(done.get("runs", 0)), float(done.get("seconds", 0.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 from own_device import OwnDevice, counting, program
 
-from compressor.devices import remote
+from compressor.devices import artifact
 from compressor.devices.bench import Limits, bench
+from compressor.devices.runners import RUNNER, python_runner
 from compressor.errors import CompressError, DeviceError, ExportError, LoadError, MismatchError
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
@@ -90,10 +92,11 @@ def test_a_model_that_the_runtime_there_cannot_load_is_told(
     digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = tmp_path / "runner"
-    shutil.copytree(remote.RUNNER, runner, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(RUNNER, runner, ignore=shutil.ignore_patterns("__pycache__"))
     source = (runner / "model.py").read_text()
     (runner / "model.py").write_text(source.replace("    gc.collect()\n", "    raise JobError('load', 'opset 26')\n"))
-    monkeypatch.setattr(remote.Remote.__init__, "__defaults__", (runner,))
+    kind = dataclasses.replace(artifact.KINDS[0], runner=python_runner(runner))
+    monkeypatch.setattr(artifact, "KINDS", (kind,))
     with pytest.raises(ExportError, match="opset 26"):
         bench(OwnDevice(), [digits_bundle], QUICK)
 
