@@ -83,6 +83,8 @@ def _rounds(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, e
     for index, times in enumerate(rounds, int(document.get("first_round", 0))):
         clock = clock_mhz(root)  # at once, before the governor knows that the runs have ended
         emit("round", index=index, clock_mhz=clock, blocks={name: _block(t, samples) for name, t in times.items()})
+    for subject in subjects.values():
+        subject.close()
     emit("state", **state(root))
 
 
@@ -124,6 +126,7 @@ def _spent(job: Mapping[str, Any], document: Mapping[str, Any], folder: str, sen
         while time.perf_counter() < end or not runs:
             subject.once()
             runs += 1
+    subject.close()
     return {
         "joules": busy.joules, "seconds": busy.seconds, "runs": runs, "samples": busy.samples,
         "idle_watts": idle.watts, "sensor": sensor.name,

@@ -8,6 +8,7 @@ in no time. It ends when its stdin closes, with this process at the latest.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -33,7 +34,11 @@ class Worker(Subject):
             )
         except OSError as error:
             raise JobError("load", f"{job['worker']['program']} does not start: {error.strerror}") from error
-        self._heard("ready")
+        try:
+            self._heard("ready")
+        except JobError:
+            self.close()
+            raise
 
     def once(self) -> float:
         return float(self._asked("once")[0])
@@ -47,8 +52,13 @@ class Worker(Subject):
         self.seconds += sum(times)
         return times
 
+    def close(self) -> None:
+        """End the program."""
+        self.process.communicate()
+
     def _asked(self, line: str) -> list[float]:
-        if self.process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and says why
+            assert self.process.stdin is not None
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
         times: list[float] = self._heard("times")["seconds"]
@@ -56,7 +66,8 @@ class Worker(Subject):
 
     def _heard(self, event: str) -> dict[str, Any]:
         """The program's next event, which has to be this one."""
-        line = self.process.stdout.readline() if self.process.stdout is not None else ""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise JobError("run", f"its process ended with status {self.process.wait()}")
         told: dict[str, Any] = json.loads(line)

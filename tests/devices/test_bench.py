@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from bundles import off_golden
 from own_device import OwnDevice, counting, program
 
 from compressor.devices import artifact
@@ -25,23 +24,6 @@ def pair(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     other = tmp_path_factory.mktemp("bundles") / "other"
     shutil.copytree(digits_bundle, other)
     return [digits_bundle, other]
-
-
-def rewritten(bundle: Path, out: Path, name: str, content: bytes) -> Path:
-    """A copy with another file in it, and a manifest that agrees."""
-    shutil.copytree(bundle, out)
-    (out / name).write_bytes(content)
-    manifest = json.loads((out / "manifest.json").read_text())
-    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    return out
-
-
-def off_golden(bundle: Path, out: Path) -> Path:
-    with np.load(bundle / "golden.npz") as archive:
-        arrays = dict(archive)
-    np.savez(out.parent / "golden.npz", **{**arrays, "output": arrays["output"] + 1.0})
-    return rewritten(bundle, out, "golden.npz", (out.parent / "golden.npz").read_bytes())
 
 
 def test_two_bundles_are_checked_loaded_alone_and_timed_together(pair: list[Path], tmp_path: Path) -> None:
