@@ -30,7 +30,10 @@ _LITTLE_SPACE = 1 << 30
 _REQUIREMENT = re.compile(
     r"""([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*(?:>=\s*([\d.]+))?[^;]*(?:;.*extra == ['"]([\w-]+)['"])?"""
 )
-_EXTRAS = {"hf": "Hugging Face model folders cannot be loaded", "safetensors": "safetensors files cannot be loaded"}
+_EXTRAS = {
+    "hf": "Hugging Face model folders cannot be loaded", "safetensors": "safetensors files cannot be loaded",
+    "tvm": "--runtime tvm and boards at rpc:// are out of reach",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
