@@ -26,16 +26,16 @@ the medians, `root` is where /sys is looked for. A job is
      "done": {"runs": 0, "seconds": 0.0},
      "golden": {"npz": "golden.npz", "inputs": [NAME], "outputs": [NAME], "ties": 0.05, "configs": [{}]}}
 
-or, for `rounds` and `energy`, a model that another program runs (`worker.py`),
-
-    {"worker": {"program": "runner-tvm/runner", "document": "1/serve"}, "id": "1", "done": {"runs": 0, "seconds": 0.0}}
-
 of which `model` and `inputs` are required; `id` is its place in the list unless given, `threads` 0 leaves them to
 the runtime, `done` is what an interrupted run had. Paths are relative to FILE. An INPUT is one of
 
     {"shape": [1, 3, 8, 8], "dtype": "float32", "low": -1.0, "high": 1.0}        drawn uniformly, the same each time
     {"npz": "golden.npz", "key": "x", "batch": 1}        an array (`key` is the input's name unless given), its first
                                                          dimension cut or repeated to `batch` where that is given
+
+For `rounds` and `energy` it may also be a model that another program runs (`worker.py`):
+
+    {"worker": {"program": "runner-tvm/runner", "document": "1/serve"}, "id": "1", "done": {"runs": 0, "seconds": 0.0}}
 
 stdout is one JSON object a line, `event` says which:
 
