@@ -1,8 +1,9 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
-    program ─ torch.export ─ relax ─ fuse, plan memory ─ LLVM for the target's processor ─ link ─▶ model.so
+    program ─ torch.export ─ relax ─ fuse, order loops, plan memory ─ LLVM for the target's processor ─ link ─▶ model.so
 
-Schedules are TVM's defaults: loops in their textbook order, one thread. What is allowed beyond IEEE's order of
+Schedules are not tuned: loops of sums are put into an order that fits vectors (`tvm_loops.py`), the others stay in
+their textbook order, all on one thread. What is allowed beyond IEEE's order of
 operations is to add sums in another one (so that they fit vectors) and to contract a product and a sum; NaN and
 infinity, which masks are made of, stay what they are.
 """
@@ -18,15 +19,18 @@ from typing import Any
 from torch import fx
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
+from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
 __all__ = ["processor_of", "to_tvm"]
 
 _ANY_X86 = "x86-64-v3"  # AVX2 and FMA: what every x86-64 board of the last ten years has
+_WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
 _UNSUPPORTED = "Unsupported function types"
@@ -44,8 +48,9 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
         from tvm.relax.frontend.torch import from_exported_program
 
         module = _unbounded(from_exported_program(as_exported(program)))
+        llvm = tvm.target.Target(_llvm(target))
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=tvm.target.Target(_llvm(target)))
+            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
         executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
     return (path,)
 
@@ -59,6 +64,22 @@ def processor_of(target: Target) -> str:
 
 def _llvm(target: Target) -> dict[str, Any]:
     return {"kind": "llvm", "mcpu": processor_of(target), **dict.fromkeys(_ORDER_OF_SUMS, True)}
+
+
+def _vectors(target: Target) -> Vectors:
+    """AVX-512 has 32 registers of 16 floats, AVX2 16 of 8."""
+    return _WIDE if target.is_host and "avx512f" in this_machine().features else _NARROW
+
+
+def _pipeline(llvm: Any, vectors: Vectors) -> Any:
+    """TVM's default one for processors, with the loops' order between operators and memory."""
+    from tvm.ir.transform import Sequential
+    from tvm.relax.backend.cpu_generic import pipeline
+
+    before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
+    return Sequential(
+        [*before, in_vectors(vectors), *pipeline.dataflow_lower_passes(llvm), *pipeline.finalize_passes(llvm)]
+    )
 
 
 def _unbounded(module: Any) -> Any:
