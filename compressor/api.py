@@ -29,6 +29,7 @@ from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import select
 from compressor.targets import load_target
+from compressor.targets.tvm import with_runtime
 from compressor.versions import versions
 from compressor.workplace import workplace
 
@@ -64,7 +65,7 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
 def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     recipe = request.loaded_recipe()
     request = request if recipe is None else replace(request, keep=recipe.keep)
-    target = load_target(request.target_name(recipe))
+    target = with_runtime(load_target(request.target_name(recipe)), request.runtime)
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
@@ -94,7 +95,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
 def help_request(request: Request) -> None:
     """The part of a process that `torchrun` started beside the first: it trains along and writes nothing."""
     recipe = request.loaded_recipe()
-    target = load_target(request.target_name(recipe))
+    target = with_runtime(load_target(request.target_name(recipe)), request.runtime)
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
     prepared = prepare(request, target, seed, Progress(), train=trains(specs))

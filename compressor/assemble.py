@@ -11,7 +11,8 @@ from typing import Any
 from compressor.accounting import power_of
 from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
-from compressor.export.ort import to_ort
+from compressor.export.ort import Converted, to_ort
+from compressor.export.tvm import processor_of
 from compressor.gate import Gate
 from compressor.graph.contract import Context
 from compressor.judging import Artifact, Workshop
@@ -26,6 +27,7 @@ from compressor.reporting import Findings, find, full_report
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Target
+from compressor.targets.tvm import TVM
 
 __all__ = ["write"]
 
@@ -40,8 +42,10 @@ def write(
     """Write the bundle. Exit status 3 when the metric fell beyond `--max-drop` or a budget was missed."""
     kept = selection.kept
     findings = find(request, prepared, workshop, kept, context, gate)
-    workshop.progress.say("converting to ORT format")
-    ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
+    ort = Converted(())
+    if prepared.target.runtime.name != TVM:
+        workshop.progress.say("converting to ORT format")
+        ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
@@ -66,7 +70,8 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    more = [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
+    more = [" --runtime tvm"] if prepared.target.runtime.name == TVM else []
+    more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
     comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"
     teacher = None if prepared.teacher is None else prepared.teacher.hash()
     return dump_recipe(Recipe(passes, target, prepared.seed, tuple(request.keep), teacher), comment)
@@ -80,7 +85,7 @@ def _manifest(
     return {
         "model": prepared.name,
         "target": target.name,
-        "runtime": {"name": target.runtime.name, "version": target.runtime.version},
+        "runtime": _runtime(target),
         "inputs": [spec.to_json() for spec in program.inputs],
         "outputs": [spec.to_json() for spec in program.outputs],
         "passes": [
@@ -96,12 +101,18 @@ def _manifest(
     }
 
 
+def _runtime(target: Target) -> dict[str, str]:
+    """What runs it; machine code names the processor that it was made for."""
+    processor = {"processor": processor_of(target)} if target.runtime.name == TVM else {}
+    return {"name": target.runtime.name, "version": target.runtime.version, **processor}
+
+
 def _predicted(
     findings: Findings, request: Request, prepared: Prepared, selection: Selection[Artifact]
 ) -> dict[str, Any]:
     """What `compress bench` holds its measurement against."""
     estimate = findings.estimates[1]
-    if estimate is None:
+    if estimate is None or prepared.target.runtime.name == TVM:  # what is learned is of ONNX Runtime
         return {}
     threads = request.threads or prepared.target.threads
     return {"predicted": prediction(estimate, selection.kept.program.hash(), threads, request.batch)}

@@ -1,6 +1,7 @@
 """Lowers candidates and judges them: placement, agreement with PyTorch, the metric of the artifact, times on the host.
 
-Every answer about a candidate is given by its artifact in ONNX Runtime, not by the program it was lowered from.
+Every answer about a candidate is given by its artifact in the target's runtime, not by the program it was lowered
+from.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from compressor.export.agreement import Agreement
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
-from compressor.export.session import runner
+from compressor.export.session import Runner, runner
+from compressor.export.tvm import to_tvm
+from compressor.export.tvm_session import tvm_runner
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
+from compressor.targets.tvm import TVM
 from compressor.verify import relative_error
 
 __all__ = ["Artifact", "Workshop"]
@@ -32,7 +36,8 @@ __all__ = ["Artifact", "Workshop"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """A program's ONNX file (external data beside it), where its nodes run, and how far it is from PyTorch."""
+    """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
+    PyTorch."""
 
     program: Program
     path: Path
@@ -44,7 +49,9 @@ class Artifact:
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
-        """The artifact in ONNX Runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
+        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
+        if self.path.suffix == ".so":
+            return _in_tvm(self.program, self.path)
         return runner(self.path, exact=not self.x86, approximate=True)
 
     @property
@@ -70,18 +77,35 @@ class Workshop:
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
         if id(program) not in self._built:
-            self.progress.say(f"lowering to ONNX ({'original' if program is self.prepared.program else 'compressed'})")
-            path = Path(tempfile.mkdtemp(dir=self.folder)) / "model.onnx"
-            lowered = to_onnx(program, self.prepared.target)
-            placement = place(lowered.model, self.prepared.target)
-            files = lowered.save(path)
-            agreement = check(program, path, self.prepared.evaluation)
-            x86 = self.prepared.target.arch == "x86_64"
-            self._built[id(program)] = Artifact(program, path, files, placement, agreement, x86)
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
+            compiled = self.prepared.target.runtime.name == TVM
+            self._built[id(program)] = (self._compiled if compiled else self._lowered)(program, folder)
         return self._built[id(program)]
 
+    def _lowered(self, program: Program, folder: Path) -> Artifact:
+        self.progress.say(f"lowering to ONNX ({self._which(program)})")
+        path = folder / "model.onnx"
+        lowered = to_onnx(program, self.prepared.target)
+        placement = place(lowered.model, self.prepared.target)
+        files = lowered.save(path)
+        agreement = check(program, path, self.prepared.evaluation)
+        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64")
+
+    def _compiled(self, program: Program, folder: Path) -> Artifact:
+        self.progress.say(f"compiling with TVM ({self._which(program)})")
+        path = folder / "model.so"
+        files = to_tvm(program, self.prepared.target, path)
+        placement = Placement(
+            {provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers}
+        )
+        agreement = check(program, path, self.prepared.evaluation, run=_in_tvm(program, path))
+        return Artifact(program, path, files, placement, agreement, x86=True)
+
+    def _which(self, program: Program) -> str:
+        return "original" if program is self.prepared.program else "compressed"
+
     def metric(self, artifact: Artifact) -> float:
-        """The metric of the artifact as ONNX Runtime runs it, against the original in PyTorch where it compares."""
+        """The metric of the artifact as its runtime runs it, against the original in PyTorch where it compares."""
         key = id(artifact.program)
         if key not in self._metric:
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
@@ -141,3 +165,8 @@ class Workshop:
             floats = [name for name, value in theirs.items() if value.dtype.is_floating_point]
             worst = max([worst, *(relative_error(ours[name], theirs[name]) for name in floats)])
         return worst
+
+
+def _in_tvm(program: Program, path: Path) -> Runner:
+    inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
+    return tvm_runner(path, inputs, outputs)

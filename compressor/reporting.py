@@ -22,6 +22,7 @@ from compressor.report.model import Agreement, Cost, Figures, Latency, LayerLate
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Objective
+from compressor.targets.tvm import TVM
 from compressor.versions import versions
 
 __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
@@ -50,8 +51,9 @@ def find(
     before = _figures(workshop, original, first, measured.get("0"), account)
     after = _figures(workshop, kept, last, measured.get("1"), account)
     both = (measured["0"], measured["1"]) if measured else None
+    learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
-        if estimate is not None:
+        if estimate is not None and learns:
             remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
     return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both)
 
@@ -73,7 +75,11 @@ def full_report(
         layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
-        agreement=Agreement("onnxruntime", kept.agreement.error, kept.agreement.tolerance),
+        agreement=Agreement(
+            TVM if prepared.target.runtime.name == TVM else "onnxruntime",
+            kept.agreement.error,
+            kept.agreement.tolerance,
+        ),
         notes=notes,
         making=making,
         break_even=pays_off(making, before, after, findings.measured) if changed else None,

@@ -33,6 +33,7 @@ class Request:
 
     model: str | Path | nn.Module
     target: str | None = None
+    runtime: str | None = None
     data: Any = None
     inputs: tuple[str, ...] = ()
     metric: Any = None

@@ -7,7 +7,7 @@ from importlib import metadata
 
 __all__ = ["versions"]
 
-_NAMES = ("edge-compressor", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+_NAMES = ("edge-compressor", "torch", "onnx", "onnxscript", "onnxruntime", "apache-tvm", "numpy")
 
 
 def versions() -> dict[str, str]:

@@ -1,56 +1,52 @@
 """What of a bundle goes to a board, by kind of artifact: the files that are pushed, and the runner's job.
 
-A kind is a line in `KINDS`: the file by which a bundle is known to hold it, the runner that is pushed, and the job that
-this runner is given. The first kind that all bundles of a call hold is taken, for they are timed by one process.
+A kind is a line in `KINDS`: the file by which a bundle is known to hold it, the runner that is pushed, and the files
+and the job that this runner is given. A bundle is of the first kind that it holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.batches import dynamic_inputs
 from compressor.devices.named import named_target
-from compressor.devices.remote import RUNNER
+from compressor.devices.runners import PYTHON, Runner
+from compressor.devices.tvm_job import tvm_files, tvm_job
+from compressor.devices.tvm_runner import TVM_RUNNER
 from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
 from compressor.export.verify import TIES, Contents
 from compressor.targets import HOST
 
-__all__ = ["KINDS", "Kind", "kind_of", "rows"]
+__all__ = ["KINDS", "Kind", "kind_of"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of artifact. `job` makes the runner's job of (bundle, folder there, batch, threads)."""
+    """One kind of artifact. `job` makes the runner's job of (bundle, folder there, batch, threads), `files` by their
+    names there what is pushed of (bundle, folder here for what has to be written first, batch, threads)."""
 
     artifact: str
-    runner: Path
+    runner: Runner
     job: Callable[[Contents, str, int, int], dict[str, Any]]
-
-    def files(self, bundle: Contents) -> dict[str, Path]:
-        """The artifact with its weights, and the golden vectors."""
-        names = [name for name in bundle.digests if name == self.artifact or name.startswith(f"{self.artifact}.")]
-        return {name: bundle.path / name for name in (*names, "golden.npz")}
+    files: Callable[[Contents, Path, int, int], dict[str, Path]]
 
 
-def kind_of(bundles: Sequence[Contents]) -> Kind:
-    """The kind that all of them hold."""
-    return next(kind for kind in KINDS if all(kind.artifact in bundle.digests for bundle in bundles))
+def kind_of(bundle: Contents) -> Kind:
+    """The first kind that it holds."""
+    return next(kind for kind in KINDS if kind.artifact in bundle.digests)
 
 
-def rows(bundle: Contents, batch: int) -> int:
-    """Samples in one timed run: `batch` where the first dimension is dynamic, else what the model has fixed."""
-    dynamic = _dynamic(bundle)
-    for name in bundle.inputs:
-        array = bundle.golden[name]
-        if array.ndim:
-            return batch if name in dynamic else int(array.shape[0])
-    return 1
+def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
+    """The model with its weights, and the golden vectors."""
+    names = [name for name in bundle.digests if name == "model.onnx" or name.startswith("model.onnx.")]
+    return {name: bundle.path / name for name in (*names, "golden.npz")}
 
 
 def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[str, Any]:
-    dynamic, npz = _dynamic(bundle), f"{folder}/golden.npz"
+    dynamic, npz = dynamic_inputs(bundle), f"{folder}/golden.npz"
     inputs = {name: {"npz": npz, **({"batch": batch} if name in dynamic else {})} for name in bundle.inputs}
     return {
         "id": folder, "model": f"{folder}/model.onnx", "inputs": inputs, "threads": threads,
@@ -63,13 +59,6 @@ def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[s
     }  # fmt: skip
 
 
-def _dynamic(bundle: Contents) -> set[str]:
-    """Inputs whose first dimension may be any size."""
-    entries: Sequence[Mapping[str, Any]] = bundle.manifest["inputs"]
-    shapes = {str(entry["name"]): entry.get("shape") for entry in entries}
-    return {name for name, shape in shapes.items() if isinstance(shape, list) and shape and isinstance(shape[0], str)}
-
-
 def _providers(target: Any) -> list[str]:
     """What the target's runtime runs it on; the processor alone for `host` (which was another machine) or a private
     board, whose file is not here."""
@@ -77,4 +66,7 @@ def _providers(target: Any) -> list[str]:
     return [] if found is None else [provider.name for provider in found.providers]
 
 
-KINDS: tuple[Kind, ...] = (Kind("model.onnx", RUNNER, _onnx_job),)
+KINDS: tuple[Kind, ...] = (
+    Kind("model.onnx", PYTHON, _onnx_job, _onnx_files),
+    Kind("model.so", TVM_RUNNER, tvm_job, tvm_files),
+)

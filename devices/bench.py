@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.artifact import rows
+from compressor.devices.batches import rows
 from compressor.devices.bench_run import Limits, Run
 from compressor.devices.counting import an_inference
 from compressor.devices.device import Description, Device
@@ -112,7 +112,7 @@ def bench(
 def _result(run: Run, power: Figure | None, carbon: Carbon) -> Bench:
     """What the events come to."""
     described = run.described()
-    versions = {name: str(described[name]) for name in ("onnxruntime", "numpy", "python")}
+    versions = {name: str(described[name]) for name in ("onnxruntime", "tvm", "numpy", "python") if name in described}
     golden = run.journal.by_id("golden")
     errors = {run.names[name]: golden[name]["errors"] for name in run.bundles}
     plain = Bench(run.device.url, run.description, versions, run.threads, run.limits.batch, errors)

@@ -3,6 +3,9 @@
     push ─▶ check ─▶ load (each alone) ─▶ rounds (all together) ─▶ energy (each alone, where there is a sensor)
                  └─▶ count, in place of all these, where the device is emulated
 
+Bundles are checked and loaded by the runner of their own kind. Where they are of several kinds, the one in Python times
+them in turn, and starts the others' for their blocks.
+
 Every event is kept as it comes. A run that goes on after the device was lost does only what is missing.
 """
 
@@ -10,16 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.artifact import Kind, kind_of
+from compressor.devices.artifact import kind_of
 from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
-from compressor.devices.remote import Remote, failure, on_device, runner_digest
+from compressor.devices.remote import Remote, failure, on_device
+from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
 from compressor.errors import CompressError, DeviceError, MismatchError
@@ -59,8 +64,13 @@ class Run:
         self.bundles = {str(index): bundle for index, bundle in enumerate(bundles)}
         self.names = dict(zip(self.bundles, _names(bundles), strict=True))
         self.threads = limits.threads or description.cores
-        self.kind = kind_of(bundles)
-        key = _key(device, description, bundles, limits, self.kind)
+        self.kinds = {name: kind_of(bundle) for name, bundle in self.bundles.items()}
+        own = {kind.runner.name: kind.runner for kind in self.kinds.values()}
+        self.timer = next(iter(own.values())) if len(own) == 1 else PYTHON
+        self.runners = list({**own, self.timer.name: self.timer}.values())
+        for runner in self.runners:
+            runner.fits(device, description)
+        key = _key(device, description, bundles, limits, self.runners)
         self.journal = Journal(None if folder is None else folder / f"{key}.jsonl")
         if self.journal.resumed:
             done = len(self.rounds())
@@ -68,10 +78,12 @@ class Run:
 
     def measure(self) -> None:
         """Do what is missing. Raises as `bench`."""
-        with on_device(self.device, self.journal) as remote:
+        with on_device(self.device, self.journal, self.runners) as remote:
             self.progress.say(f"pushing {len(self.bundles)} bundles to {self.device.url}")
             for name, bundle in self.bundles.items():
-                remote.push(name, self.kind.files(bundle))
+                with tempfile.TemporaryDirectory() as folder:
+                    files = self.kinds[name].files(bundle, Path(folder), self.limits.batch, self.threads)
+                    remote.push(name, files)
             self._check(remote)
             if self.description.timed:
                 self._reject_throttled()  # before anything is timed in vain
@@ -83,8 +95,9 @@ class Run:
                 self._count(remote)
 
     def described(self) -> Mapping[str, Any]:
-        """The board's versions, providers and sensor."""
-        return self.journal.named("description")[-1]
+        """The board's versions, providers and sensor, of all runners together."""
+        events = self.journal.named("description")
+        return {name: value for event in events for name, value in event.items() if value is not None}
 
     def rounds(self) -> dict[int, dict[str, Any]]:
         """Whole rounds by number."""
@@ -108,7 +121,11 @@ class Run:
         missing = self._without("golden") if self.journal.named("description") else list(self.bundles)
         if missing:
             self.progress.say("comparing with the golden vectors there")
-            self._ask(remote, "check", missing, timeout=_START * (1 + len(missing)), environment=_EXACT)
+            for runner in self.runners:
+                names = [name for name in missing if self.kinds[name].runner is runner]
+                if names:
+                    timeout = _START * (1 + len(names))
+                    self._ask(remote, "check", names, timeout=timeout, environment=_EXACT, runner=runner)
         self._complete("golden")
         if not self.journal.named("description"):
             raise self._incomplete(next(iter(self.bundles)))
@@ -132,7 +149,7 @@ class Run:
     def _load(self, remote: Remote) -> None:
         for name in self._without("loaded"):
             self.progress.say(f"loading {self.names[name]}")
-            self._ask(remote, "load", [name], timeout=2 * _START)
+            self._ask(remote, "load", [name], timeout=2 * _START, runner=self.kinds[name].runner)
         self._complete("loaded")
 
     def _time(self, remote: Remote) -> None:
@@ -145,7 +162,7 @@ class Run:
         runs = sum(self.limits.runs * loaded[name]["first_ms"] / 1e3 for name in wanted)
         timeout = _START * (1 + len(wanted)) + 5 * (runs + len(wanted) * (self.limits.seconds + self.limits.warmup))
         self._ask(
-            remote, "rounds", wanted, timeout=timeout, done=done, first_round=last + 1, samples=True,
+            remote, "rounds", wanted, timeout=timeout, runner=self.timer, done=done, first_round=last + 1, samples=True,
             min_runs=self.limits.runs, min_seconds=self.limits.seconds, min_rounds=self.limits.rounds,
             warmup_seconds=self.limits.warmup,
         )  # fmt: skip
@@ -167,7 +184,7 @@ class Run:
             self.progress.say(f"measuring the energy of {self.names[name]}")
             self._ask(
                 remote, "energy", [name], timeout=2 * _START + 5 * (self.limits.energy + self.limits.warmup),
-                energy_seconds=self.limits.energy, warmup_seconds=self.limits.warmup,
+                runner=self.timer, energy_seconds=self.limits.energy, warmup_seconds=self.limits.warmup,
             )  # fmt: skip
 
     def _count(self, remote: Remote) -> None:
@@ -179,12 +196,12 @@ class Run:
 
     def job(self, name: str) -> dict[str, Any]:
         """What the runner is given of a bundle."""
-        return self.kind.job(self.bundles[name], name, self.limits.batch, self.threads)
+        return self.kinds[name].job(self.bundles[name], name, self.limits.batch, self.threads)
 
     def _ask(
         self, remote: Remote, task: str, names: Sequence[str], *, timeout: float,
         done: Mapping[str, Mapping[str, float]] | None = None, environment: Mapping[str, str] | None = None,
-        **settings: Any,
+        runner: Runner = PYTHON, **settings: Any,
     ) -> None:  # fmt: skip
         """One task for some bundles; its events are kept."""
         jobs = [{**self.job(name), "done": (done or {}).get(name, _NOTHING)} for name in names]
@@ -193,7 +210,7 @@ class Run:
         def keep(event: dict[str, Any]) -> None:
             failed.append(event) if event["event"] == "failed" else self.journal.add(event)
 
-        remote.run(task, jobs, timeout=timeout, on_event=keep, environment=environment, **settings)
+        remote.run(task, jobs, timeout=timeout, on_event=keep, environment=environment, runner=runner, **settings)
         for event in failed:
             raise failure(event, str(self.bundles[event["id"]].path), self.device.url)
 
@@ -231,10 +248,12 @@ def _names(bundles: Sequence[Contents]) -> list[str]:
     return next(names for names in (short, whole, numbered) if len(set(names)) == len(names))
 
 
-def _key(device: Device, description: Description, bundles: Sequence[Contents], limits: Limits, kind: Kind) -> str:
-    """What a run that was cut off is known by: bundles, board, options and the runner itself."""
+def _key(
+    device: Device, description: Description, bundles: Sequence[Contents], limits: Limits, runners: Sequence[Runner]
+) -> str:
+    """What a run that was cut off is known by: bundles, board, options and the runners themselves."""
     parts = [
-        device.url, asdict(description), asdict(limits), runner_digest(kind.runner),
+        device.url, asdict(description), asdict(limits), [runner.digest() for runner in runners],
         [[str(bundle.path.resolve()), dict(bundle.digests), bundle.tolerance] for bundle in bundles],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

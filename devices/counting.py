@@ -76,7 +76,7 @@ def an_inference(event: Mapping[str, Any]) -> int:
     return int(event["instructions"])
 
 
-def _count(remote: Remote, batch: Mapping[str, Job], **runs: int) -> dict[str, Counted]:
+def _count(remote: Remote, batch: Mapping[str, Job], **runs: Any) -> dict[str, Counted]:
     folder = f"models-{next(iter(batch))}"
     files, jobs = staged(batch, folder)
     remote.push(folder, files)

@@ -89,7 +89,8 @@ _STATE: Mapping[str, _Check] = {
 }
 _FIELDS: Mapping[str, Mapping[str, _Check]] = {
     "description": {
-        "python": _text, "numpy": _text, "onnxruntime": _text, "sensor": _or_none(_text), "state": _fields(**_STATE),
+        **dict.fromkeys(("python", "numpy", "onnxruntime", "tvm"), _or_none(_text)),  # each runner has its own
+        "sensor": _or_none(_text), "state": _fields(**_STATE),
     },
     "golden": {"id": _text, "errors": _by_name(_error)},
     "loaded": {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.devices.artifact import rows
+from compressor.devices.batches import rows
 from compressor.devices.device import Description
 from compressor.devices.energy import (
     BreakEven,

@@ -1,4 +1,4 @@
-"""Measures models with ONNX Runtime on this machine.
+"""Measures models on this machine, with ONNX Runtime or, where they are libraries of TVM's, with that.
 
 Each model is warmed up, then timed in rounds, by the code that boards run (`runner/timing.py`). Thread pools spin while
 a model runs, as in deployment, and are told to stop when it returns, so that they do not take processor time from the
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from compressor.devices.runner.model import STOP_SPINNING
 from compressor.devices.runner.timing import Subject, interleave
 from compressor.export.onnx_reference import mapped
 from compressor.export.session import LARGE, give_back_memory, session
+from compressor.export.tvm_session import TVMSession
 from compressor.graph.contract import Batch
 
 __all__ = ["Measurement", "compare", "load_ms", "measure"]
@@ -71,8 +73,9 @@ def compare(
     warmup_seconds: float = 0.5,
     max_seconds: float = 20.0,
 ) -> dict[str, Measurement]:
-    """Measure several models on one batch, interleaved. `max_seconds` bounds the whole of it, warm-up included:
-    a model that is slow gets fewer runs, one at least.
+    """Measure several models on one batch (its inputs in the networks' order), interleaved.
+
+    `max_seconds` bounds the whole of it, warm-up included: a model that is slow gets fewer runs, one at least.
 
     Raises ExportError or UnsupportedError when a model does not run.
     """
@@ -94,7 +97,9 @@ def compare(
 def load_ms(model_path: Path, *, threads: int | None = None) -> float:
     """Milliseconds until a model is ready to run, its optimization and packing of weights included."""
     start = time.perf_counter()
-    loaded = session(model_path, threads, arena=model_path.stat().st_size <= LARGE)
+    loaded: Any = _compiled(model_path, threads)
+    if loaded is None:
+        loaded = session(model_path, threads, arena=model_path.stat().st_size <= LARGE)
     seconds = time.perf_counter() - start
     del loaded
     give_back_memory()
@@ -117,13 +122,20 @@ class _Model:
     rounds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.load_ms, path = load_ms(self.path, threads=self.threads), self.path
+        self.load_ms = load_ms(self.path, threads=self.threads)
+        self.subject = Subject(self._run())
+        self.first = self.subject.once()
+
+    def _run(self) -> Callable[[], object]:
+        """One run of it, loaded again."""
+        path, compiled = self.path, _compiled(self.path, self.threads)
+        if compiled is not None:
+            return compiled.prepared(list(self.batch.values()))
         if path.stat().st_size > LARGE:
             path = self.stack.enter_context(mapped(path))
         loaded = session(path, self.threads, config=STOP_SPINNING)
         feed = {value.name: self.batch[value.name].detach().cpu().contiguous().numpy() for value in loaded.get_inputs()}
-        self.subject = Subject(lambda: loaded.run(None, feed))
-        self.first = self.subject.once()
+        return lambda: loaded.run(None, feed)
 
     def take(self, block: list[float]) -> None:
         """The times of one turn."""
@@ -138,10 +150,14 @@ class _Model:
         p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, (50, 90, 99)))
         return Measurement(
             load_ms=self.load_ms, first_ms=self.first * 1e3, p50=p50, p90=p90, p99=p99,
-            min=float(milliseconds.min()), runs=len(self.times), threads=self.threads, runtime=_runtime(),
+            min=float(milliseconds.min()), runs=len(self.times), threads=self.threads, runtime=_runtime(self.path),
             rounds=tuple(self.rounds),
         )  # fmt: skip
 
 
-def _runtime() -> str:
-    return f"onnxruntime {onnxruntime.__version__}"
+def _compiled(path: Path, threads: int | None) -> TVMSession | None:
+    return TVMSession(path, threads) if path.suffix == ".so" else None
+
+
+def _runtime(path: Path) -> str:
+    return f"tvm {metadata.version('apache-tvm')}" if path.suffix == ".so" else f"onnxruntime {onnxruntime.__version__}"

@@ -19,7 +19,8 @@ from typing import Any
 from compressor.devices.device import Device
 from compressor.devices.journal import Journal
 from compressor.devices.model_jobs import Job, job_key, staged
-from compressor.devices.remote import Remote, on_device, runner_digest
+from compressor.devices.remote import Remote, on_device
+from compressor.devices.runners import PYTHON
 from compressor.devices.stability import throttling
 from compressor.errors import DeviceError
 from compressor.graph.contract import Progress
@@ -75,7 +76,7 @@ def time_models(
     description = device.describe()
     if not description.timed:
         raise DeviceError("it is emulated: its time means nothing", where=device.url)
-    parts = [device.url, asdict(description), asdict(timing), runner_digest()]
+    parts = [device.url, asdict(description), asdict(timing), PYTHON.digest()]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     journal = Journal(None if folder is None else folder / f"models-{key}.jsonl")
     keys = [job_key(job) for job in jobs]

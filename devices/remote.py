@@ -1,9 +1,8 @@
-"""The runner on a device: pushed into a folder of its own there, asked for tasks, and listened to line by line."""
+"""Runners on a device: pushed into a folder of its own there, asked for tasks, and listened to line by line."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -15,25 +14,27 @@ from typing import Any
 from compressor.devices.device import Device, Finished
 from compressor.devices.events import sound, subjects
 from compressor.devices.journal import FOLDER, Journal
+from compressor.devices.runners import PYTHON, Runner
 from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
 from compressor.export.atomic import alive
 
-__all__ = ["RUNNER", "Remote", "failure", "on_device", "runner_digest"]
+__all__ = ["Remote", "failure", "on_device"]
 
-RUNNER = Path(__file__).resolve().parent / "runner"
 _SLOWEST = 100e3  # bytes a second that a connection is trusted with when a push is given its time
 _SHOWN = 200  # characters of a line
+_ILLEGAL = (132, -4)
 _KILLED = (137, -9)  # what is left of a process that the system killed: where memory ran out, as a rule
 
 
 class Remote:
-    """A folder on a device with the runner in it. Paths in jobs are relative to it."""
+    """A folder on a device with runners in it. Paths in jobs are relative to it."""
 
-    def __init__(self, device: Device, folder: str, runner: Path = RUNNER) -> None:
+    def __init__(self, device: Device, folder: str, runners: Sequence[Runner] = (PYTHON,)) -> None:
         self.device, self.folder, self._jobs = device, folder, 0
-        with tempfile.TemporaryDirectory() as staged:
-            shutil.copytree(runner, Path(staged) / "runner", ignore=shutil.ignore_patterns("__pycache__"))
-            device.push(Path(staged) / "runner", f"{folder}/runner")
+        for runner in runners:
+            with tempfile.TemporaryDirectory() as staged:
+                runner.put(Path(staged) / runner.name)
+                device.push(Path(staged) / runner.name, f"{folder}/{runner.name}")
 
     def push(self, name: str, files: Mapping[str, Path]) -> None:
         """Push files as one folder `name`. Raises OutputError where this machine has no room to put them together."""
@@ -59,18 +60,19 @@ class Remote:
         timeout: float,
         on_event: Callable[[dict[str, Any]], None],
         environment: Mapping[str, str] | None = None,
+        runner: Runner = PYTHON,
         **settings: Any,
     ) -> None:
-        """Run one task to its end; each event is handed on as it comes. `timeout` in seconds.
+        """Run one task of a runner that is there to its end; each event is handed on as it comes. `timeout` in seconds.
 
         Raises DeviceError where the device has no runtime, the runner ends before it is done or says what none would,
         DeviceLostError as `Device.run` does.
         """
         self._jobs += 1
-        place = f"{self.folder}/jobs-{self._jobs}.json"  # beside the models: their paths are relative to it
+        place = f"{self.folder}/jobs-{self._jobs}"  # beside the models: their paths are relative to it
         with tempfile.TemporaryDirectory() as staged:
-            document = Path(staged) / "jobs.json"
-            document.write_text(json.dumps({**settings, "jobs": list(jobs)}), encoding="utf-8")
+            document = Path(staged) / "jobs"
+            document.write_text(runner.document({**settings, "jobs": list(jobs)}), encoding="utf-8")
             self.device.push(document, place)
         last: dict[str, Any] = {}
         known = {str(job.get("id", index)) for index, job in enumerate(jobs)}
@@ -85,10 +87,10 @@ class Remote:
                 if event["event"] not in ("done", "missing"):
                     on_event(event)
 
-        command = [*self.device.python, f"{self.folder}/runner", task, place]
+        command = [*runner.command(self.device, f"{self.folder}/{runner.name}"), task, place]
         finished = self.device.run(command, timeout=timeout, environment=environment, on_line=listen)
         if last.get("event") != "done" or finished.status != 0:
-            raise self._ended(finished, last)
+            raise self._ended(finished, last, runner)
 
     def _senseless(self, line: str) -> DeviceError:
         return DeviceError(
@@ -96,7 +98,7 @@ class Remote:
             way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
         )  # fmt: skip
 
-    def _ended(self, finished: Finished, last: Mapping[str, Any]) -> DeviceError:
+    def _ended(self, finished: Finished, last: Mapping[str, Any], runner: Runner) -> DeviceError:
         where = self.device.url
         if last.get("event") == "missing":
             package = last.get("package")
@@ -110,17 +112,24 @@ class Remote:
                 "the system there killed the runner", where=where,
                 way_out="It ran out of memory, as a rule: give fewer bundles in one call, or a smaller model.",
             )  # fmt: skip
+        if finished.status in _ILLEGAL:
+            return DeviceError(
+                "its processor lacks an instruction that the bundle was compiled to", where=where,
+                way_out="A bundle for `host` runs on processors like the one it was made on: compress for the board.",
+            )  # fmt: skip
         lines = [line for line in finished.stderr.strip().splitlines() if line.strip()]
         reason = lines[-1].strip() if lines else "it wrote no reason"
         return DeviceError(
             f"the runner ended with status {finished.status}: {reason}", where=where,
-            way_out=f"It needs Python 3.8 or newer, started there as {' '.join(self.device.python)!r}.",
+            way_out=runner.needs(self.device),
         )  # fmt: skip
 
 
 @contextlib.contextmanager
-def on_device(device: Device, journal: Journal | None = None) -> Iterator[Remote]:
-    """The runner in a new folder there, which is removed at the end.
+def on_device(
+    device: Device, journal: Journal | None = None, runners: Sequence[Runner] = (PYTHON,)
+) -> Iterator[Remote]:
+    """The runners in a new folder there, which is removed at the end.
 
     Where the device is lost nobody can remove it: the run that goes on with `journal` does.
     """
@@ -131,12 +140,7 @@ def on_device(device: Device, journal: Journal | None = None) -> Iterator[Remote
                     with contextlib.suppress(DeviceError):  # what refuses to go only takes room
                         device.discard(left["path"])
             journal.add({"event": FOLDER, "path": folder, "process": os.getpid()})
-        yield Remote(device, folder)
-
-
-def runner_digest(runner: Path = RUNNER) -> str:
-    """SHA-256 of the runner's files: times of another one are not gone on with."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(runner.glob("*.py")))).hexdigest()
+        yield Remote(device, folder, runners)
 
 
 def failure(event: Mapping[str, Any], what: str, device: str) -> CompressError:

@@ -1,4 +1,4 @@
-"""Runs an artifact in ONNX Runtime and holds it to the PyTorch program, on the same inputs.
+"""Runs an artifact, in ONNX Runtime unless told otherwise, and holds it to the PyTorch program, on the same inputs.
 
 The tolerance belongs to the lowering: floats differ by the order of sums. Where that makes an integer program round
 some values the other way, and depth carries the steps on, what it does to the program itself is allowed (`jitter`).
@@ -23,16 +23,17 @@ __all__ = ["check", "compare"]
 
 
 def check(
-    program: Program, model_path: Path, batches: Sequence[Batch] = (), *, threads: int | None = None, exact: bool = True
-) -> Agreement:
+    program: Program, model_path: Path, batches: Sequence[Batch] = (), *, threads: int | None = None,
+    exact: bool = True, run: Runner | None = None,
+) -> Agreement:  # fmt: skip
     """Compare on these batches (the example if there are none), and at another size of each dynamic dimension.
 
     `exact` as in `runner`: the artifact is judged, not this machine's processor; a target that is this machine or
-    one like it wants False. Raises MismatchError with the output and its figures; ExportError or UnsupportedError
-    when it does not run.
+    one like it wants False. `run` is what runs it, where that is not ONNX Runtime. Raises MismatchError with the output
+    and its figures; ExportError or UnsupportedError when it does not run.
     """
     given = list(batches) or [dict(zip((s.name for s in program.inputs), program.example, strict=True))]
-    run = runner(model_path, threads, exact=exact)
+    run = run or runner(model_path, threads, exact=exact)
     tolerance = tolerance_of(program)
     outputs, tolerance = _held(program, run, given, None, tolerance, where=model_path.name)
     sizes, notes = [], []

@@ -1,8 +1,8 @@
-"""Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in ONNX Runtime.
+"""Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in its runtime.
 
-Nothing in it is trusted: names may not leave the folder, links are refused, arrays are read without pickle and only
-after their stated sizes were compared with the bytes that are there, and weights outside the model file must be
-files of the bundle.
+Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the
+folder, links are refused, arrays are read without pickle and only after their stated sizes were compared with the bytes
+that are there, and weights outside the model file must be files of the bundle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,11 +23,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
-from compressor.export.session import runner
+from compressor.export.session import Runner, runner
+from compressor.export.tvm_session import tvm_runner
 
 __all__ = ["TIES", "Contents", "Verification", "open_bundle", "verify_bundle"]
 
 TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
+_ARTIFACTS = ("model.onnx", "model.so")
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT = 2**31
 _Arrays = dict[str, np.ndarray[Any, Any]]
@@ -38,7 +40,7 @@ class Verification:
     """What was checked, and what is wrong (nothing when it is sound).
 
     `errors` are the golden outputs' relative RMS errors; of integer outputs the share of elements that differ, beyond
-    the twentieth that a tie between two scores may cost.
+    the twentieth that a tie between two scores may cost. `notes` say what was not tried.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Verification:
     errors: Mapping[str, float]
     tolerance: float
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -54,18 +57,19 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         return {
             "path": self.path, "ok": self.ok, "files": list(self.files), "errors": dict(self.errors),
-            "tolerance": self.tolerance, "problems": list(self.problems),
+            "tolerance": self.tolerance, "problems": list(self.problems), "notes": list(self.notes),
         }  # fmt: skip
 
     def __str__(self) -> str:
         if self.problems:
             shown = ("".join(c if c.isprintable() else "?" for c in problem) for problem in self.problems)
             return "\n".join([f"{self.path}: not sound", *(f"  {problem}" for problem in shown)])
-        worst = max(self.errors.values(), default=0.0)
-        return (
-            f"{self.path}: sound. {len(self.files)} files match their hashes; {len(self.errors)} outputs agree with "
-            f"PyTorch, the worst within {worst:.1e} (allowed {self.tolerance:.0e})"
-        )
+        told = [f"{self.path}: sound. {len(self.files)} files match their hashes", *self.notes]
+        if self.errors:
+            worst = max(self.errors.values())
+            agree = f"{len(self.errors)} outputs agree with PyTorch, the worst within {worst:.1e}"
+            told.append(f"{agree} (allowed {self.tolerance:.0e})")
+        return "; ".join(told)
 
 
 @dataclass(frozen=True)
@@ -100,26 +104,32 @@ def open_bundle(path: Path) -> Contents:
     return Contents(path, manifest, digests, tuple(inputs), tuple(outputs), golden, tolerance)
 
 
-def verify_bundle(path: Path) -> Verification:
+def verify_bundle(path: Path, *, trust: bool = False) -> Verification:
     """Check hashes, missing and unexpected files, and the golden vectors. What is wrong is in `problems`.
 
+    `trust`: machine code in it is run, as its golden vectors ask; else a note says that it was not.
     Raises LoadError when there is no manifest, or it is not one that this program could have written, or a file
     cannot be read.
     """
     try:
-        return _verify(path)
+        return _verify(path, trust=trust)
     except OSError as error:
         raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
 
 
-def _verify(path: Path) -> Verification:
+def _verify(path: Path, *, trust: bool) -> Verification:
     manifest = _manifest(path)
     files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
     problems = list(_differences(path, files))
     errors: dict[str, float] = {}
+    notes: list[str] = []
     if not problems:
         try:
-            errors = _golden_errors(path, manifest, files)
+            if "model.so" in files and not trust:
+                _golden(path, manifest, files)
+                notes.append("model.so is machine code and was not run: --trust runs it")
+            if trust or "model.so" not in files:
+                errors = _golden_errors(path, manifest, files)
         except CompressError as error:
             problems.append(str(error))
     problems += [
@@ -127,7 +137,7 @@ def _verify(path: Path) -> Verification:
         for name, error in errors.items()
         if not error <= tolerance
     ]
-    return Verification(str(path), tuple(files), errors, tolerance, tuple(problems))
+    return Verification(str(path), tuple(files), errors, tolerance, tuple(problems), tuple(notes))
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -188,28 +198,34 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
 
 
 def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> dict[str, float]:
-    """Relative RMS error of each output of model.onnx; model.ort must do as model.onnx does."""
+    """Relative RMS error of each output of the artifact; model.ort must do as model.onnx does."""
     inputs, outputs, arrays = _golden(path, manifest, files)
     batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
-    actual = runner(path / "model.onnx")(batch)
+    artifact = next(name for name in _ARTIFACTS if name in files)
+    actual = _runner(path / artifact, inputs, outputs)(batch)
     missing = [name for name in outputs if name not in actual]
     if missing:
-        raise LoadError(f"the model has no output {missing[0]!r}", where="model.onnx")
+        raise LoadError(f"the model has no output {missing[0]!r}", where=artifact)
     if "model.ort" in files and not same_outputs(path / "model.onnx", path / "model.ort", batch):
         raise LoadError("it disagrees with model.onnx", where="model.ort")
     return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}
 
 
+def _runner(artifact: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
+    return tvm_runner(artifact, inputs, outputs) if artifact.suffix == ".so" else runner(artifact)
+
+
 def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tuple[list[str], list[str], _Arrays]:
     """Names of inputs and outputs, and their arrays; the model's weights are the bundle's own."""
-    for name in ("model.onnx", "golden.npz"):
-        if name not in files:
-            raise LoadError(f"the bundle has no {name}", where=str(path))
+    for names in (_ARTIFACTS, ("golden.npz",)):
+        if not any(name in files for name in names):
+            raise LoadError(f"the bundle has no {' or '.join(names)}", where=str(path))
     inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
     if not outputs:
         raise _bad("`outputs` names none: there would be nothing to compare")
     arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
-    _check_external(path / "model.onnx", set(files))
+    if "model.onnx" in files:
+        _check_external(path / "model.onnx", set(files))
     return inputs, outputs, arrays
 
 

@@ -75,7 +75,7 @@ def lift(program: Program) -> ExportedProgram:
     outputs = [mapping[result] for result in results]
     graph.output(tuple(outputs))
     returned = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in outputs]
-    return ExportedProgram(
+    exported = ExportedProgram(
         root=nn.Module(),
         graph=graph,
         graph_signature=ExportGraphSignature(inputs, returned),
@@ -84,6 +84,8 @@ def lift(program: Program) -> ExportedProgram:
         module_call_graph=[ModuleCallEntry("", _call(inputs, returned, program))],
         example_inputs=(program.example, {}),
     )
+    exported._guards_code = []  # of the first trace, by names that are not here; a program checks its inputs itself
+    return exported
 
 
 def _call(inputs: list[InputSpec], outputs: list[OutputSpec], program: Program) -> ModuleCallSignature:

@@ -60,3 +60,17 @@ def digits_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Pat
     arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
     assert run([*arguments, "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def tvm_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The example compiled with TVM for any x86-64 board."""
+    from compiled import needs_tvm
+
+    from compressor.cli.main import run
+
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "digits-tvm"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
+    assert run([*arguments, "--runtime", "tvm", "--out", str(out)]) == 0
+    return out

@@ -53,7 +53,7 @@ class OwnDevice(Device):
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
-        task = program[len(self.python) + 1]
+        task = program[-2]
         self.tasks.append(task)
         self.environments[task] = environment or {}
         path = os.pathsep.join([*([str(self.path)] if self.path else []), os.environ["PATH"]])

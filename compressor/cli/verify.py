@@ -14,11 +14,12 @@ __all__ = ["verify"]
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--trust", is_flag=True, help="Run machine code that is in it (TVM's model.so).")
 @as_json
-def verify(bundle: Path, as_json: bool) -> int:
-    """Check a bundle: every file's hash, and the golden vectors in ONNX Runtime."""
+def verify(bundle: Path, trust: bool, as_json: bool) -> int:
+    """Check a bundle: every file's hash, and the golden vectors in its runtime."""
     from compressor.export.bundle import verify_bundle
 
-    found = verify_bundle(bundle)
+    found = verify_bundle(bundle, trust=trust)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
     return 0 if found.ok else 1

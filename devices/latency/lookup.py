@@ -24,6 +24,7 @@ from compressor.errors import DeviceError
 from compressor.graph.cost import LatencyModel, Roofline
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
+from compressor.targets.tvm import TVM
 
 __all__ = [
     "answering", "bases", "builtin_names", "builtin_profile", "calibration_file", "identity", "latency_model",
@@ -35,7 +36,10 @@ _BUILTIN = Path(__file__).resolve().parent.parent / "profiles"
 
 
 def latency_model(target: Target) -> LatencyModel:
-    """The best that is known of a target. Raises DeviceError for a profile or calibration that cannot be read."""
+    """The best that is known of a target: of TVM on it, the roofline alone. Raises DeviceError for a profile or
+    calibration that cannot be read."""
+    if target.runtime.name == TVM:  # what was measured is of ONNX Runtime
+        return Roofline()
     cpu = processor(target)
     base = _base(target, cpu)
     return Corrected(base, past(target.name, cpu, base.source))
@@ -54,7 +58,7 @@ def bases(target: Target) -> dict[str, LatencyModel]:
 def identity(target: Target) -> str:
     """A digest of what answers for it: what was decided by another model is decided anew. A correction by one factor
     changes no decision and does not count."""
-    file = answering(target)
+    file = None if target.runtime.name == TVM else answering(target)
     return _ROOFLINE if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 

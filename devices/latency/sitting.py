@@ -26,7 +26,8 @@ from compressor.devices.latency.attribution import NodeTime
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.optimized import node_owners
 from compressor.devices.latency.subject import Subject
-from compressor.devices.remote import Remote, runner_digest
+from compressor.devices.remote import Remote
+from compressor.devices.runners import PYTHON
 from compressor.graph.contract import Progress
 
 __all__ = ["Item", "Settings", "Sitting", "steady"]
@@ -65,7 +66,7 @@ class Sitting:
         folder: Path | None = None, progress: Progress = Progress(),  # noqa: B008  it has no state
     ) -> None:  # fmt: skip
         self.remote, self.reference, self.settings, self.progress = remote, reference, settings, progress
-        described = [device.url, asdict(device.describe()), asdict(settings), runner_digest(), reference.name]
+        described = [device.url, asdict(device.describe()), asdict(settings), PYTHON.digest(), reference.name]
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
         self.journal = Journal(None if folder is None else folder / f"sitting-{key}.jsonl")
         self.items: dict[str, Item] = {}

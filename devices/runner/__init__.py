@@ -33,6 +33,10 @@ the runtime, `done` is what an interrupted run had. Paths are relative to FILE. 
     {"npz": "golden.npz", "key": "x", "batch": 1}        an array (`key` is the input's name unless given), its first
                                                          dimension cut or repeated to `batch` where that is given
 
+For `rounds` and `energy` it may also be a model that another program runs (`worker.py`):
+
+    {"worker": {"program": "runner-tvm/runner", "document": "1/serve"}, "id": "1", "done": {"runs": 0, "seconds": 0.0}}
+
 stdout is one JSON object a line, `event` says which:
 
     description   versions, providers, the power sensor, and the state below          (first)

@@ -26,6 +26,7 @@ from .model import JobError, Model, golden_errors
 from .power import Meter, Sensor, find_sensor
 from .timing import Subject, interleave, thinned
 from .visits import visits
+from .worker import Worker
 
 __all__ = ["TASKS"]
 
@@ -85,11 +86,15 @@ def _rounds(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, e
     for index, times in enumerate(rounds, int(document.get("first_round", 0))):
         clock = clock_mhz(root)  # at once, before the governor knows that the runs have ended
         emit("round", index=index, clock_mhz=clock, blocks={name: _block(t, samples) for name, t in times.items()})
+    for subject in subjects.values():
+        subject.close()
     emit("state", **state(root))
 
 
 def _subject(job: Mapping[str, Any], folder: str) -> Subject:
     """A job that has run once, with what an interrupted run had."""
+    if "worker" in job:
+        return Worker(job, folder)
     model, done = Model(job, folder), job.get("done", {})
     model.first()
     runs, rounds = int(done.get("runs", 0)), int(done.get("rounds", 0))
@@ -125,6 +130,7 @@ def _spent(job: Mapping[str, Any], document: Mapping[str, Any], folder: str, sen
         while time.perf_counter() < end or not runs:
             subject.once()
             runs += 1
+    subject.close()
     return {
         "joules": busy.joules, "seconds": busy.seconds, "runs": runs, "samples": busy.samples,
         "idle_watts": idle.watts, "sensor": sensor.name,

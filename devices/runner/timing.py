@@ -44,6 +44,10 @@ class Subject:
         self.rounds += 1
         return times
 
+    def close(self) -> None:
+        """Let go of what it holds besides the function."""
+        return
+
 
 def interleave(
     subjects: Mapping[str, Subject], *, min_runs: float, min_seconds: float, min_rounds: float = 0,

@@ -40,3 +40,20 @@ def test_the_manifest_and_the_report_say_what_making_it_took(digits_bundle: Path
     assert report["after"]["energy"] is None
     assert report["break_even"] is None
     assert report["carbon"]["source"].startswith("assumed: ")
+
+
+def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm_bundle: Path, digits: Path) -> None:
+    manifest = json.loads((tvm_bundle / "manifest.json").read_text())
+    expected = {"model.so", "golden.npz", "recipe.toml", "report.json", "report.html"}
+    assert set(manifest["files"]) == expected
+    version = manifest["versions"]["apache-tvm"]
+    assert manifest["runtime"] == {"name": "tvm", "version": version, "processor": "x86-64-v3"}
+    assert "predicted" not in manifest, "what is learned of latency is of ONNX Runtime"
+    report = json.loads((tvm_bundle / "report.json").read_text())
+    assert report["agreement"]["runtime"] == "tvm"
+    assert "roofline" in report["predicted_from"]
+    assert "--runtime tvm" in (tvm_bundle / "recipe.toml").read_text().splitlines()[0]
+    home = str(digits.parent.parent).encode()
+    for path in tvm_bundle.iterdir():
+        assert home not in path.read_bytes(), path.name
+        assert b"/site-packages/" not in path.read_bytes(), path.name

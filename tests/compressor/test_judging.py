@@ -1,4 +1,4 @@
-"""Artifacts are judged as ONNX Runtime runs them."""
+"""Artifacts are judged as their own runtime runs them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from compressor.pipeline import Pipeline
 from compressor.prepare import prepare
 from compressor.request import Request
 from compressor.targets import load_target
+from compressor.targets.tvm import with_runtime
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +44,22 @@ def test_on_the_host_both_are_measured_side_by_side(workshop: Workshop) -> None:
     assert times is not None
     assert min(times.before, times.after) > 0
     assert times.low <= times.ratio <= times.high
+    assert (workshop.load_ms(artifact) or 0) > 0
+
+
+def test_what_tvm_runs_is_judged_by_its_own_library(digits: Path, tmp_path: Path) -> None:
+    from compiled import needs_tvm
+
+    needs_tvm()
+    target = with_runtime(load_target("host"), "tvm")
+    prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), target, 0, Progress())
+    pipeline = Pipeline(Context(target), Gate("latency"), Cache(None), "")
+    workshop = Workshop(prepared, pipeline, tmp_path, parse_drop("1%"), 1, 1)
+    artifact = workshop.build(prepared.program)
+    assert artifact.path.name == "model.so"
+    assert (artifact.bytes, artifact.files) == (artifact.path.stat().st_size, (artifact.path,))
+    assert set(artifact.placement.counts) == {"TVM-CPU"}
+    assert artifact.agreement.error < 1e-5
+    assert workshop.metric(artifact) == pytest.approx(0.9796, abs=1e-3)
+    assert workshop.output_error(artifact) < 1e-5
     assert (workshop.load_ms(artifact) or 0) > 0

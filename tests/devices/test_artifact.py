@@ -6,10 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from compressor.devices.artifact import KINDS, kind_of, rows
+from compressor.devices.artifact import KINDS, kind_of
 from compressor.export.verify import Contents, open_bundle
 
 
@@ -22,29 +21,25 @@ def changed(bundle: Contents, **manifest: Any) -> Contents:
     return dataclasses.replace(bundle, manifest={**bundle.manifest, **manifest})
 
 
-def test_the_model_its_weights_and_the_golden_vectors_are_pushed(bundle: Contents) -> None:
+def test_the_model_its_weights_and_the_golden_vectors_are_pushed(bundle: Contents, tmp_path: Path) -> None:
     digests = {**bundle.digests, "model.onnx.data": "", "rejected/model.onnx": ""}
-    files = KINDS[0].files(dataclasses.replace(bundle, digests=digests))
+    files = KINDS[0].files(dataclasses.replace(bundle, digests=digests), tmp_path, 1, 1)
     assert set(files) == {"model.onnx", "model.onnx.data", "golden.npz"}
 
 
-def test_the_kind_is_one_that_all_hold(bundle: Contents) -> None:
-    assert kind_of([bundle, bundle]).artifact == "model.onnx"
+def test_the_kind_is_the_first_that_the_bundle_holds(bundle: Contents) -> None:
+    assert kind_of(bundle).artifact == "model.onnx"
+    compiled = dataclasses.replace(bundle, digests={"model.so": "", "golden.npz": ""})
+    assert kind_of(compiled).artifact == "model.so"
+    assert kind_of(compiled).runner.name != kind_of(bundle).runner.name
 
 
 def test_a_dynamic_batch_is_the_one_asked_for_and_a_fixed_one_stays(bundle: Contents) -> None:
     job = KINDS[0].job(bundle, "0", 3, 2)
     assert job["inputs"] == {"x": {"npz": "0/golden.npz", "batch": 3}}
     assert (job["model"], job["threads"]) == ("0/model.onnx", 2)
-    assert rows(bundle, 3) == 3
     fixed = changed(bundle, inputs=[{"name": "x", "shape": [2, 1, 8, 8]}])
     assert KINDS[0].job(fixed, "0", 3, 2)["inputs"] == {"x": {"npz": "0/golden.npz"}}
-    assert rows(fixed, 3) == 2
-
-
-def test_a_model_without_rows_counts_runs(bundle: Contents) -> None:
-    scalar = dataclasses.replace(bundle, golden={"x": np.array(1.0)}, manifest={"inputs": [{"name": "x", "shape": []}]})
-    assert rows(scalar, 5) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from bundles import off_golden
 from own_device import OwnDevice, counting, program
 
-from compressor.devices import remote
+from compressor.devices import artifact
 from compressor.devices.bench import Limits, bench
 from compressor.devices.latency.history import past
+from compressor.devices.runners import RUNNER, python_runner
 from compressor.errors import CompressError, DeviceError, ExportError, LoadError, MismatchError
 
 QUICK = Limits(seconds=0.0, runs=3, warmup=0.0, energy=0.01, threads=1)
@@ -24,23 +25,6 @@ def pair(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     other = tmp_path_factory.mktemp("bundles") / "other"
     shutil.copytree(digits_bundle, other)
     return [digits_bundle, other]
-
-
-def rewritten(bundle: Path, out: Path, name: str, content: bytes) -> Path:
-    """A copy with another file in it, and a manifest that agrees."""
-    shutil.copytree(bundle, out)
-    (out / name).write_bytes(content)
-    manifest = json.loads((out / "manifest.json").read_text())
-    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    return out
-
-
-def off_golden(bundle: Path, out: Path) -> Path:
-    with np.load(bundle / "golden.npz") as archive:
-        arrays = dict(archive)
-    np.savez(out.parent / "golden.npz", **{**arrays, "output": arrays["output"] + 1.0})
-    return rewritten(bundle, out, "golden.npz", (out.parent / "golden.npz").read_bytes())
 
 
 def test_two_bundles_are_checked_loaded_alone_and_timed_together(pair: list[Path], tmp_path: Path) -> None:
@@ -91,10 +75,11 @@ def test_a_model_that_the_runtime_there_cannot_load_is_told(
     digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = tmp_path / "runner"
-    shutil.copytree(remote.RUNNER, runner, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(RUNNER, runner, ignore=shutil.ignore_patterns("__pycache__"))
     source = (runner / "model.py").read_text()
     (runner / "model.py").write_text(source.replace("    gc.collect()\n", "    raise JobError('load', 'opset 26')\n"))
-    monkeypatch.setattr(remote.Remote.__init__, "__defaults__", (runner,))
+    kind = dataclasses.replace(artifact.KINDS[0], runner=python_runner(runner))
+    monkeypatch.setattr(artifact, "KINDS", (kind,))
     with pytest.raises(ExportError, match="opset 26"):
         bench(OwnDevice(), [digits_bundle], QUICK)
 

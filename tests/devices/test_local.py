@@ -67,3 +67,12 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\0" * 10)
     with pytest.raises(ExportError):
         measure(tmp_path / "model.onnx", BATCH, threads=1)
+
+
+def test_a_library_of_tvm_is_measured_beside_an_onnx_file(tvm_bundle: Path, digits_bundle: Path) -> None:
+    paths = {"onnx": digits_bundle / "model.onnx", "tvm": tvm_bundle / "model.so"}
+    found = compare(paths, {"x": torch.randn(2, 1, 8, 8)}, threads=1, **QUICK)
+    assert [each.runtime.split()[0] for each in found.values()] == ["onnxruntime", "tvm"]
+    assert all(0 < each.min <= each.p50 <= each.p99 for each in found.values())
+    assert all(each.load_ms > 0 for each in found.values())
+    assert load_ms(paths["tvm"], threads=1) > 0

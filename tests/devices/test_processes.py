@@ -89,7 +89,7 @@ def test_a_time_out_ends_children_that_hold_the_pipes() -> None:
 
 def test_endless_output_does_not_outlast_the_time_out() -> None:
     with pytest.raises(DeviceLostError):
-        _python("while True: print('x' * 10000)", timeout=1.0)
+        _python("import time\nwhile True: print('x' * 100, flush=True); time.sleep(0.001)", timeout=1.0)
 
 
 def test_a_group_that_is_gone_can_be_killed_again() -> None:

@@ -12,7 +12,7 @@ import pytest
 from own_device import OwnDevice, program
 
 from compressor.devices.journal import FOLDER, Journal
-from compressor.devices.remote import failure, on_device, runner_digest
+from compressor.devices.remote import failure, on_device
 from compressor.errors import DeviceError, DeviceLostError, ExportError, OutputError, UnsupportedError
 
 
@@ -72,7 +72,7 @@ def test_what_a_library_prints_is_no_event(tmp_path: Path) -> None:
     [
         ('echo "{\\"event\\": \\"missing\\", \\"package\\": \\"onnxruntime\\", \\"reason\\": \\"none\\"}"; exit 1',
          "pip install onnxruntime"),
-        ("exit 137", "memory"),
+        ("exit 137", "memory"), ("exit 132", "lacks an instruction"),
         ("echo 'SyntaxError: invalid syntax' >&2; exit 1", "SyntaxError.*(.|\n)*3.8"),
         ("exit 0", "wrote no reason"),
         ("echo '{\"event\": \"done\"}'; exit 3", "status 3"),
@@ -93,13 +93,6 @@ def test_a_failed_job_is_the_error_of_its_kind(kind: str, error: type[Exception]
     assert type(made) is error
     assert "opset 26" in str(made)
     assert "digits on ssh://board" in str(made)
-
-
-def test_the_digest_is_of_the_runners_code(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("1")
-    before = runner_digest(tmp_path)
-    (tmp_path / "a.py").write_text("2")
-    assert len({before, runner_digest(tmp_path), runner_digest()}) == 3
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,21 @@ def test_opening_refuses_what_is_not_sound(digits_bundle: Path, tmp_path: Path) 
         open_bundle(broken)
     with pytest.raises(LoadError, match="no bundle"):
         open_bundle(tmp_path)
+
+
+def test_code_that_nobody_trusts_is_not_loaded(bundle: Path) -> None:
+    (bundle / "model.onnx").rename(bundle / "model.so")
+    data = manifest(bundle)
+    data["files"] = {"model.so": {}, "golden.npz": {}}
+    for name in ("model.ort", "model.required_operators.config"):
+        (bundle / name).unlink()
+    (bundle / "manifest.json").write_text(json.dumps(data))
+    restate(bundle)
+    found = verify_bundle(bundle)
+    assert found.ok
+    assert found.errors == {}
+    assert "model.so is machine code and was not run: --trust runs it" in str(found)
+    assert set(open_bundle(bundle).digests) == {"model.so", "golden.npz"}
+    trusted = verify_bundle(bundle, trust=True)
+    assert "model.so: TVM cannot load it" in str(trusted)
+    assert not trusted.ok

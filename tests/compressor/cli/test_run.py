@@ -50,3 +50,14 @@ def test_kill_9_leaves_no_half_artifact_and_loses_no_finished_stage(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == str(out)
     assert not [path for path in tmp_path.iterdir() if path.name not in ("out", "cache", "won")]
+
+
+def test_a_runtime_that_does_not_serve_the_board_is_refused(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(digits / "model.pt"), "--out", str(tmp_path / "out"), "--target", "raspberry-pi-5"]
+    assert run([*arguments, "--runtime", "tvm"]) == 2
+    assert "raspberry-pi-5 is aarch64" in capsys.readouterr().err
+    assert run([*arguments, "--runtime", "ncnn"]) == 2
+    assert "'onnx', 'tvm'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

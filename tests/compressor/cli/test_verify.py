@@ -29,3 +29,14 @@ def test_one_flipped_byte_is_found(digits_bundle: Path, tmp_path: Path, capsys: 
 def test_what_is_no_bundle_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", str(tmp_path)]) == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_machine_code_is_run_only_where_it_is_trusted(tvm_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(tvm_bundle), "--json"]) == 0
+    untried = json.loads(capsys.readouterr().out)
+    assert (untried["ok"], untried["errors"]) == (True, {})
+    assert "was not run" in untried["notes"][0]
+    assert run(["verify", str(tvm_bundle), "--trust", "--json"]) == 0
+    tried = json.loads(capsys.readouterr().out)
+    assert tried["errors"]["output"] < 1e-5
+    assert tried["notes"] == []

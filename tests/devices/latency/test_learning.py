@@ -57,7 +57,7 @@ def test_half_a_prediction_is_none() -> None:
 @pytest.mark.parametrize("raw", [float("inf"), float("nan"), "1e999", -1.0])
 def test_a_prediction_that_cannot_be_teaches_nothing(raw: object) -> None:
     manifest = {"target": "raspberry-pi-5", "predicted": {**predicted(), "raw_ms": raw}}
-    assert not remember_bundle(manifest, 4, 1, 3.0)
+    assert not remember_bundle(manifest, 4, 1, 3.0, arch="aarch64")
     assert past("raspberry-pi-5", "", ROOFLINE).errors == ()
 
 

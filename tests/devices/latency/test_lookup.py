@@ -32,9 +32,9 @@ from compressor.devices.latency.sequence_training import Training
 from compressor.devices.latency.subject import Subject
 from compressor.errors import DeviceError
 from compressor.graph.capture import capture
-from compressor.graph.cost import ROOFLINE
+from compressor.graph.cost import ROOFLINE, Roofline
 from compressor.graph.program import Program
-from compressor.targets import load_target
+from compressor.targets import Runtime, load_target
 from compressor.targets.machine import this_machine
 
 
@@ -186,4 +186,11 @@ def test_measurements_correct_what_is_said_next(program: Program, subject: Subje
     assert remember(prediction(first, "digest", 1, 1), host, 2 * first.latency_ms)
     second = latency_model(host).predict(program, host)
     assert first.latency_ms < second.latency_ms < 2 * first.latency_ms
-    assert "worst -50.0%" in second.past
+    assert "error -50.0%" in second.past
+
+
+def test_of_tvm_nothing_was_measured(subject: Subject) -> None:
+    profile_folder(user_profile("board"), subject, "x")
+    compiled = board(runtime=Runtime("tvm", "0.27", 0, "test"))
+    assert isinstance(latency_model(compiled), Roofline)
+    assert identity(compiled) == "roofline" != identity(board())

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from layout import imports
 
-from compressor.devices.remote import RUNNER
 from compressor.devices.runner.main import NAMES, NEEDS, main
 from compressor.devices.runner.tasks import TASKS
+from compressor.devices.runners import RUNNER
 
 
 @pytest.fixture

@@ -102,3 +102,21 @@ def measured(found: dict[str, Any]) -> None:
     assert each["throughput"] > 0
     assert each["peak_memory_bytes"] >= each["runtime_bytes"] > 0
     assert sorted(map(int, each["rounds"])) == list(range(len(each["rounds"])))
+
+
+def test_machine_code_is_timed_in_turn_with_a_model(
+    reached: LoopbackBoard, digits_bundle: Path, tvm_bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", str(digits_bundle), str(tvm_bundle), "--device", reached.url, "--json", "--threads", "1"]
+    status = run(command)
+    printed = capfd.readouterr()
+    if not reached.timed:
+        assert status == 2
+        assert "emulated" in printed.err
+        return
+    assert status == 0, printed.err
+    found = json.loads(printed.out)
+    assert [each["providers"] for each in found["figures"]] == [["CPUExecutionProvider"], ["TVM"]]
+    assert found["comparisons"][0]["low"] > 0
+    assert list(reached.temporary.glob("**/runner-tvm")) == []
+    assert processes(reached.temporary) == []

@@ -1,0 +1,107 @@
+"""A program as machine code: held to PyTorch on a trained network, on token ids with a mask, and in other batches."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from compiled import needs_tvm, tvm_target
+from programs import conv
+from quantized import with_int8
+
+from compressor.errors import ExportError, MismatchError, UnsupportedError
+from compressor.export.agreement import FP32
+from compressor.export.check import check
+from compressor.export.tvm import processor_of, to_tvm
+from compressor.export.tvm_session import tvm_runner
+from compressor.graph.contract import Progress
+from compressor.graph.program import Program
+from compressor.prepare import Prepared, prepare
+from compressor.request import Request
+from compressor.targets import load_target
+
+
+@pytest.fixture(autouse=True)
+def _tvm() -> None:
+    needs_tvm()
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Path) -> Prepared:
+    request = Request(model=digits / "model.pt", data=digits / "data.npz", target="x86-64")
+    return prepare(request, load_target("x86-64"), 0, Progress())
+
+
+def names(program: Program) -> tuple[list[str], list[str]]:
+    return [spec.name for spec in program.inputs], [spec.name for spec in program.outputs]
+
+
+def test_a_trained_network_agrees_with_pytorch_on_real_inputs(trained: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "model.so"
+    assert to_tvm(trained.program, tvm_target(), path) == (path,)
+    run = tvm_runner(path, *names(trained.program))
+    agreement = check(trained.program, path, trained.evaluation, run=run)
+    assert agreement.error < 1e-5
+    assert agreement.tolerance == FP32.relative_rms
+    assert agreement.samples == sum(len(batch["x"]) for batch in trained.evaluation) > 100
+    assert agreement.sizes == ({"batch": 2},)
+    for size in (1, 15, 16, 100):  # torch's own trace says 2 to 15
+        batch = trained.timed_batch(size)
+        torch.testing.assert_close(run(batch), trained.program.run(batch), rtol=1e-4, atol=1e-4)
+    classes = [int(row) for row in run(trained.evaluation[0])["output"].argmax(1)]
+    assert classes == [int(row) for row in trained.program.run(trained.evaluation[0])["output"].argmax(1)]
+    assert b".symtab" not in path.read_bytes(), "it is stripped"
+
+
+def test_masks_of_minus_infinity_integers_and_repeated_outputs(text_program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "model.so"
+    to_tvm(text_program, tvm_target(), path)
+    ids = torch.randint(0, 50, (3, 6))
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
+    batch = {"input_ids": ids, "attention_mask": mask}
+    agreement = check(text_program, path, [batch], run=tvm_runner(path, *names(text_program)))
+    assert {output.name for output in agreement.outputs} == {spec.name for spec in text_program.outputs}
+    assert agreement.error < 1e-5
+    assert all(output.equal == 1 for output in agreement.outputs if output.name == "best")
+
+
+def test_a_library_that_computes_something_else_is_a_mismatch(tmp_path: Path) -> None:
+    program, path = conv(), tmp_path / "model.so"
+    to_tvm(program, tvm_target(), path)
+    with torch.no_grad():
+        program.tensors()["head.weight"].mul_(1.01)
+    with pytest.raises(MismatchError, match="'output' disagrees"):
+        check(program, path, run=tvm_runner(path, *names(program)))
+
+
+def test_a_quantized_network_is_refused_with_operator_and_layer(conv_program: Program, tmp_path: Path) -> None:
+    program = with_int8(conv_program, "conv2d")
+    with pytest.raises(UnsupportedError, match=r"no operator for .*dequantize") as told:
+        to_tvm(program, tvm_target(), tmp_path / "model.so")
+    assert "conv" in told.value.where
+    assert "--passes" in told.value.way_out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_nothing_is_linked(
+    conv_program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tvm_target()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ExportError, match=r"no C\+\+ compiler(.|\n)*apt install g\+\+"):
+        to_tvm(conv_program, target, tmp_path / "model.so")
+
+
+def test_without_tvm_the_extra_is_named(conv_program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tvm_target()
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    with pytest.raises(ExportError, match=r"edge-compressor\[tvm\]"):
+        to_tvm(conv_program, target, tmp_path / "model.so")
+
+
+def test_code_for_the_host_is_for_its_own_processor() -> None:
+    assert processor_of(tvm_target()) == "x86-64-v3"
+    assert processor_of(load_target("host")) not in ("", "x86-64-v3")

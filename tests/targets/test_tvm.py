@@ -1,0 +1,71 @@
+"""A board with TVM in place of its own runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import metadata
+
+import pytest
+from boards import board
+
+from compressor.errors import TargetError
+from compressor.targets import tvm
+from compressor.targets.machine import Machine, this_machine
+from compressor.targets.tvm import with_runtime
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: {"apache-tvm": "0.27"}[name])
+
+
+@pytest.fixture(autouse=True)
+def modern(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    here = replace(this_machine(), arch="x86_64", features=frozenset({"avx2", "fma"}))
+    monkeypatch.setattr(tvm, "this_machine", lambda: here)
+    return here
+
+
+@pytest.mark.parametrize("runtime", [None, "onnx"])
+def test_the_board_keeps_its_own_runtime_unless_asked(runtime: str | None) -> None:
+    assert with_runtime(board(), runtime) == board()
+
+
+@pytest.mark.usefixtures("installed")
+def test_tvm_takes_float32_alone_and_its_defaults_quantize_nothing() -> None:
+    target = with_runtime(board(), "tvm")
+    assert (target.runtime.name, target.runtime.version) == ("tvm", "0.27")
+    assert [provider.formats for provider in target.providers] == [("fp32",)]
+    assert (target.passes, target.passes_with_data) == ("fold", "fold")
+    assert (target.activations, set(target.rates), target.on_cpu) == ("", {"fp32"}, True)
+    assert (target.name, target.rate("int8")) == (board().name, board().rate("fp32"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_other_processors_are_refused() -> None:
+    with pytest.raises(TargetError, match="x86_64 so far, and board is aarch64"):
+        with_runtime(board(arch="aarch64"), "tvm")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("here", [{"arch": "aarch64"}, {"features": frozenset({"avx2"})}])
+def test_what_cannot_be_tried_here_is_refused(
+    here: dict[str, object], modern: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tvm, "this_machine", lambda: replace(modern, **here))  # type: ignore[arg-type]
+    with pytest.raises(TargetError, match="cannot run it"):
+        with_runtime(board(), "tvm")
+
+
+def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(TargetError, match=r"not installed here\n.*edge-compressor\[tvm\]"):
+        with_runtime(board(), "tvm")
+
+
+def test_an_unknown_runtime_is_refused() -> None:
+    with pytest.raises(TargetError, match="no runtime is called 'ncnn'"):
+        with_runtime(board(), "ncnn")
