@@ -31,7 +31,7 @@ from compressor.devices.latency.vocabulary import Vocabulary
 __all__ = ["Member", "SequenceModel", "work_of"]
 
 Floats = NDArray[np.float64]
-_VERSION = 1
+_VERSION = 2
 _CORRECTION = 5.0  # the most that ln(t / nominal) may be: of a damaged or a strange network, not of any seen
 _DIGITS = 5
 _PARTS = ("nominal", "embed", "before", "own", "after", "shift", "out", "skip", "constant")

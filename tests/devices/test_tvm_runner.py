@@ -199,7 +199,11 @@ def test_it_runs_on_boards_of_this_machine_s_kind() -> None:
 
 
 def test_a_document_is_lines() -> None:
-    job = {**JOB, "done": {"runs": 3, "seconds": 0.5, "rounds": 2}, "arrays": [["input", "int64", [], "a.raw", "token ids"]]}
+    job = {
+        **JOB,
+        "done": {"runs": 3, "seconds": 0.5, "rounds": 2},
+        "arrays": [["input", "int64", [], "a.raw", "token ids"]],
+    }
     lines = tvm_document({"jobs": [job], "min_runs": 5, "samples": True, "unknown": 1}).splitlines()
     assert lines == [
         "min_runs 5", "samples 1", "job 0", "model model.so", "threads 1", "ties 0.05", "done 3 0.5 2",
