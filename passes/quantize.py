@@ -1,10 +1,11 @@
-"""Fewer bits a number: fp16, int8 with calibrated activations, or weights in blocks of 4 or 2 bits.
+"""Fewer bits a number: fp16, int8 with calibrated activations, or weights in blocks of 4, 2 or 1.58 bits.
 
     x̂ = s · (clamp(round(x / s) + z, low, high) − z)
 
 int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
-integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. int4, int2:
-linear layers' weights alone, one scale for `block` inputs of an output.
+integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. int4, int2,
+ternary (−1, 0, 1, which the runtime reads as two bits): linear layers' weights alone, one scale for `block` inputs of
+an output.
 (Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
 arXiv:2106.08295.)
 """
@@ -41,19 +42,19 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", or for the weights of linear layers alone "int4" or "int2".
+    format: "int8", "fp16", or for the weights of linear layers alone "int4", "int2" or "ternary".
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
-    block: how many inputs of a linear layer share a scale in int4 and int2: 32, 64 or 128.
+    block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128.
     """
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16", "int4", "int2"] = "int8"
+    format: Literal["int8", "fp16", "int4", "int2", "ternary"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99

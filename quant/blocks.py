@@ -1,11 +1,12 @@
-"""Weights in blocks: int4 and int2 codes with a scale for every `block` inputs of each output, packed in bytes.
+"""Weights in blocks: int4, int2 and ternary codes with a scale for every `block` inputs of each output, in bytes.
 
     ŵ = (q − 2^(bits−1)) · s         q in 0 … 2^bits − 1, one s for `block` weights along the input dimension
     s = argmin Σ (w − ŵ)²            over a grid, each candidate's codes with the scale that fits them best: Σwc / Σc²
 
 Symmetric: the zero point is the default one of ONNX Runtime's MatMulNBits, in whose layout codes are packed, (N,
 ⌈K/block⌉, block·bits/8), the first code in the lowest bits. The grid starts where the block's largest weight, of
-either sign, has the lowest code (llama.cpp's Q4_0), so a scale may be negative.
+either sign, has the lowest code (llama.cpp's Q4_0), so a scale may be negative. Ternary codes −1, 0, 1 are stored as
+int2's, with the scale that is exactly the best (`ternary.py`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor.errors import InputError
-from compressor.quant.formats import SMALLEST_SCALE, Format, pack, ranges, unpack
+from compressor.quant.formats import SMALLEST_SCALE, Format, Granularity, pack, ranges, unpack
+from compressor.quant.ternary import quantize_ternary
 
 __all__ = [
-    "BLOCK_FORMATS", "BLOCK_SIZES", "INT2", "INT4", "Blocks", "block_bytes", "dequantize_blocks", "pack_blocks",
-    "quantize_blocks", "round_by_block", "unpack_blocks",
+    "BLOCK_FORMATS", "BLOCK_SIZES", "INT2", "INT4", "TERNARY", "Blocks", "block_bytes", "dequantize_blocks",
+    "pack_blocks", "quantize_blocks", "round_by_block", "unpack_blocks",
 ]  # fmt: skip
 
 INT4 = Format("int4", 4, -8, 7, torch.int8)
 INT2 = Format("int2", 2, -2, 1, torch.int8)
-BLOCK_FORMATS = {format.name: format for format in (INT4, INT2)}
+TERNARY = Format("ternary", 2, -1, 1, torch.int8)
+BLOCK_FORMATS = {format.name: format for format in (INT4, INT2, TERNARY)}
 BLOCK_SIZES = (32, 64, 128)  # MatMulNBits takes 16 and 256 too; with 256, two bits leave its fast path
 _FIELDS = {bits: Format(f"uint{bits}", bits, 0, 2**bits - 1, torch.uint8, symmetric=False) for bits in (4, 2)}
 _GRID = torch.arange(0.2, 1.2, 0.04).tolist()  # of the scale at which the largest weight has the lowest code
@@ -59,6 +62,10 @@ def quantize_blocks(weight: Tensor, format: Format, block: int) -> Blocks:
     if weight.dim() != 2 or 0 in weight.shape:
         raise InputError(f"a weight of shape {tuple(weight.shape)} is no matrix to cut into blocks")
     ranges(weight)  # refuses what is not finite
+    if format is TERNARY:
+        best = quantize_ternary(weight, "fitted", Granularity(1, block))
+        scales = torch.where(best.high == 0, torch.ones_like(best.high), best.high)
+        return Blocks(pack_blocks(best.codes, format, block), scales, format, block, weight.shape[1])
     blocks = _cut(weight.detach().float(), block)
     found = [_search(rows, format) for rows in torch.split(blocks, max(1, _AT_ONCE // blocks[0].numel()))]
     scales = torch.cat([scale for scale, _ in found])
@@ -74,7 +81,7 @@ def dequantize_blocks(blocks: Blocks) -> Tensor:
 
 def pack_blocks(codes: Tensor, format: Format, block: int) -> Tensor:
     """Signed codes (N, K) → (N, ⌈K/block⌉, block·bits/8) uint8; what pads the last block stands for zero."""
-    fields = _cut(codes.to(torch.int16), block) - int(format.low)
+    fields = _cut(codes.to(torch.int16), block) + _zero(format)
     return pack(fields, _FIELDS[format.bits])
 
 
@@ -82,7 +89,12 @@ def unpack_blocks(packed: Tensor, format: Format, width: int) -> Tensor:
     """The signed codes (N, `width`) int8 that `pack_blocks` was given."""
     block = packed.shape[-1] * 8 // format.bits
     fields = unpack(packed, _FIELDS[format.bits], block).flatten(-2)[..., :width]
-    return (fields.to(torch.int16) + int(format.low)).to(torch.int8)
+    return (fields.to(torch.int16) - _zero(format)).to(torch.int8)
+
+
+def _zero(format: Format) -> int:
+    """The field that stands for code 0."""
+    return 1 << (format.bits - 1)
 
 
 def block_bytes(rows: int, width: int, format: Format, block: int) -> int:

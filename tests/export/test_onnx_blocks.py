@@ -36,7 +36,7 @@ def error(program: Program, path: Path, x: Tensor) -> float:
 
 
 @pytest.mark.parametrize("integer", [True, False])
-@pytest.mark.parametrize("format", ["int4", "int2"])
+@pytest.mark.parametrize("format", ["int4", "int2", "ternary"])
 @pytest.mark.parametrize(
     ("width", "outputs", "rows", "block", "bias"),
     [

@@ -243,7 +243,7 @@ def test_fp16_halves_the_bytes_and_keeps_the_interface(
 @pytest.mark.parametrize(
     ("site", "setting", "message"),
     [
-        ("stem.0", {"format": "int9"}, "not one of int8, fp16, fp32, int4, int2"),
+        ("stem.0", {"format": "int9"}, "not one of int8, fp16, fp32, int4, int2, ternary"),
         ("stem.0", {"format": "int8", "wieghts": "int8"}, "unknown key 'wieghts'"),
         ("stem.0", {"format": "int8", "weights": "int88"}, "Did you mean"),
         ("stem.0", {"format": "int8", "weights": "fp16"}, "not an integer format"),

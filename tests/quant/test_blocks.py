@@ -16,6 +16,7 @@ from compressor.quant.blocks import (
     BLOCK_SIZES,
     INT2,
     INT4,
+    TERNARY,
     block_bytes,
     dequantize_blocks,
     pack_blocks,
@@ -146,3 +147,21 @@ def test_rows_are_rounded_by_block() -> None:
     assert torch.equal(rounded[:, :32], torch.round(x[:, :32])), "its largest value is 127: whole numbers stay"
     assert float((rounded - x)[:, 32:64].abs().max()) <= 0.5 / 127 + 1e-6
     assert not rounded[:, 64:].any()
+
+
+def test_ternary_codes_are_those_of_two_bits_without_the_lowest() -> None:
+    weight = normal(8, 256)
+    found = quantize_blocks(weight, TERNARY, 64)
+    codes = unpack_blocks(found.packed, INT2, 256)
+    assert set(codes.unique().tolist()) == {-1, 0, 1}
+    assert torch.equal(codes, unpack_blocks(found.packed, TERNARY, 256))
+    assert relative(weight, dequantize_blocks(found)) < 0.48
+
+
+def test_ternary_is_no_worse_than_any_scale() -> None:
+    weight = normal(4, 128)
+    best = relative(weight, dequantize_blocks(quantize_blocks(weight, TERNARY, 32)))
+    for share in torch.linspace(0.1, 2.0, 20):
+        scale = share * weight.view(4, 4, 32).abs().mean(-1, keepdim=True)
+        other = torch.clamp(torch.round(weight.view(4, 4, 32) / scale), -1, 1) * scale
+        assert best <= relative(weight, other.view(4, 128)) + 1e-6
