@@ -23,7 +23,7 @@ from compressor.devices.artifact import kind_of
 from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
-from compressor.devices.remote import Remote, failure, on_device
+from compressor.devices.remote import LOOK, Remote, failure, on_device
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
@@ -223,7 +223,7 @@ class Run:
         self.journal.remove()  # what else it said is not gone on with
         return DeviceError(
             f"its runner ended and left out some of {self.names[name]}", where=self.device.url,
-            way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
+            way_out=LOOK,
         )  # fmt: skip
 
     def _without(self, event: str) -> list[str]:

@@ -18,10 +18,11 @@ from compressor.devices.runners import PYTHON, Runner
 from compressor.errors import CompressError, DeviceError, ExportError, OutputError, UnsupportedError
 from compressor.export.atomic import alive
 
-__all__ = ["Remote", "failure", "on_device"]
+__all__ = ["LOOK", "Remote", "failure", "on_device"]
 
 _SLOWEST = 100e3  # bytes a second that a connection is trusted with when a push is given its time
 _SHOWN = 200  # characters of a line
+LOOK = "Look at the device: its memory, its disk, and what else prints to the runner's output."
 _ILLEGAL = (132, -4)
 _KILLED = (137, -9)  # what is left of a process that the system killed: where memory ran out, as a rule
 
@@ -95,7 +96,7 @@ class Remote:
     def _senseless(self, line: str) -> DeviceError:
         return DeviceError(
             f"its runner says what makes no sense: {line[:_SHOWN]!r}", where=self.device.url,
-            way_out="Look at the device: its memory, its disk, and what else prints to the runner's output.",
+            way_out=LOOK,
         )  # fmt: skip
 
     def _ended(self, finished: Finished, last: Mapping[str, Any], runner: Runner) -> DeviceError:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from compressor.errors import InputError
-from compressor.quant.formats import SMALLEST_SCALE, Format, Granularity, pack, ranges, unpack
+from compressor.quant.formats import SMALLEST_SCALE, Format, Granularity, cut, pack, ranges, unpack
 from compressor.quant.ternary import quantize_ternary
 
 __all__ = [
@@ -66,7 +65,7 @@ def quantize_blocks(weight: Tensor, format: Format, block: int) -> Blocks:
         best = quantize_ternary(weight, "fitted", Granularity(1, block))
         scales = torch.where(best.high == 0, torch.ones_like(best.high), best.high)
         return Blocks(pack_blocks(best.codes, format, block), scales, format, block, weight.shape[1])
-    blocks = _cut(weight.detach().float(), block)
+    blocks = cut(weight.detach().float(), block)
     found = [_search(rows, format) for rows in torch.split(blocks, max(1, _AT_ONCE // blocks[0].numel()))]
     scales = torch.cat([scale for scale, _ in found])
     codes = torch.cat([code for _, code in found]).flatten(1)[:, : weight.shape[1]]
@@ -81,7 +80,7 @@ def dequantize_blocks(blocks: Blocks) -> Tensor:
 
 def pack_blocks(codes: Tensor, format: Format, block: int) -> Tensor:
     """Signed codes (N, K) → (N, ⌈K/block⌉, block·bits/8) uint8; what pads the last block stands for zero."""
-    fields = _cut(codes.to(torch.int16), block) + _zero(format)
+    fields = cut(codes.to(torch.int16), block) + _zero(format)
     return pack(fields, _FIELDS[format.bits])
 
 
@@ -105,16 +104,10 @@ def block_bytes(rows: int, width: int, format: Format, block: int) -> int:
 def round_by_block(x: Tensor, block: int) -> Tensor:
     """x (…, K) as int8 codes with a scale a block would say it: what integer kernels do to activations."""
     width = x.shape[-1]
-    blocks = _cut(x, block)
+    blocks = cut(x, block)
     scale = blocks.abs().amax(-1, keepdim=True) / 127
     codes = torch.round(blocks / torch.where(scale > 0, scale, torch.ones_like(scale)))
     return (codes * scale).flatten(-2)[..., :width]
-
-
-def _cut(tensor: Tensor, block: int) -> Tensor:
-    """(…, K) → (…, ⌈K/block⌉, block), padded with zeros."""
-    padded = functional.pad(tensor, (0, -tensor.shape[-1] % block))
-    return padded.reshape(*padded.shape[:-1], -1, block)
 
 
 def _search(blocks: Tensor, format: Format) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,8 @@ from compressor.errors import InputError, did_you_mean
 
 __all__ = [
     "BF16", "FORMATS", "FP16", "FP32", "INT7", "INT8", "INT8_AFFINE", "PER_TENSOR", "SMALLEST_SCALE", "UINT8", "Format",
-    "Granularity", "QParams", "bits_per_weight", "choose_qparams", "dequantize", "format_named", "pack", "quantize",
-    "ranges", "unpack",
+    "Granularity", "QParams", "bits_per_weight", "choose_qparams", "cut", "dequantize", "format_named", "groups_in",
+    "pack", "quantize", "ranges", "spread", "unpack",
 ]  # fmt: skip
 
 SMALLEST_SCALE = 2.0**-100  # its inverse is finite, and so is what is left of it times another scale
@@ -136,13 +136,13 @@ def choose_qparams(
 def quantize(tensor: Tensor, qparams: QParams) -> Tensor:
     """The codes of a tensor, in its shape and the format's dtype; rounds half to even."""
     fmt = qparams.format
-    scale, zero = (_spread(value, tensor, qparams.granularity) for value in (qparams.scale, qparams.zero_point))
+    scale, zero = (spread(value, tensor, qparams.granularity) for value in (qparams.scale, qparams.zero_point))
     return torch.clamp(torch.round(tensor.detach() / scale) + zero, fmt.low, fmt.high).to(fmt.dtype)
 
 
 def dequantize(codes: Tensor, qparams: QParams) -> Tensor:
     """The float32 values that codes stand for."""
-    scale, zero = (_spread(value, codes, qparams.granularity) for value in (qparams.scale, qparams.zero_point))
+    scale, zero = (spread(value, codes, qparams.granularity) for value in (qparams.scale, qparams.zero_point))
     return (codes.to(scale.dtype) - zero.to(scale.dtype)) * scale
 
 
@@ -181,15 +181,24 @@ def bits_per_weight(shape: Sequence[int], format: Format, granularity: Granulari
     count = math.prod(shape)
     if not format.integer or count == 0:
         return float(format.bits)
+    zero_point = 0 if format.symmetric else format.stored_bits
+    return format.stored_bits + groups_in(shape, granularity) * (32 + zero_point) / count
+
+
+def groups_in(shape: Sequence[int], granularity: Granularity) -> int:
+    """How many scales a tensor of that shape has."""
     axis, block = granularity.axis, granularity.block
     if axis is None:
-        groups = 1
-    elif block is None:
-        groups = shape[axis]
-    else:
-        groups = count // shape[axis] * math.ceil(shape[axis] / block)
-    zero_point = 0 if format.symmetric else format.stored_bits
-    return format.stored_bits + groups * (32 + zero_point) / count
+        return 1
+    if block is None:
+        return shape[axis]
+    return math.prod(shape) // shape[axis] * math.ceil(shape[axis] / block)
+
+
+def cut(tensor: Tensor, block: int) -> Tensor:
+    """(…, K) → (…, ⌈K/block⌉, block), padded with zeros."""
+    padded = torch.nn.functional.pad(tensor, (0, -tensor.shape[-1] % block))
+    return padded.reshape(*padded.shape[:-1], -1, block)
 
 
 def _grouped(tensor: Tensor, granularity: Granularity) -> tuple[Tensor, tuple[int, ...]]:
@@ -200,13 +209,10 @@ def _grouped(tensor: Tensor, granularity: Granularity) -> tuple[Tensor, tuple[in
     axis %= tensor.dim()
     if block is None:
         return tensor, tuple(dim for dim in range(tensor.dim()) if dim != axis)
-    moved = tensor.movedim(axis, -1)
-    padded = torch.nn.functional.pad(moved, (0, -moved.shape[-1] % block))
-    blocks = padded.reshape(*padded.shape[:-1], -1, block)
-    return blocks.movedim(-2, axis), (-1,)
+    return cut(tensor.movedim(axis, -1), block).movedim(-2, axis), (-1,)
 
 
-def _spread(value: Tensor, like: Tensor, granularity: Granularity) -> Tensor:
+def spread(value: Tensor, like: Tensor, granularity: Granularity) -> Tensor:
     """Scales or zero points broadcast over the tensor that they belong to."""
     axis, block = granularity.axis, granularity.block
     if axis is None:

@@ -16,10 +16,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from compressor.errors import InputError
-from compressor.quant.formats import SMALLEST_SCALE, Granularity, ranges
+from compressor.quant.formats import PER_TENSOR, SMALLEST_SCALE, Granularity, cut, groups_in, ranges, spread
 
 __all__ = [
     "PER_ROW",
@@ -91,16 +90,13 @@ def with_scale(weight: Tensor, scale: Tensor, granularity: Granularity = PER_ROW
 
 def dequantize_ternary(ternary: Ternary) -> Tensor:
     """The float32 matrix (N, K) that the codes stand for."""
-    high, low = (_spread(value, ternary) for value in (ternary.high, ternary.low))
+    high, low = (spread(value, ternary.codes, ternary.granularity) for value in (ternary.high, ternary.low))
     return torch.where(ternary.codes > 0, high, torch.where(ternary.codes < 0, low, torch.zeros_like(high)))
 
 
 def ternary_bits(shape: tuple[int, int], granularity: Granularity, *, trit: float = 1.6, scale: int = 32) -> float:
     """Bits a weight: a code's (1.6 in base 3, 2 as two bits) and its share of one scale of so many bits a group."""
-    rows, width = shape
-    blocks = 1 if granularity.block is None else math.ceil(width / granularity.block)
-    groups = 1 if granularity.axis is None else rows * blocks
-    return trit + scale * groups / max(rows * width, 1)
+    return trit + scale * groups_in(shape, granularity) / max(math.prod(shape), 1)
 
 
 def _groups(weight: Tensor, granularity: Granularity) -> tuple[Tensor, Tensor]:
@@ -109,13 +105,13 @@ def _groups(weight: Tensor, granularity: Granularity) -> tuple[Tensor, Tensor]:
         raise InputError(f"a weight of shape {tuple(weight.shape)} is no matrix to make ternary")
     ranges(weight)  # refuses what is not finite
     plain = weight.detach().double()
-    if granularity == Granularity():
+    if granularity == PER_TENSOR:
         return plain.flatten(), torch.ones(plain.numel(), dtype=torch.float64)
-    if granularity == Granularity(0):
+    if granularity == PER_ROW:
         return plain, torch.ones_like(plain)
     if granularity.block is None or granularity.axis not in (1, -1):
         raise InputError(f"ternary codes share a scale by tensor, row or block of a row, not by {granularity}")
-    return _cut(plain, granularity.block), _cut(torch.ones_like(plain), granularity.block)
+    return cut(plain, granularity.block), cut(torch.ones_like(plain), granularity.block)
 
 
 def _made(weight: Tensor, codes: Tensor, low: Tensor, high: Tensor, granularity: Granularity) -> Ternary:
@@ -127,19 +123,3 @@ def _usable(scale: Tensor) -> Tensor:
     """In single precision; what a product with another scale would lose is zero from the start."""
     single = scale.float()
     return torch.where(single.abs() < SMALLEST_SCALE, torch.zeros_like(single), single)
-
-
-def _spread(value: Tensor, ternary: Ternary) -> Tensor:
-    rows, width = ternary.codes.shape
-    if value.dim() == 0:
-        return value.expand(rows, width)
-    if value.dim() == 1:
-        return value.unsqueeze(1).expand(rows, width)
-    block = ternary.granularity.block or width
-    return value.repeat_interleave(block, 1)[:, :width]
-
-
-def _cut(tensor: Tensor, block: int) -> Tensor:
-    """(N, K) → (N, ⌈K/block⌉, block), padded with zeros."""
-    padded = functional.pad(tensor, (0, -tensor.shape[-1] % block))
-    return padded.reshape(*padded.shape[:-1], -1, block)

@@ -38,7 +38,7 @@ _BUILTIN = Path(__file__).resolve().parent.parent / "profiles"
 def latency_model(target: Target) -> LatencyModel:
     """The best that is known of a target: of TVM on it, the roofline alone. Raises DeviceError for a profile or
     calibration that cannot be read."""
-    if target.runtime.name == TVM:  # what was measured is of ONNX Runtime
+    if target.runtime.name == TVM:
         return Roofline()
     cpu = processor(target)
     base = _base(target, cpu)
@@ -58,7 +58,7 @@ def bases(target: Target) -> dict[str, LatencyModel]:
 def identity(target: Target) -> str:
     """A digest of what answers for it: what was decided by another model is decided anew. A correction by one factor
     changes no decision and does not count."""
-    file = None if target.runtime.name == TVM else answering(target)
+    file = answering(target)
     return _ROOFLINE if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -104,11 +104,12 @@ def _profiles() -> dict[str, Path]:
 
 
 def answering(target: Target) -> Path | None:
-    """The file that a target is answered from here: model.json of a profile, or a calibration; None for the roofline.
+    """The file that a target is answered from here: model.json of a profile, or a calibration; None for the roofline,
+    and so for TVM's artifacts: what was measured is of ONNX Runtime.
 
     Raises DeviceError for a calibration that cannot be read.
     """
-    return _file(target, processor(target))
+    return None if target.runtime.name == TVM else _file(target, processor(target))
 
 
 def _base(target: Target, cpu: str) -> Roofline | LearnedLatency | Calibrated:

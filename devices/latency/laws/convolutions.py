@@ -1,7 +1,7 @@
 """What convolutions are priced by: each kernel's own loops, counted.
 
-    blocked     up to 4 blocks of filters by 3 pixels of a row at a time (6 where vectors hold 16), the rest with fewer
-                accumulators; the sums are read and written again for every block of channels (3 × 3) or 128 (1 × 1)
+    blocked     the steps of its inner loop (`steps.py`), 4 blocks of filters a pass; sums are read and written again
+                for every block of channels (3 × 3), 128 of them (1 × 1), or every channel of an image
     unblocked   every patch written out (im2col), then a matrix product, one per group
     depthwise   a block of channels at a time where blocked; otherwise a patch matrix by one row for every channel
     int8        patches of bytes, a product of bytes, and each sum scaled and rounded
@@ -31,33 +31,46 @@ _RATE = 40e3  # multiply–accumulates a microsecond, nominal
 
 def blocked(call: Call, conv: Convolution, context: Context) -> Numbers:
     """Convolutions and depthwise ones in the blocked layout."""
-    lanes, few = context.core.lanes, conv.channels < context.core.lanes
-    channels = conv.channels if few else ceil_to(conv.channels // conv.groups, lanes)
-    blocks = math.ceil(conv.filters / lanes)
-    rows, down, row = _rows(conv)
-    width = down * (row.inside + len(row.border))
-    terms = {"call": 2.5}
-    if conv.depthwise:
-        single = len(row.border) + row.inside % 3
-        terms["lanes"] = rows * width * blocks * lanes * conv.area / 12e3
-        terms["single lanes"] = rows * down * single * blocks * lanes * conv.area / 12e3
-        depth = 1.0
-        terms["rows"] = rows * down * blocks / 30.0
-    else:
-        per_group = max(1, blocks // conv.groups)
-        full, rest = divmod(per_group, _SETS)
-        passes = [_SETS] * full + [rest] * (rest > 0)
-        taps = rows * conv.groups * channels * _inside(conv)  # of the kernel's rows, over all rows of the map
-        filters = 4 * conv.area * (1 if few else lanes) * min(per_group, _SETS) * lanes  # bytes of a pass
-        steps = steps_of(row, conv.kernel[-1], passes, lanes, streamed=filters > context.core.caches[0])
-        terms["macs"] = taps * steps.products * lanes / _RATE
-        terms["waits"] = taps * steps.waits * lanes / _RATE
-        depth = float(conv.channels) if few else max(1.0, channels / (128 if conv.pointwise else lanes))
-        terms["chunks"] = rows * down * conv.groups * steps.chunks * depth / 60.0
-        terms["rows"] = rows * down * conv.groups * len(passes) * depth / 30.0
-    terms["sums"] = rows * width * blocks * lanes * depth / 12e3
-    terms |= _traffic(call, context)
+    maps, rows, row = _rows(conv)
+    count = _one_channel_each if conv.depthwise else _all_channels
+    terms, depth = count(conv, context.core, maps, rows, row)
+    lanes = context.core.lanes
+    outputs = maps * rows * (row.inside + len(row.border)) * math.ceil(conv.filters / lanes) * lanes
+    terms |= {"call": 2.5, "sums": outputs * depth / 12e3} | _traffic(call, context)
     return Numbers(terms, _features(call, conv, context.core) | _block_features(conv, lanes))
+
+
+def _one_channel_each(
+    conv: Convolution, core: Core, maps: int, rows: int, row: Covered
+) -> tuple[dict[str, float], float]:  # fmt: skip
+    """Terms of a depthwise one's taps, and how often its sums are read and written."""
+    blocks = math.ceil(conv.filters / core.lanes)
+    taps = maps * rows * blocks * core.lanes * conv.area
+    single = len(row.border) + row.inside % 3
+    return {
+        "lanes": taps * (row.inside + len(row.border)) / 12e3, "single lanes": taps * single / 12e3,
+        "rows": maps * rows * blocks / 30.0,
+    }, 1.0  # fmt: skip
+
+
+def _all_channels(
+    conv: Convolution, core: Core, maps: int, rows: int, row: Covered
+) -> tuple[dict[str, float], float]:  # fmt: skip
+    """Terms of the steps over all channels of a group, and how often the sums are read and written."""
+    lanes, image = core.lanes, conv.channels < core.lanes  # an image is added up channel by channel
+    channels = conv.channels if image else ceil_to(conv.channels // conv.groups, lanes)
+    per_group = max(1, math.ceil(conv.filters / lanes) // conv.groups)
+    full, rest = divmod(per_group, _SETS)
+    passes = [_SETS] * full + [rest] * (rest > 0)
+    filters = 4 * conv.area * (1 if image else lanes) * min(per_group, _SETS) * lanes  # bytes of a pass
+    steps = steps_of(row, conv.kernel[-1], passes, lanes, streamed=filters > core.caches[0])
+    taps = maps * conv.groups * channels * _inside(conv)  # of the kernel's rows, over all rows of the map
+    depth = float(conv.channels) if image else max(1.0, channels / (128 if conv.pointwise else lanes))
+    turns = maps * rows * conv.groups * depth
+    return {
+        "macs": taps * steps.products * lanes / _RATE, "waits": taps * steps.waits * lanes / _RATE,
+        "chunks": turns * steps.chunks / 60.0, "rows": turns * len(passes) / 30.0,
+    }, depth  # fmt: skip
 
 
 def _rows(conv: Convolution) -> tuple[int, int, Covered]:
