@@ -32,6 +32,7 @@ _COMMANDS = {
     "profile": "compressor.cli.profile:profile",
     "calibrate": "compressor.cli.calibrate:calibrate",
     "verify": "compressor.cli.verify:verify",
+    "unpack": "compressor.cli.unpack:unpack",
     "cache": "compressor.cli.cache:cache",
 }
 
