@@ -18,7 +18,7 @@ def board(
         "title": "Board",
         "objective": "latency",
         "runtime": Runtime("onnxruntime", "1.23", 21, "test"),
-        "providers": (Provider(provider, formats, ("*",), "uint8", "test"),),
+        "providers": (Provider(provider, formats, ("*",), "uint8", "test", saturates=True),),
         "passes": "fold",
         "passes_with_data": "fold,int8",
         "rates": {"fp32": Figure(1e9, "test"), "int8": Figure(4e9, "test")},
