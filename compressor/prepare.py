@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Prepared:
     notes: tuple[str, ...]
     teacher: Program | None = None  # another network that this one learns from
     module: nn.Module | None = None  # the model itself, where it came as one
+    companions: Mapping[str, Path] = field(default_factory=dict)  # files that go into the bundle as they are
+    ends: tuple[int, ...] = ()  # token ids that end a text
 
     @property
     def synthetic(self) -> bool:
@@ -130,7 +132,10 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     metric = load_metric(request.metric, dataset, program)
     teacher = None if request.teacher is None else load_teacher(request.teacher, program, trust=request.trust)
     notes += () if teacher is None else ("outputs are judged by the teacher's, not by those of the model as it was",)
-    return Prepared(loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher, loaded.module)
+    return Prepared(
+        loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher,
+        module=loaded.module, companions=loaded.companions, ends=loaded.ends,
+    )  # fmt: skip
 
 
 def _digest(batches: Sequence[Batch]) -> str:
