@@ -20,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.errors import InputError
+from compressor.graph.kv_cache import with_past
 from compressor.graph.signature import TensorSpec, dtype_name
 
 __all__ = ["Program"]
@@ -85,9 +86,11 @@ class Program:
     def flatten(self, inputs: Mapping[str, Tensor] | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """One batch in the order of `inputs`, checked against their specs.
 
-        Names that are no input (labels, say) are left out. Raises InputError, naming the input.
+        Names that are no input (labels, say) are left out; a key–value cache that is not given is empty. Raises
+        InputError, naming the input.
         """
         if isinstance(inputs, Mapping):
+            inputs = with_past(self.inputs, inputs)
             missing = [spec.name for spec in self.inputs if spec.name not in inputs]
             if missing:
                 raise InputError(f"no value for input {missing[0]!r}; got {sorted(inputs)}")
