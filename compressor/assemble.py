@@ -103,6 +103,7 @@ def _manifest(
             if stage.kept and stage.report.changed
         ],
         "tolerance": agreement.tolerance,
+        "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
         "seed": prepared.seed,
         "versions": dict(report.versions),
