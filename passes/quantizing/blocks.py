@@ -1,8 +1,9 @@
 """Linear layers' weights in blocks of 4 or 2 bits: which layers, why not the others, and the rewrite.
 
     linear(x, W, b)  →  linear_blocks(x, codes, scales, b)        one scale for `block` inputs of an output
+                     →  … + linear_blocks(x, codes′, scales′)     ternary {min, 0, max} alone: two products, exactly
 
-Weight-only, rounded to nearest with searched scales (`quant/blocks.py`): no data is needed. Where the target
+Weight-only: without data, scales are searched and weights rounded to nearest (`quant/grids.py`). Where the target
 multiplies int8 faster than fp32, its kernels also round the activations to int8, with a scale a block of each row.
 """
 
@@ -20,16 +21,20 @@ from compressor.graph.contract import Context, Option, Setting, Skip
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.damage import relative_error
+from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.settings import block_of, format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
+from compressor.passes.quantizing.solving import round_as
 from compressor.passes.quantizing.support import block_setting, refusal, slow_note
 from compressor.passes.quantizing.weights import storage_key
-from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, dequantize_blocks, quantize_blocks
+from compressor.quant.blocks import block_bytes, blocks_of
 from compressor.quant.formats import ranges
+from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["BlockPlan", "apply_blocks", "misfit", "plan_blocks"]
 
 KINDS = ("linear", "matmul")
+_TWICE = "{min, 0, max} takes two ternary products a layer, twice the bytes and the time of rule=fitted"
 _OTHERS = {"conv": "a convolution", "conv_transpose": "a transposed convolution", "embedding": "an embedding"}
 
 
@@ -47,16 +52,19 @@ class BlockPlan:
         found = []
         for layer in self.layers:
             weight, setting = _matrix(program, layer), self.settings[layer.name]
-            blocks = _blocks(weight, setting)
-            size = block_bytes(len(weight), blocks.width, blocks.format, blocks.block)
-            damage = relative_error(weight, dequantize_blocks(blocks))
+            rounded = _rounded(weight, setting)
+            parts = 1 if rounded.grid.below is None else 2
+            size = parts * block_bytes(len(weight), weight.shape[1], rounded.grid.format, rounded.grid.block)
+            damage = relative_error(weight, rounded.values)
             found.append(Option(layer.name, {"format": "fp32"}, 4 * weight.numel(), damage=0.0))
             found.append(Option(layer.name, setting, size, damage=damage))
         return found
 
 
-def plan_blocks(program: Program, context: Context, format: str, block: int, keep: Sequence[str] = ()) -> BlockPlan:
-    """Plan int4 or int2 for a functional program; nothing where the target's runtime has no such product."""
+def plan_blocks(
+    program: Program, context: Context, format: str, block: int, rounding: Rounding, keep: Sequence[str] = ()
+) -> BlockPlan:
+    """Plan a format of few bits for a functional program; nothing where the target's runtime has no such product."""
     if reason := refusal(context.target, format):
         return BlockPlan(skipped=[Skip("weights", f"stay float: {reason}")])
     layers, skipped = find_layers(program, keep)
@@ -66,9 +74,10 @@ def plan_blocks(program: Program, context: Context, format: str, block: int, kee
             plan.skipped.append(Skip(layer.name, reason))
         else:
             plan.layers.append(layer)
-            plan.settings[layer.name] = block_setting(context.target, format, block)
-    note = slow_note(context.target, format)
-    plan.notes = (note,) if note and plan.settings else ()
+            found = block_setting(context.target, format, block)
+            plan.settings[layer.name] = {**found, **rounding.setting(format)}
+    notes = (slow_note(context.target, format), _TWICE if rounding.rule == "minmax" else "")
+    plan.notes = tuple(filter(None, notes)) if plan.settings else ()
     return plan
 
 
@@ -92,8 +101,12 @@ def misfit(program: Program, layer: Layer, format: str, block: int) -> str:
     return ""
 
 
-def apply_blocks(program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting]) -> list[str]:
+def apply_blocks(
+    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting], solved: Mapping[str, Rounded]
+) -> list[str]:
     """Rewrite an already copied, functional program; the names of the weights that became blocks.
+
+    `solved` are codes found on data, by layer; the others are found here.
 
     Raises RecipeError for a setting that its layer cannot have.
     """
@@ -103,20 +116,34 @@ def apply_blocks(program: Program, layers: Sequence[Layer], settings: Mapping[st
             setting = settings[layer.name]
             if reason := misfit(program, layer, format_of(setting), block_of(setting)):
                 raise RecipeError(f"{format_of(setting)} cannot be: {reason}", where=f"quantize: site {layer.name!r}")
-            _rewrite(program, layer, setting)
+            found = solved.get(layer.name) or _rounded(_matrix(program, layer), setting)
+            _rewrite(program, layer, found, integer="activation" in setting)
             changed.append(layer.weight)
     return changed
 
 
-def _rewrite(program: Program, layer: Layer, setting: Setting) -> None:
-    blocks = _blocks(_matrix(program, layer), setting)
-    set_tensor(program, layer.weight, blocks.packed)
-    scale = str(add_tensor(program, f"{layer.weight}_scale", blocks.scales, layer.nodes[0], buffer=True).target)
-    numbers = (blocks.format.bits, blocks.block, blocks.width, "activation" in setting)
+def _rewrite(program: Program, layer: Layer, found: Rounded, *, integer: bool) -> None:
+    parts = blocks_of(found.codes, found.grid)
+    names: list[tuple[str, str]] = []
+    for blocks in parts:
+        name = layer.weight
+        if names:
+            name = str(add_tensor(program, f"{layer.weight}_sizes", blocks.packed, layer.nodes[0]).target)
+        else:
+            set_tensor(program, name, blocks.packed)
+        scale = add_tensor(program, f"{name}_scale", blocks.scales, layer.nodes[0], buffer=True)
+        names.append((name, str(scale.target)))
+    numbers = (parts[0].format.stored_bits, parts[0].block, parts[0].width, integer)
     for node in layer.nodes:
-        stored = (read(program, name, node) for name in (layer.weight, scale))
-        args = (layer.data(node), *stored, layer.bias(node), *numbers)
-        substitute(program, node, insert(program, torch.ops.compressor.linear_blocks.default, args, like=node))
+        data, bias, total = layer.data(node), layer.bias(node), None
+        for pair in names:
+            args = (data, *(read(program, name, node) for name in pair), bias if total is None else None, *numbers)
+            product = insert(program, torch.ops.compressor.linear_blocks.default, args, like=node)
+            total = (
+                product if total is None else insert(program, torch.ops.aten.add.Tensor, (total, product), like=node)
+            )
+        if total is not None:
+            substitute(program, node, total)
 
 
 def _matrix(program: Program, layer: Layer) -> Tensor:
@@ -125,8 +152,8 @@ def _matrix(program: Program, layer: Layer) -> Tensor:
     return weight if layer.axis == 0 else weight.T
 
 
-def _blocks(weight: Tensor, setting: Setting) -> Blocks:
-    return quantize_blocks(weight, BLOCK_FORMATS[format_of(setting)], block_of(setting))
+def _rounded(weight: Tensor, setting: Setting) -> Rounded:
+    return round_as(weight.unsqueeze(0), setting, None)
 
 
 def _others(program: Program, layer: Layer) -> set[fx.Node]:

@@ -18,7 +18,7 @@ _SINCE = {4: (1, 19), 2: (1, 23)}
 
 def refusal(target: Target, format: str) -> str:
     """Why the target cannot have the format, with the next one that it can; empty where it can."""
-    runtime, since = target.runtime, _SINCE[BLOCK_FORMATS[format].bits]
+    runtime, since = target.runtime, _SINCE[BLOCK_FORMATS[format].stored_bits]
     preferred = target.providers[0].name if target.providers else runtime.name
     if not target.on_cpu:
         reason = f"{preferred} has no MatMulNBits, so every {format} product would leave it for the CPU"
@@ -38,7 +38,7 @@ def slow_note(target: Target, format: str) -> str:
     In a browser's WebAssembly both take some five times as long as fp32.
     """
     arm = target.arch in ("aarch64", "armv7l")
-    slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].bits == 2 or not _has_integers(target)))
+    slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].stored_bits == 2 or not _has_integers(target)))
     if not slow:
         return ""
     return (
