@@ -150,9 +150,10 @@ class Program:
 
 def _block_counts(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """How many weights each tensor of packed codes stands for: a byte holds several."""
-    linear_blocks = torch.ops.compressor.linear_blocks.default
-    calls = [node.args for node in graph.nodes if node.op == "call_function" and node.target is linear_blocks]
-    widths = {args[1].target: args[6] for args in calls if args[1].op == "get_attr"}
+    ops = torch.ops.compressor
+    places = {ops.linear_blocks.default: (1, 6), ops.embedding_blocks.default: (0, 5)}  # of the codes and the width
+    calls = [(node.args, places[node.target]) for node in graph.nodes if node.target in places]
+    widths = {args[codes].target: args[width] for args, (codes, width) in calls if args[codes].op == "get_attr"}
     return {name: tensors[name].shape[0] * width for name, width in widths.items()}
 
 

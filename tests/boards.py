@@ -17,7 +17,7 @@ def board(
         "name": "board",
         "title": "Board",
         "objective": "latency",
-        "runtime": Runtime("onnxruntime", "1.23", 21, "test"),
+        "runtime": Runtime("onnxruntime", "1.31", 21, "test"),
         "providers": (Provider(provider, formats, ("*",), "uint8", "test", saturates=True),),
         "passes": "fold",
         "passes_with_data": "fold,int8",

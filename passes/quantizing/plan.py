@@ -8,7 +8,7 @@ the target's objective is size, else to float.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -56,9 +56,15 @@ class IntegerPlan:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def plan_integer(program: Program, context: Context, limits: Limits, keep: Sequence[str] = ()) -> IntegerPlan:
-    """Plan int8 for a functional program. Raises InputError where calibration meets NaN or infinity."""
+def plan_integer(
+    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), only: Collection[str] | None = None
+) -> IntegerPlan:
+    """Plan int8 for a functional program, for the layers called `only` alone where they are given.
+
+    Raises InputError where calibration meets NaN or infinity.
+    """
     layers, skipped = find_layers(program, keep)
+    layers = [layer for layer in layers if only is None or layer.name in only]
     plan = IntegerPlan([], find_glue(program, keep), skipped=skipped)
     for layer in layers:
         reason = _unfit(program, layer)
