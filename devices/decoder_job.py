@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compressor.devices.runner.decode import BATCH, PAST, SEQUENCE
 from compressor.export.verify import Contents
+from compressor.graph.naming import BATCH, PAST, SEQUENCE
 
 __all__ = ["answering", "decoder_of", "step_inputs"]
 
