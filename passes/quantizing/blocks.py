@@ -87,11 +87,11 @@ def plan_blocks(
 def misfit(program: Program, layer: Layer, format: str, block: int, tied: Sequence[Layer] = ()) -> str:
     """Why a layer cannot have its weight in blocks; empty where it can. `tied` layers would share the codes."""
     if layer.kind not in KINDS:
-        return f"{format} is for linear layers; this is {_OTHERS[layer.kind]}"
+        return f"blocks are for linear layers, pointwise convolutions and embeddings; this is {_OTHERS[layer.kind]}"
     if layer.kind == "conv" and (reason := unfit_convolution(program, layer)):
-        return f"{format} is for linear layers and pointwise convolutions; {reason}"
+        return f"blocks are for linear layers, pointwise convolutions and embeddings; {reason}"
     if layer.kind == "embedding" and BLOCK_FORMATS[format].bits < TABLE_BITS:
-        return f"{format} costs an embedding too much accuracy; it has {TABLE_BITS} bits at least"
+        return f"less than {TABLE_BITS} bits cost an embedding too much accuracy"
     weight = _matrix(program, layer)
     if weight.shape[1] < block:
         return f"its {weight.shape[1]} inputs are fewer than a block of {block}"
