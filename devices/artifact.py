@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.batches import dynamic_inputs
+from compressor.devices.decoder_job import answering, decoder_of, step_inputs
 from compressor.devices.named import named_target
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
@@ -56,7 +57,11 @@ def _packed_files(bundle: Contents, folder: Path, batch: int, threads: int) -> d
 
 def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[str, Any]:
     dynamic, npz = dynamic_inputs(bundle), f"{folder}/golden.npz"
+    inputs: dict[str, dict[str, Any]]
     inputs = {name: {"npz": npz, **({"batch": batch} if name in dynamic else {})} for name in bundle.inputs}
+    decoder, answers = decoder_of(bundle), {}
+    if decoder is not None:
+        inputs, answers = step_inputs(bundle, decoder, batch), {"decoder": answering(bundle, decoder, batch)}
     return {
         "id": folder, "model": f"{folder}/model.onnx", "inputs": inputs, "threads": threads,
         "providers": _providers(bundle.manifest.get("target")),
@@ -65,6 +70,7 @@ def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[s
             # as `compress verify` runs it; some models do not load with exact integers
             "configs": [{**EXACT_INTEGERS, **EXACT_FLOATS}, dict(EXACT_FLOATS)],
         },
+        **answers,
     }  # fmt: skip
 
 
