@@ -13,11 +13,12 @@ from torch import Tensor
 from compressor.data import Dataset
 from compressor.errors import CompressError, InputError
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.userfile import own_line
 
-__all__ = ["Accuracy", "Custom", "Perplexity"]
+__all__ = ["Accuracy", "Custom", "Perplexity", "token_input"]
 
 Run = Callable[[Batch], Mapping[str, Tensor]]
 IGNORED = -100  # PyTorch's cross entropy leaves out labels of this value
@@ -67,7 +68,7 @@ class Accuracy:
     def _find(cls, labels: Tensor, program: Program) -> tuple[str, int] | None:
         if labels.is_floating_point():
             return None
-        for spec in program.outputs:
+        for spec in answers(program.outputs):
             axis = _class_axis(spec, labels)
             if axis is not None:
                 return spec.name, axis
@@ -100,7 +101,7 @@ class Perplexity:
     @classmethod
     def of(cls, dataset: Dataset | None, program: Program) -> Perplexity:
         """Raises InputError when no output scores tokens, or when there are neither labels nor token ids."""
-        scores = next((s for s in program.outputs if len(s.shape) == 3 and s.dtype.is_floating_point), None)
+        scores = next((s for s in answers(program.outputs) if len(s.shape) == 3 and s.dtype.is_floating_point), None)
         if scores is None:
             raise InputError(
                 "perplexity needs an output of token scores [batch, length, vocabulary]",
@@ -109,7 +110,7 @@ class Perplexity:
             )
         if dataset is not None and dataset.labels is not None:
             return cls(scores.name, None)
-        tokens = _token_input(program, scores)
+        tokens = token_input(program, scores)
         if tokens is None:
             raise InputError("perplexity needs token ids or labels", where="--metric", way_out="Add labels to --data.")
         return cls(scores.name, tokens)
@@ -169,7 +170,7 @@ def _class_axis(spec: TensorSpec, labels: Tensor) -> int | None:
     return len(shape) - 1 if last else 1 if second else None
 
 
-def _token_input(program: Program, scores: TensorSpec) -> str | None:
+def token_input(program: Program, scores: TensorSpec) -> str | None:
     """The input of token ids: of the scores' batch and length, the one that looks up the largest table."""
     from compressor.ranges import index_bounds
 

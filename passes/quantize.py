@@ -22,13 +22,14 @@ from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
-from compressor.passes.quantizing.blocks import BlockPlan, apply_blocks, plan_blocks
+from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
 from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
-from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
+from compressor.passes.quantizing.rounding import BiasChoice, Choice, SolverChoice
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.passes.quantizing.solving import solve
@@ -43,6 +44,7 @@ from compressor.targets.target import Target
 __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
+_TWICE = "{min, 0, max} takes two ternary products a layer, twice the bytes and the time of rule=fitted"
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -59,16 +61,17 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
+    slower: whether layers take those formats even where the latency model predicts that they get slower.
     solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
         or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
         is data of the user's, else nearest for int8 and mse for the others.
     bias: "correct" gives the mean that rounding takes from a layer's output back to its bias, "auto" where that lowers
         the output's error on data of the user's.
     scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
+    rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
     equalize: scales of input channels move into the layer before: "smooth" (by inputs and weights, AWQ's and
         SmoothQuant's), "cross-layer" (by both layers' weights), or on data of the user's whichever lowers the error
         most, if any ("auto").
-    rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
     """
 
     name: ClassVar[str] = "quantize"
@@ -80,6 +83,7 @@ class Quantize(Pass):
     samples: int = 128
     max_error: float = 0.04
     block: int = 128
+    slower: bool = False
     solver: SolverChoice = "auto"
     bias: BiasChoice = "auto"
     scale: Share = "block"
@@ -97,25 +101,26 @@ class Quantize(Pass):
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or in the other format."""
         copy, _ = functional_copy(program)
-        plan, rounding = self._plan(copy, context), self._rounding(context)
-        if not isinstance(plan, IntegerPlan):
-            return plan.options(copy)
+        if self.format in BLOCK_FORMATS:
+            blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
+            blocks.settings = self._choice().said(blocks.settings, blocks.settings, context)
+            return blocks.options(copy)
+        if self.format in ("fp16", "bf16"):
+            return (plan_half if self.format == "fp16" else plan_bfloat)(copy, context, self.keep).options(copy)
+        said = self._choice().rounding("int8", context).setting("int8")
+        plan = plan_integer(copy, context, self._limits(), self.keep)
         found: list[Option] = []
         for layer in plan.layers:
             weight = program.get(layer.weight)
             small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
             found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
             damage = plan.damage.weight_only[layer.name]
-            found.append(
-                Option(
-                    layer.name, {"format": "int8", "weights": "int8"} | rounding.setting("int8"), small, damage=damage
-                )
-            )
+            found.append(Option(layer.name, {"format": "int8", "weights": "int8", **said}, small, damage=damage))
             if layer.name in plan.static:
                 damage = plan.damage.static[layer.name]
-                found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
+                found.append(Option(layer.name, {**plan.static[layer.name], **said}, small, damage=damage))
         return found
 
     def milder(self) -> Mapping[str, Value] | None:
@@ -134,28 +139,33 @@ class Quantize(Pass):
             return self._apply(copy, context, self.sites, list(left))
         scaled = self._equalized(copy, context)
         plan = self._plan(copy, context)
-        settings = dict(plan.settings)
-        for name, said in scaled.settings.items():
-            settings[name] = {**settings.get(name, {"format": "fp32"}), **said}
+        layers = [layer.name for layer in find_layers(copy)[0]]
+        settings = scaled.said(self._choice().said(plan.settings, layers, context))
         result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
-        return replace(result, notes=plan.notes)
+        twice = self.rule == "minmax" and any(format_of(each) == "ternary" for each in settings.values())
+        return replace(result, notes=(*getattr(plan, "notes", ()), *([_TWICE] if twice else [])))
 
-    def _equalized(self, copy: Program, context: Context) -> Equalized:
-        if self.format in ("fp16", "bf16"):
-            return Equalized()
-        trial = trial_of(copy, self.format, self.block, self.mode, self._rounding(context), context)
-        batches = limited(copy, context.calibration, self.samples)
-        return equalize(copy, self.equalize, trial, batches, context, self.keep)
-
-    def _plan(self, copy: Program, context: Context) -> BlockPlan | HalfPlan | BFloatPlan | IntegerPlan:
-        rounding = self._rounding(context)
+    def _plan(self, copy: Program, context: Context) -> LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
         if self.format in BLOCK_FORMATS:
-            return plan_blocks(copy, context, self.format, self.block, rounding, self.keep)
+            limits = self._limits()
+            return plan_legal(copy, context, self.format, self.block, limits, self.keep, slower=self.slower)
         if self.format == "fp16":
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
-        return plan_integer(copy, context, self._limits(), self.keep, rounding)
+        return plan_integer(copy, context, self._limits(), self.keep)
+
+    def _equalized(self, copy: Program, context: Context) -> Equalized:
+        if self.format in ("fp16", "bf16"):
+            return Equalized()
+        trial = trial_of(
+            copy, self.format, self.block, self.mode, self._choice().rounding(self.format, context), context
+        )
+        batches = limited(copy, context.calibration, self.samples)
+        return equalize(copy, self.equalize, trial, batches, context, self.keep)
+
+    def _choice(self) -> Choice:
+        return Choice(self.solver, self.scale, self.rule, self.bias)
 
     def _apply(
         self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
@@ -178,9 +188,6 @@ class Quantize(Pass):
         in_blocks = {site: each for site, each in other.items() if is_block(each)}
         changed += apply_blocks(copy, layers, in_blocks, solved.codes)
         return PassResult(finish(copy), tuple(changed), (*skipped, *solved.skipped), solved.settings)
-
-    def _rounding(self, context: Context) -> Rounding:
-        return choose_rounding(self.format, self.solver, self.scale, self.rule, self.bias, context)
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

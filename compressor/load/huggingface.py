@@ -26,6 +26,7 @@ from compressor.load.weights import check_finite
 
 __all__ = ["load_huggingface"]
 
+TOKENIZER = "tokenizer.json"
 _SHOWN = 5
 _IN_PYTHON = "Load it in Python yourself, and pass the module to compressor.compress(module, …)."
 
@@ -45,19 +46,30 @@ def load_huggingface(path: Path) -> Loaded:
     check_finite(model.named_parameters(), model.named_buffers(), where)
     args, kwargs = example_for(model)
     loaded = Loaded(path.resolve().name, "Hugging Face model", module=model, example=(args, kwargs))
-    return replace(loaded, convert=partial(_convert, model))
+    tokenizer = path / TOKENIZER
+    companions = {TOKENIZER: tokenizer} if tokenizer.is_file() else {}
+    return replace(loaded, convert=partial(_convert, model), companions=companions, ends=_ends(model))
 
 
-def _convert(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool) -> Captured:
+def _ends(model: Any) -> tuple[int, ...]:
+    """Token ids that end a text."""
+    settings = getattr(model, "generation_config", None) or model.config
+    given = getattr(settings, "eos_token_id", None)
+    return tuple(given) if isinstance(given, (list, tuple)) else () if given is None else (given,)
+
+
+def _convert(
+    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool, growing: int | None = None
+) -> Captured:  # fmt: skip
     """Captured with fused attention, or written out where that does not capture."""
     try:
-        return capture(model, args, kwargs, synthetic=synthetic)
+        return capture(model, args, kwargs, synthetic=synthetic, growing=growing)
     except CaptureError as error:
         try:
             model.set_attn_implementation("eager")
         except (ValueError, AttributeError):
             raise error from None
-        captured = capture(model, args, kwargs, synthetic=synthetic)
+        captured = capture(model, args, kwargs, synthetic=synthetic, growing=growing)
         return replace(captured, notes=(*captured.notes, f"attention written out: {error.what}"))
 
 
@@ -152,7 +164,7 @@ def _build(transformers: Any, architecture: Any, path: Path) -> nn.Module:
             way_out="Name the architecture in config.json that was trained.",
         )
     if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # the program takes and gives no cache
+        model.config.use_cache = False  # a cache is asked for where one is wanted
     module: nn.Module = model.eval()
     return module
 

@@ -8,7 +8,7 @@ the target's objective is size, else to float.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -20,7 +20,6 @@ from compressor.graph.functional import mutated
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, observe
 from compressor.passes.quantizing.damage import Damage, measure_damage
-from compressor.passes.quantizing.rounding import NEAREST, Rounding
 from compressor.passes.quantizing.settings import is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.weights import storage_key
@@ -28,7 +27,7 @@ from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
 from compressor.targets.target import Target
 
-__all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer"]
+__all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer", "weight_format_of"]
 
 STATIC_KINDS = ("conv", "linear", "matmul")
 FEW = 256  # weights below this many elements save less than their scales and the extra nodes cost
@@ -55,14 +54,17 @@ class IntegerPlan:
     static: dict[str, Setting] = field(default_factory=dict)
     damage: Damage = field(default_factory=Damage)
     skipped: list[Skip] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
 
 
 def plan_integer(
-    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), rounding: Rounding = NEAREST
+    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), only: Collection[str] | None = None
 ) -> IntegerPlan:
-    """Plan int8 for a functional program. Raises InputError where calibration meets NaN or infinity."""
+    """Plan int8 for a functional program, for the layers called `only` alone where they are given.
+
+    Raises InputError where calibration meets NaN or infinity.
+    """
     layers, skipped = find_layers(program, keep)
+    layers = [layer for layer in layers if only is None or layer.name in only]
     plan = IntegerPlan([], find_glue(program, keep), skipped=skipped)
     for layer in layers:
         reason = _unfit(program, layer)
@@ -78,11 +80,11 @@ def plan_integer(
         plan.skipped.append(Skip("activations", f"stay float: {reason}"))
     batches = limited(program, context.calibration, limits.samples)
     if limits.static and not reason and activation is not None:
-        _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, activation)
+        formats = activation, weight_format_of(context.target)
+        _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, formats)
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
     _choose(plan, limits, context.target)
     _agree_on_tied(program, plan)
-    _say_how(plan, rounding)
     return plan
 
 
@@ -94,6 +96,11 @@ def activation_format_of(target: Target) -> Format | None:
         provider = next(p.name for p in target.providers if p.activations)
         return INT8 if provider == "TensorrtExecutionProvider" else INT8_AFFINE
     return None
+
+
+def weight_format_of(target: Target) -> Format:
+    """Eight bits, or seven where the target's kernels add two products of bytes in 16 bits, which saturate."""
+    return INT7 if target.saturates else INT8
 
 
 def _unfit(program: Program, layer: Layer) -> str:
@@ -108,9 +115,10 @@ def _unfit(program: Program, layer: Layer) -> str:
 
 
 def _calibrate(
-    program: Program, plan: IntegerPlan, batches: Iterable[Batch], limits: Limits, activation: Format
+    program: Program, plan: IntegerPlan, batches: Iterable[Batch], limits: Limits, formats: tuple[Format, Format]
 ) -> None:
-    """Settings with ranges for every layer that can be static, and for glue."""
+    """Settings with ranges for every layer that can be static, and for glue; `formats` of activations, weights."""
+    activation, weights = formats
     moving = mutated(program)
     static = [layer for layer in plan.layers if layer.kind in STATIC_KINDS and not _touches(layer, moving)]
     inputs = {layer.name: [layer.data(node) for node in layer.nodes] for layer in static}
@@ -122,8 +130,6 @@ def _calibrate(
     watched = {node: calibrator(limits.calibrator, activation, percentile=limits.percentile) for node in nodes}
     observe(program, batches, watched)
     found = {node: watcher.range() for node, watcher in watched.items()}
-    # VPMADDUBSW adds two unsigned-by-signed products in 16 bits and saturates: x86 without VNNI needs 7-bit weights.
-    weights = INT7 if activation is UINT8 else INT8
     for name in (*inputs, *glue):
         wide = [found[n] for n in (*inputs.get(name, ()), *outputs.get(name, ())) if not is_range(*found[n])]
         if wide:
@@ -174,12 +180,3 @@ def _agree_on_tied(program: Program, plan: IntegerPlan) -> None:
         if len(set(formats)) > 1:
             shared: Setting = {"format": "int8", "weights": min(filter(None, formats))}
             plan.settings |= {name: {**plan.settings[name], **shared} for name in names}
-
-
-def _say_how(plan: IntegerPlan, rounding: Rounding) -> None:
-    """Put what the layers' codes are found by into their settings."""
-    said = rounding.setting("int8")
-    for layer in plan.layers:
-        for settings in (plan.settings, plan.static):
-            if settings.get(layer.name, {}).get("format") == "int8":
-                settings[layer.name] = {**settings[layer.name], **said}

@@ -14,15 +14,15 @@ from compressor.graph.contract import Context, Setting
 from compressor.graph.edit import argument
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import misfit
-from compressor.passes.quantizing.plan import activation_format_of
+from compressor.passes.quantizing.plan import activation_format_of, weight_format_of
 from compressor.passes.quantizing.rounding import Rounding, plain_solver
 from compressor.passes.quantizing.settings import block_of, format_of, is_block
 from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.solving import round_as
-from compressor.passes.quantizing.support import block_setting
+from compressor.passes.quantizing.support import block_setting, refusal
 from compressor.passes.reading.matrix import rows_of, to_matrix
 from compressor.quant.blocks import BLOCK_FORMATS, round_by_block
-from compressor.quant.formats import INT7, INT8, UINT8, Format, choose_qparams, dequantize, quantize
+from compressor.quant.formats import INT8, Format, choose_qparams, dequantize, quantize
 
 __all__ = ["Trial", "Watched", "trial_of"]
 
@@ -108,9 +108,10 @@ def trial_of(program: Program, format: str, block: int, mode: str, rounding: Rou
     plain = replace(
         rounding, solver=rounding.solver if rounding.solver != "gptq" else plain_solver(format), bias="none"
     )
-    if format in BLOCK_FORMATS:
+    if format in BLOCK_FORMATS and not refusal(context.target, format):
         setting = {**block_setting(context.target, format, block), **plain.setting(format)}
         return Trial(program, setting)
     activation = activation_format_of(context.target) if mode != "weight-only" else None
-    weights = INT7 if activation is UINT8 else INT8
+    weights = weight_format_of(context.target) if activation is not None else INT8
+    plain = replace(plain, solver=plain_solver("int8")) if format in BLOCK_FORMATS else plain
     return Trial(program, {"format": "int8", "weights": weights.name, **plain.setting("int8")}, activation)
