@@ -29,7 +29,7 @@ from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
-from compressor.passes.quantizing.rounding import BiasChoice, Choice, SolverChoice
+from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.passes.quantizing.solving import solve
@@ -44,7 +44,6 @@ from compressor.targets.target import Target
 __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
-_TWICE = "{min, 0, max} takes two ternary products a layer, twice the bytes and the time of rule=fitted"
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -101,26 +100,28 @@ class Quantize(Pass):
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer: left alone, weights alone, and static with its calibrated ranges; or in the other format."""
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
+        rounding = self._rounding(context)
         if self.format in BLOCK_FORMATS:
-            blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
-            blocks.settings = self._choice().said(blocks.settings, blocks.settings, context)
-            return blocks.options(copy)
-        if self.format in ("fp16", "bf16"):
-            return (plan_half if self.format == "fp16" else plan_bfloat)(copy, context, self.keep).options(copy)
-        said = self._choice().rounding("int8", context).setting("int8")
-        plan = plan_integer(copy, context, self._limits(), self.keep)
+            return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
+        plan = self._plan(copy, context)
+        if not isinstance(plan, IntegerPlan):
+            return plan.options(copy)
         found: list[Option] = []
         for layer in plan.layers:
             weight = program.get(layer.weight)
             small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
             found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
             damage = plan.damage.weight_only[layer.name]
-            found.append(Option(layer.name, {"format": "int8", "weights": "int8", **said}, small, damage=damage))
+            found.append(
+                Option(
+                    layer.name, {"format": "int8", "weights": "int8"} | rounding.setting("int8"), small, damage=damage
+                )
+            )
             if layer.name in plan.static:
                 damage = plan.damage.static[layer.name]
-                found.append(Option(layer.name, {**plan.static[layer.name], **said}, small, damage=damage))
+                found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
         return found
 
     def milder(self) -> Mapping[str, Value] | None:
@@ -138,34 +139,30 @@ class Quantize(Pass):
             replay(copy, self.sites, limited(copy, context.calibration, self.samples), context)
             return self._apply(copy, context, self.sites, list(left))
         scaled = self._equalized(copy, context)
-        plan = self._plan(copy, context)
-        layers = [layer.name for layer in find_layers(copy)[0]]
-        settings = scaled.said(self._choice().said(plan.settings, layers, context))
+        plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context)
+        settings = scaled.said(plan.settings)
         result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
-        twice = self.rule == "minmax" and any(format_of(each) == "ternary" for each in settings.values())
-        return replace(result, notes=(*getattr(plan, "notes", ()), *([_TWICE] if twice else [])))
-
-    def _plan(self, copy: Program, context: Context) -> LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
-        if self.format in BLOCK_FORMATS:
-            limits = self._limits()
-            return plan_legal(copy, context, self.format, self.block, limits, self.keep, slower=self.slower)
-        if self.format == "fp16":
-            return plan_half(copy, context, self.keep)
-        if self.format == "bf16":
-            return plan_bfloat(copy, context, self.keep)
-        return plan_integer(copy, context, self._limits(), self.keep)
+        return replace(result, notes=plan.notes)
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):
             return Equalized()
-        trial = trial_of(
-            copy, self.format, self.block, self.mode, self._choice().rounding(self.format, context), context
-        )
+        trial = trial_of(copy, self.format, self.block, self.mode, self._rounding(context), context)
         batches = limited(copy, context.calibration, self.samples)
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
-    def _choice(self) -> Choice:
-        return Choice(self.solver, self.scale, self.rule, self.bias)
+    def _legal(self, copy: Program, context: Context) -> LegalPlan:
+        return plan_legal(
+            copy, context, self.format, self.block, self._limits(), lambda format: self._rounding(context, format),
+            self.keep, slower=self.slower,
+        )  # fmt: skip
+
+    def _plan(self, copy: Program, context: Context) -> HalfPlan | BFloatPlan | IntegerPlan:
+        if self.format == "fp16":
+            return plan_half(copy, context, self.keep)
+        if self.format == "bf16":
+            return plan_bfloat(copy, context, self.keep)
+        return plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
 
     def _apply(
         self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
@@ -188,6 +185,9 @@ class Quantize(Pass):
         in_blocks = {site: each for site, each in other.items() if is_block(each)}
         changed += apply_blocks(copy, layers, in_blocks, solved.codes)
         return PassResult(finish(copy), tuple(changed), (*skipped, *solved.skipped), solved.settings)
+
+    def _rounding(self, context: Context, format: str = "") -> Rounding:
+        return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

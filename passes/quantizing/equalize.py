@@ -105,7 +105,9 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
         if site not in served:
             raise RecipeError(reasons.get(site, "the model has no such layer"), where=where)
         if setting["equalize"] != "cross-layer" and (context.synthetic or not batches):
-            raise RecipeError("its inputs' scales ask for data, and there is no calibration data", where=where, way_out="Give --data.")
+            raise RecipeError(
+                "its inputs' scales ask for data, and there is no calibration data", where=where, way_out="Give --data."
+            )
     wanted = [fold for fold in folds if any(layer.name in said for layer in _layers(fold))]
     smooth = [fold for fold in wanted if _said(fold, said)[0] != "cross-layer"]
     watched = _watch(program, smooth, batches)

@@ -8,19 +8,17 @@ rounding for int8, searched scales for blocks, a scale a block by the rule that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from compressor.errors import RecipeError, did_you_mean
 from compressor.graph.contract import Context, Setting, Value
-from compressor.quant.blocks import BLOCK_FORMATS
 from compressor.quant.grids import SHARES, Share
 from compressor.quant.solvers.rounding import SOLVERS, Solver
 from compressor.quant.ternary import RULES, Rule
 
 __all__ = [
-    "KEYS", "NEAREST", "BiasChoice", "Choice", "Rounding", "SolverChoice", "check_rounding", "plain_solver",
+    "KEYS", "NEAREST", "BiasChoice", "Rounding", "SolverChoice", "check_rounding", "choose_rounding", "plain_solver",
     "rounding_of",
 ]  # fmt: skip
 
@@ -46,48 +44,15 @@ class Rounding:
         return self.solver == "gptq" or self.bias != "none"
 
     def setting(self, format: str) -> dict[str, Value]:
-        """What a setting of that format has to say; nothing where no codes are found."""
-        if not _has_codes(format):
-            return {}
+        """What a setting of that format has to say."""
+        usual = Rounding(plain_solver(format))
         given = {"solver": self.solver, "scale": self.share, "rule": self.rule, "bias": self.bias}
-        usual = {"solver": plain_solver(format), "scale": "block", "rule": "fitted", "bias": "none"}
-        known = set(KEYS) if format == "ternary" else {"solver", "bias"}
-        return {key: value for key, value in given.items() if key in known and value != usual[key]}
+        left_out = {"solver": usual.solver, "scale": usual.share, "rule": usual.rule, "bias": usual.bias}
+        fitting = given if format == "ternary" else {key: given[key] for key in ("solver", "bias")}
+        return {key: value for key, value in fitting.items() if value != left_out[key]}
 
 
 NEAREST = Rounding("nearest")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The options as the user gave them."""
-
-    solver: SolverChoice = "auto"
-    share: Share = "block"
-    rule: Rule = "fitted"
-    bias: BiasChoice = "auto"
-
-    def rounding(self, format: str, context: Context) -> Rounding:
-        """For a format: `auto` measures on data that is not synthetic, and needs none where there is none.
-
-        Raises RecipeError for gptq, or a bias to be corrected, without calibration data of the user's.
-        """
-        real = bool(context.calibration) and not context.synthetic
-        if not real and (self.solver == "gptq" or self.bias == "correct"):
-            asking = "gptq rounds by what a layer reads"
-            what = asking if self.solver == "gptq" else "a bias is corrected on what a layer reads"
-            raise RecipeError(f"{what}, {_NEEDS}", where="quantize", way_out=_WAY_OUT)
-        solver = ("gptq" if real else plain_solver(format)) if self.solver == "auto" else self.solver
-        return Rounding(solver, self.share, self.rule, self.bias if real or self.bias != "auto" else "none")
-
-    def said(self, settings: Mapping[str, Setting], layers: Collection[str], context: Context) -> dict[str, Setting]:
-        """Settings with what these options say of each layer's format; other sites' as they are."""
-        found = dict(settings)
-        for name in layers:
-            if name in found:
-                format = str(found[name]["format"])
-                found[name] = {**found[name], **self.rounding(format, context).setting(format)}
-        return found
 
 
 def rounding_of(setting: Setting) -> Rounding:
@@ -99,6 +64,21 @@ def rounding_of(setting: Setting) -> Rounding:
         cast("Rule", setting.get("rule", usual.rule)),
         cast("BiasChoice", setting.get("bias", usual.bias)),
     )
+
+
+def choose_rounding(
+    format: str, solver: SolverChoice, share: Share, rule: Rule, bias: BiasChoice, context: Context
+) -> Rounding:
+    """What the options ask for: `auto` measures on data that is not synthetic, and needs none where there is none.
+
+    Raises RecipeError for gptq, or a bias to be corrected, without calibration data of the user's.
+    """
+    real = bool(context.calibration) and not context.synthetic
+    if not real and (solver == "gptq" or bias == "correct"):
+        what = "gptq rounds by what a layer reads" if solver == "gptq" else "a bias is corrected on what a layer reads"
+        raise RecipeError(f"{what}, {_NEEDS}", where="quantize", way_out=_WAY_OUT)
+    found = ("gptq" if real else plain_solver(format)) if solver == "auto" else solver
+    return Rounding(found, share, rule, bias if real or bias != "auto" else "none")
 
 
 def check_rounding(setting: Setting, where: str) -> None:
@@ -128,7 +108,3 @@ def _check_equalized(setting: Setting, where: str) -> None:
 def plain_solver(format: str) -> Solver:
     """Without data. On int8 rows a searched scale clips outliers, which costs more than it gains."""
     return "nearest" if format == "int8" else "mse"
-
-
-def _has_codes(format: str) -> bool:
-    return format == "int8" or format in BLOCK_FORMATS

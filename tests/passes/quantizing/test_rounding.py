@@ -8,7 +8,7 @@ from boards import board
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context
-from compressor.passes.quantizing.rounding import Choice, Rounding, check_rounding, rounding_of
+from compressor.passes.quantizing.rounding import Rounding, check_rounding, choose_rounding, rounding_of
 
 BATCH = {"x": torch.zeros(1)}
 REAL = Context(board(), calibration=[BATCH], synthetic=False)
@@ -26,14 +26,14 @@ INVENTED = Context(board(), calibration=[BATCH])
     ],
 )
 def test_auto_measures_where_the_data_are_real(format: str, context: Context, solver: str, bias: str) -> None:
-    found = Choice().rounding(format, context)
+    found = choose_rounding(format, "auto", "block", "fitted", "auto", context)
     assert (found.solver, found.bias) == (solver, bias)
 
 
 @pytest.mark.parametrize(("solver", "bias"), [("gptq", "none"), ("mse", "correct")])
 def test_what_needs_data_is_refused_without(solver: str, bias: str) -> None:
     with pytest.raises(RecipeError, match="no calibration data"):
-        Choice(solver, bias=bias).rounding("int4", INVENTED)  # type: ignore[arg-type]
+        choose_rounding("int4", solver, "block", "fitted", bias, INVENTED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("format", ["int8", "int4", "ternary"])
@@ -64,15 +64,3 @@ def test_values_that_there_are_not_are_refused(setting: dict[str, str], message:
     with pytest.raises(RecipeError, match=message) as caught:
         check_rounding(setting, "quantize: site 'x'")
     assert "site 'x'" in str(caught.value)
-
-
-def test_every_layer_says_it_in_its_own_format() -> None:
-    given = {
-        "a": {"format": "ternary"}, "b": {"format": "int4"}, "c": {"format": "int8"}, "d": {"format": "fp16"},
-        "glue": {"format": "int8"},
-    }  # fmt: skip
-    found = Choice(share="row").said(given, "abcd", REAL)
-    solved = {"solver": "gptq", "bias": "auto"}
-    assert found["a"] == {"format": "ternary", "scale": "row", **solved}
-    assert (found["b"], found["c"]) == ({"format": "int4", **solved}, {"format": "int8", **solved})
-    assert (found["d"], found["glue"]) == (given["d"], given["glue"])
