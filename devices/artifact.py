@@ -6,6 +6,7 @@ and the job that this runner is given. A bundle is of the first kind that it hol
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
 from compressor.devices.tvm_runner import TVM_RUNNER
 from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
-from compressor.export.verify import TIES, Contents
+from compressor.export.verify import PACKED, TIES, Contents, unpacked
 from compressor.targets import HOST
 
 __all__ = ["KINDS", "Kind", "kind_of"]
@@ -44,6 +45,14 @@ def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dic
     """The model with its weights, and the golden vectors."""
     names = [name for name in bundle.digests if name == "model.onnx" or name.startswith("model.onnx.")]
     return {name: bundle.path / name for name in (*names, "golden.npz")}
+
+
+def _packed_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
+    """The model as an installed bundle has it: it is unpacked here."""
+    model = folder / "model.onnx"
+    with unpacked(bundle.path / PACKED) as found:
+        shutil.copyfile(found, model)
+    return {"model.onnx": model, "golden.npz": bundle.path / "golden.npz"}
 
 
 def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[str, Any]:
@@ -74,5 +83,6 @@ def _providers(target: Any) -> list[str]:
 
 KINDS: tuple[Kind, ...] = (
     Kind("model.onnx", PYTHON, _onnx_job, _onnx_files),
+    Kind(PACKED, PYTHON, _onnx_job, _packed_files),
     Kind("model.so", TVM_RUNNER, tvm_job, tvm_files),
 )
