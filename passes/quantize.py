@@ -32,6 +32,7 @@ from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits,
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.solving import solve
 from compressor.passes.quantizing.support import refusal
 from compressor.passes.quantizing.trial import trial_of
@@ -60,7 +61,7 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
-    slower: whether layers take those formats even where the latency model predicts that they get slower.
+    slower: whether layers take a format even where the latency model predicts that they get slower.
     solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
         or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
         is data of the user's, else nearest for int8 and mse for the others.
@@ -162,7 +163,12 @@ class Quantize(Pass):
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
-        return plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        plan = plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        slow = {} if self.slower else slow_integers(copy, context, plan.settings)
+        return replace(
+            plan, settings={site: each for site, each in plan.settings.items() if site not in slow},
+            skipped=[*plan.skipped, *(Skip(site, f"stays float: {reason}") for site, reason in slow.items())],
+        )  # fmt: skip
 
     def _apply(
         self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
