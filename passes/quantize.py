@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
 from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
@@ -34,6 +35,7 @@ from compressor.passes.quantizing.sites import find_glue, find_layers, node_name
 from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.solving import solve
 from compressor.passes.quantizing.support import refusal
+from compressor.passes.quantizing.trial import trial_of
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.quant.grids import Share
@@ -67,6 +69,9 @@ class Quantize(Pass):
         the output's error on data of the user's.
     scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
     rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
+    equalize: scales of input channels move into the layer before: "smooth" (by inputs and weights, AWQ's and
+        SmoothQuant's), "cross-layer" (by both layers' weights), or on data of the user's whichever lowers the error
+        most, if any ("auto").
     """
 
     name: ClassVar[str] = "quantize"
@@ -83,6 +88,7 @@ class Quantize(Pass):
     bias: BiasChoice = "auto"
     scale: Share = "block"
     rule: Rule = "fitted"
+    equalize: EqualizeChoice = "auto"
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -131,10 +137,20 @@ class Quantize(Pass):
         copy, left = functional_copy(program)
         if self.sites:
             _check_target(self.sites, context.target)
+            replay(copy, self.sites, limited(copy, context.calibration, self.samples), context)
             return self._apply(copy, context, self.sites, list(left))
+        scaled = self._equalized(copy, context)
         plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context)
-        result = self._apply(copy, context, plan.settings, [*left, *plan.skipped])
+        settings = scaled.said(plan.settings)
+        result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
         return replace(result, notes=plan.notes)
+
+    def _equalized(self, copy: Program, context: Context) -> Equalized:
+        if self.format in ("fp16", "bf16"):
+            return Equalized()
+        trial = trial_of(copy, self.format, self.block, self.mode, self._rounding(context), context)
+        batches = limited(copy, context.calibration, self.samples)
+        return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _legal(self, copy: Program, context: Context) -> LegalPlan:
         return plan_legal(
