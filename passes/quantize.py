@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.mixed import plan_mixed
 from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
@@ -35,6 +36,7 @@ from compressor.targets.target import Target
 __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
+MOST_BITS = 8.0  # mixed with more is int8
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -42,25 +44,29 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", or for the weights of linear layers alone "int4", "int2" or "ternary".
+    format: "int8", "fp16", or for the weights of linear layers alone "int4", "int2" or "ternary"; "mixed" chooses for
+        each layer.
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
-    block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128.
+    block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128;
+        mixed may take fewer.
+    bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
     """
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16", "int4", "int2", "ternary"] = "int8"
+    format: Literal["int8", "fp16", "int4", "int2", "ternary", "mixed"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
     samples: int = 128
     max_error: float = 0.04
     block: int = 128
+    bits: float = 5.0
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -72,6 +78,9 @@ class Quantize(Pass):
         if self.block not in BLOCK_SIZES:
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
+        if not self.bits > 0.0:
+            raise RecipeError(f"bits is {self.bits}, not a number of bits a weight", where="quantize")
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16, int4, int2."""
         copy, _ = functional_copy(program)
@@ -79,6 +88,8 @@ class Quantize(Pass):
             return plan_blocks(copy, context, self.format, self.block, self.keep).options(copy)
         if self.format == "fp16":
             return plan_half(copy, context, self.keep).options(copy)
+        if self.format == "mixed":
+            return plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep).options()
         plan = plan_integer(copy, context, self._limits(), self.keep)
         found: list[Option] = []
         for layer in plan.layers:
@@ -93,9 +104,11 @@ class Quantize(Pass):
         return found
 
     def milder(self) -> Mapping[str, Value] | None:
-        """More layers' activations stay float, in the end all; smaller blocks."""
+        """More layers' activations stay float, in the end all; smaller blocks; more bits."""
         if self.format in BLOCK_FORMATS:
             return {"block": self.block // 2} if self.block > min(BLOCK_SIZES) else None
+        if self.format == "mixed":
+            return {"bits": self.bits + 1} if self.bits < MOST_BITS else None
         if self.format != "int8" or self.mode == "weight-only":
             return None
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
@@ -111,6 +124,9 @@ class Quantize(Pass):
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
             return self._apply(copy, half.settings, [*left, *half.skipped])
+        if self.format == "mixed":
+            mixed = plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep)
+            return replace(self._apply(copy, mixed.settings, [*left, *mixed.skipped]), notes=mixed.notes)
         plan = plan_integer(copy, context, self._limits(), self.keep)
         return self._apply(copy, plan.settings, [*left, *plan.skipped])
 
