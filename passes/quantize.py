@@ -24,7 +24,8 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.mixed import plan_mixed
+from compressor.passes.quantizing.legal import plan_legal
+from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
 from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
@@ -55,6 +56,7 @@ class Quantize(Pass):
     block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128;
         mixed may take fewer.
     bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
+    slower: whether layers take those formats even where the latency model predicts that they get slower.
     """
 
     name: ClassVar[str] = "quantize"
@@ -67,6 +69,7 @@ class Quantize(Pass):
     max_error: float = 0.04
     block: int = 128
     bits: float = 5.0
+    slower: bool = False
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -89,7 +92,7 @@ class Quantize(Pass):
         if self.format == "fp16":
             return plan_half(copy, context, self.keep).options(copy)
         if self.format == "mixed":
-            return plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep).options()
+            return self._mixed(copy, context).options()
         plan = plan_integer(copy, context, self._limits(), self.keep)
         found: list[Option] = []
         for layer in plan.layers:
@@ -119,13 +122,13 @@ class Quantize(Pass):
             _check_target(self.sites, context.target)
             return self._apply(copy, self.sites, list(left))
         if self.format in BLOCK_FORMATS:
-            blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
-            return replace(self._apply(copy, blocks.settings, [*left, *blocks.skipped]), notes=blocks.notes)
+            legal = plan_legal(copy, context, self.format, self.block, self._limits(), self.keep, slower=self.slower)
+            return replace(self._apply(copy, legal.settings, [*left, *legal.skipped]), notes=legal.notes)
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
             return self._apply(copy, half.settings, [*left, *half.skipped])
         if self.format == "mixed":
-            mixed = plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep)
+            mixed = self._mixed(copy, context)
             return replace(self._apply(copy, mixed.settings, [*left, *mixed.skipped]), notes=mixed.notes)
         plan = plan_integer(copy, context, self._limits(), self.keep)
         return self._apply(copy, plan.settings, [*left, *plan.skipped])
@@ -145,6 +148,9 @@ class Quantize(Pass):
             changed += apply_half(copy, layers, other)
         changed += apply_blocks(copy, layers, {site: each for site, each in other.items() if is_block(each)})
         return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
+
+    def _mixed(self, copy: Program, context: Context) -> MixedPlan:
+        return plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep, slower=self.slower)
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

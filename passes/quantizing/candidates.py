@@ -1,17 +1,19 @@
 """Every format that each layer can have on the target: the settings, and the bytes that they store.
 
-fp32 · fp16 where a provider runs it · int8 (static where it is calibrated, else the weights alone) · int4, int2,
-ternary in blocks of each size asked for, where the layer and the runtime have such a product
+    fp32 · fp16 where a provider runs it · int8 (static where it is calibrated, else the weights alone) · int4, int2,
+    ternary in blocks of each size asked for, where the layer and the runtime have such a product
+
+Layers that share memory take a format together, and go by the first one's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from compressor.graph.contract import Context, Option, Setting, Skip
+from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import misfit
+from compressor.passes.quantizing.blocks import misfit, tied_groups
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.settings import block_of, format_of, is_block
@@ -21,28 +23,59 @@ from compressor.quant.blocks import BLOCK_FORMATS, block_bytes
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.targets.target import Target
 
-__all__ = ["Candidates", "find_candidates", "stored_bytes"]
+__all__ = ["Candidate", "Candidates", "find_candidates", "stored_bytes"]
 
 FLOAT: Setting = {"format": "fp32"}
+WEIGHTS: Setting = {"format": "int8", "weights": "int8"}
 
 
-@dataclass
+@dataclass(frozen=True)
+class Candidate:
+    """One format for a layer and those tied to it: each one's setting, and the bytes of the weight that they share."""
+
+    layer: str
+    settings: Mapping[str, Setting]
+    bytes: int
+
+    @property
+    def setting(self) -> Setting:
+        """The first layer's."""
+        return self.settings[self.layer]
+
+    @property
+    def format(self) -> str:
+        return format_of(self.setting)
+
+
+@dataclass(frozen=True)
 class Candidates:
-    """Layers in order of first use with their options, fp32 first; what int8 alone would be; what was declined."""
+    """Tied layers together, in order of first use, and by the first one's name what they can have, fp32 first.
 
-    layers: list[Layer]
+    `integer` is what int8 alone would be.
+    """
+
+    groups: list[list[Layer]]
     integer: IntegerPlan
-    options: dict[str, list[Option]] = field(default_factory=dict)
+    options: dict[str, list[Candidate]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
 
-    def narrow(self) -> list[Layer]:
-        """The layers that can have fewer than eight bits."""
-        return [layer for layer in self.layers if any(is_block(each.setting) for each in self.options[layer.name])]
+    @property
+    def layers(self) -> list[Layer]:
+        return [layer for group in self.groups for layer in group]
 
-    def without(self, format: str) -> Candidates:
-        """The same with one format less."""
+    def narrow(self) -> list[list[Layer]]:
+        """The groups that can have fewer than eight bits and are more than a table of rows to look up."""
+        return [
+            group
+            for group in self.groups
+            if any(layer.kind != "embedding" for layer in group)
+            and any(is_block(each.setting) for each in self.options[group[0].name])
+        ]
+
+    def only(self, wanted: Callable[[Candidate], bool]) -> Candidates:
+        """Without those that are not wanted; fp32 is always there."""
         left = {
-            name: [each for each in options if format_of(each.setting) != format]
+            name: [each for each in options if each.format == "fp32" or wanted(each)]
             for name, options in self.options.items()
         }
         return replace(self, options=left)
@@ -56,17 +89,17 @@ def find_candidates(
     Raises InputError where calibration meets NaN or infinity.
     """
     integer = plan_integer(program, context, limits, keep)
-    found = Candidates(integer.layers, integer, skipped=list(integer.skipped))
+    groups = tied_groups(program, integer.layers)
+    found = Candidates(groups, integer, skipped=list(integer.skipped))
     half = plan_half(program, context, keep).settings if _runs_half(context.target) else {}
-    for layer in found.layers:
-        settings = [FLOAT]
-        if half.get(layer.name, FLOAT) != FLOAT:
-            settings.append(half[layer.name])
-        settings.append(_integer_setting(integer, layer.name, limits))
-        settings.extend(_block_settings(program, layer, context.target, blocks))
-        found.options[layer.name] = [
-            Option(layer.name, setting, stored_bytes(program, layer, setting)) for setting in settings
-        ]
+    for group in groups:
+        name = group[0].name
+        every: list[dict[str, Setting]] = [{layer.name: FLOAT for layer in group}]
+        if all(format_of(half.get(layer.name, FLOAT)) == "fp16" for layer in group):
+            every.append({layer.name: half[layer.name] for layer in group})
+        every.append(_integer_settings(integer, group, limits, context.target))
+        every.extend(_block_settings(program, group, context.target, blocks))
+        found.options[name] = [Candidate(name, each, stored_bytes(program, group[0], each[name])) for each in every]
     return found
 
 
@@ -74,26 +107,37 @@ def stored_bytes(program: Program, layer: Layer, setting: Setting) -> int:
     """Bytes of the layer's weight with its scales in this setting."""
     weight = program.get(layer.weight)
     if is_block(setting):
-        rows, width = weight.shape if layer.axis == 0 else reversed(weight.shape)
-        return block_bytes(rows, width, BLOCK_FORMATS[format_of(setting)], block_of(setting))
+        rows = weight.shape[layer.axis]
+        return block_bytes(rows, weight.numel() // rows, BLOCK_FORMATS[format_of(setting)], block_of(setting))
     bits = bits_per_weight(weight.shape, FORMATS[format_of(setting)], Granularity(layer.axis))
     return int(weight.numel() * bits / 8)
 
 
-def _integer_setting(plan: IntegerPlan, name: str, limits: Limits) -> Setting:
-    """Static where the layer's own error is tolerable, else its weights alone."""
-    static = plan.static.get(name)
-    if static is None or plan.damage.static.get(name, 0.0) > limits.max_error:
-        return {"format": "int8", "weights": "int8"}
-    return static
+def _integer_settings(plan: IntegerPlan, group: Sequence[Layer], limits: Limits, target: Target) -> dict[str, Setting]:
+    """Static where the layer is calibrated, else its weights alone, in codes that all of the group can share.
+
+    Where the objective is size, a static layer whose own error is too large has integer weights alone; where it is
+    latency, those would only be slower, and what static costs is measured at the outputs.
+    """
+    found: dict[str, Setting] = {}
+    for layer in group:
+        static = plan.static.get(layer.name)
+        bad = target.objective == "size" and plan.damage.static.get(layer.name, 0.0) > limits.max_error
+        found[layer.name] = WEIGHTS if static is None or bad else static
+    weights = min(str(setting["weights"]) for setting in found.values())
+    return {name: {**setting, "weights": weights} for name, setting in found.items()}
 
 
-def _block_settings(program: Program, layer: Layer, target: Target, blocks: Sequence[int]) -> list[Setting]:
+def _block_settings(
+    program: Program, group: Sequence[Layer], target: Target, blocks: Sequence[int]
+) -> list[dict[str, Setting]]:
     return [
-        block_setting(target, name, block)
-        for name in BLOCK_FORMATS
+        {layer.name: block_setting(target, format, block, layer.kind) for layer in group}
+        for format in BLOCK_FORMATS
         for block in blocks
-        if not refusal(target, name) and not misfit(program, layer, name, block)
+        if not any(
+            refusal(target, format, layer.kind) or misfit(program, layer, format, block, group) for layer in group
+        )
     ]
 
 

@@ -2,9 +2,10 @@
 
     min Σ damage(l, f_l)   subject to   Σ bytes(l, f_l) ≤ bits · Σ weights(l) / 8          (`knapsack.py`)
 
-over the layers that can have fewer than eight bits; the others become what int8 makes of them, and do not count. Damage
-is that of the outputs (`sensitivity.py`). Blocks may be of the size asked for and smaller: their scales are a finer
-choice than bits are. Ternary takes the bytes of int2 and has one level less, so it is no candidate.
+over the layers that can have fewer than eight bits; the others, and tables of rows to look up, become what int8 makes
+of them, and do not count. Damage is that of the outputs (`sensitivity.py`). Blocks may be of the size asked for and
+smaller: their scales are a finer choice than bits are. Ternary takes the bytes of int2 and has one level less, so it is
+no candidate. Where the objective is latency, neither is what the latency model says is slower than fp32.
 
 First layers (which no other feeds) and last ones (which feed no other) stay at eight bits, because no other layer makes
 up for what they lose, unless fewer are measured harmless: the plan that may give them fewer changes the outputs less,
@@ -23,12 +24,14 @@ from torch import fx
 from compressor.graph.contract import Batch, Context, Option, Setting, Skip
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
-from compressor.passes.quantizing.candidates import Candidates, find_candidates
+from compressor.passes.quantizing.candidates import Candidate, Candidates, find_candidates
 from compressor.passes.quantizing.knapsack import Choice, choose
 from compressor.passes.quantizing.plan import Limits
 from compressor.passes.quantizing.sensitivity import Sensitivity, measure_sensitivity, measure_together, ranked
+from compressor.passes.quantizing.settings import is_static
 from compressor.passes.quantizing.sites import Layer
-from compressor.quant.blocks import BLOCK_SIZES
+from compressor.passes.quantizing.slower import predict_times
+from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 
 __all__ = ["MixedPlan", "average_bits", "ends", "plan_mixed"]
 
@@ -47,29 +50,38 @@ class MixedPlan:
 
     def options(self) -> list[Option]:
         """Every layer's formats with their damage."""
-        return [Option(s.layer, s.option.setting, s.option.bytes, damage=s.damage) for s in self.found]
+        return [Option(s.layer, s.candidate.setting, s.bytes, damage=s.damage) for s in self.found]
 
 
 def plan_mixed(
-    program: Program, context: Context, limits: Limits, block: int, bits: float, keep: Sequence[str] = ()
-) -> MixedPlan:
-    """Plan a functional program. Raises InputError where calibration meets NaN or infinity."""
+    program: Program, context: Context, limits: Limits, block: int, bits: float, keep: Sequence[str] = (), *,
+    slower: bool = False,
+) -> MixedPlan:  # fmt: skip
+    """Plan a functional program. `slower`: formats that are predicted to cost time may be chosen, too.
+
+    Raises InputError where calibration meets NaN or infinity.
+    """
     sizes = [size for size in BLOCK_SIZES if size <= block]
-    candidates = find_candidates(program, context, limits, sizes, keep).without("ternary")
+    candidates = find_candidates(program, context, limits, sizes, keep)
+    edge = ends(program, candidates.layers)
+    candidates = candidates.only(lambda each: each.format != "ternary")
+    if context.target.objective == "latency" and not slower:
+        candidates = _fast(program, context, candidates, edge)
     plan = MixedPlan(dict(candidates.integer.settings), skipped=candidates.skipped)
-    layers = candidates.narrow()
-    if not layers:
+    groups = candidates.narrow()
+    if not groups:
         plan.notes = ("no layer can have fewer than eight bits on this target: mixed is int8 here",)
         return plan
     batches, others = _samples(program, context)
-    measured = measure_sensitivity(program, layers, candidates.options, batches, progress=context.progress)
+    measured = measure_sensitivity(program, groups, candidates.options, batches, progress=context.progress)
     plan.found = [each for each in measured if math.isfinite(each.damage)]
-    weights = {layer.name: program.get(layer.weight).numel() for layer in layers}
-    held = ends(program, candidates.layers) & set(weights)
+    weights = {group[0].name: program.get(group[0].weight).numel() for group in groups}
+    held = {group[0].name for group in groups if any(layer.name in edge for layer in group)}
     free, chosen = (_choose(plan.found, _budget(bits, weights), fixed) for fixed in (set[str](), held))
-    if batches and _damage(program, layers, free, others) < _damage(program, layers, chosen, others):
+    if batches and _damage(program, groups, free, others) < _damage(program, groups, chosen, others):
         held, chosen = set(), free
-    plan.settings |= {each.layer: each.option.setting for each in chosen}
+    for each in chosen:
+        plan.settings |= each.candidate.settings
     plan.notes = _notes(plan.found, average_bits(chosen, weights), bits, sorted(held), bool(batches))
     _add_glue(plan, candidates)
     return plan
@@ -77,7 +89,7 @@ def plan_mixed(
 
 def average_bits(chosen: Sequence[Sensitivity], weights: Mapping[str, int]) -> float:
     """Bits a weight over these layers, scales included."""
-    return 8 * sum(each.option.bytes for each in chosen) / max(sum(weights[each.layer] for each in chosen), 1)
+    return 8 * sum(each.bytes for each in chosen) / max(sum(weights[each.layer] for each in chosen), 1)
 
 
 def ends(program: Program, layers: Sequence[Layer]) -> set[str]:
@@ -98,6 +110,23 @@ def ends(program: Program, layers: Sequence[Layer]) -> set[str]:
     return (names - fed) | (names - feeding)
 
 
+def _fast(program: Program, context: Context, candidates: Candidates, edge: AbstractSet[str]) -> Candidates:
+    """Without blocks that are predicted to be slower than fp32, and without integer weights alone, which are unpacked
+    in every run, but at the ends."""
+    slow: set[tuple[str, str]] = set()
+    for format in BLOCK_FORMATS:
+        largest = {o.layer: o for options in candidates.options.values() for o in options if o.format == format}
+        settings = {name: setting for option in largest.values() for name, setting in option.settings.items()}
+        times = predict_times(program, context, settings, {})
+        slow |= {(name, format) for name in largest if times.slower(name)}
+
+    def wanted(each: Candidate) -> bool:
+        alone = each.format == "int8" and not any(is_static(setting) for setting in each.settings.values())
+        return (each.layer, each.format) not in slow and (not alone or not edge.isdisjoint(each.settings))
+
+    return candidates.only(wanted)
+
+
 def _samples(program: Program, context: Context) -> tuple[list[Batch], list[Batch]]:
     """The batches that formats are measured on, and others that plans are; the same where there are too few."""
     both = limited(program, context.calibration, 2 * SAMPLES)
@@ -113,20 +142,21 @@ def _choose(found: Sequence[Sensitivity], budget: int, held: AbstractSet[str]) -
     layers: dict[str, list[Sensitivity]] = {}
     for each in found:
         layers.setdefault(each.layer, []).append(each)
-    eight = {each.layer: each.option.bytes for each in found if each.format == "int8"}
+    eight = {each.layer: each.bytes for each in found if each.format == "int8"}
     for name in held & set(layers):
-        layers[name] = [each for each in layers[name] if each.option.bytes >= eight[name]]
+        layers[name] = [each for each in layers[name] if each.bytes >= eight[name]]
     items = list(layers.values())
-    picks = choose([[Choice(each.option.bytes, each.damage) for each in item] for item in items], budget)
+    picks = choose([[Choice(each.bytes, each.damage) for each in item] for item in items], budget)
     if picks is None:
         return [min(item, key=_bytes) for item in items]
     return [item[pick] for item, pick in zip(items, picks, strict=True)]
 
 
 def _damage(
-    program: Program, layers: Sequence[Layer], chosen: Sequence[Sensitivity], batches: Sequence[Batch]
+    program: Program, groups: Sequence[Sequence[Layer]], chosen: Sequence[Sensitivity], batches: Sequence[Batch]
 ) -> float:
-    return measure_together(program, layers, {each.layer: each.option.setting for each in chosen}, batches)
+    settings = {name: setting for each in chosen for name, setting in each.candidate.settings.items()}
+    return measure_together(program, [layer for group in groups for layer in group], settings, batches)
 
 
 def _budget(bits: float, weights: Mapping[str, int]) -> int:
@@ -134,12 +164,12 @@ def _budget(bits: float, weights: Mapping[str, int]) -> int:
 
 
 def _bytes(each: Sensitivity) -> int:
-    return each.option.bytes
+    return each.bytes
 
 
 def _add_glue(plan: MixedPlan, candidates: Candidates) -> None:
     """Operators between layers are integer where some layer beside them is; without one they stay float."""
-    static = any("low" in setting for setting in plan.settings.values())
+    static = any(map(is_static, plan.settings.values()))
     for name in candidates.integer.glue:
         if not static:
             plan.settings.pop(name, None)

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compressor.graph.contract import Batch, Option, Progress, Setting
+from compressor.graph.contract import Batch, Progress, Setting
 from compressor.graph.functional import is_mutating
 from compressor.graph.program import Program
 from compressor.graph.stepping import Stepper
+from compressor.passes.quantizing.candidates import Candidate
 from compressor.passes.quantizing.damage import relative_error
-from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.swap import rounded_weight, swapped
 from compressor.passes.recover.outputs import Output, match_outputs
@@ -40,12 +40,13 @@ Judge = Callable[[Sequence[Outputs]], float]  # the outputs of each batch to the
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One layer in one format. `error` and `divergence` are of the outputs; without data `error` is of the weight.
+    """A layer and those tied to it in one format.
 
-    `bytes` are stored then, `saved` those that it saves against fp32. `metric` is its value where a judge was given.
+    `error` and `divergence` are of the outputs; without data `error` is of the weight. `saved` are the bytes that it
+    saves against fp32. `metric` is its value where a judge was given.
     """
 
-    option: Option
+    candidate: Candidate
     saved: int
     error: float
     divergence: float | None = None
@@ -53,11 +54,15 @@ class Sensitivity:
 
     @property
     def layer(self) -> str:
-        return self.option.site
+        return self.candidate.layer
 
     @property
     def format(self) -> str:
-        return format_of(self.option.setting)
+        return self.candidate.format
+
+    @property
+    def bytes(self) -> int:
+        return self.candidate.bytes
 
     @property
     def damage(self) -> float:
@@ -67,34 +72,34 @@ class Sensitivity:
 
 def measure_sensitivity(
     program: Program,
-    layers: Sequence[Layer],
-    options: Mapping[str, Sequence[Option]],
+    groups: Sequence[Sequence[Layer]],
+    options: Mapping[str, Sequence[Candidate]],
     batches: Sequence[Batch] = (),
     *,
     judge: Judge | None = None,
     progress: Progress | None = None,
 ) -> list[Sensitivity]:
-    """Every layer's options, in order of first use, measured on the batches, or by weights alone without any.
+    """The options of every group of tied layers, in order of first use, measured on the batches, or by weights alone
+    without any.
 
     The program is functional (`functional_copy`). fp32 among the options is what all are compared with, at no error.
     """
-    sizes = {layer.name: 4 * program.get(layer.weight).numel() for layer in layers}
+    sizes = {group[0].name: 4 * program.get(group[0].weight).numel() for group in groups}
     found: list[Sensitivity] = []
-    if not batches:
-        for layer in layers:
-            found += [_by_weight(program, layer, option, sizes[layer.name]) for option in options[layer.name]]
-        return found
+    runs = _Runs(program, batches) if batches else None
     with torch.no_grad():
-        runs = _Runs(program, batches)
-        for layer in (progress or Progress()).over(layers, "measuring sensitivity"):
-            runs.advance(layer)
-            for option in options[layer.name]:
-                exact = format_of(option.setting) == "fp32"
-                results = runs.exact if exact else runs.forked(swapped(program, layer, option.setting))
-                error, divergence = runs.distance(results)
+        for group in (progress or Progress()).over(groups, "measuring sensitivity"):
+            if runs is not None:
+                runs.advance(group)
+            for option in options[group[0].name]:
+                saved = sizes[option.layer] - option.bytes
+                if runs is None:
+                    found.append(Sensitivity(option, saved, _weight_error(program, group[0], option)))
+                    continue
+                exact = option.format == "fp32"
+                results = runs.exact if exact else runs.forked(_calls(program, group, option.settings))
                 value = judge(results) if judge is not None else None
-                saved = sizes[layer.name] - option.bytes
-                found.append(Sensitivity(option, saved, error, divergence, value))
+                found.append(Sensitivity(option, saved, *runs.distance(results), value))
     return found
 
 
@@ -104,24 +109,27 @@ def measure_together(
     """The damage of all these layers' settings at once, in the unit of `Sensitivity.damage`."""
     with torch.no_grad():
         runs = _Runs(program, batches)
-        calls: dict[fx.Node, Callable[..., Any]] = {}
-        for layer in layers:
-            calls |= swapped(program, layer, settings[layer.name])
-        error, divergence = runs.distance(runs.forked(calls))
+        error, divergence = runs.distance(runs.forked(_calls(program, layers, settings)))
     return error**2 if divergence is None else divergence
 
 
 def ranked(found: Sequence[Sensitivity]) -> list[Sensitivity]:
     """The most damaging first; fp32 is left out."""
     changed = (each for each in found if each.format != "fp32")
-    return sorted(changed, key=lambda each: (-each.damage, each.layer, each.option.bytes))
+    return sorted(changed, key=lambda each: (-each.damage, each.layer, each.bytes))
 
 
-def _by_weight(program: Program, layer: Layer, option: Option, size: int) -> Sensitivity:
-    weight = program.get(layer.weight).detach()
-    return Sensitivity(
-        option, size - option.bytes, relative_error(weight, rounded_weight(program, layer, option.setting))
-    )
+def _calls(
+    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting]
+) -> dict[fx.Node, Callable[..., Any]]:
+    calls: dict[fx.Node, Callable[..., Any]] = {}
+    for layer in layers:
+        calls |= swapped(program, layer, settings[layer.name])
+    return calls
+
+
+def _weight_error(program: Program, layer: Layer, option: Candidate) -> float:
+    return relative_error(program.get(layer.weight).detach(), rounded_weight(program, layer, option.setting))
 
 
 class _Runs:
@@ -132,15 +140,16 @@ class _Runs:
         self.inputs = [program.flatten(batch) for batch in batches]
         self.fixed = not any(is_mutating(node) for node in program.graph.nodes)
         self.steppers = [self._fresh(flat) for flat in self.inputs]
-        self.exact: list[list[Tensor]] = [self._fresh(flat).outputs() for flat in self.inputs]
+        with torch.no_grad():
+            self.exact: list[list[Tensor]] = [self._fresh(flat).outputs() for flat in self.inputs]
         self.outputs = _outputs(program, self.exact[0])
         self.first = {node: place for place, node in enumerate(program.graph.nodes)}
 
-    def advance(self, layer: Layer) -> None:
-        """Run up to the layer's first call. In-place operators that had to stay would see a fork's values: then not."""
+    def advance(self, group: Sequence[Layer]) -> None:
+        """Run up to the first call of them all; not where in-place operators stay, which would see a fork's values."""
         if self.fixed:
             for stepper in self.steppers:
-                stepper.run_before(min(layer.nodes, key=self.first.__getitem__))
+                stepper.run_before(min((node for layer in group for node in layer.nodes), key=self.first.__getitem__))
 
     def forked(self, calls: Mapping[fx.Node, Callable[..., Any]]) -> list[list[Tensor]]:
         return [stepper.fork(calls).outputs() for stepper in self._starts()]

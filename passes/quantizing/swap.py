@@ -44,7 +44,7 @@ Rounding = Callable[[Tensor], Tensor]
 def swapped(program: Program, layer: Layer, setting: Setting) -> Mapping[fx.Node, Call]:
     """What to call at each node that the layer in this setting changes: its own calls, and a fused ReLU or clip."""
     weight = rounded_weight(program, layer, setting)
-    given, result = _input_rounding(setting), _output_rounding(setting)
+    given, result = _input_rounding(layer, setting), _output_rounding(setting)
     calls: dict[fx.Node, Call] = {}
     for node in layer.nodes:
         calls[node] = _layer_call(node, layer, weight, given)
@@ -58,9 +58,9 @@ def rounded_weight(program: Program, layer: Layer, setting: Setting) -> Tensor:
     """The layer's weight, in its own layout, as the setting will say it."""
     weight: Tensor = program.get(layer.weight).detach()
     if is_block(setting):
-        matrix, format = weight if layer.axis == 0 else weight.T, BLOCK_FORMATS[format_of(setting)]
+        matrix, format = weight.flatten(1) if layer.axis == 0 else weight.T, BLOCK_FORMATS[format_of(setting)]
         rounded = dequantize_blocks(quantize_blocks(matrix, format, block_of(setting)))
-        return rounded if layer.axis == 0 else rounded.T
+        return rounded.view_as(weight) if layer.axis == 0 else rounded.T
     if format_of(setting) == "fp16":
         return weight.half().float()
     return fake_weight(weight, layer, weight_format(setting)) if format_of(setting) == "int8" else weight
@@ -72,12 +72,12 @@ def _codes_of(setting: Setting, keys: tuple[str, str]) -> Rounding:
     return lambda value: dequantize(quantize(value, qparams), qparams)
 
 
-def _input_rounding(setting: Setting) -> Rounding | None:
+def _input_rounding(layer: Layer, setting: Setting) -> Rounding | None:
     if is_static(setting):
         return _codes_of(setting, INPUT)
     if is_block(setting) and "activation" in setting:
-        block = block_of(setting)
-        return lambda value: round_by_block(value, block)
+        block, axis = block_of(setting), 1 if layer.kind == "conv" else -1  # channels
+        return lambda value: round_by_block(value.movedim(axis, -1), block).movedim(-1, axis)
     return _half if format_of(setting) == "fp16" else None
 
 

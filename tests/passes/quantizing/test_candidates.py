@@ -30,7 +30,7 @@ def test_a_processor_has_blocks_where_the_layer_fits() -> None:
     candidates = found(board())
     assert formats(candidates, "up")[:2] == ["fp32", "int8"]
     assert {"int4", "int2", "ternary"} < set(formats(candidates, "up"))
-    assert [layer.name for layer in candidates.narrow()] == ["first", "second", "up", "down", "head"]
+    assert [layer.name for [layer] in candidates.narrow()] == ["first", "second", "up", "down", "head"]
 
 
 def test_an_accelerator_has_half_and_no_blocks() -> None:
@@ -60,8 +60,10 @@ def test_bytes_are_what_the_pass_stores() -> None:
 
 def test_every_block_size_that_fits_is_a_candidate() -> None:
     program, _ = functional_copy(linear_net())
-    candidates = find_candidates(program, Context(board()), LIMITS, (32, 64, 128)).without("ternary")
+    candidates = find_candidates(program, Context(board()), LIMITS, (32, 64, 128)).only(
+        lambda each: each.format != "ternary"
+    )
     fours = [each for options in candidates.options.values() for each in options if each.setting["format"] == "int4"]
-    assert [each.setting["block"] for each in fours if each.site == "first"] == [32, 64], "it has 64 inputs"
-    assert [each.setting["block"] for each in fours if each.site == "up"] == [32, 64, 128]
+    assert [each.setting["block"] for each in fours if each.layer == "first"] == [32, 64], "it has 64 inputs"
+    assert [each.setting["block"] for each in fours if each.layer == "up"] == [32, 64, 128]
     assert "ternary" not in formats(candidates, "up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +16,16 @@ from torch import Tensor, nn
 from compressor.errors import RecipeError
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context, PassResult
+from compressor.graph.cost import Estimate, Roofline
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.mixed import ends
 from compressor.passes.quantizing.sites import find_layers
+from compressor.targets.target import Target
 
 CALIBRATED = Context(board(), calibration=net_batches(), synthetic=False)
-MIXED = Quantize("mixed", mode="weight-only")
+MIXED = Quantize("mixed", mode="weight-only", slower=True)
 LAYERS = ("first", "second", "up", "down", "head")
 
 
@@ -123,3 +126,46 @@ def test_ends_of_branches_and_residuals() -> None:
 
     program, _ = functional_copy(capture(Branches(), (torch.randn(2, 8),)).program)
     assert ends(program, find_layers(program)[0]) == {"left", "right", "head", "side"}
+
+
+class SlowBlocks(Roofline):
+    """Products in blocks take fifty times their time in one layer."""
+
+    def predict(self, program: Program, target: Target, **more: Any) -> Estimate:
+        found = super().predict(program, target, **more)
+        kernels = [
+            replace(k, latency_ms=50 * k.latency_ms) if k.layer == "up" and k.format.startswith("int") else k
+            for k in found.kernels
+        ]
+        return replace(found, kernels=tuple(kernels))
+
+
+def test_where_latency_counts_nothing_slower_is_chosen() -> None:
+    result = replace(MIXED, slower=False).run(linear_net(), replace(CALIBRATED, latency=SlowBlocks()))
+    formats = {name: setting["format"] for name, setting in result.settings.items()}
+    assert formats["up"] in ("int8", "fp32")
+    assert "int4" in formats.values()
+
+
+def test_a_table_tied_to_the_output_takes_its_format_and_a_mere_table_int8() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = nn.Embedding(64, 64), nn.Embedding(16, 64)
+            self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 64, bias=False)
+            self.head.weight = self.words.weight
+
+        def forward(self, ids: Tensor) -> Tensor:
+            x = self.words(ids) + self.places(torch.arange(16))
+            scores: Tensor = self.head(x + self.body(x).relu())
+            return scores
+
+    torch.manual_seed(0)
+    program = capture(Tied(), (torch.randint(0, 64, (4, 16)),)).program
+    context = Context(board(), calibration=[{"ids": torch.randint(0, 64, (32, 16))}])
+    result = replace(MIXED, bits=4.6, block=64).run(program, context)
+    formats = {name: setting["format"] for name, setting in result.settings.items()}
+    assert formats["words"] == formats["head"]
+    assert formats["places"] == "int8"
+    again = Quantize(sites=result.settings).run(program, Context(board()))
+    assert again.program.hash() == result.program.hash()

@@ -28,7 +28,7 @@ LIMITS = Limits(static=False, calibrator="minmax", percentile=99.99, samples=64,
 def measured(source: Program, batches: Sequence[dict[str, Tensor]] = (), **more: object) -> list[Sensitivity]:
     program, _ = functional_copy(source)
     candidates = find_candidates(program, Context(board()), LIMITS, (32,))
-    return measure_sensitivity(program, candidates.layers, candidates.options, batches, **more)  # type: ignore[arg-type]
+    return measure_sensitivity(program, candidates.groups, candidates.options, batches, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,13 @@ def test_the_error_is_that_of_the_pass_at_that_site(found: list[Sensitivity]) ->
     [batch] = net_batches(32)
     [exact] = linear_net().run(batch).values()
     each = next(each for each in found if (each.layer, each.format) == ("up", "int2"))
-    [ours] = Quantize(sites={"up": each.option.setting}).run(linear_net(), Context(board())).program.run(batch).values()
+    [ours] = (
+        Quantize(sites={"up": each.candidate.setting}).run(linear_net(), Context(board())).program.run(batch).values()
+    )
     assert each.error == pytest.approx(float((ours - exact).norm() / exact.norm()), rel=1e-4)
     assert each.divergence is None, "32 rows of scores are few"
     assert each.damage == each.error**2
-    assert each.saved == 4 * 256 * 128 - each.option.bytes
+    assert each.saved == 4 * 256 * 128 - each.bytes
 
 
 def test_fewer_bits_hurt_more_in_every_layer(found: list[Sensitivity]) -> None:
@@ -82,14 +84,16 @@ def test_without_data_it_is_the_weights_error() -> None:
     assert 0.0 < each.error < 0.01
     assert each.divergence is None
     assert each.damage == each.error**2
-    assert each.option.bytes == weight.numel() + 4 * len(weight)
+    assert each.bytes == weight.numel() + 4 * len(weight)
 
 
 def test_many_rows_of_scores_are_compared_as_distributions() -> None:
     batch = {"x": digits()[0][:300]}
     [exact] = linear_net().run(batch).values()
     each = next(each for each in measured(linear_net(), [batch]) if (each.layer, each.format) == ("up", "int2"))
-    [ours] = Quantize(sites={"up": each.option.setting}).run(linear_net(), Context(board())).program.run(batch).values()
+    [ours] = (
+        Quantize(sites={"up": each.candidate.setting}).run(linear_net(), Context(board())).program.run(batch).values()
+    )
     wanted, given = exact.log_softmax(1), ours.log_softmax(1)
     assert each.divergence == pytest.approx(float((wanted.exp() * (wanted - given)).sum(1).mean()), rel=1e-3)
     assert each.damage == each.divergence
@@ -104,7 +108,7 @@ def test_together_they_do_about_what_they_do_alone(found: list[Sensitivity]) -> 
     program, _ = functional_copy(linear_net())
     layers = find_layers(program)[0]
     fours = {each.layer: each for each in found if each.format == "int4"}
-    settings = {name: each.option.setting for name, each in fours.items()}
+    settings = {name: each.candidate.setting for name, each in fours.items()}
     whole = measure_together(program, layers, settings, net_batches(32))
     assert whole == pytest.approx(sum(each.damage for each in fours.values()), rel=0.8)
 
