@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from boards import board
+from narrow_nets import linear_net
 from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
+from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.slower import SLACK, Times, predict_times
+from compressor.passes.quantizing.slower import SLACK, Times, predict_saved, predict_times
 
 CONTEXT = Context(board(), latency=Roofline())
 SETTING = {"format": "int4", "block": 32, "activation": "int8"}
@@ -53,3 +55,14 @@ def test_nothing_is_known_without_a_model_or_blocks(program: Program) -> None:
     assert not Times().slower("4")
     assert not Times({"4": 1.0}, {"4": SLACK}).slower("4")
     assert Times({"4": 1.0}, {"4": 1.02}).slower("4")
+
+
+def test_what_each_layer_saves_against_fp32() -> None:
+    program, _ = functional_copy(linear_net())
+    four = {"format": "int4", "block": 64, "activation": "int8"}
+    saved = predict_saved(program, CONTEXT, {"up": four, "down": four})
+    assert set(saved) == {"up", "down"}
+    assert all(value > 0.0 for value in saved.values())
+    alone = predict_saved(program, CONTEXT, {"up": {"format": "int8", "weights": "int8"}})
+    assert alone["up"] < 0.0, "its weight is unpacked in every run"
+    assert predict_saved(program, Context(board()), {"up": four}) == {}
