@@ -12,7 +12,7 @@ arXiv:2106.08295.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -22,7 +22,9 @@ from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
+from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
 from compressor.passes.quantizing.half import apply_half, plan_half
+from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
@@ -57,6 +59,8 @@ class Quantize(Pass):
         mixed may take fewer.
     bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
     slower: whether layers take those formats even where the latency model predicts that they get slower.
+    ffsplit: the share of a feed-forward block's neurons, those that weigh most, that is split off and has eight bits,
+        or in mixed a choice of its own; 0 splits nothing.
     """
 
     name: ClassVar[str] = "quantize"
@@ -70,6 +74,7 @@ class Quantize(Pass):
     block: int = 128
     bits: float = 5.0
     slower: bool = False
+    ffsplit: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -83,6 +88,11 @@ class Quantize(Pass):
 
         if not self.bits > 0.0:
             raise RecipeError(f"bits is {self.bits}, not a number of bits a weight", where="quantize")
+
+        if not 0.0 <= self.ffsplit < 1.0:
+            raise RecipeError(f"ffsplit is {self.ffsplit}, not a share of the neurons", where="quantize")
+        if self.ffsplit and self.format in ("int8", "fp16"):
+            raise RecipeError(f"ffsplit parts what {self.format} stores alike", where="quantize", way_out="Use mixed.")
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16, int4, int2."""
@@ -118,12 +128,25 @@ class Quantize(Pass):
 
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)
+        splits = {site: setting for site, setting in self.sites.items() if is_split(setting)}
+        if self.ffsplit and not self.sites:
+            splits, skipped = plan_splits(copy, context, self.ffsplit, self.keep)
+            left = (*left, *skipped)
+        heavy = apply_splits(copy, splits)
+        result = self._run(copy, context, left, heavy)
+        return replace(result, settings={**splits, **result.settings})
+
+    def _run(self, copy: Program, context: Context, left: Sequence[Skip], heavy: Sequence[str]) -> PassResult:
         if self.sites:
             _check_target(self.sites, context.target)
-            return self._apply(copy, self.sites, list(left))
+            rest = {site: setting for site, setting in self.sites.items() if not is_split(setting)}
+            return self._apply(copy, rest, list(left))
         if self.format in BLOCK_FORMATS:
-            legal = plan_legal(copy, context, self.format, self.block, self._limits(), self.keep, slower=self.slower)
-            return replace(self._apply(copy, legal.settings, [*left, *legal.skipped]), notes=legal.notes)
+            legal = plan_legal(
+                copy, context, self.format, self.block, self._limits(), (*self.keep, *heavy), slower=self.slower
+            )
+            settings, skips = with_heavy(copy, context, self._limits(), legal, heavy)
+            return replace(self._apply(copy, settings, [*left, *skips]), notes=legal.notes)
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
             return self._apply(copy, half.settings, [*left, *half.skipped])
