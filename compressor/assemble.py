@@ -14,7 +14,10 @@ from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
 from compressor.export.tvm import processor_of
 from compressor.gate import Gate
+from compressor.generation import TOKENS, interface_of, places_of
+from compressor.graph.concrete import READING
 from compressor.graph.contract import Context
+from compressor.graph.naming import SEQUENCE
 from compressor.judging import Artifact, Workshop
 from compressor.making import Ledger
 from compressor.outcome import Outcome
@@ -54,6 +57,7 @@ def write(
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
         "report.html": to_html(report).encode(),
+        **(prepared.companions if prepared.is_decoder else {}),
     }
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
@@ -96,8 +100,24 @@ def _manifest(
         "tolerance": agreement.tolerance,
         "seed": prepared.seed,
         "versions": dict(report.versions),
+        **_decoder(findings, prepared),
         **_predicted(findings, request, prepared, selection),
         **_energy(report, target, request),
+    }
+
+
+def _decoder(findings: Findings, prepared: Prepared) -> dict[str, Any]:
+    """What generating with the artifact's cache takes to know, and how that was checked."""
+    if findings.decoding is None:
+        return {}
+    places = places_of(prepared.program, prepared.evaluation[0], READING[SEQUENCE] + TOKENS)
+    return {
+        "decoder": {
+            **asdict(interface_of(prepared.program)),
+            "places": places,
+            "end": list(prepared.ends),
+            "checked": asdict(findings.decoding),
+        }
     }
 
 

@@ -23,12 +23,14 @@ from compressor.export.operators import Placement, place
 from compressor.export.session import Runner, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
+from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
-from compressor.graph.kv_cache import answers
+from compressor.graph.kv_cache import answers, length_of, past_of
 from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
+from compressor.report.model import Decoding
 from compressor.targets.tvm import TVM
 from compressor.verify import relative_error
 
@@ -150,6 +152,27 @@ class Workshop:
             threads = self.threads or self.prepared.target.threads
             self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
         return self._times[key]
+
+    def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """The same of decoders with a key–value cache, until the first token of an answer; nothing for others."""
+        batch = self.prepared.first_batch(self.batch)
+        if batch is None or not self.prepared.target.is_host:
+            return {}
+        threads = self.threads or self.prepared.target.threads
+        return compare({str(i): a.path for i, a in enumerate(artifacts)}, batch, threads=threads)
+
+    def decoding(self, artifact: Artifact) -> Decoding | None:
+        """What a decoder generates with its cache, held to PyTorch; None for other networks. Raises MismatchError."""
+        prepared, batch = self.prepared, self.prepared.first_batch(self.batch)
+        if batch is None:
+            return None
+        self.progress.say("generating with the cache")
+        inputs = prepared.program.inputs
+        read, past = length_of(inputs, batch), past_of(inputs, prepared.timed_batch(self.batch))
+        text = prepared.evaluation[0]
+        return decoding(
+            artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
+        )
 
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""

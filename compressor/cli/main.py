@@ -31,6 +31,7 @@ _COMMANDS = {
     "bench": "compressor.cli.bench:bench",
     "profile": "compressor.cli.profile:profile",
     "calibrate": "compressor.cli.calibrate:calibrate",
+    "generate": "compressor.cli.generate:generate",
     "verify": "compressor.cli.verify:verify",
     "cache": "compressor.cli.cache:cache",
 }
