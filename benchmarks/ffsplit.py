@@ -3,10 +3,10 @@ bits everywhere, in the embeddings' cosine with the float model's?
 
     python benchmarks/ffsplit.py [--seeds 3] [--budget 30min]
 
-Only feed-forward layers are quantized. The uniform arm spends its bytes on smaller blocks instead; the random arm splits
-off as many neurons by chance, at the very same bytes; `fifth` takes the 20% of the paper's summary, which needs more. The
-error is 1 − cosine on held-out sentences; a seed draws the calibration sentences and the chance. Finished cells are kept
-in `results/ffsplit.json`.
+Only feed-forward layers are quantized. The uniform arm spends its bytes on smaller blocks instead; the random arm
+splits off as many neurons by chance, at the very same bytes; `fifth` takes the 20% of the check, which needs more.
+The error is 1 − cosine on held-out sentences; a seed draws the calibration sentences and the chance. Finished cells
+are kept in `results/ffsplit.json`.
 """
 
 from __future__ import annotations
