@@ -51,7 +51,9 @@ def main() -> int:
 
 def _arm(subject: Subject, seed: int, format: str, block: int, share: float, *, random: bool = False) -> Cell:
     context = Context(load_target("x86-64"), calibration=subject.batches(SAMPLES, seed), synthetic=False)
-    quantize = Quantize(format, block=block, ffsplit=share, mode="weight-only", slower=True, keep=KEEP)  # type: ignore[arg-type]
+    quantize = Quantize(
+        format, block=block, ffsplit=share, mode="weight-only", slower=True, solver="mse", bias="none", keep=KEEP  # type: ignore[arg-type]
+    )  # fmt: skip
     result = quantize.run(subject.program, context)
     if random:
         result = _at_random(subject.program, result, context, seed)

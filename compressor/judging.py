@@ -20,6 +20,7 @@ from compressor.export.agreement import Agreement
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
+from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import Runner, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
@@ -49,6 +50,7 @@ class Artifact:
     agreement: Agreement
 
     x86: bool
+    parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
@@ -73,6 +75,7 @@ class Workshop:
     batch: int
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
+    pack: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[int, float] = field(default_factory=dict)
     _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
@@ -92,7 +95,9 @@ class Workshop:
         placement = place(lowered.model, self.prepared.target)
         files = lowered.save(path)
         agreement = check(program, path, self.prepared.evaluation)
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64")
+        packed = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
+        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
 
     def _compiled(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Prepared:
     module: nn.Module | None = None  # the model itself, where it came as one
     companions: Mapping[str, Path] = field(default_factory=dict)  # files that go into the bundle as they are
     ends: tuple[int, ...] = ()  # token ids that end a text
+    _batches: dict[Any, Batch] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def synthetic(self) -> bool:
@@ -68,17 +69,24 @@ class Prepared:
     def timed_batch(self, size: int) -> Batch:
         """One batch of `size` samples to time with, cut or repeated from the first one; of a decoder with a cache, the
         token behind a text."""
-        batch = _sized_batch(self.program, self.evaluation[0], size)
-        return step(self.program, batch) if self.is_decoder else batch
+        return self._made(size, step)
 
     def first_batch(self, size: int) -> Batch | None:
         """The text that a decoder reads before its first token; None where the program has no cache."""
-        return reading(self.program, _sized_batch(self.program, self.evaluation[0], size)) if self.is_decoder else None
+        return self._made(size, reading) if self.is_decoder else None
 
     def shown_batch(self, size: int) -> Batch:
         """One batch that shows what the program computes: of a decoder, the second half of short texts."""
+        return self._made(size, midway)
+
+    def _made(self, size: int, make: Callable[[Program, Batch], Batch]) -> Batch:
+        """So many samples, of a decoder what is made of them: by running it, so that it is kept."""
         batch = _sized_batch(self.program, self.evaluation[0], size)
-        return midway(self.program, batch) if self.is_decoder else batch
+        if not self.is_decoder:
+            return batch
+        if (size, make) not in self._batches:
+            self._batches[size, make] = make(self.program, batch)
+        return self._batches[size, make]
 
     def original(self, text: Batch) -> Mapping[str, Tensor]:
         """What the model itself, or where it came as a graph the program, makes of a decoder's text."""

@@ -98,6 +98,7 @@ def full_report(
             TVM if prepared.target.runtime.name == TVM else "onnxruntime",
             kept.agreement.error,
             kept.agreement.tolerance,
+            kept.agreement.reason,
         ),
         decoding=findings.decoding,
         notes=notes,

@@ -13,6 +13,7 @@ from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.candidates import Candidate, Candidates, find_candidates
 from compressor.passes.quantizing.plan import Limits
+from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.sensitivity import Judge, Sensitivity, measure_sensitivity, ranked
 from compressor.passes.quantizing.slower import predict_saved
 from compressor.quant.blocks import BLOCK_SIZES
@@ -107,7 +108,7 @@ def inspect_sensitivity(prepared: Prepared, context: Context) -> Sensitivities:
     Ranges come from the calibration data, errors from the evaluation data. Raises InputError as the passes do.
     """
     program, _ = functional_copy(Fold().run(prepared.program, context).program)
-    candidates = _largest_blocks(find_candidates(program, context, _limits(), BLOCK_SIZES))
+    candidates = _largest_blocks(find_candidates(program, context, _limits(), BLOCK_SIZES, _plain))
     batches, labels = _evaluated(program, prepared)
     metric, judge = None, None
     if labels is not None:
@@ -124,6 +125,11 @@ def inspect_sensitivity(prepared: Prepared, context: Context) -> Sensitivities:
 def _limits() -> Limits:
     plain = Quantize()
     return Limits(True, plain.calibrator, plain.percentile, plain.samples, plain.max_error)
+
+
+def _plain(format: str) -> Rounding:
+    """Without data: what a solver makes up for later is not the format's doing."""
+    return Rounding("nearest" if format == "int8" else "mse")
 
 
 def _largest_blocks(candidates: Candidates) -> Candidates:

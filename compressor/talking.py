@@ -18,7 +18,7 @@ import numpy as np
 from compressor.devices.runner.decode import Decoder, chosen
 from compressor.errors import ExportError, InputError, LoadError
 from compressor.export.session import session
-from compressor.export.verify import Contents, open_bundle
+from compressor.export.verify import PACKED, Contents, open_bundle, unpacked
 
 __all__ = ["TOKENIZER", "Talker", "open_talker"]
 
@@ -83,7 +83,8 @@ def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
     """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache."""
     contents = open_bundle(bundle)
     said = _interface(contents)
-    loaded = session(bundle / _MODEL, threads)
+    with unpacked(bundle / (PACKED if PACKED in contents.digests else _MODEL)) as model:
+        loaded = session(model, threads)
     names = [output.name for output in loaded.get_outputs()]
 
     def run(feed: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def _interface(contents: Contents) -> Mapping[str, Any]:
     """What the manifest says of the decoder. Raises InputError where it is none."""
     said = contents.manifest.get("decoder")
     known = isinstance(said, dict) and said.get("tokens") in contents.inputs and said.get("scores") in contents.outputs
-    if not isinstance(said, dict) or not known or _MODEL not in contents.digests:
+    if not isinstance(said, dict) or not known or not {_MODEL, PACKED} & contents.digests.keys():
         raise InputError(
             "holds no causal language model with a key–value cache", where=str(contents.path),
             way_out="Compress one for ONNX Runtime, without --no-kv-cache.",

@@ -1,11 +1,11 @@
-"""Fewer bits a number: fp16, int8 with calibrated activations, or weights in blocks of 4, 2 or 1.58 bits.
+"""Fewer bits a number: fp16, bf16, int8 with calibrated activations, or weights in blocks of 4, 3, 2 or 1.58 bits.
 
     x̂ = s · (clamp(round(x / s) + z, low, high) − z)
 
 int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
-integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. int4, int2,
-ternary (−1, 0, 1, which the runtime reads as two bits): linear layers' weights alone, one scale for `block` inputs of
-an output.
+integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. bf16: weights
+alone, in half the bytes. int4, int3, int2, ternary (−1, 0, 1, which the runtime reads as two bits): linear layers'
+weights alone, one scale for `block` inputs of an output.
 (Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
 arXiv:2106.08295.)
 """
@@ -21,19 +21,25 @@ from compressor.graph.contract import Context, Option, Pass, PassResult, Setting
 from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
+from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
+from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
-from compressor.passes.quantizing.half import apply_half, plan_half
+from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.legal import plan_legal
+from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
-from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.solving import solve
 from compressor.passes.quantizing.support import refusal
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
+from compressor.quant.grids import Share
+from compressor.quant.ternary import Rule
 from compressor.targets.target import Target
 
 __all__ = ["Quantize"]
@@ -47,25 +53,31 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", or for the weights of linear layers alone "int4", "int2" or "ternary"; "mixed" chooses for
-        each layer.
+    format: "int8", "fp16", "bf16" (weights alone), or for the weights of linear layers alone "int4", "int3", "int2" or
+        "ternary"; "mixed" chooses for each layer.
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
-    block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128;
-        mixed may take fewer.
+    block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
     bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
     slower: whether layers take those formats even where the latency model predicts that they get slower.
     ffsplit: the share of a feed-forward block's neurons, those that weigh most, that is split off and has eight bits,
         or in mixed a choice of its own; 0 splits nothing.
+    solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
+        or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
+        is data of the user's, else nearest for int8 and mse for the others.
+    bias: "correct" gives the mean that rounding takes from a layer's output back to its bias, "auto" where that lowers
+        the output's error on data of the user's.
+    scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
+    rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
     """
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16", "int4", "int2", "ternary", "mixed"] = "int8"
+    format: Literal["int8", "fp16", "bf16", "int4", "int3", "int2", "ternary", "mixed"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
@@ -75,6 +87,10 @@ class Quantize(Pass):
     bits: float = 5.0
     slower: bool = False
     ffsplit: float = 0.0
+    solver: SolverChoice = "auto"
+    bias: BiasChoice = "auto"
+    scale: Share = "block"
+    rule: Rule = "fitted"
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -91,26 +107,31 @@ class Quantize(Pass):
 
         if not 0.0 <= self.ffsplit < 1.0:
             raise RecipeError(f"ffsplit is {self.ffsplit}, not a share of the neurons", where="quantize")
-        if self.ffsplit and self.format in ("int8", "fp16"):
+        if self.ffsplit and self.format in ("int8", "fp16", "bf16"):
             raise RecipeError(f"ffsplit parts what {self.format} stores alike", where="quantize", way_out="Use mixed.")
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16, int4, int2."""
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
+        rounding = self._rounding(context)
         if self.format in BLOCK_FORMATS:
-            return plan_blocks(copy, context, self.format, self.block, self.keep).options(copy)
-        if self.format == "fp16":
-            return plan_half(copy, context, self.keep).options(copy)
+            return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
         if self.format == "mixed":
             return self._mixed(copy, context).options()
-        plan = plan_integer(copy, context, self._limits(), self.keep)
+        plan = self._plan(copy, context)
+        if not isinstance(plan, IntegerPlan):
+            return plan.options(copy)
         found: list[Option] = []
         for layer in plan.layers:
             weight = program.get(layer.weight)
             small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
             found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
             damage = plan.damage.weight_only[layer.name]
-            found.append(Option(layer.name, {"format": "int8", "weights": "int8"}, small, damage=damage))
+            found.append(
+                Option(
+                    layer.name, {"format": "int8", "weights": "int8"} | rounding.setting("int8"), small, damage=damage
+                )
+            )
             if layer.name in plan.static:
                 damage = plan.damage.static[layer.name]
                 found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
@@ -140,40 +161,60 @@ class Quantize(Pass):
         if self.sites:
             _check_target(self.sites, context.target)
             rest = {site: setting for site, setting in self.sites.items() if not is_split(setting)}
-            return self._apply(copy, rest, list(left))
-        if self.format in BLOCK_FORMATS:
-            legal = plan_legal(
-                copy, context, self.format, self.block, self._limits(), (*self.keep, *heavy), slower=self.slower
-            )
-            settings, skips = with_heavy(copy, context, self._limits(), legal, heavy)
-            return replace(self._apply(copy, settings, [*left, *skips]), notes=legal.notes)
-        if self.format == "fp16":
-            half = plan_half(copy, context, self.keep)
-            return self._apply(copy, half.settings, [*left, *half.skipped])
+            return self._apply(copy, context, rest, list(left))
         if self.format == "mixed":
             mixed = self._mixed(copy, context)
-            return replace(self._apply(copy, mixed.settings, [*left, *mixed.skipped]), notes=mixed.notes)
-        plan = plan_integer(copy, context, self._limits(), self.keep)
-        return self._apply(copy, plan.settings, [*left, *plan.skipped])
+            result = self._apply(copy, context, mixed.settings, [*left, *mixed.skipped])
+            return replace(result, notes=mixed.notes)
+        in_blocks = self.format in BLOCK_FORMATS
+        plan = self._legal(copy, context, heavy) if in_blocks else self._plan(copy, context)
+        result = self._apply(copy, context, plan.settings, [*left, *plan.skipped])
+        return replace(result, notes=plan.notes)
 
-    def _apply(self, copy: Program, settings: Mapping[str, Setting], skipped: list[Skip]) -> PassResult:
+    def _legal(self, copy: Program, context: Context, heavy: Sequence[str]) -> LegalPlan:
+        legal = plan_legal(
+            copy, context, self.format, self.block, self._limits(), lambda format: self._rounding(context, format),
+            (*self.keep, *heavy), slower=self.slower,
+        )  # fmt: skip
+        return with_heavy(copy, context, self._limits(), self._rounding(context, "int8"), legal, heavy)
+
+    def _plan(self, copy: Program, context: Context) -> HalfPlan | BFloatPlan | IntegerPlan:
+        if self.format == "fp16":
+            return plan_half(copy, context, self.keep)
+        if self.format == "bf16":
+            return plan_bfloat(copy, context, self.keep)
+        return plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+
+    def _apply(
+        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
+    ) -> PassResult:
         layers, _ = find_layers(copy)
         glue = find_glue(copy)
         static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
         for site, setting in settings.items():
             check_settings(site, setting, static=site in static, glue=site in glue)
+        batches = limited(copy, context.calibration, self.samples)
+        solved = solve(copy, layers, settings, batches, context)
         integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
         other = {site: setting for site, setting in settings.items() if site not in integer}
         known = {layer.name for layer in layers} | set(node_names(copy).values())
         skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
-        changed = apply_integer(copy, layers, glue, integer) if integer else []
+        changed = apply_integer(copy, layers, glue, integer, solved.codes) if integer else []
         if any(format_of(setting) == "fp16" for setting in other.values()):
             changed += apply_half(copy, layers, other)
-        changed += apply_blocks(copy, layers, {site: each for site, each in other.items() if is_block(each)})
-        return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
+        changed += apply_bfloat(copy, layers, other)
+        in_blocks = {site: each for site, each in other.items() if is_block(each)}
+        changed += apply_blocks(copy, layers, in_blocks, solved.codes)
+        return PassResult(finish(copy), tuple(changed), (*skipped, *solved.skipped), solved.settings)
+
+    def _rounding(self, context: Context, format: str = "") -> Rounding:
+        return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)
 
     def _mixed(self, copy: Program, context: Context) -> MixedPlan:
-        return plan_mixed(copy, context, self._limits(), self.block, self.bits, self.keep, slower=self.slower)
+        return plan_mixed(
+            copy, context, self._limits(), self.block, self.bits, lambda format: self._rounding(context, format),
+            self.keep, slower=self.slower,
+        )  # fmt: skip
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

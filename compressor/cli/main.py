@@ -33,6 +33,7 @@ _COMMANDS = {
     "calibrate": "compressor.cli.calibrate:calibrate",
     "generate": "compressor.cli.generate:generate",
     "verify": "compressor.cli.verify:verify",
+    "unpack": "compressor.cli.unpack:unpack",
     "cache": "compressor.cli.cache:cache",
 }
 

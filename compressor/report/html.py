@@ -164,7 +164,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.placement:
         yield "placement", ", ".join(f"{name}: {count} nodes" for name, count in report.placement.items())
     if (agreement := report.agreement) is not None:
-        text = f"{agreement.error:.1e} relative (tolerance {agreement.tolerance:.0e})"
+        why = f": {agreement.reason}" if agreement.reason else ""
+        text = f"{agreement.error:.1e} relative (tolerance {agreement.tolerance:.0e}{why})"
         yield f"{agreement.runtime} against PyTorch", text
     if report.decoding is not None:
         yield "generation", str(report.decoding)

@@ -124,11 +124,15 @@ class LayerLatency:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the artifact, run in `runtime`, is from the PyTorch program it was lowered from (relative)."""
+    """How far the artifact, run in `runtime`, is from the PyTorch program it was lowered from (relative).
+
+    `tolerance` is how far it may be, `reason` why it may be off at all.
+    """
 
     runtime: str
     error: float
     tolerance: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)

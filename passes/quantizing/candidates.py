@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import misfit, tied_groups
+from compressor.passes.quantizing.blocks import block_settings, misfit, tied_groups
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
+from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.settings import block_of, format_of, is_block
 from compressor.passes.quantizing.sites import Layer
-from compressor.passes.quantizing.support import block_setting, refusal
+from compressor.passes.quantizing.support import refusal
 from compressor.quant.blocks import BLOCK_FORMATS, block_bytes
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.targets.target import Target
@@ -82,13 +83,14 @@ class Candidates:
 
 
 def find_candidates(
-    program: Program, context: Context, limits: Limits, blocks: Sequence[int], keep: Sequence[str] = ()
-) -> Candidates:
-    """The candidates of a functional program, with blocks of these sizes.
+    program: Program, context: Context, limits: Limits, blocks: Sequence[int], rounding: Callable[[str], Rounding],
+    keep: Sequence[str] = (),
+) -> Candidates:  # fmt: skip
+    """The candidates of a functional program, with blocks of these sizes, codes to be found as `rounding` says.
 
     Raises InputError where calibration meets NaN or infinity.
     """
-    integer = plan_integer(program, context, limits, keep)
+    integer = plan_integer(program, context, limits, keep, rounding("int8"))
     groups = tied_groups(program, integer.layers)
     found = Candidates(groups, integer, skipped=list(integer.skipped))
     half = plan_half(program, context, keep).settings if _runs_half(context.target) else {}
@@ -97,8 +99,8 @@ def find_candidates(
         every: list[dict[str, Setting]] = [{layer.name: FLOAT for layer in group}]
         if all(format_of(half.get(layer.name, FLOAT)) == "fp16" for layer in group):
             every.append({layer.name: half[layer.name] for layer in group})
-        every.append(_integer_settings(integer, group, limits, context.target))
-        every.extend(_block_settings(program, group, context.target, blocks))
+        every.append(_integer_settings(integer, group, limits, context.target, rounding("int8")))
+        every.extend(_block_settings(program, group, context, blocks, rounding))
         found.options[name] = [Candidate(name, each, stored_bytes(program, group[0], each[name])) for each in every]
     return found
 
@@ -113,7 +115,9 @@ def stored_bytes(program: Program, layer: Layer, setting: Setting) -> int:
     return int(weight.numel() * bits / 8)
 
 
-def _integer_settings(plan: IntegerPlan, group: Sequence[Layer], limits: Limits, target: Target) -> dict[str, Setting]:
+def _integer_settings(
+    plan: IntegerPlan, group: Sequence[Layer], limits: Limits, target: Target, rounding: Rounding
+) -> dict[str, Setting]:
     """Static where the layer is calibrated, else its weights alone, in codes that all of the group can share.
 
     Where the objective is size, a static layer whose own error is too large has integer weights alone; where it is
@@ -123,20 +127,26 @@ def _integer_settings(plan: IntegerPlan, group: Sequence[Layer], limits: Limits,
     for layer in group:
         static = plan.static.get(layer.name)
         bad = target.objective == "size" and plan.damage.static.get(layer.name, 0.0) > limits.max_error
-        found[layer.name] = WEIGHTS if static is None or bad else static
+        how = {} if layer.kind == "embedding" or len(group) > 1 else rounding.setting("int8")
+        found[layer.name] = {**WEIGHTS, **how} if static is None or bad else {**static, **how}
     weights = min(str(setting["weights"]) for setting in found.values())
     return {name: {**setting, "weights": weights} for name, setting in found.items()}
 
 
 def _block_settings(
-    program: Program, group: Sequence[Layer], target: Target, blocks: Sequence[int]
+    program: Program,
+    group: Sequence[Layer],
+    context: Context,
+    blocks: Sequence[int],
+    rounding: Callable[[str], Rounding],
 ) -> list[dict[str, Setting]]:
     return [
-        {layer.name: block_setting(target, format, block, layer.kind) for layer in group}
+        {layer.name: block_settings(context, layer, format, block, rounding(format)) for layer in group}
         for format in BLOCK_FORMATS
         for block in blocks
         if not any(
-            refusal(target, format, layer.kind) or misfit(program, layer, format, block, group) for layer in group
+            refusal(context.target, format, layer.kind) or misfit(program, layer, format, block, group)
+            for layer in group
         )
     ]
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from compressor.graph.contract import Context, Setting, Skip
+from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes.quantizing.legal import LegalPlan
 from compressor.passes.quantizing.plan import Limits, plan_integer
+from compressor.passes.quantizing.rounding import Rounding
 
 __all__ = ["with_heavy"]
 
 
 def with_heavy(
-    program: Program, context: Context, limits: Limits, legal: LegalPlan, heavy: Sequence[str]
-) -> tuple[dict[str, Setting], list[Skip]]:
-    """The plan's settings and skips with the heavy layers in int8, or in float where int8 would hurt or be slow.
+    program: Program, context: Context, limits: Limits, rounding: Rounding, legal: LegalPlan, heavy: Sequence[str]
+) -> LegalPlan:
+    """The plan with the heavy layers in int8, or in float where int8 would hurt or be slow.
 
     Raises InputError where calibration meets NaN or infinity.
     """
     if not heavy:
-        return legal.settings, legal.skipped
-    found = plan_integer(program, context, limits, only=set(heavy))
+        return legal
+    found = plan_integer(program, context, limits, (), rounding, only=set(heavy))
     told = [skip for skip in legal.skipped if skip.site not in heavy]
     told += [skip for skip in found.skipped if skip.site in heavy]
-    return {**found.settings, **legal.settings}, told
+    return replace(legal, settings={**found.settings, **legal.settings}, skipped=told)

@@ -27,6 +27,7 @@ from compressor.passes.quantizing.settings import INPUT, OUTPUT, activation_form
 from compressor.passes.quantizing.sites import Layer, glue_inputs, is_transparent, rank, source_of, tail
 from compressor.passes.quantizing.weights import WeightWriter
 from compressor.quant.formats import Format, choose_qparams
+from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Pair", "apply_integer", "plan_pairs"]
 
@@ -49,9 +50,16 @@ class Pair:
 
 
 def apply_integer(
-    program: Program, layers: Sequence[Layer], glue: Mapping[str, fx.Node], settings: Mapping[str, Setting]
+    program: Program,
+    layers: Sequence[Layer],
+    glue: Mapping[str, fx.Node],
+    settings: Mapping[str, Setting],
+    solved: Mapping[str, Rounded],
 ) -> list[str]:
-    """Rewrite an already copied, functional program; the names of the weights that became integer."""
+    """Rewrite an already copied, functional program; the names of the weights that became integer.
+
+    `solved` are codes found on data, by layer; the others are the nearest ones.
+    """
     every, layers = layers, [layer for layer in layers if layer.name in settings]
     pairs = plan_pairs(program, layers, glue, settings)
     static = [layer for layer in layers if is_static(settings[layer.name])]
@@ -59,7 +67,7 @@ def apply_integer(
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     integer = {node for layer in static for node in layer.nodes}
     _insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer)
-    writer = WeightWriter(program, layers)
+    writer = WeightWriter(program, layers, solved)
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
         codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))

@@ -4,8 +4,9 @@
 
 over the layers that can have fewer than eight bits; the others, and tables of rows to look up, become what int8 makes
 of them, and do not count. Damage is that of the outputs (`sensitivity.py`). Blocks may be of the size asked for and
-smaller: their scales are a finer choice than bits are. Ternary takes the bytes of int2 and has one level less, so it is
-no candidate. Where the objective is latency, neither is what the latency model says is slower than fp32.
+smaller: their scales are a finer choice than bits are. Ternary takes the bytes of int2 and int3 those of int4, with
+fewer levels: neither is a candidate. Where the objective is latency, nor is what the latency model says is slower than
+fp32.
 
 First layers (which no other feeds) and last ones (which feed no other) stay at eight bits, because no other layer makes
 up for what they lose, unless fewer are measured harmless: the plan that may give them fewer changes the outputs less,
@@ -15,7 +16,7 @@ as a whole and on samples that it was not chosen on, than the plan that holds th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.candidates import Candidate, Candidates, find_candidates
 from compressor.passes.quantizing.knapsack import Choice, choose
 from compressor.passes.quantizing.plan import Limits
+from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.sensitivity import Sensitivity, measure_sensitivity, measure_together, ranked
 from compressor.passes.quantizing.settings import is_static
 from compressor.passes.quantizing.sites import Layer
@@ -36,6 +38,11 @@ from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 __all__ = ["MixedPlan", "average_bits", "ends", "plan_mixed"]
 
 SAMPLES = 16  # that a format's damage is measured on: ratios of sums over all outputs settle early
+_BETTERED = frozenset(  # others of as many stored bits have more levels
+    name
+    for name, own in BLOCK_FORMATS.items()
+    if any(o.stored_bits == own.stored_bits and o.high - o.low > own.high - own.low for o in BLOCK_FORMATS.values())
+)
 SHOWN = 5  # of the ranked table, in the notes
 
 
@@ -54,17 +61,20 @@ class MixedPlan:
 
 
 def plan_mixed(
-    program: Program, context: Context, limits: Limits, block: int, bits: float, keep: Sequence[str] = (), *,
-    slower: bool = False,
+    program: Program, context: Context, limits: Limits, block: int, bits: float,
+    rounding: Callable[[str], Rounding], keep: Sequence[str] = (), *, slower: bool = False,
 ) -> MixedPlan:  # fmt: skip
-    """Plan a functional program. `slower`: formats that are predicted to cost time may be chosen, too.
+    """Plan a functional program.
+
+    `rounding` says how a format's codes are found once it is chosen; `slower`: formats that are predicted to cost time
+    may be chosen, too.
 
     Raises InputError where calibration meets NaN or infinity.
     """
     sizes = [size for size in BLOCK_SIZES if size <= block]
-    candidates = find_candidates(program, context, limits, sizes, keep)
+    candidates = find_candidates(program, context, limits, sizes, rounding, keep)
     edge = ends(program, candidates.layers)
-    candidates = candidates.only(lambda each: each.format != "ternary")
+    candidates = candidates.only(lambda each: each.format not in _BETTERED)
     if context.target.objective == "latency" and not slower:
         candidates = _fast(program, context, candidates, edge)
     plan = MixedPlan(dict(candidates.integer.settings), skipped=candidates.skipped)

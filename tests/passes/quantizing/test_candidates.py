@@ -12,6 +12,7 @@ from compressor.graph.functional import functional_copy
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.candidates import Candidates, find_candidates, stored_bytes
 from compressor.passes.quantizing.plan import Limits
+from compressor.passes.quantizing.rounding import NEAREST
 from compressor.targets.target import Provider, Target
 
 LIMITS = Limits(static=True, calibrator="minmax", percentile=99.99, samples=64, max_error=0.04)
@@ -19,7 +20,13 @@ LIMITS = Limits(static=True, calibrator="minmax", percentile=99.99, samples=64, 
 
 def found(target: Target, *, data: bool = False) -> Candidates:
     program, _ = functional_copy(linear_net())
-    return find_candidates(program, Context(target, calibration=net_batches() if data else ()), LIMITS, (64,))
+    return find_candidates(
+        program,
+        Context(target, calibration=net_batches() if data else ()),
+        LIMITS,
+        (64,),
+        lambda _: NEAREST,
+    )
 
 
 def formats(candidates: Candidates, name: str) -> list[str]:
@@ -60,9 +67,13 @@ def test_bytes_are_what_the_pass_stores() -> None:
 
 def test_every_block_size_that_fits_is_a_candidate() -> None:
     program, _ = functional_copy(linear_net())
-    candidates = find_candidates(program, Context(board()), LIMITS, (32, 64, 128)).only(
-        lambda each: each.format != "ternary"
-    )
+    candidates = find_candidates(
+        program,
+        Context(board()),
+        LIMITS,
+        (32, 64, 128),
+        lambda _: NEAREST,
+    ).only(lambda each: each.format != "ternary")
     fours = [each for options in candidates.options.values() for each in options if each.setting["format"] == "int4"]
     assert [each.setting["block"] for each in fours if each.layer == "first"] == [32, 64], "it has 64 inputs"
     assert [each.setting["block"] for each in fours if each.layer == "up"] == [32, 64, 128]

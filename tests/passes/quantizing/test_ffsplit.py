@@ -101,7 +101,9 @@ def test_the_score_is_the_mean_norm_of_a_neurons_output() -> None:
 
 
 def test_the_heavy_part_has_eight_bits_and_the_rest_fewer() -> None:
-    result = Quantize("int2", block=32, ffsplit=0.25, mode="weight-only", slower=True).run(linear_net(), CALIBRATED)
+    result = Quantize("int2", block=32, ffsplit=0.25, mode="weight-only", slower=True, solver="mse", bias="none").run(
+        linear_net(), CALIBRATED
+    )
     formats = {site: setting["format"] for site, setting in result.settings.items()}
     assert formats["down"] == "split"
     assert (formats["up.heavy"], formats["down.heavy"]) == ("int8", "int8")
@@ -113,7 +115,7 @@ def test_the_heavy_part_has_eight_bits_and_the_rest_fewer() -> None:
 
 
 def test_mixed_chooses_for_each_part() -> None:
-    mixed = Quantize("mixed", bits=4.5, ffsplit=0.25, mode="weight-only", slower=True)
+    mixed = Quantize("mixed", bits=4.5, ffsplit=0.25, mode="weight-only", slower=True, solver="mse", bias="none")
     result = mixed.run(linear_net(), CALIBRATED)
     assert {"up.heavy", "up.rest", "down.heavy", "down.rest"} < set(result.settings)
     again = Quantize(sites=result.settings).run(linear_net(), Context(board()))

@@ -25,7 +25,7 @@ from compressor.passes.quantizing.sites import find_layers
 from compressor.targets.target import Target
 
 CALIBRATED = Context(board(), calibration=net_batches(), synthetic=False)
-MIXED = Quantize("mixed", mode="weight-only", slower=True)
+MIXED = Quantize("mixed", mode="weight-only", slower=True, solver="mse", bias="none")
 LAYERS = ("first", "second", "up", "down", "head")
 
 
@@ -62,7 +62,7 @@ def test_more_bits_less_error() -> None:
 
 
 def test_at_equal_bytes_it_beats_int4_everywhere() -> None:
-    uniform = Quantize("int4", block=32).run(linear_net(), CALIBRATED).program
+    uniform = Quantize("int4", block=32, solver="mse", bias="none").run(linear_net(), CALIBRATED).program
     result = mixed(weight_bits(uniform))
     assert result.program.unique_bytes() <= uniform.unique_bytes()
     assert error(result.program) < 0.95 * error(uniform)
@@ -84,7 +84,10 @@ def test_a_budget_out_of_reach_is_told() -> None:
 
 
 def test_settings_do_the_same_again_without_data() -> None:
-    for first in (mixed(5.0), Quantize("mixed", calibrator="minmax").run(linear_net(), CALIBRATED)):
+    for first in (
+        mixed(5.0),
+        Quantize("mixed", calibrator="minmax", solver="mse", bias="none").run(linear_net(), CALIBRATED),
+    ):
         again = Quantize(sites=first.settings).run(linear_net(), Context(board()))
         assert again.program.hash() == first.program.hash()
         assert again.settings == first.settings
@@ -169,3 +172,9 @@ def test_a_table_tied_to_the_output_takes_its_format_and_a_mere_table_int8() -> 
     assert formats["places"] == "int8"
     again = Quantize(sites=result.settings).run(program, Context(board()))
     assert again.program.hash() == result.program.hash()
+
+
+def test_the_solver_that_is_asked_for_finds_the_codes_of_what_was_chosen() -> None:
+    result = replace(MIXED, solver="gptq").run(linear_net(), CALIBRATED)
+    assert {setting.get("solver") for setting in result.settings.values() if setting["format"] == "int4"} == {"gptq"}
+    assert error(result.program) < error(mixed(5.0).program)

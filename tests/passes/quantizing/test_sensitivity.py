@@ -19,6 +19,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.candidates import find_candidates
 from compressor.passes.quantizing.plan import Limits
+from compressor.passes.quantizing.rounding import NEAREST
 from compressor.passes.quantizing.sensitivity import Sensitivity, measure_sensitivity, measure_together, ranked
 from compressor.passes.quantizing.sites import find_layers
 
@@ -27,7 +28,7 @@ LIMITS = Limits(static=False, calibrator="minmax", percentile=99.99, samples=64,
 
 def measured(source: Program, batches: Sequence[dict[str, Tensor]] = (), **more: object) -> list[Sensitivity]:
     program, _ = functional_copy(source)
-    candidates = find_candidates(program, Context(board()), LIMITS, (32,))
+    candidates = find_candidates(program, Context(board()), LIMITS, (32,), lambda _: NEAREST)
     return measure_sensitivity(program, candidates.groups, candidates.options, batches, **more)  # type: ignore[arg-type]
 
 
