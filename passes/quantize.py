@@ -28,6 +28,7 @@ from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_f
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.passes.quantizing.support import refusal
+from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Steps, Taught, taught
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.targets.target import Target
@@ -35,6 +36,7 @@ from compressor.targets.target import Target
 __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
+_WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -50,6 +52,12 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128.
+    train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
+    losses: what it learns, as in `recover`.
+    rate: peak learning rate; none: as `recover` has it.
+    ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".
+    steps: of ternary weights while training: "learned", or BitNet's mean |w| of the "tensor", a "row" or a "block".
+    norm: put a layer norm without parameters before linear layers in blocks (BitNet); only with training.
     """
 
     name: ClassVar[str] = "quantize"
@@ -61,6 +69,12 @@ class Quantize(Pass):
     samples: int = 128
     max_error: float = 0.04
     block: int = 128
+    train: str | None = None
+    losses: str = "auto"
+    rate: float | None = None
+    ranges: Ranges = "learned"
+    steps: Steps = "learned"
+    norm: bool = False
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -68,7 +82,7 @@ class Quantize(Pass):
             raise RecipeError(f"samples is {self.samples}; calibration needs one at least", where="quantize")
         if not self.max_error >= 0.0:
             raise RecipeError(f"max_error is {self.max_error}, not an error", where="quantize")
-
+        self._lesson()
         if self.block not in BLOCK_SIZES:
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
@@ -100,21 +114,27 @@ class Quantize(Pass):
             return None
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
 
+    def learns(self) -> bool:
+        return self._lesson() is not None
+
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)
         if self.sites:
             _check_target(self.sites, context.target)
-            return self._apply(copy, self.sites, list(left))
+            return self._apply(copy, context, {site: s for site, s in self.sites.items() if site != SITE}, list(left))
         if self.format in BLOCK_FORMATS:
             blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
-            return replace(self._apply(copy, blocks.settings, [*left, *blocks.skipped]), notes=blocks.notes)
+            done = self._apply(copy, context, blocks.settings, [*left, *blocks.skipped])
+            return replace(done, notes=(*blocks.notes, *done.notes))
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
-            return self._apply(copy, half.settings, [*left, *half.skipped])
+            return self._apply(copy, context, half.settings, [*left, *half.skipped])
         plan = plan_integer(copy, context, self._limits(), self.keep)
-        return self._apply(copy, plan.settings, [*left, *plan.skipped])
+        return self._apply(copy, context, plan.settings, [*left, *plan.skipped])
 
-    def _apply(self, copy: Program, settings: Mapping[str, Setting], skipped: list[Skip]) -> PassResult:
+    def _apply(
+        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
+    ) -> PassResult:
         layers, _ = find_layers(copy)
         glue = find_glue(copy)
         static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
@@ -124,11 +144,29 @@ class Quantize(Pass):
         other = {site: setting for site, setting in settings.items() if site not in integer}
         known = {layer.name for layer in layers} | set(node_names(copy).values())
         skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
-        changed = apply_integer(copy, layers, glue, integer) if integer else []
+        lesson, settings = self._lesson(), dict(settings)
+        done = taught(copy, settings, lesson, context, self.keep) if lesson is not None else Taught(copy)
+        if done.setting is not None:
+            copy, settings[SITE] = done.program, done.setting
+            (layers, _), glue = find_layers(copy), find_glue(copy)
+        changed = apply_integer(copy, layers, glue, integer, done.learned) if integer else []
         if any(format_of(setting) == "fp16" for setting in other.values()):
             changed += apply_half(copy, layers, other)
-        changed += apply_blocks(copy, layers, {site: each for site, each in other.items() if is_block(each)})
-        return PassResult(finish(copy), tuple(changed), tuple(skipped), dict(settings))
+        blocks = {site: each for site, each in other.items() if is_block(each)}
+        changed += apply_blocks(copy, layers, blocks, done.learned)
+        return PassResult(finish(copy), tuple(changed), (*skipped, *done.skipped), settings, done.notes)
+
+    def _lesson(self) -> Lesson | None:
+        """How to train, or None; a recipe's own word counts alone. Raises RecipeError for what cannot be."""
+        if self.sites:
+            return Lesson.read(self.sites)
+        if self.train is None:
+            if self.norm:
+                raise RecipeError("norm changes what the network computes", where="quantize", way_out=_WITH_TRAIN)
+            return None
+        if self.format == "fp16":
+            raise RecipeError("fp16 is not trained for", where="quantize", way_out="Leave train out.")
+        return Lesson(self.train, self.losses, self.rate, self.ranges, self.steps, self.norm)
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

@@ -20,6 +20,7 @@ from compressor.graph.contract import Context, Option, Setting, Skip
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.damage import relative_error
+from compressor.passes.quantizing.learned import NOTHING, Learned
 from compressor.passes.quantizing.settings import block_of, format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
 from compressor.passes.quantizing.support import block_setting, refusal, slow_note
@@ -27,7 +28,7 @@ from compressor.passes.quantizing.weights import storage_key
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, dequantize_blocks, quantize_blocks
 from compressor.quant.formats import ranges
 
-__all__ = ["BlockPlan", "apply_blocks", "misfit", "plan_blocks"]
+__all__ = ["BlockPlan", "apply_blocks", "matrix_of", "misfit", "plan_blocks"]
 
 KINDS = ("linear", "matmul")
 _OTHERS = {"conv": "a convolution", "conv_transpose": "a transposed convolution", "embedding": "an embedding"}
@@ -46,7 +47,7 @@ class BlockPlan:
         """Each layer left alone, and in blocks, with the relative error of its weight."""
         found = []
         for layer in self.layers:
-            weight, setting = _matrix(program, layer), self.settings[layer.name]
+            weight, setting = matrix_of(program, layer), self.settings[layer.name]
             blocks = _blocks(weight, setting)
             size = block_bytes(len(weight), blocks.width, blocks.format, blocks.block)
             damage = relative_error(weight, dequantize_blocks(blocks))
@@ -76,7 +77,7 @@ def misfit(program: Program, layer: Layer, format: str, block: int) -> str:
     """Why a layer cannot have its weight in blocks; empty where it can."""
     if layer.kind not in KINDS:
         return f"{format} is for linear layers; this is {_OTHERS[layer.kind]}"
-    weight = _matrix(program, layer)
+    weight = matrix_of(program, layer)
     if weight.shape[1] < block:
         return f"its {weight.shape[1]} inputs are fewer than a block of {block}"
     if _others(program, layer):
@@ -92,7 +93,9 @@ def misfit(program: Program, layer: Layer, format: str, block: int) -> str:
     return ""
 
 
-def apply_blocks(program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting]) -> list[str]:
+def apply_blocks(
+    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting], learned: Learned = NOTHING
+) -> list[str]:
     """Rewrite an already copied, functional program; the names of the weights that became blocks.
 
     Raises RecipeError for a setting that its layer cannot have.
@@ -103,13 +106,13 @@ def apply_blocks(program: Program, layers: Sequence[Layer], settings: Mapping[st
             setting = settings[layer.name]
             if reason := misfit(program, layer, format_of(setting), block_of(setting)):
                 raise RecipeError(f"{format_of(setting)} cannot be: {reason}", where=f"quantize: site {layer.name!r}")
-            _rewrite(program, layer, setting)
+            made = learned.blocks.get(layer.name) or _blocks(matrix_of(program, layer), setting)
+            _rewrite(program, layer, setting, made)
             changed.append(layer.weight)
     return changed
 
 
-def _rewrite(program: Program, layer: Layer, setting: Setting) -> None:
-    blocks = _blocks(_matrix(program, layer), setting)
+def _rewrite(program: Program, layer: Layer, setting: Setting, blocks: Blocks) -> None:
     set_tensor(program, layer.weight, blocks.packed)
     scale = str(add_tensor(program, f"{layer.weight}_scale", blocks.scales, layer.nodes[0], buffer=True).target)
     numbers = (blocks.format.bits, blocks.block, blocks.width, "activation" in setting)
@@ -119,7 +122,7 @@ def _rewrite(program: Program, layer: Layer, setting: Setting) -> None:
         substitute(program, node, insert(program, torch.ops.compressor.linear_blocks.default, args, like=node))
 
 
-def _matrix(program: Program, layer: Layer) -> Tensor:
+def matrix_of(program: Program, layer: Layer) -> Tensor:
     """The weight as (outputs, inputs)."""
     weight: Tensor = program.get(layer.weight).detach()
     return weight if layer.axis == 0 else weight.T

@@ -10,7 +10,7 @@ Tensors that share memory (an embedding tied to the output layer) keep sharing o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx
@@ -18,6 +18,7 @@ from torch import Tensor, fx
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
+from compressor.passes.quantizing.learned import NOTHING, Learned
 from compressor.passes.quantizing.sites import Layer, rank
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
 
@@ -44,6 +45,7 @@ class WeightWriter:
 
     program: Program
     layers: Sequence[Layer]
+    learned: Learned = NOTHING
     written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
 
     def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
@@ -52,7 +54,7 @@ class WeightWriter:
         key = storage_key(tensor) if tensor.is_floating_point() else ()
         codes = self.written.get(key) or next((c for c in self.written.values() if c.weight == layer.weight), None)
         if codes is None:
-            qparams = weight_qparams(self.program, layer, format, input_scale)
+            qparams = weight_qparams(self.program, layer, format, input_scale, self.learned.steps.get(layer.weight))
             at = layer.nodes[0]
             name = self._store(layer.weight, quantize(tensor, qparams), at)
             scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
@@ -117,10 +119,17 @@ class WeightWriter:
         substitute(self.program, node, insert(self.program, aten.mul.Tensor, (values, scales), like=node))
 
 
-def weight_qparams(program: Program, layer: Layer, format: Format, input_scale: Tensor | None = None) -> QParams:
-    """Symmetric scales, one an output channel, wide enough that the accumulator holds the bias in a normal unit."""
+def weight_qparams(
+    program: Program, layer: Layer, format: Format, input_scale: Tensor | None = None, steps: Tensor | None = None
+) -> QParams:
+    """Symmetric scales, one an output channel, wide enough that the accumulator holds the bias in a normal unit.
+
+    `steps` are scales that were learned.
+    """
     weight: Tensor = program.get(layer.weight)
     qparams = choose_qparams(weight, format, Granularity(layer.axis))
+    if steps is not None:
+        qparams = replace(qparams, scale=steps)
     if input_scale is None:
         return qparams
     scale = qparams.scale.clamp(min=SMALLEST_UNIT / float(input_scale))
