@@ -45,12 +45,12 @@ def write(
     ort = Converted(())
     if prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
-        ort = to_ort(kept.path, prepared.target, batch=prepared.timed_batch(2))
+        ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
         **{file.name: file for file in (*kept.files, *ort.files)},
-        "golden.npz": golden(kept.program, prepared.program, prepared.timed_batch(2)),
+        "golden.npz": golden(kept.program, prepared.program, prepared.shown_batch(2)),
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
         "report.html": to_html(report).encode(),

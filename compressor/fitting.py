@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import InputError, did_you_mean
+from compressor.graph.kv_cache import is_past, with_past
+from compressor.graph.naming import PAST
 from compressor.graph.signature import TensorSpec, dtype_name
+from compressor.graph.sizes import dimension
 from compressor.items import LABELS, resolve
 
 __all__ = ["Chunk", "Fitter", "fixed_batch", "normal"]
@@ -21,20 +24,25 @@ _BLOCK = 256  # samples looked at together when values are checked
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples that lie side by side along each input's axis; an input without one serves every batch whole."""
+    """Samples that lie side by side along each input's axis; an input without one serves every batch whole.
+
+    `specs` are the program's inputs: a key–value cache among them that the data lack is empty in every batch.
+    """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor | None
     dtypes: Mapping[str, torch.dtype]
     axes: Mapping[str, int]
     length: int
+    specs: Sequence[TensorSpec] = ()
 
     def __len__(self) -> int:
         return self.length
 
     def batch(self, start: int, stop: int) -> dict[str, Tensor]:
         """Samples `start` to `stop` in the program's dtypes."""
-        return {name: self.part(name, start, stop).to(self.dtypes[name]) for name in self.inputs}
+        given = {name: self.part(name, start, stop).to(self.dtypes[name]) for name in self.inputs}
+        return dict(with_past(self.specs, given))
 
     def part(self, name: str, start: int, stop: int) -> Tensor:
         """Those samples of one input, as they were given."""
@@ -50,6 +58,7 @@ class Fitter:
 
     def __init__(self, specs: Sequence[TensorSpec], source: str) -> None:
         self.specs, self.source = {spec.name: spec for spec in specs}, source
+        self.wanted = [spec.name for spec in specs if not is_past(spec)]
         self.axes = _axes(specs)
         self.notes: list[str] = []
 
@@ -59,28 +68,30 @@ class Fitter:
 
     def fit(self, item: Any) -> Chunk:
         """One item as a chunk. Raises InputError when it does not fit the program's inputs."""
-        values, labels = resolve(item, list(self.specs), len(self.specs), self.source)
+        values, labels = resolve(item, self.wanted, len(self.wanted), self.source)
         inputs = self._named(values)
-        lengths = {name: inputs[name].shape[axis] for name, axis in self.axes.items() if inputs[name].dim() > axis}
+        given = [(name, axis) for name, axis in self.axes.items() if name in inputs]
+        lengths = {name: inputs[name].shape[axis] for name, axis in given if inputs[name].dim() > axis}
         if labels is not None and len(lengths):
             lengths[LABELS] = len(labels) if labels.dim() else 0
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{name}: {length}" for name, length in lengths.items())
             raise InputError(f"the arrays differ in their number of samples ({counts})", where=self.source)
-        sizes: dict[str, int] = {}
-        for name, tensor in inputs.items():
-            self._check_shape(self.specs[name], tensor, sizes)
+        sizes = {} if len(inputs) > len(self.wanted) else {PAST: 0}
+        for name in sorted(inputs, key=lambda name: not all(str(d).isalnum() for d in self.specs[name].shape)):
+            self._check_shape(self.specs[name], inputs[name], sizes)
         return Chunk(
             inputs,
             None if labels is None else self._label_dtype(labels),
             {name: self._dtype(self.specs[name], tensor) for name, tensor in inputs.items()},
             self.axes,
             next(iter(lengths.values()), 1),
+            list(self.specs.values()),
         )
 
     def _named(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """In the order of the program's inputs; the one array for the one input may have any name."""
-        wanted, given = list(self.specs), list(values)
+        wanted, given = self.wanted, list(values)
         if len(wanted) == len(given) == 1 and wanted != given:
             self.note(f"array {given[0]!r} is taken for the model's one input {wanted[0]!r}")
             return {wanted[0]: values[given[0]]}
@@ -96,14 +107,14 @@ class Fitter:
                 where=self.source,
                 way_out=way_out,
             )
-        return {name: values[name] for name in wanted}
+        return {name: values[name] for name in self.specs if name in values}
 
     def _check_shape(self, spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
         batch = self.axes.get(spec.name)  # is cut to size later
         fits = tensor.dim() == len(spec.shape)
         for axis, (wanted, size) in enumerate(zip(spec.shape, tensor.shape, strict=False)):
             if axis != batch:
-                fits = fits and size == (sizes.setdefault(wanted, size or 1) if isinstance(wanted, str) else wanted)
+                fits = fits and size == (_expected(wanted, size, sizes) if isinstance(wanted, str) else wanted)
         if not fits:
             shape = ", ".join("samples" if axis == batch else str(size) for axis, size in enumerate(spec.shape))
             raise InputError(
@@ -160,6 +171,13 @@ def normal(tensor: Tensor, module: nn.Module) -> Tensor:
         weights = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
         return tensor.to(next(weights, torch.float32))
     return tensor if tensor.dtype in (torch.bool, torch.uint8) else tensor.to(torch.int64)
+
+
+def _expected(wanted: str, size: int, sizes: dict[str, int]) -> int:
+    """The size of a dynamic dimension, taken from the first tensor that has it."""
+    if PAST in wanted and wanted not in sizes:
+        return dimension(wanted, {wanted: size, **sizes})
+    return sizes.setdefault(wanted, size or 1)
 
 
 def _axes(specs: Sequence[TensorSpec]) -> dict[str, int]:

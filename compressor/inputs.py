@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compressor.binding import EXTRA, Signature, bind, signature_of, suggest_input
-from compressor.dimensions import dimension
 from compressor.errors import InputError, did_you_mean
+from compressor.graph.sizes import dimension
 
 if TYPE_CHECKING:
     import torch
@@ -111,26 +111,30 @@ def synthetic_batches(program: Program, *, count: int, batch_size: int, seed: in
     """`count` seeded batches for a captured program.
 
     A dimension called `batch` (or `NAME.batch`) gets `batch_size`; any other dynamic one keeps the example's size, and
-    a program whose batch is fixed gets that.
+    a program whose batch is fixed gets that. A key–value cache is empty.
     """
+    from compressor.graph.kv_cache import is_past, with_past
+    from compressor.graph.naming import PAST
     from compressor.synthetic import Slot, draw, fitting_bounds
 
-    sizes = {"batch": batch_size}  # of dynamic dimensions
+    sizes = {"batch": batch_size, PAST: 0}  # of dynamic dimensions
     for spec, tensor in zip(program.inputs, program.example, strict=True):
         for wanted, size in zip(spec.shape, tensor.shape, strict=True):
             if isinstance(wanted, str):
                 sizes.setdefault(wanted, batch_size if wanted.endswith(".batch") else size)
+    drawn = [spec for spec in program.inputs if not is_past(spec)]
     slots = [
         Slot(spec.dtype, tuple(size if isinstance(size, int) else dimension(size, sizes) for size in spec.shape))
-        for spec in program.inputs
+        for spec in drawn
     ]
-    bounds = fitting_bounds(lambda values: program.module(*values), slots, seed)
+    names = [spec.name for spec in drawn]
+
+    def whole(values: Iterable[Tensor]) -> dict[str, Tensor]:
+        return dict(with_past(program.inputs, dict(zip(names, values, strict=True))))
+
+    bounds = fitting_bounds(lambda values: program.module(*program.flatten(whole(values))), slots, seed)
     generator = _generator(seed)
-    names = [spec.name for spec in program.inputs]
-    return [
-        dict(zip(names, (draw(s, b, generator) for s, b in zip(slots, bounds, strict=True)), strict=True))
-        for _ in range(count)
-    ]
+    return [whole(draw(s, b, generator) for s, b in zip(slots, bounds, strict=True)) for _ in range(count)]
 
 
 @contextmanager

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data import Dataset, check_indices, example_from_data, load_data
+from compressor.decoding import midway, reading, step
 from compressor.graph.contract import Batch, Progress
+from compressor.graph.kv_cache import cache_of
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
@@ -58,8 +60,24 @@ class Prepared:
         return self.program.run(batch) if self.teacher is None else taught(self.teacher, self.program, batch)
 
     def timed_batch(self, size: int) -> Batch:
-        """One batch of `size` samples to time with, cut or repeated from the first one."""
-        return {spec.name: _sized(spec, self.evaluation[0][spec.name], size) for spec in self.program.inputs}
+        """One batch of `size` samples to time with, cut or repeated from the first one; of a decoder with a cache, the
+        token behind a text."""
+        batch = _sized_batch(self.program, self.evaluation[0], size)
+        return step(self.program, batch) if self.is_decoder else batch
+
+    def first_batch(self, size: int) -> Batch | None:
+        """The text that a decoder reads before its first token; None where the program has no cache."""
+        return reading(self.program, _sized_batch(self.program, self.evaluation[0], size)) if self.is_decoder else None
+
+    def shown_batch(self, size: int) -> Batch:
+        """One batch that shows what the program computes: of a decoder, the second half of short texts."""
+        batch = _sized_batch(self.program, self.evaluation[0], size)
+        return midway(self.program, batch) if self.is_decoder else batch
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the program goes on from a key–value cache."""
+        return bool(cache_of(self.program.inputs))
 
     def calibration_digest(self) -> str:
         """SHA-256 over the calibration data: what a cached stage depends on."""
@@ -86,7 +104,7 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     loaded = _loaded(request)
     progress.say(f"{loaded.name}: {loaded.kind}")
     args, kwargs, synthetic = _example(request, loaded, seed)
-    captured = to_program(loaded, args, kwargs, synthetic=synthetic)
+    captured = to_program(loaded, args, kwargs, synthetic=synthetic, kv_cache=not request.no_kv_cache)
     program = captured.program
     dataset = load_data(request.data, program.inputs, train=train) if request.data is not None else None
     if dataset is not None:
@@ -137,8 +155,12 @@ def _example(request: Request, loaded: Loaded, seed: int) -> tuple[Sequence[Any]
 
 def _real_example(program: Program, dataset: Dataset) -> tuple[Tensor, ...]:
     """Two real samples in place of whatever the program was captured with."""
-    batch = (dataset.calibration or dataset.evaluation)[0]
-    return tuple(_sized(spec, batch[spec.name], 2) for spec in program.inputs)
+    batch = _sized_batch(program, (dataset.calibration or dataset.evaluation)[0], 2)
+    return program.flatten(midway(program, batch) if cache_of(program.inputs) else batch)
+
+
+def _sized_batch(program: Program, batch: Batch, size: int) -> Batch:
+    return {spec.name: _sized(spec, batch[spec.name], size) for spec in program.inputs}
 
 
 def _sized(spec: TensorSpec, tensor: Tensor, size: int) -> Tensor:

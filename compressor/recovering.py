@@ -63,6 +63,7 @@ def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bo
     """
     from torch import nn
 
+    from compressor.graph.kv_cache import without_past
     from compressor.load import Loaded, load_model
     from compressor.passes.recover import check_fit
 
@@ -70,7 +71,8 @@ def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bo
         loaded = Loaded(name=type(teacher).__name__, kind="nn.Module", module=teacher)
     else:
         loaded = load_model(Path(teacher), trust=trust)
-    named = {spec.name: tensor for spec, tensor in zip(student.inputs, student.example, strict=True)}
+    whole = {spec.name: tensor for spec, tensor in zip(student.inputs, student.example, strict=True)}
+    named = without_past(student.inputs, whole)
     program = _captured(loaded, named, synthetic=student.synthetic)
     check_fit(student, program)
     example = _fed(student, program, named)
@@ -79,10 +81,13 @@ def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bo
 
 def taught(teacher: Program, student: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the teacher says to a batch of the student's, under the student's names where names do not tell."""
+    from compressor.graph.kv_cache import answers
+
     results = teacher.run(_fed(student, teacher, batch))
-    if all(spec.name in results for spec in student.outputs):
+    judged = answers(student.outputs)
+    if all(spec.name in results for spec in judged):
         return results
-    return {spec.name: value for spec, value in zip(student.outputs, results.values(), strict=False)}
+    return {spec.name: value for spec, value in zip(judged, results.values(), strict=False)}
 
 
 def _fed(student: Program, teacher: Program, batch: Mapping[str, Any]) -> dict[str, Any]:

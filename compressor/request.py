@@ -39,6 +39,7 @@ class Request:
     metric: Any = None
     factory: str | None = None
     trust: bool = False
+    no_kv_cache: bool = False
     batch: int = 1
     threads: int | None = None
     seed: int | None = None

@@ -13,6 +13,7 @@ from torch import Tensor
 from compressor.data import Dataset
 from compressor.errors import CompressError, InputError
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.userfile import own_line
@@ -67,7 +68,7 @@ class Accuracy:
     def _find(cls, labels: Tensor, program: Program) -> tuple[str, int] | None:
         if labels.is_floating_point():
             return None
-        for spec in program.outputs:
+        for spec in answers(program.outputs):
             axis = _class_axis(spec, labels)
             if axis is not None:
                 return spec.name, axis
@@ -100,7 +101,7 @@ class Perplexity:
     @classmethod
     def of(cls, dataset: Dataset | None, program: Program) -> Perplexity:
         """Raises InputError when no output scores tokens, or when there are neither labels nor token ids."""
-        scores = next((s for s in program.outputs if len(s.shape) == 3 and s.dtype.is_floating_point), None)
+        scores = next((s for s in answers(program.outputs) if len(s.shape) == 3 and s.dtype.is_floating_point), None)
         if scores is None:
             raise InputError(
                 "perplexity needs an output of token scores [batch, length, vocabulary]",

@@ -12,6 +12,7 @@ from torch import Tensor
 from compressor.data import Dataset
 from compressor.errors import InputError
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 
@@ -63,12 +64,14 @@ class SquaredError:
 def mean_square(dataset: Dataset | None, program: Program) -> float:
     """The mean square of the program's float outputs on the first evaluation batch (the example without data)."""
     batch = dataset.evaluation[0] if dataset is not None else None
-    outputs = [value.double() for value in program.run(batch).values() if value.is_floating_point()]
+    results = program.run(batch)
+    values = (results[spec.name] for spec in answers(program.outputs))
+    outputs = [value.double() for value in values if value.is_floating_point()]
     return float(sum(value.square().sum() for value in outputs) / max(sum(value.numel() for value in outputs), 1))
 
 
 def _float_outputs(program: Program, metric: str) -> tuple[TensorSpec, ...]:
-    outputs = tuple(spec for spec in program.outputs if spec.dtype.is_floating_point)
+    outputs = tuple(spec for spec in answers(program.outputs) if spec.dtype.is_floating_point)
     if not outputs:
         way_out = "Give a function of your own: --metric file.py:function."
         raise InputError("no output of the model holds floats", where=f"--metric {metric}", way_out=way_out)

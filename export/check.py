@@ -17,6 +17,8 @@ from compressor.export.agreement import Agreement, OutputAgreement, Tolerance, f
 from compressor.export.jitter import jitter
 from compressor.export.session import Runner, give_back_memory, runner
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import cache_of, going_on, length_of, of_length, with_past
+from compressor.graph.naming import SEQUENCE
 from compressor.graph.program import Program
 
 __all__ = ["check", "compare"]
@@ -108,8 +110,14 @@ def _sizes(program: Program, batch: Batch) -> dict[str, int]:
 
 def _resized(program: Program, batch: Batch) -> list[Batch]:
     """For each dynamic dimension, the same data with another size: a batch of two (three where it is two already), a
-    sequence one position shorter. Never a size of one, which captured graphs treat as a case of its own."""
+    sequence one position shorter. Never a size of one, which captured graphs treat as a case of its own.
+
+    A program with a key–value cache goes on besides, behind half of each text and behind all of it but a token.
+    """
     made: list[Batch] = []
+    if cache_of(program.inputs):
+        length = length_of(program.inputs, batch)
+        made += [going_on(program, batch, first) for first in {length // 2, length - 1} if first > 0]
     for symbol, size in _sizes(program, batch).items():
         if not symbol.isidentifier() or size < 1:
             continue
@@ -118,6 +126,9 @@ def _resized(program: Program, batch: Batch) -> list[Batch]:
             continue
         other = (3 if size == 2 else 2) if leading else size - 1
         keep = torch.arange(other) % size
+        if symbol == SEQUENCE and cache_of(program.inputs):
+            made.append(with_past(program.inputs, of_length(program.inputs, batch, other)))
+            continue
         resized = dict(batch)
         for spec in program.inputs:
             for axis in [i for i, dimension in enumerate(spec.shape) if dimension == symbol]:

@@ -3,6 +3,7 @@
     compressor::quantize    →  QuantizeLinear
     compressor::dequantize  →  DequantizeLinear
     compressor::linear_blocks →  com.microsoft.MatMulNBits   (export/onnx_blocks.py)
+    compressor::embedding_blocks →  com.microsoft.GatherBlockQuantized
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
     aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
@@ -24,7 +25,7 @@ from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in e
 from torch import fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
-from compressor.export.onnx_blocks import linear_blocks
+from compressor.export.onnx_blocks import embedding_blocks, linear_blocks
 from compressor.graph.edit import argument
 from compressor.graph.program import Program
 
@@ -152,6 +153,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.compressor.quantize.default: quantize,
     torch.ops.compressor.dequantize.default: dequantize,
     torch.ops.compressor.linear_blocks.default: linear_blocks,
+    torch.ops.compressor.embedding_blocks.default: embedding_blocks,
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
     torch.ops.aten.to.dtype_layout: to_dtype_layout,

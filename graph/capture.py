@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 from compressor.errors import CaptureError, CompressError, InputError
 from compressor.graph.blame import depends_on_data, first_line, torch_layer, user_line
 from compressor.graph.eager import Inputs, close, eager, owned, untouched
-from compressor.graph.naming import BATCH, SEQUENCE, input_specs, output_names, output_specs
+from compressor.graph.naming import BATCH, PAST_KEY_VALUES, SEQUENCE, input_specs, output_names, output_specs
 from compressor.graph.program import Program
 from compressor.graph.protect import protected
 from compressor.graph.quiet import quiet
@@ -50,22 +50,24 @@ def capture(
     *,
     synthetic: bool = False,
     static: bool = False,
+    growing: int | None = None,
 ) -> Captured:
     """Capture `model` in eval mode with these inputs (nested containers of tensors).
 
     A batch of one is doubled, because torch specializes on one. The program shares the model's parameters, never its
-    inputs; the model's mode and buffers are left as they were. Raises CaptureError with the user's line when the
-    model's control flow depends on data or its outputs are not a function of its inputs, InputError when the model
-    itself rejects the inputs.
+    inputs; the model's mode and buffers are left as they were. `growing` is the dimension along which members of the
+    input `past_key_values` grow, which stays dynamic as a sequence does. Raises CaptureError with the user's line
+    when the model's control flow depends on data or its outputs are not a function of its inputs, InputError when the
+    model itself rejects the inputs.
     """
     given = owned((tuple(args), dict(kwargs or {})))
     with untouched(model) as written, quiet():
         expected = eager(model, given)
-        tries = [(given, expected, ())] if static else _tries(model, given, expected)
+        tries = [(given, expected, ())] if static else _tries(model, given, expected, growing)
         failure: Exception | None = None
         for inputs, reference, wish in tries:
             try:
-                program = _export(model, inputs, wish, synthetic)
+                program = _export(model, inputs, wish, synthetic, growing)
             except CompressError:
                 raise
             except Exception as error:  # noqa: BLE001  torch.export raises many types; each means "not this wish"
@@ -132,7 +134,7 @@ def _widened(model: nn.Module, inputs: Inputs) -> tuple[Inputs, list[Tensor] | N
 _Try = tuple[Inputs, list[Tensor], tuple[str, ...]]
 
 
-def _tries(model: nn.Module, given: Inputs, expected: list[Tensor]) -> list[_Try]:
+def _tries(model: nn.Module, given: Inputs, expected: list[Tensor], growing: int | None) -> list[_Try]:
     """What to ask torch.export for, most dynamic first, without asking for the same twice.
 
     The original sizes come back into play where the batch cannot be dynamic.
@@ -143,42 +145,54 @@ def _tries(model: nn.Module, given: Inputs, expected: list[Tensor]) -> list[_Try
     ladder: list[_Try] = [(wide, reference, full), (wide, reference, (BATCH,)), (given, expected, (SEQUENCE,))]
     tries: list[_Try] = []
     for inputs, outputs, wish in [*ladder, (given, expected, ())]:
-        key = _dims(inputs, wish), inputs is wide
+        key = _dims(inputs, wish, growing), inputs is wide
         if key not in seen:
             seen.append(key)
             tries.append((inputs, outputs, wish))
     return tries
 
 
-def _export(model: nn.Module, inputs: Inputs, wish: Sequence[str], synthetic: bool) -> Program:
+def _export(
+    model: nn.Module, inputs: Inputs, wish: Sequence[str], synthetic: bool, growing: int | None
+) -> Program:  # fmt: skip
     args, kwargs = inputs
     lengths = _lengths(inputs)
     with spelled(model, kwargs), torch.no_grad():
         bound = dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
-        dims: Any = pytree.tree_map(lambda leaf: _dynamic(leaf, wish, lengths), bound) if wish else None
+        asked: Any = {
+            name: pytree.tree_map(lambda leaf, name=name: _dynamic(name, leaf, wish, lengths, growing), value)
+            for name, value in bound.items()
+        }
+        dims = asked if wish else None
         exported = torch.export.export(model, args, kwargs, dynamic_shapes=dims, strict=False)
     return from_exported(exported, synthetic=synthetic)
 
 
-def _dims(inputs: Inputs, wish: Sequence[str]) -> list[list[int]]:
+def _dims(inputs: Inputs, wish: Sequence[str], growing: int | None) -> list[list[int]]:
     """For each input tensor, the dimensions of it that are asked to be dynamic."""
-    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
-    return [sorted(_dynamic(leaf, wish, _lengths(inputs)) or {}) for leaf in leaves]
+    args, kwargs = inputs
+    leaves = [(name, leaf) for name, value in (("", args), *kwargs.items()) for leaf in pytree.tree_leaves(value)]
+    lengths = _lengths(inputs)
+    return [sorted(_dynamic(n, v, wish, lengths, growing) or {}) for n, v in leaves if isinstance(v, Tensor)]
 
 
-def _lengths(inputs: Inputs) -> set[int]:
+def _lengths(inputs: Any) -> set[int]:
     """The sequence lengths that integer matrices have; a matrix of floats as long as one of them goes with it."""
     leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.dim() == 2]
     return {leaf.shape[1] for leaf in leaves if not leaf.dtype.is_floating_point}
 
 
-def _dynamic(leaf: Any, wish: Sequence[str], lengths: set[int]) -> dict[int, Any] | None:
-    """Which dimensions of one leaf are asked to be dynamic."""
+def _dynamic(
+    name: str, leaf: Any, wish: Sequence[str], lengths: set[int], growing: int | None
+) -> dict[int, Any] | None:  # fmt: skip
+    """Which dimensions of one leaf of the argument `name` are asked to be dynamic."""
     if not isinstance(leaf, Tensor) or leaf.dim() == 0 or not wish:
         return None
     dims: dict[int, Any] = {0: Dim.AUTO} if BATCH in wish else {}
     vectors = leaf.dim() == 3 and leaf.dtype.is_floating_point
-    if SEQUENCE in wish and (vectors or (leaf.dim() == 2 and leaf.shape[1] in lengths)) and leaf.shape[1] > 1:
+    if SEQUENCE in wish and growing is not None and name == PAST_KEY_VALUES:
+        dims[growing] = Dim.AUTO
+    elif SEQUENCE in wish and (vectors or (leaf.dim() == 2 and leaf.shape[1] in lengths)) and leaf.shape[1] > 1:
         dims[1] = Dim.AUTO
     return dims or None
 

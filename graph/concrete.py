@@ -1,6 +1,7 @@
 """Concrete shapes of every value in a program at one batch size, without memory or arithmetic.
 
-One pass of fake tensors over the graph: inputs take the example's sizes with the dimension called `batch` replaced.
+One pass of fake tensors over the graph: inputs take the example's sizes with the dimension called `batch` replaced. A
+decoder with a key–value cache takes one token behind 128 others: what it does most of the time.
 The graph's own metadata, where dynamic dimensions are symbols, is left alone.
 """
 
@@ -14,12 +15,16 @@ from torch import SymInt, Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
+from compressor.graph.kv_cache import cache_of
+from compressor.graph.naming import BATCH, PAST, SEQUENCE
 from compressor.graph.program import Program
+from compressor.graph.sizes import dimension
 
-__all__ = ["BATCH", "Values", "concrete_values", "op_name"]
+__all__ = ["BATCH", "READING", "STEP", "Values", "concrete_values", "op_name"]
 
 Values = Mapping[fx.Node, Any]
-BATCH = "batch"
+STEP = {PAST: 128, SEQUENCE: 1}  # of a decoder with a cache: a token behind others
+READING = {PAST: 0, SEQUENCE: 128}  # a text at once
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -33,15 +38,19 @@ def op_name(node: fx.Node) -> str:
     return str(getattr(target, "__name__", target))
 
 
-def concrete_values(program: Program, batch: int = 1) -> dict[fx.Node, Any]:
-    """Fake tensors (or plain numbers) by node, with every dimension a number.
+def concrete_values(
+    program: Program, batch: int = 1, sizes: Mapping[str, int] | None = None
+) -> dict[fx.Node, Any]:  # fmt: skip
+    """Fake tensors (or plain numbers) by node, with every dimension a number. `sizes` are those of other dynamic
+    dimensions than the batch, where they are not to be the example's.
 
     Where an operator cannot be evaluated on shapes alone (its result's size depends on data), the shapes recorded
     at capture stand in, with unknown dimensions taken as 1.
     """
     values: dict[fx.Node, Any] = {}
     symbols: dict[Any, int] = {}
-    inputs = iter(_input_shapes(program, batch))
+    known = (STEP if cache_of(program.inputs) else {}) if sizes is None else sizes
+    inputs = iter(_input_shapes(program, batch, known))
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         for node in program.graph.nodes:
             if node.op == "placeholder":
@@ -54,12 +63,16 @@ def concrete_values(program: Program, batch: int = 1) -> dict[fx.Node, Any]:
     return values
 
 
-def _input_shapes(program: Program, batch: int) -> list[tuple[tuple[int, ...], torch.dtype]]:
+def _input_shapes(
+    program: Program, batch: int, sizes: Mapping[str, int]
+) -> list[tuple[tuple[int, ...], torch.dtype]]:  # fmt: skip
     pairs = list(zip(program.inputs, program.example, strict=True))
     given = next((e.shape[i] for s, e in pairs for i, d in enumerate(s.shape) if d == BATCH), batch)
 
-    def size(dimension: int | str, example: int) -> int:
-        scales = isinstance(dimension, str) and BATCH in dimension  # also "2*batch"
+    def size(wanted: int | str, example: int) -> int:
+        if isinstance(wanted, str) and sizes:
+            return dimension(wanted, {wanted: example, **sizes, BATCH: batch})
+        scales = isinstance(wanted, str) and BATCH in wanted  # also "2*batch"
         return example * batch // given if scales and example * batch % given == 0 else example
 
     return [(tuple(map(size, spec.shape, value.shape)), value.dtype) for spec, value in pairs]

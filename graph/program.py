@@ -20,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.errors import InputError
+from compressor.graph.kv_cache import with_past
 from compressor.graph.signature import TensorSpec, dtype_name
 
 __all__ = ["Program"]
@@ -85,9 +86,11 @@ class Program:
     def flatten(self, inputs: Mapping[str, Tensor] | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """One batch in the order of `inputs`, checked against their specs.
 
-        Names that are no input (labels, say) are left out. Raises InputError, naming the input.
+        Names that are no input (labels, say) are left out; a key–value cache that is not given is empty. Raises
+        InputError, naming the input.
         """
         if isinstance(inputs, Mapping):
+            inputs = with_past(self.inputs, inputs)
             missing = [spec.name for spec in self.inputs if spec.name not in inputs]
             if missing:
                 raise InputError(f"no value for input {missing[0]!r}; got {sorted(inputs)}")
@@ -147,9 +150,10 @@ class Program:
 
 def _block_counts(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """How many weights each tensor of packed codes stands for: a byte holds several."""
-    linear_blocks = torch.ops.compressor.linear_blocks.default
-    calls = [node.args for node in graph.nodes if node.op == "call_function" and node.target is linear_blocks]
-    widths = {args[1].target: args[6] for args in calls if args[1].op == "get_attr"}
+    ops = torch.ops.compressor
+    places = {ops.linear_blocks.default: (1, 6), ops.embedding_blocks.default: (0, 5)}  # of the codes and the width
+    calls = [(node.args, places[node.target]) for node in graph.nodes if node.target in places]
+    widths = {args[codes].target: args[width] for args, (codes, width) in calls if args[codes].op == "get_attr"}
     return {name: tensors[name].shape[0] * width for name, width in widths.items()}
 
 

@@ -10,12 +10,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
-__all__ = ["spelled"]
+__all__ = ["replaced", "spelled"]
+
+
+@contextlib.contextmanager
+def replaced(model: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside, calling the model calls this instead of its own `forward`; parameters keep their names."""
+    own = model.__dict__.get("forward")
+    setattr(model, "forward", forward)  # noqa: B010  an instance's own, not the class's
+    try:
+        yield
+    finally:
+        if own is None:
+            del model.__dict__["forward"]
+        else:
+            setattr(model, "forward", own)  # noqa: B010
 
 
 @contextlib.contextmanager
@@ -28,7 +42,6 @@ def spelled(model: nn.Module, keywords: Iterable[str]) -> Iterator[None]:
     if not extra or not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         yield
         return
-    own = model.__dict__.get("forward")
 
     @functools.wraps(forward)
     def explicit(*args: Any, **kwargs: Any) -> Any:
@@ -37,11 +50,5 @@ def spelled(model: nn.Module, keywords: Iterable[str]) -> Iterator[None]:
     named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     named += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in extra]
     explicit.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
-    model.forward = explicit
-    try:
+    with replaced(model, explicit):
         yield
-    finally:
-        if own is None:
-            del model.__dict__["forward"]
-        else:
-            model.forward = own

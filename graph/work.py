@@ -53,7 +53,7 @@ _FAMILIES = {
     " adaptive_max_pool2d adaptive_max_pool3d",
     "resize": "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d"
     " upsample_linear1d upsample_trilinear3d _upsample_nearest_exact2d grid_sampler grid_sampler_2d",
-    "embedding": "embedding embedding_bag",
+    "embedding": "embedding embedding_bag compressor::embedding_blocks",
     "gather": "gather index index_select take_along_dim take",
     "layout": "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims slice select narrow split"
     " split_with_sizes tensor_split chunk unbind unfold expand expand_as broadcast_to broadcast_tensors repeat tile"
@@ -127,10 +127,13 @@ def reads(node: fx.Node, values: Values) -> dict[fx.Node, int]:
     if name in _SHAPE_ONLY:
         return {}
     found = {source: size_of(values[source]) for source in node.all_input_nodes if _tensors(values[source])}
-    if name in ("embedding", "embedding_bag") and isinstance(table := node.args[0], fx.Node):
+    if kind_of(node) == "embedding" and isinstance(table := node.args[0], fx.Node):
         indices = node.args[1]
         rows = values[indices].numel() if isinstance(indices, fx.Node) else 1
-        found[table] = rows * size_of(values[table]) // values[table].shape[0]
+        scales = node.args[2] if name == "compressor::embedding_blocks" else None
+        for stored in (table, scales):
+            if isinstance(stored, fx.Node):
+                found[stored] = rows * size_of(values[stored]) // values[stored].shape[0]
     elif name in _TAKES_PART and isinstance(source := node.args[0], fx.Node):
         found[source] = min(found[source], output)
     return found

@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.half import apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.legal import plan_legal
 from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
@@ -52,6 +53,7 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128.
+    slower: whether layers take those formats even where the latency model predicts that they get slower.
     train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
     losses: what it learns, as in `recover`.
     rate: peak learning rate; none: as `recover` has it.
@@ -69,6 +71,7 @@ class Quantize(Pass):
     samples: int = 128
     max_error: float = 0.04
     block: int = 128
+    slower: bool = False
     train: str | None = None
     losses: str = "auto"
     rate: float | None = None
@@ -123,9 +126,9 @@ class Quantize(Pass):
             _check_target(self.sites, context.target)
             return self._apply(copy, context, {site: s for site, s in self.sites.items() if site != SITE}, list(left))
         if self.format in BLOCK_FORMATS:
-            blocks = plan_blocks(copy, context, self.format, self.block, self.keep)
-            done = self._apply(copy, context, blocks.settings, [*left, *blocks.skipped])
-            return replace(done, notes=(*blocks.notes, *done.notes))
+            legal = plan_legal(copy, context, self.format, self.block, self._limits(), self.keep, slower=self.slower)
+            done = self._apply(copy, context, legal.settings, [*left, *legal.skipped])
+            return replace(done, notes=(*legal.notes, *done.notes))
         if self.format == "fp16":
             half = plan_half(copy, context, self.keep)
             return self._apply(copy, context, half.settings, [*left, *half.skipped])

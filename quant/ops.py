@@ -3,10 +3,12 @@
     compressor::quantize       q = clamp(round(x / scale) + zero_point, low, high)
     compressor::dequantize     x = (q − zero_point) · scale
     compressor::linear_blocks  y = x̂ · Ŵᵀ + b        Ŵ in blocks of 4 or 2 bits; x̂ is x, or x in int8 by block
+    compressor::embedding_blocks  y = Ŵ[ids]
 
 `scale` and `zero_point` are scalars (per tensor) or vectors along `axis` (per channel). They lower to ONNX's
 QuantizeLinear and DequantizeLinear (opset 21), whose rounding is half to even, as torch's is. Blocks lower to ONNX
-Runtime's com.microsoft.MatMulNBits, which with accuracy level 4 rounds its input as `integer` says.
+Runtime's com.microsoft.MatMulNBits, which with accuracy level 4 rounds its input as `integer` says, and
+GatherBlockQuantized.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch.nn import functional
 
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, round_by_block
 
-__all__ = ["dequantize", "linear_blocks", "quantize"]
+__all__ = ["dequantize", "embedding_blocks", "linear_blocks", "quantize"]
 
 
 @torch.library.custom_op("compressor::quantize", mutates_args=())
@@ -64,6 +66,18 @@ def _(
 ) -> Tensor:
     torch._check(x.shape[-1] == width, lambda: f"the input has {x.shape[-1]} features, not {width}")  # type: ignore[no-untyped-call]
     return x.new_empty((*x.shape[:-1], packed.shape[0]))
+
+
+@torch.library.custom_op("compressor::embedding_blocks", mutates_args=())
+def embedding_blocks(packed: Tensor, ids: Tensor, scales: Tensor, bits: int, block: int, width: int) -> Tensor:
+    """packed (V, ⌈width/block⌉, block·bits/8) uint8, scales (V, ⌈width/block⌉), ids of any shape → (ids…, width)."""
+    rows = Blocks(packed[ids.flatten()], scales[ids.flatten()], BLOCK_FORMATS[f"int{bits}"], block, width)
+    return dequantize_blocks(rows).view(*ids.shape, width)
+
+
+@embedding_blocks.register_fake
+def _(packed: Tensor, ids: Tensor, scales: Tensor, bits: int, block: int, width: int) -> Tensor:
+    return scales.new_empty((*ids.shape, width))
 
 
 def along(value: Tensor, like: Tensor, axis: int) -> Tensor:

@@ -47,7 +47,7 @@ def host_target(*, threads: int | None = None) -> Target:
         title=f"This machine: {here.cpu}, {here.threads} threads",
         objective="latency",
         runtime=runtime,
-        providers=(_cpu_provider(activations),),
+        providers=(_cpu_provider(here, activations),),
         passes="fold",
         passes_with_data="fold,int8",
         rates=_rates(here, count),
@@ -115,10 +115,12 @@ def _runtime() -> tuple[Runtime, list[str]]:
     return Runtime("onnxruntime", version, opset, source, _INSTALL), list(onnxruntime.get_available_providers())
 
 
-def _cpu_provider(activations: str) -> Provider:
+def _cpu_provider(here: Machine, activations: str) -> Provider:
+    exact = here.arch != "x86_64" or not {"avx512_vnni", "avx_vnni"}.isdisjoint(here.features)
     return Provider(
         "CPUExecutionProvider", ("fp32", "int8"), ("*",), activations,
         "onnxruntime docs/OperatorKernels.md, CPU section; unsigned activations on x86, signed ones on Arm",
+        saturates=not exact,
     )  # fmt: skip
 
 

@@ -105,6 +105,13 @@ class _Table:
             self.fail(key, expected, did_you_mean(value, [o for o in options if o]))
         return value
 
+    def flag(self, key: str, default: bool) -> bool:
+        self.known.append(key)
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            self.fail(key, "true or false")
+        return value
+
     def whole(self, key: str, low: int, high: int) -> int:
         expected = f"a whole number from {low} to {high}"
         value: int = self.take(key, expected, int)
@@ -220,13 +227,15 @@ def _provider(table: _Table) -> Provider:
         table.fail("formats", "at least one format")
     if not listed or ("*" in listed and len(listed) > 1):
         table.fail("operators", 'operator types, "@list" names, or "*" alone')
+    activations = table.choice("activations", ("int8", "uint8", ""))
     provider = Provider(
         name=table.text("name"),
         formats=formats,
         operators=operators(listed, where=f"{table.where}: {table.label}.operators"),
-        activations=table.choice("activations", ("int8", "uint8", "")),
+        activations=activations,
         source=table.text("source"),
         sparsity=tuple(map(_sparsity, table.tables("sparsity", ()))),
+        saturates=table.flag("saturates", activations == "uint8"),
     )
     if ("int8" in formats) != bool(provider.activations):
         table.fail("activations", "'int8' or 'uint8' where formats has int8, '' where it has not")

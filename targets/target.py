@@ -58,6 +58,7 @@ class Provider:
 
     `operators` are ONNX operator types, or ("*",) for all that its runtime knows. `activations` is the integer
     format that its int8 kernels want for activations ("int8" symmetric or "uint8"), or "" where it has none.
+    `saturates` says that they add two products of bytes in 16 bits (VPMADDUBSW): weights of 7 bits are safe there.
     `sparsity` are the patterns of zeros in weights that it makes use of.
     """
 
@@ -67,6 +68,7 @@ class Provider:
     activations: str
     source: str
     sparsity: tuple[Sparsity, ...] = ()
+    saturates: bool = False
 
     def runs(self, operator: str) -> bool:
         """Whether it has a kernel for this ONNX operator type."""
@@ -107,7 +109,16 @@ class Target:
     @property
     def activations(self) -> str:
         """The activation format of the first provider that runs int8, or ""."""
-        return next((p.activations for p in self.providers if p.activations), "")
+        return self._integer.activations if self._integer else ""
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the int8 kernels of that provider add products in 16 bits."""
+        return self._integer is not None and self._integer.saturates
+
+    @property
+    def _integer(self) -> Provider | None:
+        return next((provider for provider in self.providers if provider.activations), None)
 
     @property
     def sparsity(self) -> tuple[Sparsity, ...]:

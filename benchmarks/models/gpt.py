@@ -1,4 +1,7 @@
-"""A byte-level GPT: pre-norm blocks, separate query, key and value, the head tied to the embedding."""
+"""A byte-level GPT: pre-norm blocks, separate query, key and value, the head tied to the embedding.
+
+Given the keys and values of the bytes before, it goes on behind them.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,31 @@ __all__ = ["CONTEXT", "Gpt"]
 
 CONTEXT = 128  # bytes that it sees
 VOCABULARY = 256
+Cache = list[tuple[Tensor, Tensor]]  # a block's keys and values, [N, heads, P, size]
 
 
 class Attention(nn.Module):
-    """Causal self-attention."""
+    """Causal self-attention; `past` are the keys and values of places before."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads, self.size = heads, width // heads
         self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         batch, length, _ = x.shape
         q, k, v = (
             project(x).reshape(batch, length, self.heads, self.size).transpose(1, 2)
             for project in (self.q, self.k, self.v)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.size))
+        if past is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+            places = torch.arange(k.shape[2], device=x.device)
+            seen = places <= places[past[0].shape[2] :, None]
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.size)), (k, v)
 
 
 class Block(nn.Module):
@@ -39,13 +49,15 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        mixed, kept = self.attention(self.norm1(x), past)
+        x = x + mixed
+        return x + self.mlp(self.norm2(x)), kept
 
 
 class Gpt(nn.Module):
-    """Logits [N, L, 256] of the byte after each of [N, L] bytes, L ≤ 128."""
+    """Logits [N, L, 256] of the byte after each of [N, L] bytes, at most 128 with those before; with `use_cache` also
+    the keys and values of all of them."""
 
     def __init__(self, width: int = 160, depth: int = 6, heads: int = 4, context: int = CONTEXT) -> None:
         super().__init__()
@@ -59,8 +71,14 @@ class Gpt(nn.Module):
                 nn.init.zeros_(module.bias)
         self.head.weight = self.words.weight
 
-    def forward(self, ids: Tensor) -> Tensor:
-        x = self.words(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x))
+    def forward(
+        self, ids: Tensor, past_key_values: Cache | None = None, use_cache: bool = False
+    ) -> Tensor | tuple[Tensor, Cache]:
+        past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
+        x = self.words(ids) + self.positions(torch.arange(past, past + ids.shape[1], device=ids.device))
+        kept: Cache = []
+        for index, block in enumerate(self.blocks):
+            x, keys_and_values = block(x, None if past_key_values is None else past_key_values[index])
+            kept.append(keys_and_values)
+        scores = self.head(self.norm(x))
+        return (scores, kept) if use_cache else scores

@@ -29,6 +29,7 @@ def model_options(command: F) -> F:
             ),
             click.option("--metric", metavar="NAME|file.py:fn", help="accuracy, cosine, mse, perplexity, or your own."),
             click.option("--model", "factory", metavar="file.py:factory", help="Builds the network for a state dict."),
+            click.option("--no-kv-cache", is_flag=True, help="A causal language model without its key–value cache."),
             click.option("--trust", is_flag=True, help="Allow the model file to execute code while it is loaded."),
             click.option(
                 "--batch", type=click.IntRange(1), default=1, show_default=True, help="Batch to cost and time."

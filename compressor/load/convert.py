@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from compressor.errors import InputError
+from compressor.errors import CaptureError, InputError
 from compressor.load.loaded import Loaded
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from compressor.graph.capture import Captured
     from compressor.graph.program import Program
@@ -19,13 +19,16 @@ __all__ = ["to_program"]
 
 
 def to_program(
-    loaded: Loaded, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, synthetic: bool
-) -> Captured:
+    loaded: Loaded, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, synthetic: bool,
+    kv_cache: bool = False,
+) -> Captured:  # fmt: skip
     """Capture or convert the model with these inputs, or with the file's own where none are given.
 
-    `synthetic` says that the inputs were made up. Raises CaptureError or InputError when model and inputs do not fit.
+    `synthetic` says that the inputs were made up. With `kv_cache` a causal language model gets its key–value cache as
+    inputs and outputs; where it has one that cannot be that, a note says why. Raises CaptureError or InputError when
+    model and inputs do not fit.
     """
-    from compressor.graph.capture import Captured, capture
+    from compressor.graph.capture import Captured
 
     kwargs = dict(kwargs or {})
     if loaded.program is not None:
@@ -34,11 +37,41 @@ def to_program(
         return Captured(_with_example(loaded.program, args, kwargs, synthetic=synthetic), ())
     if not args and not kwargs and loaded.example is not None:
         args, kwargs = loaded.example
+    if kv_cache and loaded.module is not None:
+        return _with_cache(loaded, loaded.module, args, kwargs, synthetic)
+    return _plainly(loaded, args, kwargs, synthetic)
+
+
+def _plainly(
+    loaded: Loaded, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool, **options: Any
+) -> Captured:  # fmt: skip
+    from compressor.graph.capture import capture
+
     if loaded.convert is not None:
-        return loaded.convert(args, kwargs, synthetic)
+        return loaded.convert(args, kwargs, synthetic, **options)
     if loaded.module is None:
         raise InputError(f"{loaded.name} holds no model", way_out="Load it again with load_model.")
-    return capture(loaded.module, args, kwargs, synthetic=synthetic)
+    return capture(loaded.module, args, kwargs, synthetic=synthetic, **options)
+
+
+def _with_cache(
+    loaded: Loaded, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool
+) -> Captured:  # fmt: skip
+    """A decoder with its cache, anything else as it is; also a decoder whose lengths do not stay dynamic with one."""
+    from compressor.graph.decoder import decoder_of
+    from compressor.graph.spelled import replaced
+
+    try:
+        decoder = decoder_of(model, args, kwargs)
+        if decoder is None:
+            return _plainly(loaded, args, kwargs, synthetic)
+        with replaced(model, decoder.forward):
+            captured = _plainly(loaded, (), decoder.kwargs, synthetic, growing=decoder.growing)
+        decoder.check(captured.program)
+        return captured
+    except CaptureError as error:
+        captured = _plainly(loaded, args, kwargs, synthetic)
+        return replace(captured, notes=(*captured.notes, f"captured without a key–value cache: {error.what}"))
 
 
 def _with_example(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], *, synthetic: bool) -> Program:

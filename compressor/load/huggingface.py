@@ -48,16 +48,18 @@ def load_huggingface(path: Path) -> Loaded:
     return replace(loaded, convert=partial(_convert, model))
 
 
-def _convert(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool) -> Captured:
+def _convert(
+    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool, growing: int | None = None
+) -> Captured:  # fmt: skip
     """Captured with fused attention, or written out where that does not capture."""
     try:
-        return capture(model, args, kwargs, synthetic=synthetic)
+        return capture(model, args, kwargs, synthetic=synthetic, growing=growing)
     except CaptureError as error:
         try:
             model.set_attn_implementation("eager")
         except (ValueError, AttributeError):
             raise error from None
-        captured = capture(model, args, kwargs, synthetic=synthetic)
+        captured = capture(model, args, kwargs, synthetic=synthetic, growing=growing)
         return replace(captured, notes=(*captured.notes, f"attention written out: {error.what}"))
 
 
@@ -152,7 +154,7 @@ def _build(transformers: Any, architecture: Any, path: Path) -> nn.Module:
             way_out="Name the architecture in config.json that was trained.",
         )
     if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # the program takes and gives no cache
+        model.config.use_cache = False  # a cache is asked for where one is wanted
     module: nn.Module = model.eval()
     return module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Converter", "Loaded"]
 
-Converter = Callable[[Sequence[Any], Mapping[str, Any], bool], "Captured"]
+Converter = Callable[..., "Captured"]  # (args, kwargs, synthetic), and `growing` where there is a cache
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch.nn import functional
 from compressor.graph.causal import predicted, scores_of
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.dimensions.groups import Dimensions
+from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
 from compressor.passes.pruning.units import UnitScores, sum_by_unit
 
@@ -60,7 +61,8 @@ def disturbed(dimensions: Dimensions, batches: Sequence[Batch], seed: int, progr
     generator = torch.Generator().manual_seed(seed)
 
     def loss(outputs: Sequence[Tensor], batch: Batch) -> Tensor:
-        terms = [value for value in outputs if value.is_floating_point()]
+        judged = zip(outputs, program.outputs, strict=True)
+        terms = [value for value, spec in judged if value.is_floating_point() and spec in answers(program.outputs)]
         noise = [torch.randn(value.shape, generator=generator) * NOISE * value.detach().std() for value in terms]
         errors = [value - (value.detach() + n) for value, n in zip(terms, noise, strict=True)]
         return torch.stack([error.square().sum() for error in errors]).sum()

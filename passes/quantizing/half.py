@@ -10,7 +10,7 @@ arXiv:1710.03740, section 3.3). Inputs and outputs keep their dtypes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,9 +66,15 @@ class HalfPlan:
         return found
 
 
-def plan_half(program: Program, context: Context, keep: Sequence[str] = ()) -> HalfPlan:
-    """Plan fp16 for a functional program; ranges come from the calibration data, or else from the example."""
+def plan_half(
+    program: Program, context: Context, keep: Sequence[str] = (), only: Collection[str] | None = None
+) -> HalfPlan:
+    """Plan fp16 for a functional program, for the layers called `only` alone where they are given.
+
+    Ranges come from the calibration data, or else from the example.
+    """
     layers, skipped = find_layers(program, keep)
+    layers = [layer for layer in layers if only is None or layer.name in only]
     plan = HalfPlan([], skipped=skipped)
     example = {spec.name: value for spec, value in zip(program.inputs, program.example, strict=True)}
     peaks = _peaks(program, limited(program, context.calibration or [example], SAMPLES))

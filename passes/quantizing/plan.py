@@ -8,7 +8,7 @@ the target's objective is size, else to float.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -27,7 +27,7 @@ from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
 from compressor.targets.target import Target
 
-__all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer"]
+__all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer", "weight_format_of"]
 
 STATIC_KINDS = ("conv", "linear", "matmul")
 FEW = 256  # weights below this many elements save less than their scales and the extra nodes cost
@@ -56,9 +56,15 @@ class IntegerPlan:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def plan_integer(program: Program, context: Context, limits: Limits, keep: Sequence[str] = ()) -> IntegerPlan:
-    """Plan int8 for a functional program. Raises InputError where calibration meets NaN or infinity."""
+def plan_integer(
+    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), only: Collection[str] | None = None
+) -> IntegerPlan:
+    """Plan int8 for a functional program, for the layers called `only` alone where they are given.
+
+    Raises InputError where calibration meets NaN or infinity.
+    """
     layers, skipped = find_layers(program, keep)
+    layers = [layer for layer in layers if only is None or layer.name in only]
     plan = IntegerPlan([], find_glue(program, keep), skipped=skipped)
     for layer in layers:
         reason = _unfit(program, layer)
@@ -74,7 +80,8 @@ def plan_integer(program: Program, context: Context, limits: Limits, keep: Seque
         plan.skipped.append(Skip("activations", f"stay float: {reason}"))
     batches = limited(program, context.calibration, limits.samples)
     if limits.static and not reason and activation is not None:
-        _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, activation)
+        formats = activation, weight_format_of(context.target)
+        _calibrate(program, plan, context.progress.over(batches, "calibrating"), limits, formats)
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
     _choose(plan, limits, context.target)
     _agree_on_tied(program, plan)
@@ -91,6 +98,11 @@ def activation_format_of(target: Target) -> Format | None:
     return None
 
 
+def weight_format_of(target: Target) -> Format:
+    """Eight bits, or seven where the target's kernels add two products of bytes in 16 bits, which saturate."""
+    return INT7 if target.saturates else INT8
+
+
 def _unfit(program: Program, layer: Layer) -> str:
     weight: Tensor = program.get(layer.weight)
     if layer.kind in ("embedding", "conv_transpose") and weight.numel() < FEW:
@@ -103,9 +115,10 @@ def _unfit(program: Program, layer: Layer) -> str:
 
 
 def _calibrate(
-    program: Program, plan: IntegerPlan, batches: Iterable[Batch], limits: Limits, activation: Format
+    program: Program, plan: IntegerPlan, batches: Iterable[Batch], limits: Limits, formats: tuple[Format, Format]
 ) -> None:
-    """Settings with ranges for every layer that can be static, and for glue."""
+    """Settings with ranges for every layer that can be static, and for glue; `formats` of activations, weights."""
+    activation, weights = formats
     moving = mutated(program)
     static = [layer for layer in plan.layers if layer.kind in STATIC_KINDS and not _touches(layer, moving)]
     inputs = {layer.name: [layer.data(node) for node in layer.nodes] for layer in static}
@@ -117,8 +130,6 @@ def _calibrate(
     watched = {node: calibrator(limits.calibrator, activation, percentile=limits.percentile) for node in nodes}
     observe(program, batches, watched)
     found = {node: watcher.range() for node, watcher in watched.items()}
-    # VPMADDUBSW adds two unsigned-by-signed products in 16 bits and saturates: x86 without VNNI needs 7-bit weights.
-    weights = INT7 if activation is UINT8 else INT8
     for name in (*inputs, *glue):
         wide = [found[n] for n in (*inputs.get(name, ()), *outputs.get(name, ())) if not is_range(*found[n])]
         if wide:

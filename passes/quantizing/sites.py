@@ -235,7 +235,8 @@ def _declined(program: Program, node: fx.Node) -> list[Skip]:
             return [Skip(name, f"its weight is {dtype_name(weight.dtype)}, not float32")]
         return []
     found = []
-    for source in [] if is_call(node, torch.ops.compressor.linear_blocks.default) else node.all_input_nodes:
+    blocks = (torch.ops.compressor.linear_blocks.default, torch.ops.compressor.embedding_blocks.default)
+    for source in [] if is_call(node, *blocks) else node.all_input_nodes:
         tensor = tensor_of(program, source)
         if tensor is not None and tensor.is_floating_point() and tensor.dim() >= 2 and tensor.numel() >= LARGE:
             found.append(Skip(str(attribute(source)), f"{op_name(node)} has no integer form"))

@@ -1,4 +1,5 @@
-"""Whether a target's runtime multiplies by weights in blocks (com.microsoft.MatMulNBits), and whether that is faster.
+"""Whether a target's runtime multiplies by weights in blocks (com.microsoft.MatMulNBits) and reads tables in them
+(GatherBlockQuantized), and whether that is faster.
 
 Only ONNX Runtime's CPU kernels are counted on. On a board whose preferred provider is another processor's (TensorRT,
 CoreML) every such product would leave it for the CPU, with a copy each way, so the format is declined there.
@@ -12,23 +13,23 @@ from compressor.targets.target import Target
 
 __all__ = ["block_setting", "refusal", "slow_note"]
 
-# Four bits with a bias: onnxruntime pull request 20587; two bits on the CPU: 25582.
-_SINCE = {4: (1, 19), 2: (1, 23)}
+# By bits, tried but for the first. Four with a bias: onnxruntime pull request 20587. Two: 1.23.2 refuses them, 1.24.2
+# runs them (in float up to 1.27, in integers from 1.28 on). Tables as bytes: 4 bits from 1.23 on, 2 from 1.27.
+_SINCE = {"MatMulNBits": {4: (1, 19), 2: (1, 24)}, "GatherBlockQuantized": {4: (1, 23), 2: (1, 27)}}
 
 
-def refusal(target: Target, format: str) -> str:
-    """Why the target cannot have the format, with the next one that it can; empty where it can."""
-    runtime, since = target.runtime, _SINCE[BLOCK_FORMATS[format].bits]
+def refusal(target: Target, format: str, kind: str = "linear") -> str:
+    """Why the target cannot have the format for a kind of layer; empty where it can."""
+    operator, what = ("GatherBlockQuantized", "table") if kind == "embedding" else ("MatMulNBits", "product")
+    runtime, since = target.runtime, _SINCE[operator][BLOCK_FORMATS[format].bits]
     preferred = target.providers[0].name if target.providers else runtime.name
     if not target.on_cpu:
-        reason = f"{preferred} has no MatMulNBits, so every {format} product would leave it for the CPU"
-    elif not any("*" in provider.operators for provider in target.providers):
-        reason = f"{preferred} of {target.name} does not list MatMulNBits"
-    elif _version(runtime.version) < since:
-        reason = f"{runtime.name} {runtime.version} has no {format} product; {'.'.join(map(str, since))} is the first"
-    else:
-        return ""
-    return f"{reason}. The next format that it runs is {_next_format(target)}"
+        return f"{preferred} has no {operator}, so every {format} {what} would leave it for the CPU"
+    if not any(provider.runs(operator) for provider in target.providers):
+        return f"{preferred} of {target.name} does not list {operator}"
+    if _version(runtime.version) < since:
+        return f"{runtime.name} {runtime.version} has no {format} {what}; {'.'.join(map(str, since))} is the first"
+    return ""
 
 
 def slow_note(target: Target, format: str) -> str:
@@ -46,21 +47,16 @@ def slow_note(target: Target, format: str) -> str:
     )
 
 
-def block_setting(target: Target, format: str, block: int) -> Setting:
+def block_setting(target: Target, format: str, block: int, kind: str = "linear") -> Setting:
     """The setting of a layer: activations in int8 where the target multiplies those faster, as its rates say."""
     setting: dict[str, str | int] = {"format": format, "block": block}
-    if _has_integers(target):
+    if kind != "embedding" and _has_integers(target):
         setting["activation"] = "int8"
     return setting
 
 
 def _has_integers(target: Target) -> bool:
     return target.rate("int8") > target.rate("fp32")
-
-
-def _next_format(target: Target) -> str:
-    formats = target.providers[0].formats if target.providers else ()
-    return next((name for name in ("int8", "fp16") if name in formats), "fp32")
 
 
 def _version(text: str) -> tuple[int, ...]:

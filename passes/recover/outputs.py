@@ -19,6 +19,7 @@ from torch import Tensor, fx
 
 from compressor.errors import InputError
 from compressor.graph.edit import argument, is_call, tensor_of
+from compressor.graph.kv_cache import answers, is_past
 from compressor.graph.program import Program
 
 __all__ = ["Kind", "Output", "check_fit", "kind_of", "match_inputs", "match_outputs"]
@@ -55,16 +56,17 @@ class Output:
 def match_outputs(
     student: Program, teacher: Program, results: Sequence[Tensor], temperature: float | None = None
 ) -> list[Output]:
-    """The float outputs that both networks have. `results` are the teacher's on some batch.
+    """The float outputs that both networks have, a key–value cache aside. `results` are the teacher's on some batch.
 
     Raises InputError where none is shared, or where one differs in shape.
     """
-    found = []
+    found, judged = [], answers(student.outputs)
     positions = {spec.name: index for index, spec in enumerate(teacher.outputs)}
     by_name = all(spec.name in positions for spec in student.outputs)
     for ours, spec in enumerate(student.outputs):
         theirs = positions[spec.name] if by_name else ours
-        if not spec.dtype.is_floating_point or theirs >= len(results) or not results[theirs].dtype.is_floating_point:
+        floating = spec.dtype.is_floating_point and spec in judged
+        if not floating or theirs >= len(results) or not results[theirs].dtype.is_floating_point:
             continue
         _check(spec.name, spec.shape, teacher.outputs[theirs].shape)
         kind, axis = kind_of(teacher, theirs, results[theirs])
@@ -92,14 +94,15 @@ def match_inputs(student: Program, teacher: Program) -> tuple[str, ...]:
     Raises InputError where the teacher takes something that the student does not.
     """
     ours = {spec.name: spec for spec in student.inputs}
+    own = [spec for spec in student.inputs if not is_past(spec)]  # a teacher without a cache is fed the rest
     by_name = all(spec.name in ours for spec in teacher.inputs)
-    if not by_name and len(teacher.inputs) != len(student.inputs):
+    if not by_name and len(teacher.inputs) != len(own):
         raise InputError(
             f"takes {', '.join(s.name for s in teacher.inputs)}; the student takes {', '.join(ours)}",
             where="--teacher",
             way_out="Both are fed the same data: export the teacher with the student's inputs.",
         )
-    names = tuple(t.name if by_name else s.name for s, t in zip(student.inputs, teacher.inputs, strict=not by_name))
+    names = tuple(t.name if by_name else s.name for s, t in zip(own, teacher.inputs, strict=not by_name))
     names = tuple(spec.name for spec in teacher.inputs) if by_name else names
     for name, spec in zip(names, teacher.inputs, strict=True):
         if not _may_agree(ours[name].shape, spec.shape) or ours[name].dtype != spec.dtype:

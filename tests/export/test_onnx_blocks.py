@@ -16,7 +16,9 @@ from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.session import runner
 from compressor.graph.capture import capture
+from compressor.graph.contract import Context
 from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
 
 
 def layer(width: int, outputs: int, rows: tuple[int, ...], *, bias: bool = True) -> Program:
@@ -94,3 +96,50 @@ def test_rounding_products_are_told(tmp_path: Path) -> None:
     for integer, tolerance in ((True, INT8), (False, FP32)):
         blocks = with_blocks(program, "linear", integer=integer)
         assert (is_rounding(blocks), tolerance_of(blocks)) == (integer, tolerance)
+
+
+class Tied(nn.Module):
+    """A table and an output layer that share their weight, as language models do."""
+
+    def __init__(self, words: int, width: int) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(words, width), nn.Linear(width, words, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.words(ids).tanh())
+
+
+@pytest.mark.parametrize(("width", "block"), [(64, 32), (100, 32), (128, 128), (131, 64)])
+@pytest.mark.parametrize("shape", [(7,), (2, 3), ()])
+def test_a_table_in_blocks_is_read_exactly(width: int, block: int, shape: tuple[int, ...], tmp_path: Path) -> None:
+    torch.manual_seed(width)
+    program = capture(nn.Sequential(nn.Embedding(40, width)), (torch.randint(0, 40, shape),)).program
+    blocks = Quantize("int4", block=block).run(program, Context(board())).program
+    path = lowered(blocks, tmp_path)
+    ids = torch.randint(0, 40, shape)
+    [ours] = runner(path)({program.inputs[0].name: ids}).values()
+    [reference] = blocks.run([ids]).values()
+    assert torch.equal(ours, reference), "one product a value: nothing is rounded on the way"
+    assert check(blocks, path).tolerance == FP32.relative_rms
+
+
+def test_a_table_tied_to_the_output_layer_is_stored_once(tmp_path: Path) -> None:
+    program = capture(Tied(300, 128), (torch.randint(0, 300, (2, 4)),)).program
+    blocks = Quantize("int4", block=64).run(program, Context(board())).program
+    path = lowered(blocks, tmp_path)
+    model = onnx.load(path)
+    assert [node.op_type for node in model.graph.node if node.domain] == ["GatherBlockQuantized", "MatMulNBits"]
+    [codes] = [list(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.UINT8]
+    assert codes == [300, 2, 32]
+    assert check(blocks, path).error < 1e-5
+    assert path.stat().st_size < 300 * (64 + 2 * 8) + 2000, "the scales are there twice: one shape for each operator"
+
+
+def test_dynamic_ids(tmp_path: Path) -> None:
+    program = capture(nn.Sequential(nn.Embedding(40, 100)), (torch.randint(0, 40, (2, 5)),)).program
+    assert program.inputs[0].shape[0] == "batch"
+    blocks = Quantize("int4", block=32).run(program, Context(board())).program
+    more = torch.randint(0, 40, (7, 5))
+    [ours] = runner(lowered(blocks, tmp_path))({program.inputs[0].name: more}).values()
+    assert torch.equal(ours, blocks.run([more])[blocks.outputs[0].name])

@@ -44,3 +44,22 @@ def test_words_for_symbols(exported: ExportedProgram) -> None:
 def test_output_names_avoid_those_taken(exported: ExportedProgram) -> None:
     assert output_names(exported, 2, []) == ["output_0", "output_1"]
     assert output_names(exported, 2, ["output_0"]) == ["output_0_out", "output_1"]
+
+
+class Cached(nn.Module):
+    """A cache beside a text, and a mask of both."""
+
+    def forward(self, mask: Tensor, ids: Tensor, past_key_values: list[Tensor]) -> Tensor:
+        if mask.shape[1] != past_key_values[0].shape[2] + ids.shape[1]:
+            raise ValueError("a mask of another length")
+        return torch.cat([past_key_values[0][:, 0], ids[..., None].float()], 1)
+
+
+def test_a_cache_and_a_mask_of_past_and_sequence() -> None:
+    auto: Any = {0: Dim.AUTO, 1: Dim.AUTO}
+    given = torch.ones(2, 8), torch.ones(2, 5), [torch.ones(2, 1, 3, 1)]
+    exported = torch.export.export(Cached(), given, dynamic_shapes=(auto, auto, [{0: Dim.AUTO, 2: Dim.AUTO}]))
+    inputs, words = input_specs(["mask", "ids", "past_key_values.0"], values(exported, "placeholder"))
+    assert [spec.shape[1] for spec in inputs[:2]] == ["past + sequence", "sequence"]
+    assert inputs[2].shape[2] == "past"
+    assert output_specs(["out"], values(exported, "output"), words)[0].shape[1] == "past + sequence"

@@ -61,3 +61,13 @@ def test_the_block_op_traces() -> None:
         fakes = [mode.from_tensor(tensor) for tensor in (torch.randn(3, 71), blocks.packed, blocks.scales)]
         with pytest.raises(RuntimeError, match="71 features, not 70"):
             ops.linear_blocks(*fakes, None, 4, 32, 70, True)
+
+
+def test_rows_of_a_table_in_blocks() -> None:
+    table = torch.randn(30, 70, generator=torch.Generator().manual_seed(0))
+    blocks = quantize_blocks(table, INT4, 32)
+    ids = torch.tensor([[0, 29, 5], [5, 5, 1]])
+    found = torch.ops.compressor.embedding_blocks(blocks.packed, ids, blocks.scales, 4, 32, 70)
+    assert torch.equal(found, dequantize_blocks(blocks)[ids])
+    arguments = (blocks.packed, ids, blocks.scales, 4, 32, 70)
+    torch.library.opcheck(ops.embedding_blocks.default, arguments, test_utils=CHECKS)

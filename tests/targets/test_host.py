@@ -95,6 +95,12 @@ def test_arm_rates_follow_the_core(features: set[str], part: str, vendor: str, r
     assert _rates(here) == rates
 
 
+@pytest.mark.parametrize(("features", "expected"), [({"avx2"}, True), ({"avx2", "avx_vnni"}, False)])
+def test_bytes_saturate_without_vnni(monkeypatch: pytest.MonkeyPatch, features: set[str], expected: bool) -> None:
+    monkeypatch.setattr(host_module, "this_machine", lambda: replace(PC, features=frozenset(features)))
+    assert host_target().saturates == expected
+
+
 def test_an_unknown_architecture_gets_a_scalar_rate() -> None:
     assert _rates(replace(PC, arch="riscv64", features=frozenset())) == (8, 8)
 

@@ -100,6 +100,14 @@ def test_the_web_is_for_size_and_the_others_for_latency() -> None:
     assert {name for name in BOARDS if load_target(name).objective == "size"} == {"web-wasm"}
 
 
+def test_unsigned_activations_are_taken_to_saturate_unless_the_board_says_otherwise() -> None:
+    assert not load_target("x86-64").saturates  # VNNI
+    assert load_target("web-wasm").saturates
+    assert not load_target("raspberry-pi-5").saturates
+    unsaid = parse_target(_changed(lambda v: _provider(v).update(activations="uint8")), "my.toml")
+    assert unsaid.saturates
+
+
 def test_figures_that_follow_from_others_agree() -> None:
     orin, agx, xavier = map(load_target, ("jetson-orin-nano", "jetson-agx-orin", "jetson-xavier-nx"))
     for target in (orin, agx, xavier):
@@ -227,6 +235,7 @@ MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("star and more", lambda v: _provider(v).update(operators=["*", "Conv"]), r"providers\[0\].operators"),
     ("unknown list", lambda v: _provider(v).update(operators=["@cda"]), "no operator list is called '@cda'"),
     ("activations", lambda v: _provider(v).update(activations="int4"), r"providers\[0\].activations is 'int4'"),
+    ("saturates as text", lambda v: _provider(v).update(saturates="no"), r"providers\[0\].saturates is 'no'"),
     ("int8 without activations", lambda v: _provider(v).update(activations=""), r"providers\[0\].activations is ''"),
     ("pattern", lambda v: _sparse(v, pattern="2:4"), r"providers\[0\].sparsity\[0\].pattern is '2:4'"),
     ("pattern of all", lambda v: _sparse(v, pattern="4of4"), r"sparsity\[0\].pattern is '4of4'"),

@@ -1,6 +1,6 @@
 """The float program with fake quantization exactly where its integers will be, and what was learned there.
 
-    linear(x, W)  →  linear(fake_rows(x), fake_weight(W))       in blocks
+    linear(x, W)  →  linear(fake_rows(x), fake_weight(W))       in blocks; so a pointwise convolution's positions
     conv(x, W)    →  fake_range(conv(fake_range(x), fake_weight(W)))       int8, where `plan_pairs` puts its pairs
 
 Shadow weights keep their names; steps are `NAME_step` times e^`NAME_gain`, ranges `NAME_bounds` times e^`NAME_gain`.
@@ -8,8 +8,9 @@ Shadow weights keep their names; steps are `NAME_step` times e^`NAME_gain`, rang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -20,8 +21,8 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import matrix_of
 from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
 from compressor.passes.quantizing.learned import Learned
-from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_static, weight_format
-from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent
+from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static, weight_format
+from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
 from compressor.passes.quantizing.training.lesson import Lesson
 from compressor.passes.quantizing.weights import storage_key, weight_qparams
 from compressor.quant import fake
@@ -83,7 +84,7 @@ class Student:
             codes = found.codes
         else:
             scales = self.step_of[layer.weight].value(trained)
-            scales = scales if layer.axis == 0 else scales.T
+            scales = scales.flatten(1) if layer.axis == 0 else scales.T
             codes = torch.clamp(
                 torch.round(weight / spread(scales, weight, Granularity(1, block))), format.low, format.high
             )
@@ -95,7 +96,7 @@ def make_student(program: Program, settings: Mapping[str, Setting], lesson: Less
     """A copy of a functional program that can be trained. What the settings do not name stays float."""
     copy = begin(program)
     every, _ = find_layers(copy)
-    chosen = [layer for layer in every if format_of(settings.get(layer.name, {"format": "fp32"})) != "fp32"]
+    chosen = [layer for layer in every if is_integer(settings.get(layer.name, {}))]
     student = Student(copy, lesson, layers=[(layer, settings[layer.name]) for layer in chosen])
     first = next(iter(copy.nodes()))
     student.blend = str(add_tensor(copy, "quantizing_blend", torch.zeros(()), first, buffer=True).target)
@@ -147,14 +148,19 @@ class _FakePairs:
 
 def _rows(student: Student) -> None:
     """What layers in blocks read, rounded by row and block where their kernels will."""
-    readers: dict[tuple[fx.Node, int], list[tuple[Layer, fx.Node]]] = {}
+    readers: dict[tuple[fx.Node, int, bool], list[tuple[Layer, fx.Node]]] = {}
     for layer, setting in student.layers:
         if is_block(setting) and "activation" in setting:
             for node in layer.nodes:
-                readers.setdefault((layer.data(node), block_of(setting)), []).append((layer, node))
-    for (source, block), found in readers.items():
-        at = min(node for _, node in found)
-        rounded = insert(student.program, ops.fake_rows.default, (source, block), like=at)
+                key = layer.data(node), block_of(setting), layer.kind == "conv"
+                readers.setdefault(key, []).append((layer, node))
+    for (source, block, moves), found in readers.items():
+        at, channels_last = min(node for _, node in found), [0, *range(2, rank(source)), 1]
+        x = insert(student.program, aten.permute.default, (source, channels_last), like=at) if moves else source
+        rounded = insert(student.program, ops.fake_rows.default, (x, block), like=at)
+        if moves:
+            back = [channels_last.index(axis) for axis in range(rank(source))]
+            rounded = insert(student.program, aten.permute.default, (rounded, back), like=at)
         for layer, node in found:
             node.update_arg(layer.positions[0], rounded)
 
@@ -189,13 +195,15 @@ def _bias(student: Student, layer: Layer, node: fx.Node, bias: fx.Node) -> None:
 
 
 def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, block: int) -> fx.Node:
-    at = min(layer.nodes)
+    """The ternary weight by its means, as a matrix (outputs, inputs) and back."""
+    at, shape = min(layer.nodes), list(source.meta["val"].shape)
 
-    def turned(node: fx.Node) -> fx.Node:
-        return node if layer.axis == 0 else insert(student.program, aten.transpose.int, (node, 0, 1), like=at)
+    def call(target: Callable[..., Any], *args: object) -> fx.Node:
+        return insert(student.program, target, args, like=at)
 
-    args = (turned(source), blend, *_grouping(student.lesson, block), False)
-    return turned(insert(student.program, ops.fake_absmean.default, args, like=at))
+    matrix = call(aten.flatten.using_ints, source, 1) if layer.axis == 0 else call(aten.transpose.int, source, 0, 1)
+    rounded = call(ops.fake_absmean.default, matrix, blend, *_grouping(student.lesson, block), False)
+    return call(aten.reshape.default, rounded, shape) if layer.axis == 0 else call(aten.transpose.int, rounded, 0, 1)
 
 
 def _step(student: Student, layer: Layer, setting: Setting, at: fx.Node) -> tuple[fx.Node, fx.Node]:
@@ -214,7 +222,9 @@ def _first_step(program: Program, layer: Layer, setting: Setting) -> Tensor:
     """What rounding without training takes."""
     if is_block(setting):
         blocks = quantize_blocks(matrix_of(program, layer), BLOCK_FORMATS[format_of(setting)], block_of(setting))
-        return blocks.scales if layer.axis == 0 else blocks.scales.T.contiguous()
+        if layer.axis != 0:
+            return blocks.scales.T.contiguous()
+        return blocks.scales.reshape(*blocks.scales.shape, *[1] * (program.get(layer.weight).dim() - 2))
     return weight_qparams(program, layer, weight_format(setting)).scale
 
 

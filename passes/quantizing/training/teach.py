@@ -17,7 +17,7 @@ from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.learned import NOTHING, Learned
-from compressor.passes.quantizing.settings import is_block
+from compressor.passes.quantizing.settings import is_block, is_integer
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
 from compressor.passes.quantizing.training.student import make_student
@@ -73,7 +73,7 @@ def taught(
 
 def _reason(settings: Mapping[str, Setting], context: Context) -> str:
     """Why there is nothing to train, or nothing to train with."""
-    if all(setting.get("format") == "fp32" for setting in settings.values()):
+    if not any(map(is_integer, settings.values())):
         return "not trained: nothing is quantized"
     if not len(context.training):
         return _NO_DATA

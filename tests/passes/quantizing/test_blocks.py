@@ -58,19 +58,17 @@ def run(program: Program, context: Context = CONTEXT, **options: object) -> Pass
 
 def test_linear_layers_of_every_spelling_and_reasons_for_the_rest(mixed: Program, tmp_path: Path) -> None:
     result = run(mixed)
-    assert set(result.settings) == {"wide", "product", "added"}
+    assert set(result.settings) == {"wide", "product", "added", "table", "words", "tied", "narrow"}
     assert {skip.site: skip.reason for skip in result.skipped} == {
-        "conv": "int4 is for linear layers; this is a convolution",
-        "table": "int4 is for linear layers; this is an embedding",
-        "words": "int4 is for linear layers; this is an embedding",
-        "tied": "its weight is tied to another layer, which needs it in float",
-        "narrow": "its 48 inputs are fewer than a block of 64",
+        "conv": "stays float: int4 is for linear layers and pointwise convolutions; this is a convolution of 3; "
+        "int8 takes calibration data, and weights alone are slower; board runs no fp16",
+        "narrow": "int4 in blocks of 32 in place of int4: its 48 inputs are fewer than a block of 64",
     }
     calls = [n for n in result.program.nodes() if n.target is torch.ops.compressor.linear_blocks.default]
-    assert len(calls) == 4, "wide is called twice"
+    assert len(calls) == 6, "wide is called twice"
     assert result.program.tensors()["wide.weight"].dtype == torch.uint8
     [before], [after] = mixed.run().values(), result.program.run().values()
-    assert 0.0 < float((after - before).norm() / before.norm()) < 0.1
+    assert 0.0 < float((after - before).norm() / before.norm()) < 0.2, "four layers in a row, of random weights"
     to_onnx(result.program, board()).save(tmp_path / "model.onnx")
     assert check(result.program, tmp_path / "model.onnx").error < 1e-5
 
@@ -85,7 +83,8 @@ def test_the_same_again_from_its_settings(mixed: Program) -> None:
 
 
 def test_keep_leaves_layers_alone(mixed: Program) -> None:
-    assert set(run(mixed, keep=("wide*",)).settings) == {"product", "added"}
+    settings = run(mixed, keep=("wide*", "tied*")).settings
+    assert set(settings) == {"product", "added", "table", "narrow"}, "words reads the kept weight"
 
 
 def test_options_count_the_bytes_that_are_stored(mixed: Program) -> None:
@@ -133,12 +132,12 @@ def test_a_recipe_that_cannot_be_carried_out(mixed: Program) -> None:
         Quantize(sites={"wide": setting}).run(mixed, Context(load_target("jetson")))
 
 
-def test_a_board_without_such_products_is_left_alone(mixed: Program) -> None:
+def test_a_board_without_such_products_takes_the_next_format(mixed: Program) -> None:
     result = run(mixed, Context(load_target("jetson")))
-    assert (result.changed, result.notes) == ((), ())
-    assert [skip.site for skip in result.skipped] == ["weights"]
-    assert "The next format that it runs is int8" in result.skipped[0].reason
-    assert result.program.hash() == mixed.hash()
+    assert {str(setting["format"]) for name, setting in result.settings.items() if name == "wide"} == {"fp16"}
+    [reason] = [skip.reason for skip in result.skipped if skip.site == "wide"]
+    assert reason.startswith("fp16 in place of int4: TensorrtExecutionProvider has no MatMulNBits")
+    assert "int8 takes calibration data" in reason
 
 
 def test_two_bits_on_arm_are_allowed_with_a_warning(mixed: Program) -> None:
@@ -170,7 +169,7 @@ def gpt() -> Program:
 
 def test_a_trained_gpt_in_four_bits(gpt: Program, prose: Tensor, tmp_path: Path) -> None:
     result = run(gpt, block=32)
-    assert len(result.changed) == 36
+    assert len(result.changed) == 38
     before, after = perplexity(gpt, prose), perplexity(result.program, prose)
     assert before < after < 1.02 * before
     sizes = []
@@ -178,7 +177,7 @@ def test_a_trained_gpt_in_four_bits(gpt: Program, prose: Tensor, tmp_path: Path)
         to_onnx(program, board()).save(tmp_path / "model.onnx")
         sizes.append((tmp_path / "model.onnx").stat().st_size)
     claimed = gpt.unique_bytes() - result.program.unique_bytes()
-    assert abs(sizes[0] - sizes[1] - claimed) < 20_000, "names and attributes of 36 nodes"
+    assert abs(sizes[0] - sizes[1] - claimed) < 20_000, "names and attributes of 39 nodes"
     assert check(result.program, tmp_path / "model.onnx", [{gpt.inputs[0].name: prose[:2]}]).error < 2e-2
 
 

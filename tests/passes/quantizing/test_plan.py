@@ -13,7 +13,7 @@ from compressor.errors import InputError
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
-from compressor.passes.quantizing.plan import IntegerPlan, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.plan import IntegerPlan, Limits, activation_format_of, plan_integer, weight_format_of
 from compressor.targets.target import Objective, Provider, Target
 
 LIMITS = Limits(static=True, calibrator="minmax", percentile=99.99, samples=64, max_error=9.0)
@@ -99,6 +99,12 @@ def test_beyond_the_error_bound_a_layer_falls_back_as_the_target_wants(
     assert "add" not in plan.settings
     (skip,) = (skip for skip in plan.skipped if skip.site == "conv")
     assert skip.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(("saturates", "expected"), [(True, "int7"), (False, "int8")])
+def test_weights_lose_a_bit_where_sums_of_products_saturate(saturates: bool, expected: str) -> None:
+    target = board(providers=(Provider("CPUExecutionProvider", ("int8",), ("*",), "uint8", "test", (), saturates),))
+    assert weight_format_of(target).name == expected
 
 
 @pytest.mark.parametrize(

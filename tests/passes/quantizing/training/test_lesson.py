@@ -36,5 +36,5 @@ def test_a_recipe_keeps_what_is_no_default() -> None:
      {"train": "5steps", "rate": "fast"}, {"train": "5steps", "norm": "yes"}],
 )  # fmt: skip
 def test_a_recipe_that_says_something_else_is_refused(setting: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match="program|budget"):
+    with pytest.raises(RecipeError, match=r"program|budget"):
         Lesson.read({"program": setting})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compressor.dimensions import dimension
+from compressor.graph.sizes import dimension
 
 SIZES = {"batch": 3, "sequence": 8, "2*batch + 1": 5, "mask.batch": 4, "Max(1, batch)": 6, "open('x')": 7, "batch/0": 9}
 

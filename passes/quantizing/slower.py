@@ -1,0 +1,95 @@
+"""Which layers a format makes slower, as the latency model predicts: t(in the format) > 1.01 · t(as it was).
+
+Both programs are predicted whole, the second with empty codes of the right sizes, and each layer's kernels compared:
+its product, and the changes of layout that a convolution takes to be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from compressor.graph.contract import Context, Setting
+from compressor.graph.cost import Estimate
+from compressor.graph.edit import finish
+from compressor.graph.program import Program
+from compressor.passes.quantizing.blocks import apply_blocks, tied_groups
+from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.settings import format_of, is_block
+from compressor.passes.quantizing.sites import find_glue, find_layers
+
+__all__ = ["SLACK", "Times", "predict_times"]
+
+SLACK = 1.01
+_PRODUCT = "compressor::linear_blocks"
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds by layer without and with the format, and of the program in `all`; `calibrated` where they rest on
+    measurements."""
+
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
+    all: tuple[float, float] = (0.0, 0.0)
+    calibrated: bool = False
+
+    def slower(self, name: str) -> bool:
+        """Whether a layer is predicted to lose more than one percent; not where nothing is known of it."""
+        return name in self.after and self.after[name] > SLACK * self.before.get(name, float("inf"))
+
+    @property
+    def slower_in_all(self) -> bool:
+        return self.all[1] > SLACK * self.all[0]
+
+    def told(self, name: str, other: str) -> str:
+        """Both numbers in words."""
+        return f"{self.after[name]:.3g} ms, {other} {self.before[name]:.3g} ms{self.origin}"
+
+    @property
+    def origin(self) -> str:
+        return "" if self.calibrated else " (uncalibrated)"
+
+
+def predict_times(
+    program: Program, context: Context, settings: Mapping[str, Setting], instead: Mapping[str, Setting]
+) -> Times:
+    """Times of the layers that `settings` puts in blocks, beside the program with the settings `instead`.
+
+    Nothing is known without a latency model, and where its profile has not measured such products.
+    """
+    blocks = {name: setting for name, setting in settings.items() if is_block(setting)}
+    if context.latency is None or not blocks:
+        return Times()
+    plain, unchanged = _with(program, instead)
+    changed, made = _with(program, {**instead, **blocks})
+    before, after = (context.latency.predict(each, context.target) for each in (plain, changed))
+    if _PRODUCT in after.unknown:
+        return Times()
+    totals = before.latency_ms, after.latency_ms
+    return Times(_by_layer(before, unchanged, blocks), _by_layer(after, made, blocks), totals, after.calibrated)
+
+
+def _with(program: Program, settings: Mapping[str, Setting]) -> tuple[Program, dict[str, set[str]]]:
+    """A copy with those settings, blocks without their values, and the names of each layer's nodes."""
+    copy = program.copy()
+    layers, _ = find_layers(copy)
+    integer = {name: setting for name, setting in settings.items() if format_of(setting) == "int8"}
+    if integer:
+        apply_integer(copy, layers, find_glue(copy), integer)
+    names = {layer.name: {node.name for node in layer.nodes} for layer in layers}
+    blocks = [layer for layer in layers if is_block(settings.get(layer.name, {}))]
+    for group in tied_groups(copy, blocks):
+        known = {node.name for node in copy.graph.nodes}
+        apply_blocks(copy, group, settings, blank=True)
+        names |= dict.fromkeys((layer.name for layer in group), {node.name for node in copy.graph.nodes} - known)
+    return finish(copy), names
+
+
+def _by_layer(estimate: Estimate, nodes: Mapping[str, set[str]], wanted: Mapping[str, Setting]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in wanted:
+        own = [kernel.latency_ms for kernel in estimate.kernels if nodes.get(name, set()).intersection(kernel.nodes)]
+        if own:
+            found[name] = sum(own)
+    return found

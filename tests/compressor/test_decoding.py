@@ -1,0 +1,30 @@
+"""Texts of the lengths that decoders are timed with, as long as the model has places."""
+
+from __future__ import annotations
+
+import torch
+from decoders import Growing, program_of, tiny_decoder
+
+from compressor.decoding import midway, reading, step
+from compressor.graph.kv_cache import with_past
+
+TEXT = {"ids": torch.arange(12).reshape(2, 6)}
+
+
+def shapes(batch: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in batch.items()}
+
+
+def test_of_a_model_with_many_places() -> None:
+    program = program_of(Growing(context=300), mask=False, name="ids")
+    given = with_past(program.inputs, TEXT)
+    assert shapes(reading(program, given)) == {"ids": (2, 128), "past_key_values.states": (2, 0, 16)}
+    assert shapes(step(program, given)) == {"ids": (2, 1), "past_key_values.states": (2, 128, 16)}
+    assert shapes(midway(program, given)) == {"ids": (2, 4), "past_key_values.states": (2, 4, 16)}
+
+
+def test_of_a_model_with_few() -> None:
+    program = tiny_decoder()
+    given = with_past(program.inputs, TEXT)
+    assert shapes(reading(program, given)) == {"ids": (2, 64), "past_key_values.states": (2, 0, 16)}
+    assert shapes(step(program, given)) == {"ids": (2, 1), "past_key_values.states": (2, 63, 16)}
