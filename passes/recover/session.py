@@ -26,7 +26,7 @@ from compressor.passes.recover.stream import Stream
 if TYPE_CHECKING:
     from compressor.passes.recover.engine import Settings
 
-__all__ = ["Session"]
+__all__ = ["Session", "default_rate"]
 
 CALIBRATION = 16  # batches that statistics are estimated on
 FITTED = 8  # batches that adapters are fitted to
@@ -45,7 +45,7 @@ class Session:
         self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
         self.checkpoint, self.key, self.place = checkpoint, key, place
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
-        self.rate = settings.rate or _default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
+        self.rate = settings.rate or default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
         self.clip, self.ramps = settings.clip, settings.ramps
         self.statistics = bool(batch_norms(student))
         self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.rate)
@@ -204,7 +204,7 @@ class Session:
         self.progress.say(f"recover: continues after step {self.step}")
 
 
-def _default_rate(student: Program) -> float:
+def default_rate(student: Program) -> float:
     """Peak learning rate: more for convolutions, which bear it."""
     convolves = is_convolutional(student.nodes(), concrete_values(student))
     return 1e-3 if convolves or batch_norms(student) else 3e-4

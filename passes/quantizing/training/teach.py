@@ -17,15 +17,17 @@ from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.learned import NOTHING, Learned
-from compressor.passes.quantizing.settings import is_block, is_integer
+from compressor.passes.quantizing.settings import format_of, is_block, is_integer
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
 from compressor.passes.quantizing.training.student import make_student
 from compressor.passes.recover import Recovered, Settings, parse_budget, recover
 from compressor.passes.recover.ranks import Ranks
+from compressor.passes.recover.session import default_rate
 
 __all__ = ["Taught", "taught"]
 
+RATES = {"int8": 0.3, "int4": 1.0, "int2": 3.0, "ternary": 3.0}  # of `recover`'s, by the fewest bits of a layer
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
 _NO_DATA = "not trained: there are no data to train on; give --data with samples that are not evaluated on"
@@ -58,9 +60,10 @@ def taught(
         notes += [f"a norm was put before {len(normed)} layers"] if normed else []
     student = make_student(ready, settings, lesson)
     assert context.teacher is not None
+    rate, ramps = _rate(lesson, settings, program), {student.blend: GRADUAL}
     done = recover(
         student.program, context.teacher, context.training, parse_budget(lesson.train), losses=lesson.losses,
-        settings=Settings(rate=lesson.rate, keep=keep, ramps={student.blend: GRADUAL}), seed=context.seed,
+        settings=Settings(rate=rate, keep=keep, ramps=ramps), seed=context.seed,
         progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks, ranks=Ranks(),
     )  # fmt: skip
     if not done.improved:
@@ -78,6 +81,12 @@ def _reason(settings: Mapping[str, Setting], context: Context) -> str:
     if not len(context.training):
         return _NO_DATA
     return "" if context.teacher is not None else "not trained: there is no original to learn from"
+
+
+def _rate(lesson: Lesson, settings: Mapping[str, Setting], program: Program) -> float:
+    """Fewer bits take larger steps: a weight has further to go to its next code."""
+    formats = {format_of(setting) for setting in settings.values()} & set(RATES)
+    return lesson.rate or default_rate(program) * max(RATES[format] for format in formats)
 
 
 def _with_weights(program: Program, trained: Program) -> Program:
