@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from models import fashion, load, text
@@ -23,14 +24,20 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 
-__all__ = ["SUBJECTS", "Subject", "spread"]
+__all__ = ["SUBJECTS", "Runs", "Subject", "spread"]
 
 SENTENCE = 64  # tokens at most
 
 
+class Runs(Protocol):
+    """What a metric is of: a program, or a file in its runtime."""
+
+    def run(self, batch: Batch, /) -> Mapping[str, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A trained program; `batches(count, seed)` unlabelled training samples; `metric(program)` by its name.
+    """A trained program; `batches(count, seed)` unlabelled training samples; `metric(program or file)` by its name.
 
     `better` is +1 where more is better, −1 where less is. `more` are further figures.
     """
@@ -40,10 +47,10 @@ class Subject:
     better: int
     program: Program
     batches: Callable[[int, int], list[Batch]]
-    metric: Callable[[Program], float]
-    more: Callable[[Program], dict[str, float]] = lambda _: {}
+    metric: Callable[[Runs], float]
+    more: Callable[[Runs], dict[str, float]] = lambda _: {}
 
-    def figures(self, program: Program) -> dict[str, float]:
+    def figures(self, program: Runs) -> dict[str, float]:
         """The metric and what there is besides, by name."""
         return {self.metric_name: self.metric(program), **self.more(program)}
 
@@ -58,7 +65,7 @@ def _images(name: str, tests: int) -> Subject:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
         return [{key: train[part]} for part in order.split(64)]
 
-    def accuracy(candidate: Program) -> float:
+    def accuracy(candidate: Runs) -> float:
         right = 0
         for start in range(0, tests, 250):
             [scores] = candidate.run({key: images[start : start + 250]}).values()
@@ -76,7 +83,7 @@ def _gpt(tests: int) -> Subject:
     def batches(count: int, seed: int) -> list[Batch]:
         return [{key: ids} for ids in text.batches("train", size=16, count=max(count, 16), seed=seed, length=CONTEXT)]
 
-    def perplexity(candidate: Program) -> float:
+    def perplexity(candidate: Runs) -> float:
         total, count = 0.0, 0
         for ids in held_out.split(16):
             [scores] = candidate.run({key: ids}).values()
@@ -117,11 +124,11 @@ def _minilm(tests: int) -> Subject:
         chosen = torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed))[:count]
         return encoded([rest[index] for index in chosen.tolist()])
 
-    def cosine(candidate: Program) -> float:
+    def cosine(candidate: Runs) -> float:
         found = _embeddings(candidate, test)
         return float(functional.cosine_similarity(found, reference).mean())
 
-    def spearman(candidate: Program) -> dict[str, float]:
+    def spearman(candidate: Runs) -> dict[str, float]:
         found = _ranks(_similarities(_embeddings(candidate, test)))
         return {"spearman": float(torch.corrcoef(torch.stack([found, _ranks(_similarities(reference))]))[0, 1])}
 
@@ -139,7 +146,7 @@ def _ranks(values: Tensor) -> Tensor:
     return values.argsort().argsort().double()
 
 
-def _embeddings(program: Program, batches: Sequence[Batch]) -> Tensor:
+def _embeddings(program: Runs, batches: Sequence[Batch]) -> Tensor:
     """The mean of the last hidden states that are not padding, as sentence-transformers pools."""
     found = []
     for batch in batches:

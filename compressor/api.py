@@ -30,6 +30,7 @@ from compressor.request import Request
 from compressor.selecting import select
 from compressor.targets import load_target
 from compressor.targets.tvm import with_runtime
+from compressor.unpacking import check_pack
 from compressor.versions import versions
 from compressor.workplace import workplace
 
@@ -69,6 +70,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
+    check_pack(request, target)
     request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
@@ -87,7 +89,10 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     with announcing() as announce:
         stages = replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
-        workshop = Workshop(prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress)
+        workshop = Workshop(
+            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack
+        )
+        workshop.pack = request.pack
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
 

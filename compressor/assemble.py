@@ -13,8 +13,12 @@ from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
 from compressor.export.tvm import processor_of
+from compressor.export.weight_bits import weight_bits
 from compressor.gate import Gate
+from compressor.generation import TOKENS, interface_of, places_of
+from compressor.graph.concrete import READING
 from compressor.graph.contract import Context
+from compressor.graph.naming import SEQUENCE
 from compressor.judging import Artifact, Workshop
 from compressor.making import Ledger
 from compressor.outcome import Outcome
@@ -43,10 +47,14 @@ def write(
     kept = selection.kept
     findings = find(request, prepared, workshop, kept, context, gate)
     ort = Converted(())
-    if prepared.target.runtime.name != TVM:
+    if kept.parts:
+        ort = Converted((), "model.ort is left out of a packed bundle: it would hold the weights unpacked")
+    elif prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
+    if request.pack and not kept.parts:
+        notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
         **{file.name: file for file in (*kept.files, *ort.files)},
@@ -54,6 +62,7 @@ def write(
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
         "report.html": to_html(report).encode(),
+        **(prepared.companions if prepared.is_decoder else {}),
     }
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
@@ -94,10 +103,33 @@ def _manifest(
             if stage.kept and stage.report.changed
         ],
         "tolerance": agreement.tolerance,
+        "tolerance_reason": agreement.reason,
+        **_weights(selection.kept),
         "seed": prepared.seed,
         "versions": dict(report.versions),
+        **_decoder(findings, prepared),
         **_predicted(findings, request, prepared, selection),
         **_energy(report, target, request),
+    }
+
+
+def _weights(kept: Artifact) -> dict[str, Any]:
+    """Bits a weight; machine code does not tell its weights apart."""
+    return {"weights": weight_bits(kept.path, kept.parts)} if kept.path.suffix == ".onnx" else {}
+
+
+def _decoder(findings: Findings, prepared: Prepared) -> dict[str, Any]:
+    """What generating with the artifact's cache takes to know, and how that was checked."""
+    if findings.decoding is None:
+        return {}
+    places = places_of(prepared.program, prepared.evaluation[0], READING[SEQUENCE] + TOKENS)
+    return {
+        "decoder": {
+            **asdict(interface_of(prepared.program)),
+            "places": places,
+            "end": list(prepared.ends),
+            "checked": asdict(findings.decoding),
+        }
     }
 
 

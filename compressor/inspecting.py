@@ -28,6 +28,7 @@ class Inspection:
     unique_bytes: int
     inputs: tuple[str, ...]
     estimate: Estimate
+    first_token: Estimate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Totals and one entry a kernel; times in milliseconds, `share` of the total time, sizes in bytes."""
@@ -41,6 +42,7 @@ class Inspection:
             "macs": estimate.macs,
             "peak_activation_bytes": estimate.peak_activation_bytes,
             "latency_ms": {"predicted": estimate.latency_ms, "measured": None},
+            "first_token_ms": None if self.first_token is None else self.first_token.latency_ms,
             "calibrated": estimate.calibrated,
             "predicted_from": estimate.source,
             "interval_ms": estimate.interval_ms,
@@ -78,11 +80,22 @@ class Inspection:
             f"parameters {display(self.parameters, 'count')}, weights {display(self.unique_bytes, 'bytes')}, "
             f"MACs {display(estimate.macs, 'count')}, "
             f"peak activation memory {display(estimate.peak_activation_bytes, 'bytes')}",
+            *([] if self.first_token is None else [_answer(self.first_token)]),
             *predicted(estimate),
         ]
 
     def _share(self, kernel: KernelCost) -> float:
         return kernel.latency_ms / self.estimate.latency_ms if self.estimate.latency_ms else 0.0
+
+
+def _answer(first: Estimate) -> str:
+    """What the figures of a decoder with a key–value cache are of."""
+    from compressor.graph.concrete import READING, STEP
+    from compressor.graph.naming import PAST, SEQUENCE
+
+    kept, read = STEP[PAST], READING[SEQUENCE]
+    latency = display(first.latency_ms, "ms")
+    return f"all is of a token behind {kept} kept; the first one, after {read} read, takes {latency}"
 
 
 def predicted(estimate: Estimate) -> list[str]:
@@ -100,12 +113,18 @@ def predicted(estimate: Estimate) -> list[str]:
 
 def inspect_program(program: Program, target: Target, batch: int = 1, threads: int | None = None) -> Inspection:
     """What the target's latency model says of a program at one batch size. Dynamic dimensions besides it take the
-    example's sizes."""
+    example's sizes; a decoder with a key–value cache takes one token behind others."""
     from compressor.devices.latency.lookup import latency_model
+    from compressor.graph.concrete import READING, concrete_values
+    from compressor.graph.kv_cache import cache_of
     from compressor.graph.signature import dtype_name
 
     inputs = tuple(
         f"{spec.name} {'×'.join(str(size) for size in spec.shape)} {dtype_name(spec.dtype)}" for spec in program.inputs
     )
-    estimate = latency_model(target).predict(program, target, batch=batch, threads=threads)
-    return Inspection(target.name, batch, program.parameters(), program.unique_bytes(), inputs, estimate)
+    model, first = latency_model(target), None
+    estimate = model.predict(program, target, batch=batch, threads=threads)
+    if cache_of(program.inputs):
+        values = concrete_values(program, batch, READING)
+        first = model.predict(program, target, batch=batch, threads=threads, values=values)
+    return Inspection(target.name, batch, program.parameters(), program.unique_bytes(), inputs, estimate, first)

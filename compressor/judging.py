@@ -20,15 +20,18 @@ from compressor.export.agreement import Agreement
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
+from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import Runner, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
+from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
-from compressor.graph.kv_cache import answers
+from compressor.graph.kv_cache import answers, length_of, past_of
 from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
+from compressor.report.model import Decoding
 from compressor.targets.tvm import TVM
 from compressor.verify import relative_error
 
@@ -47,6 +50,7 @@ class Artifact:
     agreement: Agreement
 
     x86: bool
+    parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
@@ -71,6 +75,7 @@ class Workshop:
     batch: int
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
+    pack: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[int, float] = field(default_factory=dict)
     _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
@@ -90,7 +95,9 @@ class Workshop:
         placement = place(lowered.model, self.prepared.target)
         files = lowered.save(path)
         agreement = check(program, path, self.prepared.evaluation)
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64")
+        packed = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
+        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
 
     def _compiled(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
@@ -150,6 +157,27 @@ class Workshop:
             threads = self.threads or self.prepared.target.threads
             self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
         return self._times[key]
+
+    def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """The same of decoders with a key–value cache, until the first token of an answer; nothing for others."""
+        batch = self.prepared.first_batch(self.batch)
+        if batch is None or not self.prepared.target.is_host:
+            return {}
+        threads = self.threads or self.prepared.target.threads
+        return compare({str(i): a.path for i, a in enumerate(artifacts)}, batch, threads=threads)
+
+    def decoding(self, artifact: Artifact) -> Decoding | None:
+        """What a decoder generates with its cache, held to PyTorch; None for other networks. Raises MismatchError."""
+        prepared, batch = self.prepared, self.prepared.first_batch(self.batch)
+        if batch is None:
+            return None
+        self.progress.say("generating with the cache")
+        inputs = prepared.program.inputs
+        read, past = length_of(inputs, batch), past_of(inputs, prepared.timed_batch(self.batch))
+        text = prepared.evaluation[0]
+        return decoding(
+            artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
+        )
 
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from compressor.data import Dataset, check_indices, example_from_data, load_data
 from compressor.decoding import midway, reading, step
+from compressor.generation import interface_of
 from compressor.graph.contract import Batch, Progress
-from compressor.graph.kv_cache import cache_of
+from compressor.graph.decoder import eager_scores
+from compressor.graph.kv_cache import cache_of, without_past
 from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.inputs import example_inputs, parse_input, synthetic_batches
@@ -23,6 +25,7 @@ from compressor.metrics import Metric, load_metric
 from compressor.recovering import load_teacher, taught
 from compressor.request import Request
 from compressor.targets import Target
+from compressor.targets.tvm import TVM
 from compressor.unbound import unbound_example, unbound_inputs
 
 __all__ = ["Prepared", "prepare"]
@@ -43,6 +46,10 @@ class Prepared:
     seed: int
     notes: tuple[str, ...]
     teacher: Program | None = None  # another network that this one learns from
+    module: nn.Module | None = None  # the model itself, where it came as one
+    companions: Mapping[str, Path] = field(default_factory=dict)  # files that go into the bundle as they are
+    ends: tuple[int, ...] = ()  # token ids that end a text
+    _batches: dict[Any, Batch] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def synthetic(self) -> bool:
@@ -62,17 +69,32 @@ class Prepared:
     def timed_batch(self, size: int) -> Batch:
         """One batch of `size` samples to time with, cut or repeated from the first one; of a decoder with a cache, the
         token behind a text."""
-        batch = _sized_batch(self.program, self.evaluation[0], size)
-        return step(self.program, batch) if self.is_decoder else batch
+        return self._made(size, step)
 
     def first_batch(self, size: int) -> Batch | None:
         """The text that a decoder reads before its first token; None where the program has no cache."""
-        return reading(self.program, _sized_batch(self.program, self.evaluation[0], size)) if self.is_decoder else None
+        return self._made(size, reading) if self.is_decoder else None
 
     def shown_batch(self, size: int) -> Batch:
         """One batch that shows what the program computes: of a decoder, the second half of short texts."""
+        return self._made(size, midway)
+
+    def _made(self, size: int, make: Callable[[Program, Batch], Batch]) -> Batch:
+        """So many samples, of a decoder what is made of them: by running it, so that it is kept."""
         batch = _sized_batch(self.program, self.evaluation[0], size)
-        return midway(self.program, batch) if self.is_decoder else batch
+        if not self.is_decoder:
+            return batch
+        if (size, make) not in self._batches:
+            self._batches[size, make] = make(self.program, batch)
+        return self._batches[size, make]
+
+    def original(self, text: Batch) -> Mapping[str, Tensor]:
+        """What the model itself, or where it came as a graph the program, makes of a decoder's text."""
+        if self.module is None:
+            return self.program.run(text)
+        names = interface_of(self.program)
+        given = without_past(self.program.inputs, text)
+        return {names.scores: eager_scores(self.module, given, names.tokens)}
 
     @property
     def is_decoder(self) -> bool:
@@ -104,7 +126,8 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     loaded = _loaded(request)
     progress.say(f"{loaded.name}: {loaded.kind}")
     args, kwargs, synthetic = _example(request, loaded, seed)
-    captured = to_program(loaded, args, kwargs, synthetic=synthetic, kv_cache=not request.no_kv_cache)
+    cached = not request.no_kv_cache and target.runtime.name != TVM  # whose library takes one length of text
+    captured = to_program(loaded, args, kwargs, synthetic=synthetic, kv_cache=cached)
     program = captured.program
     dataset = load_data(request.data, program.inputs, train=train) if request.data is not None else None
     if dataset is not None:
@@ -117,7 +140,10 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     metric = load_metric(request.metric, dataset, program)
     teacher = None if request.teacher is None else load_teacher(request.teacher, program, trust=request.trust)
     notes += () if teacher is None else ("outputs are judged by the teacher's, not by those of the model as it was",)
-    return Prepared(loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher)
+    return Prepared(
+        loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher,
+        module=loaded.module, companions=loaded.companions, ends=loaded.ends,
+    )  # fmt: skip
 
 
 def _digest(batches: Sequence[Batch]) -> str:

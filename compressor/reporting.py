@@ -11,6 +11,7 @@ from compressor.devices.energy import Making
 from compressor.devices.latency.learning import prediction, remember
 from compressor.devices.local import Measurement
 from compressor.gate import Gate, show
+from compressor.graph.concrete import READING, concrete_values
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate
 from compressor.graph.program import Program
@@ -18,7 +19,17 @@ from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
 from compressor.prepare import Prepared
 from compressor.report.layers import layer_errors
-from compressor.report.model import Agreement, Cost, Figures, Latency, LayerLatency, PassReport, Report, Verdict
+from compressor.report.model import (
+    Agreement,
+    Cost,
+    Decoding,
+    Figures,
+    Latency,
+    LayerLatency,
+    PassReport,
+    Report,
+    Verdict,
+)
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Objective
@@ -31,13 +42,14 @@ __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
 @dataclass(frozen=True)
 class Findings:
     """Figures and estimates of original and result, the budgets that the result misses, and what was measured of both
-    in turn, where they are two."""
+    in turn, where they are two; what a decoder generates."""
 
     before: Figures
     after: Figures
     estimates: tuple[Estimate | None, Estimate | None]
     missed: tuple[str, ...]
     measured: tuple[Measurement, Measurement] | None = None
+    decoding: Decoding | None = None
 
 
 def find(
@@ -50,12 +62,19 @@ def find(
     account = _account(request, prepared)
     before = _figures(workshop, original, first, measured.get("0"), account)
     after = _figures(workshop, kept, last, measured.get("1"), account)
+    decoding = workshop.decoding(kept)
+    if decoding is not None:
+        read = workshop.first_token(original, kept)
+        before, after = (
+            replace(figures, first_token_ms=_first_token(artifact.program, prepared, request, context, read.get(name)))
+            for figures, artifact, name in ((before, original, "0"), (after, kept, "1"))
+        )
     both = (measured["0"], measured["1"]) if measured else None
     learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
         if estimate is not None and learns:
             remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
-    return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both)
+    return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both, decoding)
 
 
 def full_report(
@@ -79,7 +98,9 @@ def full_report(
             TVM if prepared.target.runtime.name == TVM else "onnxruntime",
             kept.agreement.error,
             kept.agreement.tolerance,
+            kept.agreement.reason,
         ),
+        decoding=findings.decoding,
         notes=notes,
         making=making,
         break_even=pays_off(making, before, after, findings.measured) if changed else None,
@@ -147,6 +168,19 @@ def _predict(program: Program, prepared: Prepared, request: Request, context: Co
     if context.latency is None:
         return None
     return context.latency.predict(program, prepared.target, batch=request.batch, threads=request.threads)
+
+
+def _first_token(
+    program: Program, prepared: Prepared, request: Request, context: Context, measured: Measurement | None
+) -> Latency:  # fmt: skip
+    """What reading a text takes, predicted for 128 tokens and measured."""
+    estimate = None
+    if context.latency is not None:
+        values = concrete_values(program, request.batch, READING)
+        estimate = context.latency.predict(
+            program, prepared.target, batch=request.batch, threads=request.threads, values=values
+        )
+    return Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None)
 
 
 def _program_figures(program: Program, estimate: Estimate | None) -> Figures:

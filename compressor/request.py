@@ -56,6 +56,7 @@ class Request:
     latency: str | None = None
     size: str | None = None
     gate: bool = False
+    pack: bool = False
     dry_run: bool = False
     no_cache: bool = False
     cache_dir: Path | None = None

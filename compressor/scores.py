@@ -18,7 +18,7 @@ from compressor.graph.program import Program
 from compressor.graph.signature import TensorSpec
 from compressor.userfile import own_line
 
-__all__ = ["Accuracy", "Custom", "Perplexity"]
+__all__ = ["Accuracy", "Custom", "Perplexity", "token_input"]
 
 Run = Callable[[Batch], Mapping[str, Tensor]]
 IGNORED = -100  # PyTorch's cross entropy leaves out labels of this value
@@ -110,7 +110,7 @@ class Perplexity:
             )
         if dataset is not None and dataset.labels is not None:
             return cls(scores.name, None)
-        tokens = _token_input(program, scores)
+        tokens = token_input(program, scores)
         if tokens is None:
             raise InputError("perplexity needs token ids or labels", where="--metric", way_out="Add labels to --data.")
         return cls(scores.name, tokens)
@@ -170,7 +170,7 @@ def _class_axis(spec: TensorSpec, labels: Tensor) -> int | None:
     return len(shape) - 1 if last else 1 if second else None
 
 
-def _token_input(program: Program, scores: TensorSpec) -> str | None:
+def token_input(program: Program, scores: TensorSpec) -> str | None:
     """The input of token ids: of the scores' batch and length, the one that looks up the largest table."""
     from compressor.ranges import index_bounds
 

@@ -6,18 +6,20 @@ and the job that this runner is given. A bundle is of the first kind that it hol
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compressor.devices.batches import dynamic_inputs
+from compressor.devices.decoder_job import answering, decoder_of, step_inputs
 from compressor.devices.named import named_target
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
 from compressor.devices.tvm_runner import TVM_RUNNER
 from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
-from compressor.export.verify import TIES, Contents
+from compressor.export.verify import PACKED, TIES, Contents, unpacked
 from compressor.targets import HOST
 
 __all__ = ["KINDS", "Kind", "kind_of"]
@@ -45,9 +47,21 @@ def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dic
     return {name: bundle.path / name for name in (*names, "golden.npz")}
 
 
+def _packed_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
+    """The model as an installed bundle has it: it is unpacked here."""
+    model = folder / "model.onnx"
+    with unpacked(bundle.path / PACKED) as found:
+        shutil.copyfile(found, model)
+    return {"model.onnx": model, "golden.npz": bundle.path / "golden.npz"}
+
+
 def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[str, Any]:
     dynamic, npz = dynamic_inputs(bundle), f"{folder}/golden.npz"
+    inputs: dict[str, dict[str, Any]]
     inputs = {name: {"npz": npz, **({"batch": batch} if name in dynamic else {})} for name in bundle.inputs}
+    decoder, answers = decoder_of(bundle), {}
+    if decoder is not None:
+        inputs, answers = step_inputs(bundle, decoder, batch), {"decoder": answering(bundle, decoder, batch)}
     return {
         "id": folder, "model": f"{folder}/model.onnx", "inputs": inputs, "threads": threads,
         "providers": _providers(bundle.manifest.get("target")),
@@ -56,6 +70,7 @@ def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[s
             # as `compress verify` runs it; some models do not load with exact integers
             "configs": [{**EXACT_INTEGERS, **EXACT_FLOATS}, dict(EXACT_FLOATS)],
         },
+        **answers,
     }  # fmt: skip
 
 
@@ -68,5 +83,6 @@ def _providers(target: Any) -> list[str]:
 
 KINDS: tuple[Kind, ...] = (
     Kind("model.onnx", PYTHON, _onnx_job, _onnx_files),
+    Kind(PACKED, PYTHON, _onnx_job, _packed_files),
     Kind("model.so", TVM_RUNNER, tvm_job, tvm_files),
 )

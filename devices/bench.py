@@ -157,14 +157,14 @@ def _uncounted(run: Run) -> Iterator[str]:
 
 
 def _figures(run: Run) -> tuple[Figures, ...]:
-    golden, loaded, energy = (run.journal.by_id(name) for name in ("golden", "loaded", "energy"))
+    golden, loaded, energy, decoded = (run.journal.by_id(n) for n in ("golden", "loaded", "energy", "decoded"))
     rounds, found = run.rounds(), []
     for name, bundle in run.bundles.items():
         blocks = {index: event["blocks"][name] for index, event in rounds.items() if name in event["blocks"]}
         found.append(
             figures(
                 run.names[name], rows(bundle, run.limits.batch), bundle.tolerance, golden[name]["errors"],
-                loaded[name], blocks, energy.get(name),
+                loaded[name], blocks, energy.get(name), decoded.get(name),
             )
         )  # fmt: skip
     return tuple(found)

@@ -1,6 +1,6 @@
 """One run on a device: what is to be done, in which order, and the events so far.
 
-    push ─▶ check ─▶ load (each alone) ─▶ rounds (all together) ─▶ energy (each alone, where there is a sensor)
+    push ─▶ check ─▶ load (each alone) ─▶ rounds (all together) ─▶ decode, energy (each alone; decoders, a sensor)
                  └─▶ count, in place of all these, where the device is emulated
 
 Bundles are checked and loaded by the runner of their own kind. Where they are of several kinds, the one in Python times
@@ -89,6 +89,7 @@ class Run:
                 self._reject_throttled()  # before anything is timed in vain
                 self._load(remote)
                 self._time(remote)
+                self._decode(remote)
                 self._energy(remote)
                 self._reject_throttled()
             elif self.description.counted:
@@ -176,6 +177,16 @@ class Run:
     def _wants(self, done: Mapping[str, float]) -> bool:
         limits = self.limits
         return done["runs"] < limits.runs or done["seconds"] < limits.seconds or done["rounds"] < limits.rounds
+
+    def _decode(self, remote: Remote) -> None:
+        """How decoders answer: after the rounds, whose single tokens are what bundles are compared by."""
+        answering = {name: "decoder" in self.job(name) for name in self.bundles}
+        for name in self._without("decoded"):
+            if answering[name]:
+                self.progress.say(f"answering with {self.names[name]}")
+                self._ask(remote, "decode", [name], timeout=2 * _START, answer_seconds=self.limits.seconds)
+                if name not in self.journal.by_id("decoded"):
+                    raise self._incomplete(name)
 
     def _energy(self, remote: Remote) -> None:
         if self.described().get("sensor") is None:

@@ -103,6 +103,9 @@ _FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "sensor": _text, "samples": _whole,
     },
     "counted": {"id": _text, "instructions": _count, "spread": _or_none(_whole)},
+    "decoded": {
+        "id": _text, "first_ms": _positive, "token_ms": _positive, "read": _count, "steps": _count, "runs": _count,
+    },
     "visit": {
         "id": _visit, "job": _text, "seconds": _number, "blocks": _each(_each(_positive, least=3, most=3), least=1),
         "nodes": _or_none(_by_name(_number)), "graph": _or_none(_text),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from compressor.devices.side_by_side import interval
 
-__all__ = ["Comparison", "Energy", "Figures", "figures", "versus"]
+__all__ = ["Answer", "Comparison", "Energy", "Figures", "figures", "versus"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,18 @@ class Energy:
     watts: float
     idle_watts: float | None
     samples: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of a decoder with a key–value cache: milliseconds until its first token, after `read` tokens at once, and of each
+    of `steps` further ones; medians of `runs` answers."""
+
+    first_ms: float
+    token_ms: float
+    read: int
+    steps: int
+    runs: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Figures:
     peak_memory_bytes: int | None = None
     runtime_bytes: int | None = None
     energy: Energy | None = None
+    answer: Answer | None = None
     rounds: Mapping[int, float] = field(default_factory=dict, repr=False)
     times: tuple[tuple[float, float], ...] = field(default=(), repr=False)
 
@@ -89,6 +102,7 @@ def figures(
     loaded: Mapping[str, Any],
     rounds: Mapping[int, Mapping[str, Any]],
     energy: Mapping[str, Any] | None,
+    decoded: Mapping[str, Any] | None = None,
 ) -> Figures:
     """From a bundle's events; `rounds` are its blocks by number."""
     blocks = list(rounds.values())
@@ -100,7 +114,8 @@ def figures(
         min=min(block["min_ms"] for block in blocks), runs=runs, throughput=rows * runs / seconds,
         providers=tuple(loaded["providers"]), errors=golden, errors_as_timed=loaded["errors"], tolerance=tolerance,
         peak_memory_bytes=loaded["peak_bytes"], runtime_bytes=loaded["before_bytes"],
-        energy=_energy(energy), rounds={index: block["median_ms"] for index, block in rounds.items()}, times=times,
+        energy=_energy(energy), answer=_answer(decoded),
+        rounds={index: block["median_ms"] for index, block in rounds.items()}, times=times,
     )  # fmt: skip
 
 
@@ -117,6 +132,10 @@ def _percentiles(times: Sequence[tuple[float, float]], ranks: Sequence[float]) -
     positions = np.cumsum(weights) - weights / 2
     span = (positions - positions[0]) / (positions[-1] - positions[0]) if len(values) > 1 else positions * 0
     return [float(each) for each in np.interp(np.array(ranks) / 100, span, values)]
+
+
+def _answer(event: Mapping[str, Any] | None) -> Answer | None:
+    return None if event is None else Answer(**{field.name: event[field.name] for field in fields(Answer)})
 
 
 def _energy(event: Mapping[str, Any] | None) -> Energy | None:

@@ -1,6 +1,6 @@
 """The bundle: one folder with the artifact, its manifest, golden vectors, recipe and report.
 
-    model.onnx [model.onnx.data] model.ort model.required_operators.config
+    model.onnx [model.onnx.data] model.ort model.required_operators.config, or with --pack model.onnx.pack
     manifest.json   what it is, and `files: {name: {sha256, bytes}}` of everything beside it
     golden.npz      inputs and outputs by name, the outputs computed in PyTorch; the original's under `original/NAME`
     recipe.toml report.json report.html

@@ -57,7 +57,7 @@ def check(
             f"{tolerance.relative_rms / 2:.1%} in PyTorch"
         )
     samples = sum(next((len(t) for t in batch.values() if t.dim()), 1) for batch in given)
-    return Agreement(outputs, tolerance.relative_rms, samples, tuple(sizes), tuple(notes))
+    return Agreement(outputs, tolerance.relative_rms, samples, tuple(sizes), tuple(notes), tolerance.reason)
 
 
 def _held(
@@ -71,7 +71,9 @@ def _held(
         if not is_rounding(program):
             raise
     noise = jitter(program, batches)
-    tolerance = Tolerance(max(tolerance.relative_rms, noise.relative_rms), min(tolerance.equal, noise.equal))
+    tolerance = Tolerance(
+        max(tolerance.relative_rms, noise.relative_rms), min(tolerance.equal, noise.equal), tolerance.reason
+    )
     return compare(program, run, batches, tolerance, where=where, expected=expected), tolerance
 
 

@@ -212,9 +212,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """Recurrent weights at any size; never the transpose of a tied weight, which would store it twice."""
+    """Recurrent weights at any size; never the transpose of a tied weight, which would store it twice, nor bfloat16."""
     if node.op_type == "Transpose":
         return False if len(node.inputs[0].uses()) > 1 else None  # type: ignore[union-attr]
+    if node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.BFLOAT16:
+        return False  # float32 again
     return True if is_packing(node) else None
 
 

@@ -24,11 +24,14 @@ _SMALL = 1024  # bytes; smaller tensors stay where they are, shape inference rea
 _Field = tuple[int, int, int, int]  # number, where it starts, where its content starts, where it ends
 
 
-def by_reference(source: Path, out: Path, location: str) -> None:
+def by_reference(source: Path, out: Path, location: str, *, smallest: int | None = None) -> None:
     """Write `out`, a model with `source`'s weights in place; `location` is what `source` is called in `out`'s folder.
+
+    Tensors of `smallest` bytes or fewer (1 kB unless given) stay in the model.
 
     Raises ValueError when `source` is no ONNX file.
     """
+    smallest = _SMALL if smallest is None else smallest
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         rest, graph = bytearray(), bytearray()
         for number, start, content, end in _fields(data, 0, len(data)):
@@ -36,7 +39,8 @@ def by_reference(source: Path, out: Path, location: str) -> None:
                 rest += data[start:end]
                 continue
             for inner, first, body, last in _fields(data, content, end):
-                graph += data[first:last] if inner != _INITIALIZER else _referring(data, first, body, last, location)
+                held = inner == _INITIALIZER
+                graph += _referring(data, (first, body, last), location, smallest) if held else data[first:last]
     with out.open("wb") as written:
         written.write(rest + _length_delimited(_GRAPH, bytes(graph)))
 
@@ -61,14 +65,14 @@ def mapped(source: Path) -> Iterator[Path]:
         model.unlink()
 
 
-def _referring(data: mmap.mmap, start: int, content: int, end: int, location: str) -> bytes:
-    header, raw = bytearray(), None
+def _referring(data: mmap.mmap, place: tuple[int, int, int], location: str, smallest: int) -> bytes:
+    (start, content, end), header, raw = place, bytearray(), None
     for number, first, body, last in _fields(data, content, end):
         if number == _RAW_DATA:
             raw = (body, last - body)
         elif last - first <= _SMALL:
             header += data[first:last]
-    if raw is None or raw[1] <= _SMALL:
+    if raw is None or raw[1] <= smallest:
         return bytes(data[start:end])
     tensor = onnx.TensorProto.FromString(bytes(header))
     tensor.data_location = onnx.TensorProto.EXTERNAL

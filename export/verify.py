@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,16 +22,19 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes without types
+from torch import Tensor
 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
-from compressor.export.session import Runner, runner
+from compressor.export.pack import SUFFIX, unpack_model
+from compressor.export.session import runner
 from compressor.export.tvm_session import tvm_runner
 
-__all__ = ["TIES", "Contents", "Verification", "open_bundle", "verify_bundle"]
+__all__ = ["PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacked", "verify_bundle"]
 
 TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
-_ARTIFACTS = ("model.onnx", "model.so")
+PACKED = "model.onnx.pack"
+_ARTIFACTS = ("model.onnx", PACKED, "model.so")
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT = 2**31
 _Arrays = dict[str, np.ndarray[Any, Any]]
@@ -202,7 +207,7 @@ def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]
     inputs, outputs, arrays = _golden(path, manifest, files)
     batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
     artifact = next(name for name in _ARTIFACTS if name in files)
-    actual = _runner(path / artifact, inputs, outputs)(batch)
+    actual = _run(path / artifact, inputs, outputs, batch)
     missing = [name for name in outputs if name not in actual]
     if missing:
         raise LoadError(f"the model has no output {missing[0]!r}", where=artifact)
@@ -211,8 +216,26 @@ def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]
     return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}
 
 
-def _runner(artifact: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
-    return tvm_runner(artifact, inputs, outputs) if artifact.suffix == ".so" else runner(artifact)
+def _run(
+    artifact: Path, inputs: Sequence[str], outputs: Sequence[str], batch: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    if artifact.suffix == ".so":
+        return tvm_runner(artifact, inputs, outputs)(batch)
+    with unpacked(artifact) as model:
+        return runner(model)(batch)
+
+
+@contextmanager
+def unpacked(artifact: Path) -> Iterator[Path]:
+    """The model itself: a packed one is unpacked into a temporary folder. Raises LoadError for a damaged one."""
+    if artifact.suffix != SUFFIX:
+        yield artifact
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / artifact.name[: -len(SUFFIX)]
+        unpack_model(artifact, model)
+        _check_external(model, set())
+        yield model
 
 
 def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tuple[list[str], list[str], _Arrays]:

@@ -28,7 +28,7 @@ from compressor.graph.naming import PAST_KEY_VALUES, SEQUENCE
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 
-__all__ = ["Decoder", "decoder_of"]
+__all__ = ["Decoder", "decoder_of", "eager_scores"]
 
 LOGITS = "logits"
 LEAST = 8  # places of an example: half of them are the past, and torch specializes on sizes of one
@@ -73,6 +73,16 @@ def decoder_of(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any])
             raise
         except Exception as error:  # the model's own code, with inputs of ours
             raise CaptureError(f"its key–value cache fails: {first_line(error)}", way_out=_WAY_OUT) from error
+
+
+def eager_scores(model: nn.Module, text: Mapping[str, Tensor], tokens: str) -> Tensor:
+    """The model's own scores of a text, without a cache, in eval mode. Raises CaptureError where it gives none."""
+    with untouched(model), quiet(), torch.no_grad():
+        values = [value for value in _parts(model(**text)).values() if isinstance(value, Tensor)]
+    scores = scores_of(values, text[tokens])
+    if scores is None:
+        raise CaptureError("the model scores no tokens without its cache")
+    return scores
 
 
 class _Flat:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
 
 __all__ = [
-    "PRESENT", "answers", "cache_of", "going_on", "is_past", "length_of", "next_past", "of_length", "with_past",
-    "without_past",
+    "PRESENT", "answers", "cache_of", "going_on", "is_past", "length_of", "next_past", "of_length", "past_of",
+    "with_past", "without_past",
 ]  # fmt: skip
 
 PRESENT = "present"
@@ -75,6 +75,12 @@ def without_past(inputs: Sequence[TensorSpec], batch: Mapping[str, Tensor]) -> d
 def length_of(inputs: Sequence[TensorSpec], batch: Mapping[str, Tensor]) -> int:
     """Places of the batch's sequence; 0 where no input has one."""
     found = ((s, s.shape.index(SEQUENCE)) for s in inputs if SEQUENCE in s.shape and s.name in batch)
+    return next((int(batch[spec.name].shape[axis]) for spec, axis in found), 0)
+
+
+def past_of(inputs: Sequence[TensorSpec], batch: Mapping[str, Tensor]) -> int:
+    """Places that the batch's cache holds."""
+    found = ((spec, spec.shape.index(PAST)) for spec in cache_of(inputs) if spec.name in batch)
     return next((int(batch[spec.name].shape[axis]) for spec, axis in found), 0)
 
 

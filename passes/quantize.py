@@ -1,11 +1,11 @@
-"""Fewer bits a number: fp16, int8 with calibrated activations, or weights in blocks of 4, 2 or 1.58 bits.
+"""Fewer bits a number: fp16, bf16, int8 with calibrated activations, or weights in blocks of 4, 3, 2 or 1.58 bits.
 
     x̂ = s · (clamp(round(x / s) + z, low, high) − z)
 
 int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
-integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. int4, int2,
-ternary (−1, 0, 1, which the runtime reads as two bits): linear layers' weights alone, one scale for `block` inputs of
-an output.
+integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. bf16: weights
+alone, in half the bytes. int4, int3, int2, ternary (−1, 0, 1, which the runtime reads as two bits): linear layers'
+weights alone, one scale for `block` inputs of an output.
 (Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
 arXiv:2106.08295.)
 """
@@ -21,17 +21,23 @@ from compressor.graph.contract import Context, Option, Pass, PassResult, Setting
 from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
+from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
-from compressor.passes.quantizing.half import apply_half, plan_half
+from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.legal import plan_legal
-from compressor.passes.quantizing.plan import STATIC_KINDS, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.legal import LegalPlan, plan_legal
+from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.solving import Solved, solve
 from compressor.passes.quantizing.support import refusal
-from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Steps, Taught, taught
+from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Taught, taught
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
+from compressor.quant.grids import Share
+from compressor.quant.ternary import Rule
 from compressor.targets.target import Target
 
 __all__ = ["Quantize"]
@@ -45,26 +51,33 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", or for the weights of linear layers alone "int4", "int2" or "ternary".
+    format: "int8", "fp16", "bf16" (weights alone), or for the weights of linear layers alone "int4", "int3", "int2" or
+        "ternary".
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
-    block: how many inputs of a linear layer share a scale in int4, int2 and ternary: 32, 64 or 128.
+    block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
     slower: whether layers take those formats even where the latency model predicts that they get slower.
+    solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
+        or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
+        is data of the user's, else nearest for int8 and mse for the others.
+    bias: "correct" gives the mean that rounding takes from a layer's output back to its bias, "auto" where that lowers
+        the output's error on data of the user's.
+    scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
+    rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
     train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
     losses: what it learns, as in `recover`.
     rate: peak learning rate; none: as `recover` has it.
     ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".
-    steps: of ternary weights while training: "learned", or BitNet's mean |w| of the "tensor", a "row" or a "block".
     norm: put a layer norm without parameters before linear layers in blocks (BitNet); only with training.
     """
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16", "int4", "int2", "ternary"] = "int8"
+    format: Literal["int8", "fp16", "bf16", "int4", "int3", "int2", "ternary"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
@@ -72,11 +85,14 @@ class Quantize(Pass):
     max_error: float = 0.04
     block: int = 128
     slower: bool = False
+    solver: SolverChoice = "auto"
+    bias: BiasChoice = "auto"
+    scale: Share = "block"
+    rule: Rule = "fitted"
     train: str | None = None
     losses: str = "auto"
     rate: float | None = None
     ranges: Ranges = "learned"
-    steps: Steps = "learned"
     norm: bool = False
 
     def __post_init__(self) -> None:
@@ -90,20 +106,25 @@ class Quantize(Pass):
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer: left alone, weights alone, and static with its calibrated ranges; or fp16, int4, int2."""
+        """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
+        rounding = self._rounding(context)
         if self.format in BLOCK_FORMATS:
-            return plan_blocks(copy, context, self.format, self.block, self.keep).options(copy)
-        if self.format == "fp16":
-            return plan_half(copy, context, self.keep).options(copy)
-        plan = plan_integer(copy, context, self._limits(), self.keep)
+            return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
+        plan = self._plan(copy, context)
+        if not isinstance(plan, IntegerPlan):
+            return plan.options(copy)
         found: list[Option] = []
         for layer in plan.layers:
             weight = program.get(layer.weight)
             small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
             found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
             damage = plan.damage.weight_only[layer.name]
-            found.append(Option(layer.name, {"format": "int8", "weights": "int8"}, small, damage=damage))
+            found.append(
+                Option(
+                    layer.name, {"format": "int8", "weights": "int8"} | rounding.setting("int8"), small, damage=damage
+                )
+            )
             if layer.name in plan.static:
                 damage = plan.damage.static[layer.name]
                 found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
@@ -125,15 +146,22 @@ class Quantize(Pass):
         if self.sites:
             _check_target(self.sites, context.target)
             return self._apply(copy, context, {site: s for site, s in self.sites.items() if site != SITE}, list(left))
-        if self.format in BLOCK_FORMATS:
-            legal = plan_legal(copy, context, self.format, self.block, self._limits(), self.keep, slower=self.slower)
-            done = self._apply(copy, context, legal.settings, [*left, *legal.skipped])
-            return replace(done, notes=(*legal.notes, *done.notes))
+        plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context)
+        result = self._apply(copy, context, plan.settings, [*left, *plan.skipped])
+        return replace(result, notes=(*plan.notes, *result.notes))
+
+    def _legal(self, copy: Program, context: Context) -> LegalPlan:
+        return plan_legal(
+            copy, context, self.format, self.block, self._limits(), lambda format: self._rounding(context, format),
+            self.keep, slower=self.slower,
+        )  # fmt: skip
+
+    def _plan(self, copy: Program, context: Context) -> HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "fp16":
-            half = plan_half(copy, context, self.keep)
-            return self._apply(copy, context, half.settings, [*left, *half.skipped])
-        plan = plan_integer(copy, context, self._limits(), self.keep)
-        return self._apply(copy, context, plan.settings, [*left, *plan.skipped])
+            return plan_half(copy, context, self.keep)
+        if self.format == "bf16":
+            return plan_bfloat(copy, context, self.keep)
+        return plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
 
     def _apply(
         self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
@@ -143,21 +171,26 @@ class Quantize(Pass):
         static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
         for site, setting in settings.items():
             check_settings(site, setting, static=site in static, glue=site in glue)
+        lesson = self._lesson()
+        done = taught(copy, settings, lesson, context, self.keep) if lesson is not None else Taught(copy)
+        if done.setting is not None:
+            copy, solved = done.program, Solved(dict(done.codes), dict(settings))
+            (layers, _), glue = find_layers(copy), find_glue(copy)
+        else:
+            solved = solve(copy, layers, settings, limited(copy, context.calibration, self.samples), context)
         integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
         other = {site: setting for site, setting in settings.items() if site not in integer}
         known = {layer.name for layer in layers} | set(node_names(copy).values())
         skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
-        lesson, settings = self._lesson(), dict(settings)
-        done = taught(copy, settings, lesson, context, self.keep) if lesson is not None else Taught(copy)
-        if done.setting is not None:
-            copy, settings[SITE] = done.program, done.setting
-            (layers, _), glue = find_layers(copy), find_glue(copy)
-        changed = apply_integer(copy, layers, glue, integer, done.learned) if integer else []
+        changed = apply_integer(copy, layers, glue, integer, solved.codes, done.pairs) if integer else []
         if any(format_of(setting) == "fp16" for setting in other.values()):
             changed += apply_half(copy, layers, other)
-        blocks = {site: each for site, each in other.items() if is_block(each)}
-        changed += apply_blocks(copy, layers, blocks, done.learned)
-        return PassResult(finish(copy), tuple(changed), (*skipped, *done.skipped), settings, done.notes)
+        changed += apply_bfloat(copy, layers, other)
+        in_blocks = {site: each for site, each in other.items() if is_block(each)}
+        changed += apply_blocks(copy, layers, in_blocks, solved.codes)
+        skipped += [*solved.skipped, *done.skipped]
+        settings = solved.settings if done.setting is None else {**settings, SITE: done.setting}
+        return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
 
     def _lesson(self) -> Lesson | None:
         """How to train, or None; a recipe's own word counts alone. Raises RecipeError for what cannot be."""
@@ -167,9 +200,12 @@ class Quantize(Pass):
             if self.norm:
                 raise RecipeError("norm changes what the network computes", where="quantize", way_out=_WITH_TRAIN)
             return None
-        if self.format == "fp16":
-            raise RecipeError("fp16 is not trained for", where="quantize", way_out="Leave train out.")
-        return Lesson(self.train, self.losses, self.rate, self.ranges, self.steps, self.norm)
+        if self.format in ("fp16", "bf16"):
+            raise RecipeError(f"{self.format} is not trained for", where="quantize", way_out="Leave train out.")
+        return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm)
+
+    def _rounding(self, context: Context, format: str = "") -> Rounding:
+        return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

@@ -45,7 +45,7 @@ def learned(initial: Tensor, gain: Tensor) -> Tensor:
 def fake_weight(
     w: Tensor, scale: Tensor, gain: Tensor, blend: Tensor, low: int, high: int, axis: int, block: int, training: bool
 ) -> Tensor:
-    """w float, any shape; scale and gain by index of `axis`, or (block > 0) by run of so many along it → like w."""
+    """w float, any shape; scale and gain one (axis −1), by index of `axis`, or (block > 0) by run along it → like w."""
     step = _steps(w, scale, gain, axis, block)
     rounded = torch.clamp(torch.round(w / step), low, high) * step
     return torch.lerp(w, rounded, blend) if training else rounded
@@ -204,11 +204,13 @@ def _qparams(bounds: Tensor, gain: Tensor, format: str) -> QParams:
 
 
 def _steps(w: Tensor, scale: Tensor, gain: Tensor, axis: int, block: int) -> Tensor:
-    return spread(learned(scale, gain), w, Granularity(axis, block or None))
+    return spread(learned(scale, gain), w, Granularity(axis if axis >= 0 else None, block or None))
 
 
 def _sums(value: Tensor, axis: int, block: int) -> Tensor:
     """The sum over all that shares a step."""
+    if axis < 0:
+        return value.sum()
     if not block:
-        return value.sum([dim for dim in range(value.dim()) if dim != axis % value.dim()])
+        return value.sum([dim for dim in range(value.dim()) if dim != axis])
     return cut(value.movedim(axis, -1), block).sum(-1).movedim(-1, axis)

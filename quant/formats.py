@@ -146,43 +146,51 @@ def dequantize(codes: Tensor, qparams: QParams) -> Tensor:
     return (codes.to(scale.dtype) - zero.to(scale.dtype)) * scale
 
 
-def pack(codes: Tensor, format: Format) -> Tensor:
-    """Codes of fewer than eight bits as bytes (uint8), along the last axis, the first code in the lowest bits.
+def pack(codes: Tensor, format: Format, *, dense: bool = False) -> Tensor:
+    """Codes as bytes (uint8), along the last axis, the first code in the lowest bits.
 
-    The last axis is padded with zeros to a whole byte. Codes of eight bits are returned viewed as bytes.
+    Each code takes `stored_bits`, as kernels read it, or exactly its `bits` where `dense`: three bits as eight codes
+    in three bytes. The last axis is padded with zeros to a whole byte.
     """
-    per_byte = 8 // format.stored_bits
-    if per_byte == 1:
+    bits = format.bits if dense else format.stored_bits
+    if bits == 8:
         return codes.contiguous().view(torch.uint8)
-    fields = (codes.to(torch.int16) & ((1 << format.stored_bits) - 1)).to(torch.uint8)
+    per_byte = 8 // bits if 8 % bits == 0 else 8  # codes that end where a byte does
+    fields = (codes.to(torch.int16) & ((1 << bits) - 1)).long()
+    length = -(-fields.shape[-1] * bits // 8)
     fields = torch.nn.functional.pad(fields, (0, -fields.shape[-1] % per_byte))
     fields = fields.view(*fields.shape[:-1], -1, per_byte)
-    packed = torch.zeros_like(fields[..., 0])
-    for index in range(per_byte):
-        packed |= fields[..., index] << (index * format.stored_bits)
-    return packed
+    word = (fields << (torch.arange(per_byte) * bits)).sum(-1, keepdim=True)
+    packed = (word >> (torch.arange(per_byte * bits // 8) * 8)) & 0xFF
+    return packed.flatten(-2)[..., :length].to(torch.uint8).contiguous()
 
 
-def unpack(packed: Tensor, format: Format, length: int) -> Tensor:
+def unpack(packed: Tensor, format: Format, length: int, *, dense: bool = False) -> Tensor:
     """What `pack` was given; `length` is that of the last axis."""
-    bits, per_byte = format.stored_bits, 8 // format.stored_bits
-    if per_byte == 1:
+    bits = format.bits if dense else format.stored_bits
+    if bits == 8:
         return packed.view(format.dtype)
-    mask = (1 << bits) - 1
-    fields = torch.stack([(packed >> (index * bits)) & mask for index in range(per_byte)], -1)
-    codes = fields.flatten(-2)[..., :length].to(torch.int16)
+    per_byte = 8 // bits if 8 % bits == 0 else 8
+    size = per_byte * bits // 8
+    whole = torch.nn.functional.pad(packed, (0, -packed.shape[-1] % size)).long()
+    word = (whole.view(*packed.shape[:-1], -1, size) << (torch.arange(size) * 8)).sum(-1, keepdim=True)
+    fields = (word >> (torch.arange(per_byte) * bits)) & ((1 << bits) - 1)
+    codes = fields.flatten(-2)[..., :length]
     if format.signed:
         codes = torch.where(codes >= 1 << (bits - 1), codes - (1 << bits), codes)
     return codes.to(format.dtype)
 
 
-def bits_per_weight(shape: Sequence[int], format: Format, granularity: Granularity = PER_TENSOR) -> float:
-    """Bits a weight as stored: its code, and its share of the scales (float32) and zero points."""
+def bits_per_weight(
+    shape: Sequence[int], format: Format, granularity: Granularity = PER_TENSOR, *, dense: bool = False
+) -> float:
+    """Bits a weight as `pack` stores it: its code, and its share of the scales (float32) and zero points."""
     count = math.prod(shape)
     if not format.integer or count == 0:
         return float(format.bits)
+    code = format.bits if dense else format.stored_bits
     zero_point = 0 if format.symmetric else format.stored_bits
-    return format.stored_bits + groups_in(shape, granularity) * (32 + zero_point) / count
+    return code + groups_in(shape, granularity) * (32 + zero_point) / count
 
 
 def groups_in(shape: Sequence[int], granularity: Granularity) -> int:

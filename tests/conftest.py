@@ -74,3 +74,16 @@ def tvm_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
     assert run([*arguments, "--runtime", "tvm", "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny causal language model with its key–value cache, uncompressed, for any x86-64 board."""
+    from decoders import Growing, texts
+
+    from compressor.api import compress
+
+    out = tmp_path_factory.mktemp("bundles") / "growing"
+    outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
+    assert outcome.report.decoding is not None
+    return out

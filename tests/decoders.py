@@ -13,7 +13,7 @@ from torch.nn import functional
 from compressor.graph.program import Program
 from compressor.load import Loaded, to_program
 
-__all__ = ["VOCABULARY", "Growing", "llama", "program_of", "tiny_decoder"]
+__all__ = ["VOCABULARY", "Growing", "llama", "program_of", "texts", "tiny_decoder"]
 
 VOCABULARY = 61
 
@@ -23,6 +23,7 @@ class Growing(nn.Module):
 
     def __init__(self, width: int = 16, context: int = 64) -> None:
         super().__init__()
+        torch.manual_seed(0)
         self.words, self.places = nn.Embedding(VOCABULARY, width), nn.Embedding(context, width)
         self.q, self.out = nn.Linear(width, width), nn.Linear(width, VOCABULARY)
 
@@ -32,8 +33,9 @@ class Growing(nn.Module):
         states = x if past_key_values is None else torch.cat([past_key_values["states"], x], 1)
         places = torch.arange(states.shape[1])
         seen = places <= places[past:, None]
-        mixed = functional.scaled_dot_product_attention(self.q(x), states, states, attn_mask=seen)
-        return self.out(x + mixed), {"states": states}
+        one = states[:, None]  # head
+        mixed = functional.scaled_dot_product_attention(self.q(x)[:, None], one, one, attn_mask=seen)
+        return self.out(x + mixed[:, 0]), {"states": states}
 
 
 def llama(*, layers: int = 2, positions: int = 256, **options: Any) -> nn.Module:
@@ -58,8 +60,12 @@ def program_of(model: nn.Module, *, mask: bool = True, name: str = "input_ids") 
     return captured.program
 
 
+def texts(name: str, count: int = 20, length: int = 12) -> dict[str, Tensor]:
+    """Tokens by chance, for `data`."""
+    return {name: torch.randint(1, VOCABULARY, (count, length), generator=torch.Generator().manual_seed(2))}
+
+
 @functools.cache
 def tiny_decoder() -> Program:
     """`Growing`, captured with its cache."""
-    torch.manual_seed(0)
     return program_of(Growing(), mask=False, name="ids")

@@ -31,7 +31,9 @@ _COMMANDS = {
     "bench": "compressor.cli.bench:bench",
     "profile": "compressor.cli.profile:profile",
     "calibrate": "compressor.cli.calibrate:calibrate",
+    "generate": "compressor.cli.generate:generate",
     "verify": "compressor.cli.verify:verify",
+    "unpack": "compressor.cli.unpack:unpack",
     "cache": "compressor.cli.cache:cache",
 }
 

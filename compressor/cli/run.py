@@ -30,6 +30,7 @@ __all__ = ["run"]
 @click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
+@click.option("--pack", is_flag=True, help="Store ternary and 3-bit weights in their fewest bits; see `unpack`.")
 @carbon
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep finished stages.")

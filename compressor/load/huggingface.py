@@ -26,6 +26,7 @@ from compressor.load.weights import check_finite
 
 __all__ = ["load_huggingface"]
 
+TOKENIZER = "tokenizer.json"
 _SHOWN = 5
 _IN_PYTHON = "Load it in Python yourself, and pass the module to compressor.compress(module, …)."
 
@@ -45,7 +46,16 @@ def load_huggingface(path: Path) -> Loaded:
     check_finite(model.named_parameters(), model.named_buffers(), where)
     args, kwargs = example_for(model)
     loaded = Loaded(path.resolve().name, "Hugging Face model", module=model, example=(args, kwargs))
-    return replace(loaded, convert=partial(_convert, model))
+    tokenizer = path / TOKENIZER
+    companions = {TOKENIZER: tokenizer} if tokenizer.is_file() else {}
+    return replace(loaded, convert=partial(_convert, model), companions=companions, ends=_ends(model))
+
+
+def _ends(model: Any) -> tuple[int, ...]:
+    """Token ids that end a text."""
+    settings = getattr(model, "generation_config", None) or model.config
+    given = getattr(settings, "eos_token_id", None)
+    return tuple(given) if isinstance(given, (list, tuple)) else () if given is None else (given,)
 
 
 def _convert(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from compressor.devices.bench import Bench
     from compressor.devices.energy import InferenceEnergy
-    from compressor.devices.figures import Comparison, Energy
+    from compressor.devices.figures import Comparison, Energy, Figures
 
 __all__ = ["bench_html", "render_bench"]
 
@@ -83,6 +83,8 @@ def _rows(found: Bench) -> Iterator[list[str]]:
     known = list(dict.fromkeys(each.energy.label for each in found.cycles if each.energy is not None))
     how = f" ({known[0]})" if len(known) == 1 else ""  # beside each figure where a sensor was lost on the way
     for label, cells in (
+        ("first token", [_answered(each, "first_ms") for each in found.figures]),
+        ("a token, as it answers", [_answered(each, "token_ms") for each in found.figures]),
         ("latency p50", [display(each.p50, "ms") for each in found.figures]),
         ("p90", [display(each.p90, "ms") for each in found.figures]),
         ("p99", [display(each.p99, "ms") for each in found.figures]),
@@ -104,6 +106,10 @@ def _rows(found: Bench) -> Iterator[list[str]]:
     ):
         if any(cell not in ("–", "") for cell in cells):
             yield [label, *cells]
+
+
+def _answered(figures: Figures, name: str) -> str:
+    return display(None if figures.answer is None else getattr(figures.answer, name), "ms")
 
 
 def _ratio(comparison: Comparison | None) -> str:
@@ -165,6 +171,10 @@ def _facts(found: Bench) -> Iterator[tuple[str, str]]:
         yield "on", ", ".join(dict.fromkeys(name for each in found.figures for name in each.providers))
     elif found.instructions:
         yield "instructions", f"1 thread, batch {found.batch}, with the call from Python; they are no time"
+    for each in found.figures:
+        if (answer := each.answer) is not None:
+            counted = f"{answer.read} tokens read at once before the first one, {answer.steps} behind it"
+            yield each.name, f"{counted}, {answer.runs} answers; latency is of one token behind as many kept"
     yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
     yield from _energy(found)
     if found.figures and len(found.states) > 1:

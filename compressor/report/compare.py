@@ -65,6 +65,7 @@ def rows(report: Report) -> tuple[Row, ...]:
         return Row(key, label, unit, getattr(before, key), getattr(after, key))
 
     first, last, better = before.latency_ms, after.latency_ms, report.metric_better
+    unit = "" if report.decoding is None else " a token"
     return (
         row("parameters", "parameters", "count"),
         row("unique_bytes", "weights, unique bytes", "bytes"),
@@ -72,11 +73,23 @@ def rows(report: Report) -> tuple[Row, ...]:
         row("macs", "MACs", "count"),
         row("peak_activation_bytes", "peak activation memory", "bytes"),
         row("load_ms", "load time", "ms"),
-        Row("predicted", "latency, predicted", "ms", first.predicted, last.predicted, note=uncalibrated),
-        Row("measured", "latency, measured", "ms", first.measured, last.measured),
+        Row("predicted", f"latency{unit}, predicted", "ms", first.predicted, last.predicted, note=uncalibrated),
+        Row("measured", f"latency{unit}, measured", "ms", first.measured, last.measured),
+        *_first_token(report, uncalibrated),
         _energy(report),
         Row("metric", report.metric or "metric", "metric", before.metric, after.metric, better, synthetic),
         Row("output_error", "output error", "error", before.output_error, after.output_error, note=synthetic),
+    )
+
+
+def _first_token(report: Report, note: str) -> tuple[Row, ...]:
+    """Of a decoder, what passes before the first token of an answer."""
+    before, after = report.before.first_token_ms, report.after.first_token_ms
+    if before is None or after is None:
+        return ()
+    return (
+        Row("first_predicted", "first token, predicted", "ms", before.predicted, after.predicted, note=note),
+        Row("first_measured", "first token, measured", "ms", before.measured, after.measured),
     )
 
 

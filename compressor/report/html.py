@@ -164,8 +164,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.placement:
         yield "placement", ", ".join(f"{name}: {count} nodes" for name, count in report.placement.items())
     if (agreement := report.agreement) is not None:
-        text = f"{agreement.error:.1e} relative (tolerance {agreement.tolerance:.0e})"
+        why = f": {agreement.reason}" if agreement.reason else ""
+        text = f"{agreement.error:.1e} relative (tolerance {agreement.tolerance:.0e}{why})"
         yield f"{agreement.runtime} against PyTorch", text
+    if report.decoding is not None:
+        yield "generation", str(report.decoding)
+        yield "timed", report.decoding.timed
     for name, figures in (("before", report.before), ("after", report.after)):
         if figures.latency_detail:
             detail = ", ".join(f"{key} {value:.4g}" for key, value in figures.latency_detail.items())

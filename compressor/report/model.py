@@ -24,8 +24,8 @@ from compressor.devices.energy import BreakEven, Carbon, InferenceEnergy, Making
 from compressor.errors import InputError
 
 __all__ = [
-    "SCHEMA", "Agreement", "Cost", "Figures", "Latency", "LayerError", "LayerLatency", "PassReport", "Report",
-    "SkippedSite", "Verdict",
+    "SCHEMA", "Agreement", "Cost", "Decoding", "Figures", "Latency", "LayerError", "LayerLatency", "PassReport",
+    "Report", "SkippedSite", "Verdict",
 ]  # fmt: skip
 
 SCHEMA = 1  # raised when a field changes its meaning
@@ -45,7 +45,9 @@ class Figures:
     """All costs and qualities of one program. They often disagree, so all of them are shown.
 
     `latency_detail` is how `latency_ms.measured` was taken: `p50`, `p90`, `p99`, `min`, `first` (ms), `runs`,
-    `threads`. `output_error` is the relative root-mean-square error of the outputs against the original's.
+    `threads`. Of a decoder with a key–value cache `latency_ms` is of one token behind others, `first_token_ms` until
+    the first token of an answer. `output_error` is the relative root-mean-square error of the outputs against the
+    original's.
     """
 
     parameters: int
@@ -55,6 +57,7 @@ class Figures:
     peak_activation_bytes: int | None = None
     load_ms: float | None = None
     latency_ms: Latency = field(default_factory=Latency)
+    first_token_ms: Latency | None = None
     latency_detail: Mapping[str, float] | None = None
     energy: InferenceEnergy | None = None
     metric: float | None = None
@@ -121,11 +124,46 @@ class LayerLatency:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the artifact, run in `runtime`, is from the PyTorch program it was lowered from (relative)."""
+    """How far the artifact, run in `runtime`, is from the PyTorch program it was lowered from (relative).
+
+    `tolerance` is how far it may be, `reason` why it may be off at all.
+    """
 
     runtime: str
     error: float
     tolerance: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A decoder with a key–value cache: what was timed, and what the artifact generates.
+
+    `read` tokens come before the first one, `past` are kept where a further one is timed (the prediction is for 128).
+    `tokens` were generated behind each of `texts` texts: `equal` is the share that the original in PyTorch chooses too,
+    `error` the relative error of the artifact's scores against the original's, `own` the share that the artifact's own
+    program chooses in PyTorch; where that is below 1, scores were tied.
+    """
+
+    read: int
+    past: int
+    tokens: int
+    texts: int
+    equal: float
+    error: float
+    own: float
+
+    @property
+    def timed(self) -> str:
+        """What the two latencies are of."""
+        return f"first token: after reading {self.read} tokens at once; a token: one more behind {self.past} kept"
+
+    def __str__(self) -> str:
+        shown = "the same tokens" if self.equal == 1 else f"{self.equal:.1%} the same tokens"
+        return (
+            f"{self.tokens} tokens generated with the cache behind {self.texts} texts: {shown} as the original in "
+            f"PyTorch, scores within {self.error:.1e}"
+        )
 
 
 @dataclass(frozen=True)
@@ -161,6 +199,7 @@ class Report:
     layer_latency: tuple[LayerLatency, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
     agreement: Agreement | None = None
+    decoding: Decoding | None = None
     metric: str | None = None
     metric_better: Literal["higher", "lower"] = "higher"
     notes: tuple[str, ...] = ()

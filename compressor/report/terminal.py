@@ -123,7 +123,12 @@ def _details(report: Report) -> Iterator[str]:
     if report.placement:
         yield "runs on: " + ", ".join(f"{provider} {count} nodes" for provider, count in report.placement.items())
     if (agreement := report.agreement) is not None:
-        yield f"{agreement.runtime} agrees with PyTorch to {agreement.error:.1e} (tolerance {agreement.tolerance:.0e})"
+        why = f": {agreement.reason}" if agreement.reason else ""
+        allowed = f"(tolerance {agreement.tolerance:.0e}{why})"
+        yield f"{agreement.runtime} agrees with PyTorch to {agreement.error:.1e} {allowed}"
+    if report.decoding is not None:
+        yield str(report.decoding)
+        yield report.decoding.timed
     for name, figures in (("before", report.before), ("after", report.after)):
         if figures.latency_detail:
             detail = ", ".join(f"{key} {value:.4g}" for key, value in figures.latency_detail.items())

@@ -2,7 +2,7 @@
 
     python3 runner TASK FILE
 
-    TASK: check | load | rounds | energy | count | visits
+    TASK: check | load | rounds | energy | count | visits | decode
 
 Python 3.8 and onnxruntime 1.16 or newer do; `count` needs an emulator that counts (`counting.py`) and fork besides.
 
@@ -11,7 +11,7 @@ copied to; the project itself imports them as well, and times with the same code
 
     {"jobs": [...], "min_runs": 50, "min_seconds": 1.0, "min_rounds": 0, "warmup_seconds": 0.5, "samples": false,
      "first_round": 0, "energy_seconds": 2.0, "idle_seconds": 1.0, "count_runs": 5,
-     "uncounted_runs": 10, "root": "/"}
+     "uncounted_runs": 10, "answers": 3, "answer_seconds": 1.0, "root": "/"}
 
 and for `visits` besides
 
@@ -33,6 +33,11 @@ the runtime, `done` is what an interrupted run had. Paths are relative to FILE. 
     {"npz": "golden.npz", "key": "x", "batch": 1}        an array (`key` is the input's name unless given), its first
                                                          dimension cut or repeated to `batch` where that is given
 
+For `decode` a job of a decoder with a key–value cache has besides, its inputs as the manifest has them,
+
+    {"decoder": {"inputs": [{"name", "dtype", "shape"}], "tokens": NAME, "scores": NAME, "vocabulary": 32000,
+                 "batch": 1, "read": 128, "steps": 32}}
+
 For `rounds` and `energy` it may also be a model that another program runs (`worker.py`):
 
     {"worker": {"program": "runner-tvm/runner", "document": "1/serve"}, "id": "1", "done": {"runs": 0, "seconds": 0.0}}
@@ -47,6 +52,7 @@ stdout is one JSON object a line, `event` says which:
     counted       id, instructions: the median of single runs, on one thread; spread: most less fewest; runs
     visit         id, job, seconds, blocks: [[median_ms, reference before, reference after]], and where `nodes` was
                   asked for nodes: {name: microseconds}, graph: the optimized model in base64
+    decoded       id, first_ms, token_ms: medians; read, steps: tokens read at once, and after that; runs: answers
     failed        id, kind: unsupported | load | run | inputs | count, reason: that job is left out
     state         temperatures, limits, clocks, throttled, power_mode (after `rounds` and `energy`)
     missing       package: what there is no running without

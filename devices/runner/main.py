@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["main"]
 
-NAMES = ("check", "load", "rounds", "energy", "count", "visits")
+NAMES = ("check", "load", "rounds", "energy", "count", "visits", "decode")
 NEEDS = ("numpy", "onnxruntime")
 
 

@@ -19,6 +19,7 @@ from typing import Any, Callable
 import numpy
 import onnxruntime
 
+from .answers import answered
 from .conditions import clock_mhz, state
 from .counting import NotCountedError, counted, stop_clock
 from .memory import peak_bytes
@@ -193,6 +194,15 @@ def _root(document: Mapping[str, Any]) -> str:
     return str(document.get("root", "/"))
 
 
+def _decode(jobs: Mapping[str, Any], document: Mapping[str, Any], folder: str, emit: Emit) -> None:
+    """What decoders take until the first token of an answer, and for each further one."""
+    runs, seconds = int(document.get("answers", 3)), float(document.get("answer_seconds", 1.0))
+    for name, job in jobs.items():
+        if "decoder" in job:
+            _attempt(emit, name, "decoded", partial(answered, job, folder, runs=runs, seconds=seconds))
+
+
 TASKS = {
     "check": _check, "load": _load, "rounds": _rounds, "energy": _energy, "count": _count, "visits": visits,
+    "decode": _decode,
 }  # fmt: skip

@@ -18,7 +18,7 @@ from compressor.graph.work import kind_of
 from compressor.passes.pruning.activations import input_axis
 from compressor.passes.pruning.reconstruct import fitted_layers
 from compressor.passes.pruning.rows import UnitRows
-from compressor.passes.sparsifying.matrix import from_matrix, rows_of, to_matrix
+from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 
 __all__ = ["Correction", "corrected"]
 

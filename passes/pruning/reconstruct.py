@@ -22,7 +22,7 @@ from compressor.graph.edit import argument, attribute, set_tensor, tensor_of
 from compressor.graph.program import Program
 from compressor.graph.stepping import Stepper
 from compressor.graph.work import kind_of
-from compressor.passes.sparsifying.matrix import from_matrix, results_of, rows_of, to_matrix
+from compressor.passes.reading.matrix import from_matrix, results_of, rows_of, to_matrix
 
 __all__ = ["fitted_layers", "reconstruct"]
 

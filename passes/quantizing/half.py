@@ -56,6 +56,7 @@ class HalfPlan:
     settings: dict[str, Setting] = field(default_factory=dict)
     damage: dict[str, float] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def options(self, program: Program) -> list[Option]:
         found = []

@@ -23,11 +23,11 @@ from torch import Tensor, fx
 from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, insert, read
 from compressor.graph.program import Program
-from compressor.passes.quantizing.learned import NOTHING, Learned
 from compressor.passes.quantizing.settings import INPUT, OUTPUT, activation_format, bounds, is_static, weight_format
 from compressor.passes.quantizing.sites import Layer, glue_inputs, is_transparent, rank, source_of, tail
 from compressor.passes.quantizing.weights import WeightWriter
 from compressor.quant.formats import Format, choose_qparams
+from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Pair", "PairWriter", "apply_integer", "bias_in_integers", "insert_pairs", "plan_pairs"]
 
@@ -53,20 +53,31 @@ class Pair:
         return chosen.scale, chosen.zero_point
 
 
+NO_PAIRS: Mapping[Pair, Pair] = {}
+
+
 def apply_integer(
-    program: Program, layers: Sequence[Layer], glue: Mapping[str, fx.Node], settings: Mapping[str, Setting],
-    learned: Learned = NOTHING,
-) -> list[str]:  # fmt: skip
-    """Rewrite an already copied, functional program; the names of the weights that became integer."""
+    program: Program,
+    layers: Sequence[Layer],
+    glue: Mapping[str, fx.Node],
+    settings: Mapping[str, Setting],
+    solved: Mapping[str, Rounded],
+    learned: Mapping[Pair, Pair] = NO_PAIRS,
+) -> list[str]:
+    """Rewrite an already copied, functional program; the names of the weights that became integer.
+
+    `solved` are codes found on data, by layer; the others are the nearest ones. `learned` are pairs as training left
+    them.
+    """
     every, layers = layers, [layer for layer in layers if layer.name in settings]
     planned = plan_pairs(program, layers, glue, settings)
-    pairs = {node: learned.pairs.get(pair, pair) for node, pair in planned.items()}
+    pairs = {node: learned.get(pair, pair) for node, pair in planned.items()}
     static = [layer for layer in layers if is_static(settings[layer.name])]
     scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     integer = {node for layer in static for node in layer.nodes}
     insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer, PairWriter(program))
-    writer = WeightWriter(program, layers, learned)
+    writer = WeightWriter(program, layers, solved)
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
         codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))

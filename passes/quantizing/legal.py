@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import misfit, other_readers, tied_groups
+from compressor.passes.quantizing.blocks import block_settings, misfit, other_readers, tied_groups
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.settings import format_of, is_block
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.slower import Times, predict_times
-from compressor.passes.quantizing.support import block_setting, refusal, slow_note
+from compressor.passes.quantizing.support import refusal, slow_note
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.targets.target import Target
 
@@ -30,11 +31,13 @@ __all__ = ["LegalPlan", "formats_from", "plan_legal"]
 _BLOCKS = sorted(BLOCK_FORMATS, key=lambda name: BLOCK_FORMATS[name].high - BLOCK_FORMATS[name].low)
 ORDER = (*_BLOCKS, "int8", "fp16")
 NAMED = 3  # layers that a note names
+_TWICE = "{min, 0, max} takes two ternary products a layer, twice the bytes and the time of rule=fitted"
 
 
 def formats_from(format: str) -> tuple[str, ...]:
-    """The format and those after it, each with less error."""
-    return ORDER[ORDER.index(format) :]
+    """The format and those after it, each with less error: of those that take the same room, the finest."""
+    widths = {BLOCK_FORMATS[name].stored_bits: name for name in _BLOCKS}
+    return (format, *(name for name in ORDER[ORDER.index(format) + 1 :] if name in (*widths.values(), "int8", "fp16")))
 
 
 @dataclass
@@ -52,24 +55,25 @@ class _Wanted:
     format: str
     block: int
     limits: Limits
+    rounding: Callable[[str], Rounding]
     keep: Sequence[str]
     slower: bool
 
 
 def plan_legal(
-    program: Program, context: Context, format: str, block: int, limits: Limits, keep: Sequence[str] = (), *,
-    slower: bool = False,
+    program: Program, context: Context, format: str, block: int, limits: Limits, rounding: Callable[[str], Rounding],
+    keep: Sequence[str] = (), *, slower: bool = False,
 ) -> LegalPlan:  # fmt: skip
     """Plan a format of blocks for a functional program, each layer that cannot have it in the next one that it can.
 
-    `slower`: layers take the format even where it is predicted to cost time. Raises InputError where calibration
-    meets NaN or infinity.
+    `rounding` says how a format's codes are found. `slower`: layers take the format even where it is predicted to cost
+    time. Raises InputError where calibration meets NaN or infinity.
     """
-    wanted = _Wanted(format, block, limits, keep, slower)
+    wanted = _Wanted(format, block, limits, rounding, keep, slower)
     layers, skipped = find_layers(program, keep)
     plan = LegalPlan(skipped=skipped, refused={layer.name: {} for layer in layers})
     for group in tied_groups(program, layers):
-        _take_blocks(program, group, context.target, wanted, plan)
+        _take_blocks(program, group, context, wanted, plan)
     blocks = dict(plan.settings)
     convolutions = {layer.name for layer in layers if layer.kind == "conv"}
     _take_next(program, context, layers, wanted, plan, except_for=blocks.keys() - convolutions)
@@ -89,17 +93,18 @@ def plan_legal(
     return plan
 
 
-def _take_blocks(program: Program, group: Sequence[Layer], target: Target, wanted: _Wanted, plan: LegalPlan) -> None:
+def _take_blocks(program: Program, group: Sequence[Layer], context: Context, wanted: _Wanted, plan: LegalPlan) -> None:
     """The first format of blocks that all of a group of tied layers can have, in the largest blocks up to those asked
     for."""
     for format in (name for name in formats_from(wanted.format) if name in BLOCK_FORMATS):
         for block in sorted((size for size in BLOCK_SIZES if size <= wanted.block), reverse=True):
             reasons = {
-                layer.name: refusal(target, format, layer.kind) or misfit(program, layer, format, block, group)
+                layer.name: refusal(context.target, format, layer.kind) or misfit(program, layer, format, block, group)
                 for layer in group
             }
             if not any(reasons.values()):
-                plan.settings |= {layer.name: block_setting(target, format, block, layer.kind) for layer in group}
+                how = wanted.rounding(format)
+                plan.settings |= {each.name: block_settings(context, each, format, block, how) for each in group}
                 return
             first = next(name for name, reason in reasons.items() if reason)
             for name, reason in reasons.items():
@@ -141,7 +146,7 @@ def _planned(
         half = plan_half(program, context, wanted.keep, only=only)
         return half.settings, half.skipped
     limits = wanted.limits if static else Limits(False, *list(vars(wanted.limits).values())[1:])
-    integer = plan_integer(program, context, limits, wanted.keep, only=only)
+    integer = plan_integer(program, context, limits, wanted.keep, wanted.rounding("int8"), only=only)
     return integer.settings, integer.skipped
 
 
@@ -201,5 +206,7 @@ def _notes(target: Target, plan: LegalPlan, format: str, slow: set[str], times: 
         each = f"{before:.3g} ms to {after:.3g} ms{times.origin}"
         names = ", ".join(sorted(slow)[:NAMED]) + (f" and {len(slow) - NAMED} more" if len(slow) > NAMED else "")
         return (f"Slower in {format}, as predicted: {names}, {each} in all. There it buys size alone",)
-    note = "" if times.calibrated else slow_note(target, format)
-    return (note,) if note and any(map(is_block, plan.settings.values())) else ()
+    blocks = [setting for setting in plan.settings.values() if is_block(setting)]
+    note = "" if times.calibrated or not blocks else slow_note(target, format)
+    twice = _TWICE if any(setting.get("rule") == "minmax" for setting in blocks) else ""
+    return tuple(filter(None, (note, twice)))

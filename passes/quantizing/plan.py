@@ -20,6 +20,7 @@ from compressor.graph.functional import mutated
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, observe
 from compressor.passes.quantizing.damage import Damage, measure_damage
+from compressor.passes.quantizing.rounding import NEAREST, Rounding
 from compressor.passes.quantizing.settings import is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.weights import storage_key
@@ -54,11 +55,13 @@ class IntegerPlan:
     static: dict[str, Setting] = field(default_factory=dict)
     damage: Damage = field(default_factory=Damage)
     skipped: list[Skip] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def plan_integer(
-    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), only: Collection[str] | None = None
-) -> IntegerPlan:
+    program: Program, context: Context, limits: Limits, keep: Sequence[str] = (), rounding: Rounding = NEAREST,
+    only: Collection[str] | None = None,
+) -> IntegerPlan:  # fmt: skip
     """Plan int8 for a functional program, for the layers called `only` alone where they are given.
 
     Raises InputError where calibration meets NaN or infinity.
@@ -85,6 +88,7 @@ def plan_integer(
     plan.damage = measure_damage(program, plan.layers, plan.static, batches)
     _choose(plan, limits, context.target)
     _agree_on_tied(program, plan)
+    _say_how(plan, rounding)
     return plan
 
 
@@ -180,3 +184,12 @@ def _agree_on_tied(program: Program, plan: IntegerPlan) -> None:
         if len(set(formats)) > 1:
             shared: Setting = {"format": "int8", "weights": min(filter(None, formats))}
             plan.settings |= {name: {**plan.settings[name], **shared} for name in names}
+
+
+def _say_how(plan: IntegerPlan, rounding: Rounding) -> None:
+    """Put what the layers' codes are found by into their settings."""
+    said = rounding.setting("int8")
+    for layer in plan.layers:
+        for settings in (plan.settings, plan.static):
+            if settings.get(layer.name, {}).get("format") == "int8":
+                settings[layer.name] = {**settings[layer.name], **said}

@@ -7,13 +7,14 @@
 `weights` is the weight's format; `activation`, with the calibrated range of the input (`low`, `high`) and, where the
 output is quantized too, of the output (`out_low`, `out_high`), is absent where only weights are integer. They hold
 all that calibration found, so a recipe runs again without data. In blocks of few bits (`block` inputs share a scale)
-an `activation` is rounded as the kernel runs, and has no range.
+an `activation` is rounded as the kernel runs, and has no range. How codes are found is said as `rounding.py` tells.
 """
 
 from __future__ import annotations
 
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Setting
+from compressor.passes.quantizing.rounding import KEYS, check_rounding
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
@@ -23,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
-SITE_FORMATS = ("int8", "fp16", "fp32", *BLOCK_FORMATS)
+SITE_FORMATS = ("int8", "fp16", "bf16", "fp32", *BLOCK_FORMATS)
 LARGEST = 3e38  # float32 ends at 3.4e38
 
 
@@ -78,8 +79,10 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
         raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
     blocks = is_block(setting)
     known = {"format", "block", "activation"} if blocks else {"format", "weights", "activation", *INPUT, *OUTPUT}
+    known |= set(KEYS) if blocks or setting["format"] == "int8" else set()
     if unknown := set(setting) - known:
         raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")
+    check_rounding(setting, where)
     if blocks:
         _check_blocks(setting, where)
         return

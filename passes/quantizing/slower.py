@@ -76,7 +76,7 @@ def _with(program: Program, settings: Mapping[str, Setting]) -> tuple[Program, d
     layers, _ = find_layers(copy)
     integer = {name: setting for name, setting in settings.items() if format_of(setting) == "int8"}
     if integer:
-        apply_integer(copy, layers, find_glue(copy), integer)
+        apply_integer(copy, layers, find_glue(copy), integer, {})
     names = {layer.name: {node.name for node in layer.nodes} for layer in layers}
     blocks = [layer for layer in layers if is_block(settings.get(layer.name, {}))]
     for group in tied_groups(copy, blocks):

@@ -21,7 +21,7 @@ _SINCE = {"MatMulNBits": {4: (1, 19), 2: (1, 24)}, "GatherBlockQuantized": {4: (
 def refusal(target: Target, format: str, kind: str = "linear") -> str:
     """Why the target cannot have the format for a kind of layer; empty where it can."""
     operator, what = ("GatherBlockQuantized", "table") if kind == "embedding" else ("MatMulNBits", "product")
-    runtime, since = target.runtime, _SINCE[operator][BLOCK_FORMATS[format].bits]
+    runtime, since = target.runtime, _SINCE[operator][BLOCK_FORMATS[format].stored_bits]
     preferred = target.providers[0].name if target.providers else runtime.name
     if not target.on_cpu:
         return f"{preferred} has no {operator}, so every {format} {what} would leave it for the CPU"
@@ -39,7 +39,7 @@ def slow_note(target: Target, format: str) -> str:
     In a browser's WebAssembly both take some five times as long as fp32.
     """
     arm = target.arch in ("aarch64", "armv7l")
-    slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].bits == 2 or not _has_integers(target)))
+    slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].stored_bits == 2 or not _has_integers(target)))
     if not slow:
         return ""
     return (

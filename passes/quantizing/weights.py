@@ -9,8 +9,8 @@ Tensors that share memory (an embedding tied to the output layer) keep sharing o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx
@@ -18,11 +18,12 @@ from torch import Tensor, fx
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
-from compressor.passes.quantizing.learned import NOTHING, Learned
 from compressor.passes.quantizing.sites import Layer, rank
+from compressor.passes.reading.matrix import from_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
+from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["Codes", "WeightWriter", "fake_weight", "storage_key", "weight_qparams"]
+__all__ = ["Codes", "WeightWriter", "fake_weight", "storage_key", "weight_codes"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
 SMALLEST_UNIT = 2.0**-120  # of an accumulator: a normal float32
@@ -41,11 +42,11 @@ class Codes:
 
 @dataclass
 class WeightWriter:
-    """Writes the weights of one program's `layers`, each memory once."""
+    """Writes the weights of one program's `layers`, each memory once; `solved` are codes found on data, by layer."""
 
     program: Program
     layers: Sequence[Layer]
-    learned: Learned = NOTHING
+    solved: Mapping[str, Rounded] = field(default_factory=dict)
     written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
 
     def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
@@ -54,9 +55,9 @@ class WeightWriter:
         key = storage_key(tensor) if tensor.is_floating_point() else ()
         codes = self.written.get(key) or next((c for c in self.written.values() if c.weight == layer.weight), None)
         if codes is None:
-            qparams = weight_qparams(self.program, layer, format, input_scale, self.learned.steps.get(layer.weight))
+            values, qparams = weight_codes(self.program, layer, format, input_scale, self.solved.get(layer.name))
             at = layer.nodes[0]
-            name = self._store(layer.weight, quantize(tensor, qparams), at)
+            name = self._store(layer.weight, values, at)
             scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
             zero = add_tensor(self.program, f"{layer.weight}_zero_point", qparams.zero_point, at)
             codes = self.written[key] = Codes(name, str(scale.target), str(zero.target), qparams)
@@ -119,29 +120,39 @@ class WeightWriter:
         substitute(self.program, node, insert(self.program, aten.mul.Tensor, (values, scales), like=node))
 
 
-def weight_qparams(
-    program: Program, layer: Layer, format: Format, input_scale: Tensor | None = None, steps: Tensor | None = None
-) -> QParams:
-    """Symmetric scales, one an output channel, wide enough that the accumulator holds the bias in a normal unit.
+def weight_codes(
+    program: Program, layer: Layer, format: Format, input_scale: Tensor | None, solved: Rounded | None
+) -> tuple[Tensor, QParams]:
+    """Codes in the weight's shape, and symmetric scales, one an output channel.
 
-    `steps` are scales that were learned.
+    The scales are wide enough that the accumulator holds the bias in a normal unit: codes that were found on narrower
+    ones are given up for the nearest.
     """
     weight: Tensor = program.get(layer.weight)
     qparams = choose_qparams(weight, format, Granularity(layer.axis))
-    if steps is not None:
-        qparams = replace(qparams, scale=steps)
+    scale = qparams.scale if solved is None else solved.grid.scale[:, 0]
+    wide = _wide(program, layer, scale, input_scale)
+    if solved is None or not torch.equal(wide, scale):
+        wide = torch.maximum(wide, qparams.scale)
+        qparams = QParams(wide, qparams.zero_point, format, qparams.granularity)
+        return quantize(weight, qparams), qparams
+    codes = from_matrix(solved.codes, torch.empty(weight.shape, dtype=torch.int8), layer.kind)
+    return codes, QParams(scale.clone(), qparams.zero_point, format, qparams.granularity)
+
+
+def _wide(program: Program, layer: Layer, scale: Tensor, input_scale: Tensor | None) -> Tensor:
     if input_scale is None:
-        return qparams
-    scale = qparams.scale.clamp(min=SMALLEST_UNIT / float(input_scale))
+        return scale
+    scale = scale.clamp(min=SMALLEST_UNIT / float(input_scale))
     for node in layer.nodes:
         bias = tensor_of(program, layer.bias(node))
         if bias is not None and bias.shape == scale.shape:
             scale = torch.maximum(scale, bias.detach().abs().float() / (input_scale * ACCUMULATOR))
-    return QParams(scale, qparams.zero_point, format, qparams.granularity)
+    return scale
 
 
 def fake_weight(weight: Tensor, layer: Layer, format: Format) -> Tensor:
-    """The weight as its codes will say it."""
+    """The weight as its nearest codes will say it."""
     qparams = choose_qparams(weight, format, Granularity(layer.axis))
     return dequantize(quantize(weight, qparams), qparams)
 

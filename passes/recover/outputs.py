@@ -19,7 +19,7 @@ from torch import Tensor, fx
 
 from compressor.errors import InputError
 from compressor.graph.edit import argument, is_call, tensor_of
-from compressor.graph.kv_cache import answers, is_past
+from compressor.graph.kv_cache import answers, is_past, with_past, without_past
 from compressor.graph.program import Program
 
 __all__ = ["Kind", "Output", "check_fit", "kind_of", "match_inputs", "match_outputs"]
@@ -83,7 +83,8 @@ def match_outputs(
 
 def check_fit(student: Program, teacher: Program) -> None:
     """Raises InputError when the teacher cannot teach this student: other inputs, or no outputs in common."""
-    feeds = dict(zip((spec.name for spec in student.inputs), student.example, strict=True))
+    example = dict(zip((spec.name for spec in student.inputs), student.example, strict=True))
+    feeds = with_past(student.inputs, without_past(student.inputs, example))  # a teacher may have no cache
     results = teacher.run([feeds[name] for name in match_inputs(student, teacher)])
     match_outputs(student, teacher, list(results.values()))
 

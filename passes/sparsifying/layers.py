@@ -12,7 +12,7 @@ from compressor.graph.contract import Skip
 from compressor.graph.edit import argument, attribute, is_kept, set_tensor, tensor_of
 from compressor.graph.program import Program
 from compressor.graph.work import COMPUTE, kind_of
-from compressor.passes.sparsifying.matrix import from_matrix, rows_of, to_matrix
+from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 from compressor.passes.sparsifying.pattern import Pattern
 
 __all__ = ["Layer", "find_layers", "unfit"]
@@ -43,6 +43,10 @@ class Layer:
     def width(self, program: Program) -> int:
         """Its inputs or outputs, whichever are fewer."""
         return int(min(program.get(self.weights[0]).shape[:2]))
+
+    def inputs(self, program: Program) -> int:
+        """How many inputs an output has."""
+        return int(self.matrix(program).shape[-1])
 
     def data(self, node: fx.Node) -> fx.Node:
         found = node.args[_KINDS[op_name(node)][1]]

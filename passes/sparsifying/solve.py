@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compressor.graph.contract import Batch, Context
 from compressor.graph.program import Program
-from compressor.passes.sparsifying.inputs import Inputs, walk
+from compressor.passes.reading.inputs import Inputs, walk
 from compressor.passes.sparsifying.layers import Layer
 from compressor.passes.sparsifying.scores import Ranking, ranking
 from compressor.passes.sparsifying.settings import Choice

@@ -10,7 +10,6 @@ arXiv:2310.16795). At p(0) = 0.885 it takes 0.7 bits a weight; where the codes a
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,13 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor.errors import InputError
+from compressor.quant.codecs.unpack import PAIRS, STEPS, grown
 
 __all__ = ["STEPS", "Dictionary", "Words", "decode_rows", "dictionary_of", "encode_rows", "zeros_in"]
 
-STEPS = 64  # that the share of zeros is told in
-_PAIRS, _SYMBOLS, _WORDS = 14, 9, 2**16
 _ZEROS = 4  # the pair (0, 0): 3 · (0 + 1) + (0 + 1)
-_Leaf = tuple[float, int, int, tuple[int, ...]]  # −p, an order for ties, its parent's place, its pairs
 
 
 @dataclass(frozen=True)
@@ -59,43 +56,11 @@ def dictionary_of(zeros: int) -> Dictionary:
     """Of rows in which so many sixty-fourths are zeros. Raises InputError for none or all."""
     if not 0 < zeros < STEPS:
         raise InputError(f"{zeros} of {STEPS} zeros is no share that a dictionary is for")
-    zero = zeros / STEPS
-    single = ((1 - zero) / 2, zero, (1 - zero) / 2)
-    likely = [single[pair // 3] * single[pair % 3] for pair in range(_SYMBOLS)]
-    return _grown(likely)
-
-
-def _grown(likely: list[float]) -> Dictionary:
-    """The likeliest leaf becomes a node, as long as its nine leaves still fit."""
-    heap: list[_Leaf] = []
-    following: list[list[int]] = []
-    ended: list[_Leaf] = []
-    order = 0
-
-    def grow(probability: float, run: tuple[int, ...]) -> int:
-        nonlocal order
-        following.append([0] * _SYMBOLS)
-        for pair in range(_SYMBOLS):
-            order += 1
-            leaf = (-probability * likely[pair], order, len(following) - 1, (*run, pair))
-            if len(run) + 1 == _PAIRS:
-                ended.append(leaf)
-            else:
-                heapq.heappush(heap, leaf)
-        return len(following) - 1
-
-    grow(1.0, ())
-    while heap and len(heap) + len(ended) + _SYMBOLS - 1 <= _WORDS:
-        share, _, parent, run = heapq.heappop(heap)
-        following[parent][run[-1]] = grow(-share, run)
-    leaves = sorted(heap + ended, key=lambda leaf: leaf[1])
-    pairs = torch.full((len(leaves), _PAIRS), _ZEROS, dtype=torch.int8)
-    expected = 0.0
-    for word, (share, _, parent, run) in enumerate(leaves):
-        following[parent][run[-1]] = -1 - word
+    following, runs, expected = grown(zeros)
+    pairs = torch.full((len(runs), PAIRS), _ZEROS, dtype=torch.int8)
+    for word, run in enumerate(runs):
         pairs[word, : len(run)] = torch.tensor(run, dtype=torch.int8)
-        expected -= share * 2 * len(run)
-    lengths = torch.tensor([len(run) for *_, run in leaves], dtype=torch.int32)
+    lengths = torch.tensor([len(run) for run in runs], dtype=torch.int32)
     return Dictionary(torch.tensor(following, dtype=torch.int32), pairs, lengths, 16 / expected)
 
 
@@ -113,7 +78,7 @@ def encode_rows(codes: Tensor, zeros: int | None = None) -> Words:
     symbols = digits[..., 0] * 3 + digits[..., 1]
     node = torch.zeros(rows, dtype=torch.int32)
     found: list[Tensor] = []
-    for step in range(symbols.shape[1] + _PAIRS):
+    for step in range(symbols.shape[1] + PAIRS):
         if step < symbols.shape[1]:
             target = known.next[node, symbols[:, step]]
         else:  # only rows that stand inside the tree go on, with zeros
@@ -134,7 +99,7 @@ def decode_rows(words: Words) -> Tensor:
     rows = len(words.offsets) - 1
     lengths = known.lengths[words.words]
     pairs = known.pairs[words.words]
-    flat = pairs[torch.arange(_PAIRS) < lengths.unsqueeze(1)].to(torch.int16)
+    flat = pairs[torch.arange(PAIRS) < lengths.unsqueeze(1)].to(torch.int16)
     digits = torch.stack((flat // 3 - 1, flat % 3 - 1), 1).flatten().to(torch.int8)
     ends = functional.pad(lengths.cumsum(0) * 2, (1, 0))[words.offsets]
     if bool((ends.diff() < words.width).any()):

@@ -22,7 +22,7 @@ def test_goals_speak_of_arms_that_there_are() -> None:
 def test_the_methods_of_the_issue_are_there() -> None:
     assert set(CLAIMS) == {
         "llm-pruner", "minitron", "otov2", "slimsam", "efficientllm", "sheared-llama", "hinton", "ofa-kd",
-        "distilcamembert", "wanda",
+        "distilcamembert", "wanda", "qmoe", "tinysam",
     }  # fmt: skip
 
 

@@ -74,3 +74,23 @@ def test_notes_do_not_repeat() -> None:
     for _ in range(2):
         fitter.fit({"x0": torch.ones(3, dtype=torch.float64)})
     assert fitter.notes == ["x0: float64 read as float32"]
+
+
+def test_a_cache_is_empty_and_a_mask_as_long_as_the_text() -> None:
+    fitter = Fitter(
+        [
+            TensorSpec("mask", torch.int64, ("batch", "past + sequence")),
+            TensorSpec("ids", torch.int64, ("batch", "sequence")),
+            TensorSpec("past_key_values.0.key", torch.float32, ("batch", 2, "past", 4)),
+        ],
+        "data",
+    )
+    ids = torch.zeros(6, 5, dtype=torch.int64)
+    for item in ({"ids": ids, "mask": torch.ones_like(ids)}, (torch.ones_like(ids), ids)):
+        batch = fitter.fit(item).batch(1, 4)
+        assert batch["past_key_values.0.key"].shape == (3, 2, 0, 4)
+        assert batch["mask"].shape == (3, 5)
+    with pytest.raises(InputError, match="'mask'"):
+        fitter.fit({"ids": ids, "mask": torch.ones(6, 7, dtype=torch.int64)})
+    given = {"ids": ids, "mask": torch.ones(6, 7, dtype=torch.int64), "past_key_values.0.key": torch.ones(6, 2, 2, 4)}
+    assert fitter.fit(given).batch(0, 2)["past_key_values.0.key"].shape == (2, 2, 2, 4)

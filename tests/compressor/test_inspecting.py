@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from boards import board
+from decoders import tiny_decoder
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -71,3 +72,12 @@ def test_names_cannot_reach_the_terminal_as_control_codes(inspection: Inspection
     text = shown(hostile, 120)
     assert "\x1b" not in text
     assert "[/red]" in text
+
+
+def test_a_decoder_is_priced_by_the_token() -> None:
+    found = inspect_program(tiny_decoder(), board())
+    text = " ".join(shown(found).split())
+    assert "a token behind 128 kept; the first one, after 128 read, takes" in text
+    assert found.first_token is not None
+    assert found.first_token.macs > 50 * found.estimate.macs
+    assert json.loads(json.dumps(found.to_json()))["first_token_ms"] == found.first_token.latency_ms

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import texts, tiny_decoder
 from torch import Tensor, nn
 
-from compressor.data import Dataset
+from compressor.data import Dataset, load_data
 from compressor.errors import InputError
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -129,3 +130,11 @@ def test_custom_sees_everything_at_once() -> None:
     assert outputs["a"].shape == (4, 3)
     assert [tuple(part.shape) for part in outputs["b"]] == [(2, 1), (2, 2)]
     assert labels.tolist() == [0, 0, 1, 1]
+
+
+def test_perplexity_of_a_decoder_with_a_cache() -> None:
+    program = tiny_decoder()
+    dataset = load_data(texts("ids"), program.inputs)
+    found = Perplexity.of(dataset, program)
+    assert (found.output, found.tokens) == ("logits", "ids")
+    assert 10 < found(program.run, dataset, None) < 1000

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import tiny_decoder
 from torch import Tensor
 
 from compressor.data import Dataset
@@ -76,3 +77,8 @@ def test_squared_error_counts_every_element_once() -> None:
 def test_comparing_without_an_original_is_a_mistake_of_ours() -> None:
     with pytest.raises(TypeError, match="reference"):
         Cosine.of(program(("batch", 2)))(fixed(), numbered(1), None)
+
+
+def test_a_cache_is_not_judged() -> None:
+    assert [spec.name for spec in Cosine.of(tiny_decoder()).outputs] == ["logits"]
+    assert [spec.name for spec in SquaredError.of(tiny_decoder()).outputs] == ["logits"]

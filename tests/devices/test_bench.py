@@ -209,3 +209,15 @@ def test_a_processor_in_place_of_an_accelerator_teaches_nothing(
     found = bench(OwnDevice(), [bundle], QUICK, folder=tmp_path / "state")
     assert any("TensorrtExecutionProvider" in note for note in found.notes)
     assert past("jetson-orin-nano", "", "s").errors == ()
+
+
+def test_a_decoder_answers_after_its_golden_vectors(decoder_bundle: Path, digits_bundle: Path, tmp_path: Path) -> None:
+    device = OwnDevice()
+    found = bench(device, [decoder_bundle, digits_bundle], QUICK, folder=tmp_path / "state")
+    assert device.tasks == ["check", "load", "load", "rounds", "decode"]
+    first, second = found.figures
+    assert first.answer is not None
+    assert (first.answer.read, first.answer.steps) == (32, 32)
+    assert first.answer.token_ms > 0
+    assert second.answer is None
+    assert json.loads(json.dumps(found.to_json()))["figures"][0]["answer"]["first_ms"] == first.answer.first_ms

@@ -22,15 +22,18 @@ ENERGY = {
     "event": "energy", "id": "a", "joules": None, "seconds": 0.0, "runs": 1, "idle_watts": None, "sensor": "INA3221",
     "samples": 3,
 }  # fmt: skip
+DECODED = {"event": "decoded", "id": "a", "first_ms": 9.0, "token_ms": 1.5, "read": 128, "steps": 32, "runs": 3}
 STATE = {"event": "state", "temperatures": {"cpu": 40.0}, "throttled": {"now": [], "occurred": ["throttled"]}}
 
 
-@pytest.mark.parametrize("event", [ROUND, GOLDEN, LOADED, VISIT, COUNTED, ENERGY, STATE, {"event": "other"}, {}])
+@pytest.mark.parametrize(
+    "event", [ROUND, GOLDEN, LOADED, VISIT, COUNTED, DECODED, ENERGY, STATE, {"event": "other"}, {}]
+)
 def test_sound_ones(event: dict[str, Any]) -> None:
     assert sound(event)
 
 
-@pytest.mark.parametrize("event", [ROUND, GOLDEN, LOADED, VISIT, COUNTED, ENERGY])
+@pytest.mark.parametrize("event", [ROUND, GOLDEN, LOADED, VISIT, COUNTED, DECODED, ENERGY])
 def test_each_field_is_asked_for(event: dict[str, Any]) -> None:
     optional = {"event", "clock_mhz", "peak_bytes", "before_bytes", "joules", "idle_watts"}
     for field in event.keys() - optional:

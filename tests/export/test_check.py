@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoders import tiny_decoder
 from torch import Tensor, nn
 
 from compressor.errors import MismatchError
@@ -12,6 +13,7 @@ from compressor.export.agreement import FP32, Tolerance
 from compressor.export.check import check, compare
 from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import with_past
 from compressor.graph.program import Program
 
 
@@ -138,3 +140,24 @@ def test_a_length_that_is_too_short_for_the_model_is_noted(tmp_path: Path) -> No
     to_onnx(program, board()).save(tmp_path / "model.onnx")
     agreement = check(program, tmp_path / "model.onnx")
     assert [note.partition(":")[0] for note in agreement.notes] == ["not tried at batch=2, sequence=4"]
+
+
+def test_a_decoder_is_checked_with_and_without_a_past() -> None:
+    program = tiny_decoder()
+    batch = with_past(program.inputs, {"ids": torch.randint(1, 60, (2, 9))})
+    seen: list[tuple[int, int]] = []
+
+    def forgets(given: Batch) -> dict[str, Tensor]:
+        seen.append((given["ids"].shape[1], given["past_key_values.states"].shape[1]))
+        return program.run(given)
+
+    agreement = check(program, Path("model.onnx"), [batch], run=forgets)
+    assert {(9, 0), (5, 4), (1, 8), (8, 0)} <= set(seen)
+    assert agreement.error == 0
+
+    def wrong(given: Batch) -> dict[str, Tensor]:
+        outputs = program.run(given)
+        return outputs if not given["past_key_values.states"].shape[1] else {**outputs, "logits": outputs["logits"] + 1}
+
+    with pytest.raises(MismatchError, match="logits"):
+        check(program, Path("model.onnx"), [batch], run=wrong)

@@ -19,6 +19,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
+from compressor.quant.blocks import BLOCK_FORMATS, pack_blocks, unpack_blocks
 
 
 def layer(width: int, outputs: int, rows: tuple[int, ...], *, bias: bool = True) -> Program:
@@ -143,3 +144,48 @@ def test_dynamic_ids(tmp_path: Path) -> None:
     more = torch.randint(0, 40, (7, 5))
     [ours] = runner(lowered(blocks, tmp_path))({program.inputs[0].name: more}).values()
     assert torch.equal(ours, blocks.run([more])[blocks.outputs[0].name])
+
+
+def whole_numbers(rows: int, width: int, block: int) -> Tensor:
+    """Rows of integers whose blocks reach 127 exactly, so that a block's scale is 1 and rounding changes nothing."""
+    x = torch.randint(-126, 127, (rows, width), generator=torch.Generator().manual_seed(0)).float()
+    x[:, ::block] = 127.0
+    return x
+
+
+@pytest.mark.parametrize("format", ["int4", "int2", "ternary"])
+@pytest.mark.parametrize("block", [32, 128])
+def test_the_integer_kernel_adds_whole_numbers_exactly(format: str, block: int, tmp_path: Path) -> None:
+    """With every scale 1 the sums are whole and below 2^24: ONNX Runtime's are the integers themselves."""
+    width, outputs = 512, 48
+    low, high = {"int4": (-8, 8), "int2": (-2, 2), "ternary": (-1, 2)}[format]
+    codes = torch.randint(low, high, (outputs, width), generator=torch.Generator().manual_seed(1))
+    program = layer(width, outputs, (5,), bias=False)
+    blocks = with_blocks(program, "linear", format=format, block=block)
+    stored = blocks.tensors()
+    stored["0.weight_packed"].copy_(pack_blocks(codes, BLOCK_FORMATS[format], block))
+    stored["0.weight_scale"].fill_(1.0)
+    x = whole_numbers(5, width, block)
+    expected = x.long() @ codes.long().T
+    [ours] = runner(lowered(blocks, tmp_path), threads=1)({program.inputs[0].name: x}).values()
+    assert torch.equal(ours, expected.float())
+    assert torch.equal(blocks.run([x])[program.outputs[0].name], expected.float())
+
+
+@pytest.mark.parametrize("format", ["int4", "int2", "ternary"])
+def test_with_scales_it_is_within_the_rounding_of_as_many_sums_as_blocks(format: str, tmp_path: Path) -> None:
+    """|y − ŷ| ≤ (B + 2) · 2⁻²⁴ · Σ_b |s_x s_w acc_b|: each block's sum is whole, B of them are added in float32."""
+    width, block = 1024, 64
+    program = layer(width, 64, (8,), bias=False)
+    blocks = with_blocks(program, "linear", format=format, block=block)
+    stored, x = blocks.tensors(), program.example[0]
+    fields = x.view(8, -1, block)
+    scale = fields.abs().amax(-1, keepdim=True) / 127
+    q = torch.round(fields / scale).double()
+    codes = unpack_blocks(stored["0.weight_packed"], BLOCK_FORMATS[format], width).double().view(64, -1, block)
+    sums = torch.einsum("rbk,obk->rob", q, codes)
+    assert bool((sums == sums.round()).all())
+    terms = sums * scale.double().squeeze(-1).unsqueeze(1) * stored["0.weight_scale"].double()
+    bound = (width // block + 2) * 2.0**-24 * terms.abs().sum(-1)
+    [ours] = runner(lowered(blocks, tmp_path), threads=1)({program.inputs[0].name: x}).values()
+    assert bool(((ours.double() - terms.sum(-1)).abs() <= bound).all())

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoders import tiny_decoder
 from torch import Tensor, nn
 
 from compressor.graph.capture import capture
-from compressor.graph.concrete import concrete_values, op_name
+from compressor.graph.concrete import READING, concrete_values, op_name
 from compressor.graph.program import Program
 
 
@@ -90,3 +91,15 @@ def test_an_in_place_operator_has_its_own_operators_name(op: str, name: str) -> 
     graph = torch.fx.Graph()
     node = graph.call_function(getattr(torch.ops.aten, op).default, (graph.placeholder("x"),))
     assert op_name(node) == name
+
+
+def test_a_decoder_takes_a_token_behind_others_or_reads_a_text() -> None:
+    program = tiny_decoder()
+    ids, past = program.graph.find_nodes(op="placeholder")
+    for sizes, wanted in ((None, ((3, 1), (3, 128, 16))), (READING, ((3, 128), (3, 0, 16)))):
+        values = concrete_values(program, 3, sizes)
+        assert (tuple(values[ids].shape), tuple(values[past].shape)) == wanted
+        scores, kept = (values[node] for node in program.graph.output_node().args[0])  # type: ignore[union-attr]
+        assert tuple(scores.shape) == (*wanted[0], 61)
+        assert kept.shape[1] == wanted[0][1] + wanted[1][1]
+    assert tuple(concrete_values(program, sizes={})[past].shape[1:]) == tuple(program.example[1].shape[1:])

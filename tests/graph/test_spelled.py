@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.graph.capture import capture
-from compressor.graph.spelled import spelled
+from compressor.graph.spelled import replaced, spelled
 
 
 class Collects(nn.Module):
@@ -52,3 +52,11 @@ def test_nothing_to_spell() -> None:
     model = nn.Linear(2, 2)
     with spelled(model, ["input"]):
         assert "forward" not in model.__dict__
+
+
+def test_a_replaced_forward_keeps_parameters_and_goes_when_it_ends() -> None:
+    model = nn.Linear(2, 2)
+    with replaced(model, lambda x: x + 1):
+        assert torch.equal(model(torch.ones(2)), torch.full((2,), 2.0))
+        assert list(dict(model.named_parameters())) == ["weight", "bias"]
+    assert "forward" not in model.__dict__

@@ -128,7 +128,26 @@ def test_quantized_programs_export_again(program: Program, static: Program, data
     assert torch.equal(half.export().module(check_guards=False)(x)[0], only_output(half, x))
 
 
-@pytest.mark.parametrize("quantize", [Quantize(), Quantize(mode="weight-only"), Quantize("fp16")], ids=str)
+WEIGHTS_ALONE = {"solver": "nearest", "bias": "none"}
+
+
+@pytest.mark.parametrize("quantize", [Quantize(), Quantize(mode="weight-only")], ids=str)
+def test_settings_reproduce_the_program_on_the_same_data(
+    quantize: Quantize, program: Program, calibrated: Context
+) -> None:
+    first = quantize.run(program, calibrated)
+    again = Quantize(sites=first.settings).run(program, calibrated)
+    assert again.program.hash() == first.program.hash()
+    assert again.settings == first.settings
+    with pytest.raises(RecipeError, match="there is no calibration data"):
+        Quantize(sites=first.settings).run(program, Context(UNSIGNED))
+
+
+@pytest.mark.parametrize(
+    "quantize",
+    [Quantize(**WEIGHTS_ALONE), Quantize(mode="weight-only", **WEIGHTS_ALONE), Quantize("fp16"), Quantize("bf16")],  # type: ignore[arg-type]
+    ids=str,
+)
 def test_settings_reproduce_the_program_without_data(quantize: Quantize, program: Program, calibrated: Context) -> None:
     first = quantize.run(program, calibrated)
     again = Quantize(sites=first.settings).run(program, Context(UNSIGNED))
@@ -243,7 +262,7 @@ def test_fp16_halves_the_bytes_and_keeps_the_interface(
 @pytest.mark.parametrize(
     ("site", "setting", "message"),
     [
-        ("stem.0", {"format": "int9"}, "not one of int8, fp16, fp32, int4, int2, ternary"),
+        ("stem.0", {"format": "int9"}, "not one of int8, fp16, bf16, fp32, int4, int3, int2, ternary"),
         ("stem.0", {"format": "int8", "wieghts": "int8"}, "unknown key 'wieghts'"),
         ("stem.0", {"format": "int8", "weights": "int88"}, "Did you mean"),
         ("stem.0", {"format": "int8", "weights": "fp16"}, "not an integer format"),

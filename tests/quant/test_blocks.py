@@ -15,6 +15,7 @@ from compressor.quant.blocks import (
     BLOCK_FORMATS,
     BLOCK_SIZES,
     INT2,
+    INT3,
     INT4,
     TERNARY,
     block_bytes,
@@ -24,7 +25,7 @@ from compressor.quant.blocks import (
     round_by_block,
     unpack_blocks,
 )
-from compressor.quant.formats import Format
+from compressor.quant.formats import Format, pack, unpack
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 300))
 formats = st.sampled_from(sorted(BLOCK_FORMATS.values(), key=lambda f: f.name))
@@ -46,7 +47,7 @@ def test_codes_come_back_as_they_were_packed(shape: tuple[int, int], fmt: Format
     codes = torch.randint(int(fmt.low), int(fmt.high) + 1, shape, dtype=torch.int8, generator=random)
     packed = pack_blocks(codes, fmt, block)
     assert packed.dtype == torch.uint8
-    assert packed.shape == (shape[0], math.ceil(shape[1] / block), block * fmt.bits // 8)
+    assert packed.shape == (shape[0], math.ceil(shape[1] / block), block * fmt.stored_bits // 8)
     assert torch.equal(unpack_blocks(packed, fmt, shape[1]), codes)
 
 
@@ -138,6 +139,15 @@ def test_bytes_are_those_of_the_tensors(fmt: Format) -> None:
     blocks = quantize_blocks(normal(5, 200), fmt, 64)
     stored = blocks.packed.numel() + 4 * blocks.scales.numel()
     assert block_bytes(5, 200, fmt, 64) == stored == 5 * 4 * (8 * fmt.bits + 4)
+
+
+def test_three_bits_take_four_in_memory_and_three_on_disk() -> None:
+    blocks = quantize_blocks(normal(5, 200), INT3, 64)
+    assert block_bytes(5, 200, INT3, 64) == blocks.packed.numel() + 4 * blocks.scales.numel() == 5 * 4 * (32 + 4)
+    codes = unpack_blocks(blocks.packed, INT3, 256)
+    disk = pack(codes, INT3, dense=True)
+    assert block_bytes(5, 200, INT3, 64, dense=True) == disk.numel() + 4 * blocks.scales.numel()
+    assert torch.equal(unpack(disk, INT3, 256, dense=True), codes)
 
 
 def test_rows_are_rounded_by_block() -> None:

@@ -168,3 +168,25 @@ def test_bits_a_weight_count_scales_and_zero_points() -> None:
     assert bits_per_weight((64, 128), INT4, Granularity(1, 32)) == 4 + 1
     assert bits_per_weight((64, 128), UINT4, Granularity(1, 32)) == 4 + 36 / 32
     assert bits_per_weight((10,), INT8) == 8 + 3.2
+
+
+@given(st.integers(1, 8), st.integers(1, 5), st.integers(1, 70), st.booleans(), st.integers(0, 2**20))
+@settings(max_examples=80, deadline=None)
+def test_dense_packing_takes_exactly_the_bits(bits: int, rows: int, length: int, signed: bool, seed: int) -> None:
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    fmt = Format("odd", bits, low, high, torch.int8 if signed else torch.uint8)
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(low, high + 1, (rows, length), generator=generator).to(fmt.dtype)
+    packed = pack(codes, fmt, dense=True)
+    assert packed.shape == (rows, -(-length * bits // 8))
+    assert torch.equal(unpack(packed, fmt, length, dense=True), codes)
+
+
+def test_eight_codes_of_three_bits_in_three_bytes() -> None:
+    int3 = Format("int3", 3, -4, 3, torch.int8)
+    packed = pack(torch.tensor([1, 2, 3, 0, -1, -2, -3, -4], dtype=torch.int8), int3, dense=True)
+    assert packed.tolist() == [0b11010001, 0b01110000, 0b10010111]
+    assert (bits_per_weight((64, 128), int3), bits_per_weight((64, 128), int3, dense=True)) == (
+        4 + 1 / 256,
+        3 + 1 / 256,
+    )

@@ -1,6 +1,6 @@
 """How a quantized program is trained: the options of `quantize` that say so, as a recipe's `program` site keeps them.
 
-{train = "600steps", losses = "output+hidden", ranges = "learned", steps = "learned", norm = true, rate = 0.002}
+{train = "600steps", losses = "output+hidden", ranges = "learned", norm = true, rate = 0.002}
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from compressor.passes.recover import parse_budget
 from compressor.passes.recover.objective import parse_losses
 from compressor.passes.recover.pace import check_marks
 
-__all__ = ["RANGES", "SITE", "STEPS", "Lesson", "Ranges", "Steps"]
+__all__ = ["RANGES", "SITE", "Lesson", "Ranges"]
 
 SITE = "program"
 Ranges = Literal["learned", "settle", "fixed"]
-Steps = Literal["learned", "tensor", "row", "block"]
 RANGES: tuple[Ranges, ...] = ("learned", "settle", "fixed")
-STEPS: tuple[Steps, ...] = ("learned", "tensor", "row", "block")
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,6 @@ class Lesson:
     """A budget, and what is trained within it. `marks` replay a time budget.
 
     ranges: integer activations' ranges are learned, or settle as running statistics and freeze, or stay as calibrated.
-    steps: of ternary weights: learned, or BitNet's mean |w| of the tensor, of each row or of each block.
     norm: a layer norm without parameters before every linear layer in blocks, where there is none.
     """
 
@@ -37,7 +34,6 @@ class Lesson:
     losses: str = "auto"
     rate: float | None = None
     ranges: Ranges = "learned"
-    steps: Steps = "learned"
     norm: bool = False
     marks: str = ""
 
@@ -47,9 +43,8 @@ class Lesson:
         parse_losses(self.losses)
         if self.rate is not None and not self.rate > 0:
             raise RecipeError(f"rate is {self.rate}; it is a number above 0", where="quantize")
-        for name, known in (("ranges", RANGES), ("steps", STEPS)):
-            if (value := getattr(self, name)) not in known:
-                raise RecipeError(f"{name} is {value!r}, not one of {', '.join(known)}", where="quantize")
+        if self.ranges not in RANGES:
+            raise RecipeError(f"ranges is {self.ranges!r}, not one of {', '.join(RANGES)}", where="quantize")
         try:
             check_marks(self.marks)
         except ValueError:
@@ -75,7 +70,7 @@ class Lesson:
 
     def setting(self, losses: str, marks: str) -> Setting:
         """What does exactly this again."""
-        done = Lesson(self.train, losses, self.rate, self.ranges, self.steps, self.norm, marks)
+        done = Lesson(self.train, losses, self.rate, self.ranges, self.norm, marks)
         default = Lesson(self.train)
         chosen = {f.name: getattr(done, f.name) for f in fields(Lesson)}
         return {name: v for name, v in chosen.items() if name == "train" or v != getattr(default, name)}

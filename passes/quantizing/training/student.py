@@ -20,14 +20,17 @@ from compressor.graph.edit import add_tensor, begin, finish, insert, read
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import matrix_of
 from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
-from compressor.passes.quantizing.learned import Learned
+from compressor.passes.quantizing.rounding import rounding_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static, weight_format
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
 from compressor.passes.quantizing.training.lesson import Lesson
-from compressor.passes.quantizing.weights import storage_key, weight_qparams
+from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.reading.matrix import to_matrix
 from compressor.quant import fake
-from compressor.quant.blocks import BLOCK_FORMATS, TERNARY, Blocks, pack_blocks, quantize_blocks
-from compressor.quant.formats import Format, Granularity, spread
+from compressor.quant.blocks import BLOCK_FORMATS, TERNARY, quantize_blocks
+from compressor.quant.formats import Format, Granularity, choose_qparams, spread
+from compressor.quant.grids import Grid, Share, ternary_grid
+from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Student", "make_student"]
 
@@ -59,37 +62,40 @@ class Student:
     pairs: dict[Pair, _Step] = field(default_factory=dict)
     inputs: dict[fx.Node, Pair] = field(default_factory=dict)  # of calls that compute in integers
 
-    def learned(self, trained: Program) -> Learned:
-        """What the trained program says: the very codes and scales that it computed with."""
-        blocks = {
-            layer.name: self._blocks(trained, layer, setting) for layer, setting in self.layers if is_block(setting)
-        }
-        steps = {
-            layer.weight: self.step_of[layer.weight].value(trained)
-            for layer, setting in self.layers
-            if not is_block(setting)
-        }
-        pairs = {}
+    def codes(self, trained: Program) -> dict[str, Rounded]:
+        """The very codes and scales that the trained program computed with, by layer."""
+        return {layer.name: self._rounded(trained, layer, setting) for layer, setting in self.layers}
+
+    def pairs_of(self, trained: Program) -> dict[Pair, Pair]:
+        """Each pair of activations as it became."""
+        found = {}
         for pair, step in self.pairs.items():
             low, high = step.value(trained).tolist()
-            pairs[pair] = replace(pair, low=low, high=high)
-        return Learned(blocks, steps, pairs)
+            found[pair] = replace(pair, low=low, high=high)
+        return found
 
-    def _blocks(self, trained: Program, layer: Layer, setting: Setting) -> Blocks:
-        weight, block, format = matrix_of(trained, layer), block_of(setting), BLOCK_FORMATS[format_of(setting)]
-        count = -(-weight.shape[1] // block)
+    def _rounded(self, trained: Program, layer: Layer, setting: Setting) -> Rounded:
+        weight: Tensor = trained.get(layer.weight).detach()
+        if not is_block(setting):
+            format, step = weight_format(setting), self.step_of[layer.weight].value(trained)
+            exact = torch.round(weight / spread(step, weight, Granularity(layer.axis)))
+            codes = to_matrix(torch.clamp(exact, format.low, format.high).to(torch.int8), layer.kind).flatten(0, 1)
+            return Rounded(codes, Grid(format, codes.shape[1], step.unsqueeze(1)))
+        matrix, block, format = matrix_of(trained, layer), block_of(setting), BLOCK_FORMATS[format_of(setting)]
         if layer.weight not in self.step_of:
-            found = fake.absmean(weight, *_grouping(self.lesson, block))
-            scales = found.high.reshape(-1, 1).expand(len(weight), count) if found.high.dim() < 2 else found.high
-            codes = found.codes
-        else:
-            scales = self.step_of[layer.weight].value(trained)
-            scales = scales.flatten(1) if layer.axis == 0 else scales.T
-            codes = torch.clamp(
-                torch.round(weight / spread(scales, weight, Granularity(1, block))), format.low, format.high
-            )
-        scales = torch.where(scales == 0, torch.ones_like(scales), scales).contiguous()
-        return Blocks(pack_blocks(codes.to(torch.int8), format, block), scales, format, block, weight.shape[1])
+            found = fake.absmean(matrix, *_grouping(setting))
+            return Rounded(found.codes, _grid(found.high, matrix, format, block))
+        step = self.step_of[layer.weight].value(trained)
+        turned = step.T if layer.axis and step.dim() == 2 else step
+        grid = _grid(turned.flatten(1) if turned.dim() > 2 else turned, matrix, format, block)
+        return Rounded(grid.codes(matrix), grid)
+
+
+def _grid(scale: Tensor, matrix: Tensor, format: Format, block: int) -> Grid:
+    """A grid of scales by tensor, row or block, each repeated for every block of a matrix (N, K)."""
+    scale = scale if scale.dim() == 2 else scale.reshape(-1, 1)
+    whole = scale.expand(len(matrix), -(-matrix.shape[1] // block)).contiguous()
+    return Grid(format, block, torch.where(whole == 0, torch.ones_like(whole), whole))
 
 
 def make_student(program: Program, settings: Mapping[str, Setting], lesson: Lesson) -> Student:
@@ -169,13 +175,14 @@ def _weight(student: Student, layer: Layer, setting: Setting) -> None:
     """Let every call of a layer read its weight rounded."""
     program, at = student.program, min(layer.nodes)
     source, blend = read(program, layer.weight, at), read(program, student.blend, at)
-    block = block_of(setting) if is_block(setting) else 0
-    format: Format = BLOCK_FORMATS[format_of(setting)] if block else weight_format(setting)
-    if format is TERNARY and student.lesson.steps != "learned":
-        rounded = _absmean(student, layer, source, blend, block)
+    format: Format = BLOCK_FORMATS[format_of(setting)] if is_block(setting) else weight_format(setting)
+    if format is TERNARY and rounding_of(setting).rule == "absmean":
+        rounded = _absmean(student, layer, source, blend, setting)
     else:
         scale, gain = _step(student, layer, setting, at)
-        axis = 1 - layer.axis if block else layer.axis
+        axis, block = _grouping(setting) if is_block(setting) else (layer.axis, 0)
+        if is_block(setting) and layer.axis and axis >= 0:
+            axis = 1 - axis
         args = (source, scale, gain, blend, int(format.low), int(format.high), axis, block, False)
         rounded = insert(program, ops.fake_weight.default, args, like=at)
     for node in layer.nodes:
@@ -194,7 +201,7 @@ def _bias(student: Student, layer: Layer, node: fx.Node, bias: fx.Node) -> None:
         node.replace_input_with(bias, insert(student.program, ops.fake_bias.default, args, like=node))
 
 
-def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, block: int) -> fx.Node:
+def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, setting: Setting) -> fx.Node:
     """The ternary weight by its means, as a matrix (outputs, inputs) and back."""
     at, shape = min(layer.nodes), list(source.meta["val"].shape)
 
@@ -202,7 +209,7 @@ def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, bl
         return insert(student.program, target, args, like=at)
 
     matrix = call(aten.flatten.using_ints, source, 1) if layer.axis == 0 else call(aten.transpose.int, source, 0, 1)
-    rounded = call(ops.fake_absmean.default, matrix, blend, *_grouping(student.lesson, block), False)
+    rounded = call(ops.fake_absmean.default, matrix, blend, *_grouping(setting), False)
     return call(aten.reshape.default, rounded, shape) if layer.axis == 0 else call(aten.transpose.int, rounded, 0, 1)
 
 
@@ -220,14 +227,21 @@ def _step(student: Student, layer: Layer, setting: Setting, at: fx.Node) -> tupl
 
 def _first_step(program: Program, layer: Layer, setting: Setting) -> Tensor:
     """What rounding without training takes."""
-    if is_block(setting):
-        blocks = quantize_blocks(matrix_of(program, layer), BLOCK_FORMATS[format_of(setting)], block_of(setting))
-        if layer.axis != 0:
-            return blocks.scales.T.contiguous()
-        return blocks.scales.reshape(*blocks.scales.shape, *[1] * (program.get(layer.weight).dim() - 2))
-    return weight_qparams(program, layer, weight_format(setting)).scale
+    if not is_block(setting):
+        return choose_qparams(program.get(layer.weight), weight_format(setting), Granularity(layer.axis)).scale
+    weight, matrix, format = program.get(layer.weight), matrix_of(program, layer), BLOCK_FORMATS[format_of(setting)]
+    axis, block = _grouping(setting)
+    if axis < 1:  # ternary, by tensor or by row
+        share: Share = "tensor" if axis < 0 else "row"
+        scale = ternary_grid(matrix, format, block_of(setting), share=share).scale[:, 0]
+        return scale.clone() if share == "row" else scale[0].clone()
+    scale = quantize_blocks(matrix, format, block).scales
+    if layer.axis:
+        return scale.T.contiguous()
+    return scale.reshape(*scale.shape, *[1] * (weight.dim() - 2))
 
 
-def _grouping(lesson: Lesson, block: int) -> tuple[int, int]:
-    """The axis and block of BitNet's means."""
-    return _AXES[lesson.steps], block if lesson.steps == "block" else 0
+def _grouping(setting: Setting) -> tuple[int, int]:
+    """The axis of a matrix (N, K) and the run along it that share a scale in blocks; axis −1 is all of it."""
+    axis = _AXES[rounding_of(setting).share]
+    return axis, block_of(setting) if axis == 1 else 0

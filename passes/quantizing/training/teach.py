@@ -10,13 +10,13 @@ arXiv:2105.03536; Ma et al., 2024, BitNet b1.58, arXiv:2402.17764.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
-from compressor.passes.quantizing.learned import NOTHING, Learned
+from compressor.passes.quantizing.integer import Pair
 from compressor.passes.quantizing.settings import format_of, is_block, is_integer
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
@@ -24,10 +24,17 @@ from compressor.passes.quantizing.training.student import make_student
 from compressor.passes.recover import Recovered, Settings, parse_budget, recover
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.session import default_rate
+from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Taught", "taught"]
 
-RATES = {"int8": 0.3, "int4": 1.0, "int2": 3.0, "ternary": 3.0}  # of `recover`'s, by the fewest bits of a layer
+RATES = {
+    "int8": 0.3,
+    "int4": 1.0,
+    "int3": 1.0,
+    "int2": 3.0,
+    "ternary": 3.0,
+}  # of `recover`'s, by the fewest bits of a layer
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
 _NO_DATA = "not trained: there are no data to train on; give --data with samples that are not evaluated on"
@@ -35,13 +42,14 @@ _NO_DATA = "not trained: there are no data to train on; give --data with samples
 
 @dataclass(frozen=True)
 class Taught:
-    """A float program with trained weights, what else was learned, why not, and what to tell the user.
+    """A float program with trained weights, its codes by layer, its pairs, why not, and what to tell the user.
 
     `setting` is the recipe's: what trains the same again.
     """
 
     program: Program
-    learned: Learned = NOTHING
+    codes: Mapping[str, Rounded] = field(default_factory=dict)
+    pairs: Mapping[Pair, Pair] = field(default_factory=dict)
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
     setting: Setting | None = None
@@ -71,7 +79,8 @@ def taught(
         return Taught(program, skipped=(Skip(SITE, text),))
     trained = _with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
-    return Taught(trained, student.learned(done.program), (), (*notes, _summary(done), *done.notes), setting)
+    said = (*notes, _summary(done), *done.notes)
+    return Taught(trained, student.codes(done.program), student.pairs_of(done.program), notes=said, setting=setting)
 
 
 def _reason(settings: Mapping[str, Setting], context: Context) -> str:

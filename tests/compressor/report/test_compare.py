@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reports import energetic, figures, sample
 
 from compressor.report.compare import conflicts, display, ratio, rows, skip_groups
-from compressor.report.model import Cost, Figures, Latency, PassReport, SkippedSite
+from compressor.report.model import Cost, Decoding, Figures, Latency, PassReport, Report, SkippedSite
 
 
 def words(after: Figures, **changes: object) -> dict[str, str]:
@@ -130,3 +130,18 @@ def test_reasons_are_grouped_the_commonest_first() -> None:
     skips = [SkippedSite("a", "rare"), SkippedSite("b", "common"), SkippedSite("c", "common")]
     done = PassReport("fold", Cost(None, 1), Cost(None, 1), skipped=tuple(skips))
     assert skip_groups(done) == [("common", ["b", "c"]), ("rare", ["a"])]
+
+
+def test_a_decoders_first_token_has_rows_of_its_own() -> None:
+    decoding = Decoding(128, 128, 32, 4, 0.5, 0.1, 1.0)
+    report = sample(
+        before=figures(first_token_ms=Latency(40.0, 50.0)), after=figures(first_token_ms=Latency(20.0, 30.0)),
+        decoding=decoding,
+    )  # fmt: skip
+    found = {row.key: row for row in rows(report)}
+    assert found["predicted"].label == "latency a token, predicted"
+    assert (found["first_predicted"].ratio, found["first_measured"].ratio) == (0.5, 0.6)
+    assert found["first_predicted"].note == "uncalibrated"
+    assert "50.0% the same tokens" in str(decoding)
+    assert "128 tokens at once" in decoding.timed
+    assert Report.from_json(report.to_json()).decoding == decoding

@@ -60,8 +60,8 @@ def test_linear_layers_of_every_spelling_and_reasons_for_the_rest(mixed: Program
     result = run(mixed)
     assert set(result.settings) == {"wide", "product", "added", "table", "words", "tied", "narrow"}
     assert {skip.site: skip.reason for skip in result.skipped} == {
-        "conv": "stays float: int4 is for linear layers and pointwise convolutions; this is a convolution of 3; "
-        "int8 takes calibration data, and weights alone are slower; board runs no fp16",
+        "conv": "stays float: blocks are for linear layers, pointwise convolutions and embeddings; this is a "
+        "convolution of 3; int8 takes calibration data, and weights alone are slower; board runs no fp16",
         "narrow": "int4 in blocks of 32 in place of int4: its 48 inputs are fewer than a block of 64",
     }
     calls = [n for n in result.program.nodes() if n.target is torch.ops.compressor.linear_blocks.default]
@@ -80,6 +80,41 @@ def test_the_same_again_from_its_settings(mixed: Program) -> None:
     assert again.program.hash() == first.program.hash()
     assert (again.settings, again.changed) == (first.settings, first.changed)
     assert mixed.hash() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "products"),
+    [
+        ({"format": "int3"}, 1),
+        ({"format": "ternary", "scale": "row"}, 1),
+        ({"format": "ternary", "scale": "tensor", "rule": "absmean"}, 1),
+        ({"format": "ternary", "scale": "row", "rule": "minmax"}, 2),
+    ],
+    ids=str,
+)
+def test_formats_that_the_runtime_has_no_name_for(
+    mixed: Program, options: dict[str, str], products: int, tmp_path: Path
+) -> None:
+    """They run there as what it has: fields of four bits, a scale in every block, two products."""
+    result = run(mixed, **options)
+    calls = [n for n in result.program.nodes() if n.target is torch.ops.compressor.linear_blocks.default]
+    wide = [n for n in calls if str(n.args[1]).startswith("wide_weight")]
+    assert len(wide) == products
+    assert (result.notes != ()) == (products == 2)
+    scales = result.program.tensors()["wide.weight_scale"]
+    assert scales.shape == (48, 1)
+    assert len(scales.unique()) == (1 if options.get("scale") == "tensor" else 48)
+    to_onnx(result.program, board()).save(tmp_path / "model.onnx")
+    assert check(result.program, tmp_path / "model.onnx").error < 1e-5
+    again = Quantize(sites=result.settings).run(mixed, CONTEXT)
+    assert again.program.hash() == result.program.hash()
+
+
+def test_the_bytes_of_two_products_are_counted(mixed: Program) -> None:
+    quantize = Quantize("ternary", block=64, scale="row", rule="minmax")
+    [plain, twice] = [option for option in quantize.options(mixed, CONTEXT) if option.site == "wide"]
+    result = Quantize(sites={"wide": twice.setting}).run(mixed, CONTEXT)
+    assert mixed.unique_bytes() - result.program.unique_bytes() == plain.bytes - twice.bytes
 
 
 def test_keep_leaves_layers_alone(mixed: Program) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
+from compressor.export.session import runner
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
@@ -168,3 +169,49 @@ def test_a_layer_that_stays_float_reads_the_value_before_its_pair_and_stays_so_i
     assert "dequantize" not in str(middle.args[0].target)  # type: ignore[union-attr]
     to_onnx(result, board()).save(tmp_path / "model.onnx")
     assert check(result, tmp_path / "model.onnx", [{"x": x}]).error < 1e-5
+
+
+def integers(program: Program, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes of x (N, …) less their zero point, and the int32 bias, as double-precision whole numbers."""
+    stored = program.tensors()
+    q = torch.round(x / stored[f"{name}.input_scale"]) + stored[f"{name}.input_zero_point"]
+    return q.clamp(0, 255).double() - stored[f"{name}.input_zero_point"], stored[f"{name}.bias_int32"].double()
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1)])
+def test_a_convolution_is_bit_for_bit_what_integers_say(layer: nn.Conv2d, tmp_path: Path) -> None:
+    """y = clamp(round(acc · (s_x s_w / s_y)) + z_y), acc whole: ONNX Runtime, the program, and neither."""
+    x = torch.randn(4, 8, 9, 9, generator=torch.Generator().manual_seed(0))
+    before = capture(nn.Sequential(layer), (x,)).program
+    data = [{before.inputs[0].name: x}]
+    program = Quantize(max_error=9.0).run(before, Context(board(), calibration=data)).program
+    stored = program.tensors()
+    q, bias = integers(program, "0", x)
+    total = functional.conv2d(q, stored["0.weight"].double(), bias, padding=layer.padding, groups=layer.groups)
+    scale = stored["0.input_scale"] * stored["0.weight_scale"] / stored["0.output_scale"]
+    codes = torch.round(total.float() * scale.view(-1, 1, 1)) + stored["0.output_zero_point"]
+    expected = (codes.clamp(0, 255) - stored["0.output_zero_point"]) * stored["0.output_scale"]
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    [ours] = runner(tmp_path / "model.onnx")({before.inputs[0].name: x}).values()
+    assert torch.equal(ours, expected)
+    [simulated] = program.run([x]).values()
+    assert torch.equal(simulated, expected)
+
+
+def test_a_linear_layer_is_its_whole_sum_times_one_scale(tmp_path: Path) -> None:
+    """Float only at the end: acc · (s_x s_w), one rounding apart from the program's many."""
+    x = torch.randn(16, 96, generator=torch.Generator().manual_seed(0))
+    before = capture(nn.Sequential(nn.Linear(96, 40)), (x,)).program
+    data = [{before.inputs[0].name: x}]
+    program = Quantize(max_error=9.0).run(before, Context(board(), calibration=data)).program
+    stored = program.tensors()
+    q, bias = integers(program, "0", x)
+    total = q @ stored["0.weight"].double().T + bias
+    assert bool((total == total.round()).all())
+    expected = total.float() * (stored["0.input_scale"] * stored["0.weight_scale"])
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    [ours] = runner(tmp_path / "model.onnx")({before.inputs[0].name: x}).values()
+    unit = torch.finfo(torch.float32).eps * (expected.abs() + float(stored["0.input_scale"]))
+    assert bool(((ours - expected).abs() <= unit).all())
+    [simulated] = program.run([x]).values()
+    assert bool(((simulated - expected).abs() <= 96 * unit.max()).all())

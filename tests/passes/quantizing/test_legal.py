@@ -86,8 +86,8 @@ def test_with_data_convolutions_become_int8_and_tables_have_four_bits(net: Progr
         "deep": "int8", "spread": "int8", "grouped": "int8",
     }  # fmt: skip
     told = reasons(result)
-    assert "costs an embedding too much accuracy; it has 4 bits at least" in told["table"]
-    assert told["deep"].startswith("int8 in place of ternary: ternary is for linear layers and pointwise convolutions")
+    assert "less than 4 bits cost an embedding too much accuracy" in told["table"]
+    assert told["deep"].startswith("int8 in place of ternary: blocks are for linear layers, pointwise")
     assert [told[name].rpartition("this is a ")[2] for name in ("spread", "grouped", "deep")] == [
         "convolution of 3", "convolution of 4 groups", "depthwise convolution",
     ]  # fmt: skip
@@ -189,7 +189,9 @@ def test_one_set_of_codes_for_tied_layers() -> None:
     assert result.program.unique_bytes() == 40 * (64 // 2 + 4)
     assert result.program.parameters() == 40 * 64
     told = reasons(result)
-    assert any("tied to words: ternary costs an embedding too much accuracy" in reason for reason in told.values())
+    assert any(
+        "tied to words: less than 4 bits cost an embedding too much accuracy" in reason for reason in told.values()
+    )
     other = {name: {**setting, "block": 32} if "head" in name else setting for name, setting in result.settings.items()}
     with pytest.raises(RecipeError, match="shares its weight with"):
         Quantize(sites=other).run(program, Context(board()))

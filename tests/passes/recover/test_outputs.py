@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from decoders import Growing, tiny_decoder
 from programs import text
 from recovery import digits_batches, digits_program
-from torch import nn
+from torch import Tensor, nn
 
 from compressor.errors import InputError
 from compressor.graph.capture import capture
@@ -69,3 +70,23 @@ def test_what_does_not_fit_is_told() -> None:
 def test_inputs_are_matched_by_name_else_by_position() -> None:
     assert match_inputs(text(), text()) == ("input_ids", "attention_mask")
     assert match_inputs(digits_program(), capture(nn.Conv2d(1, 2, 3), (torch.randn(2, 1, 8, 8),)).program) == ("x",)
+
+
+def test_a_cache_is_not_learnt_and_a_teacher_may_have_none() -> None:
+    student = tiny_decoder()
+    teacher = capture(Alone(), (torch.randint(1, 60, (2, 6)),)).program
+    assert match_inputs(student, teacher) == ("ids",)
+    check_fit(student, teacher)
+    results = list(student.run().values())
+    assert [output.name for output in match_outputs(student, student, results)] == ["logits"]
+
+
+class Alone(nn.Module):
+    """A decoder without its cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Growing()
+
+    def forward(self, ids: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(ids)[0]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.passes.sparsifying.inputs import Inputs
+from compressor.passes.reading.inputs import Inputs
 from compressor.passes.sparsifying.pattern import parse_pattern
 from compressor.passes.sparsifying.settings import Choice
 from compressor.passes.sparsifying.solve import Made, solve

@@ -12,7 +12,7 @@ from compressor.passes.quantizing.training.lesson import Lesson
 
 @pytest.mark.parametrize(
     "options",
-    [{"train": "soon"}, {"losses": "kld"}, {"rate": -1.0}, {"ranges": "wide"}, {"steps": "absmax"}, {"marks": "5 3"}],
+    [{"train": "soon"}, {"losses": "kld"}, {"rate": -1.0}, {"ranges": "wide"}, {"marks": "5 3"}],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
@@ -20,13 +20,13 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_recipe_keeps_what_is_no_default() -> None:
-    lesson = Lesson("2min", rate=0.002, steps="row", norm=True)
+    lesson = Lesson("2min", rate=0.002, norm=True)
     setting = lesson.setting("output", "3 9 /1")
     assert setting == {
-        "train": "2min", "losses": "output", "rate": 0.002, "steps": "row", "norm": True, "marks": "3 9 /1",
+        "train": "2min", "losses": "output", "rate": 0.002, "norm": True, "marks": "3 9 /1",
     }  # fmt: skip
     read = Lesson.read({"program": setting, "head": {"format": "int8"}})
-    assert read == Lesson("2min", "output", 0.002, steps="row", norm=True, marks="3 9 /1")
+    assert read == Lesson("2min", "output", 0.002, norm=True, marks="3 9 /1")
     assert Lesson.read({"head": {"format": "int8"}}) is None
 
 

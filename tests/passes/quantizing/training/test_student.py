@@ -20,9 +20,10 @@ from compressor.passes.quantizing.blocks import apply_blocks
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.settings import is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers
-from compressor.passes.quantizing.training.lesson import RANGES, STEPS, Lesson, Ranges, Steps
+from compressor.passes.quantizing.training.lesson import RANGES, Lesson, Ranges
 from compressor.passes.quantizing.training.student import Student, make_student
 from compressor.quant.fake import TRAINABLE
+from compressor.quant.grids import SHARES
 
 OPS = torch.ops.compressor
 
@@ -72,11 +73,11 @@ def written(program: Program, settings: dict[str, Setting], student: Student, tr
     for name in program.tensors():
         if name in trained.tensors():
             edit.set_tensor(copy, name, trained.get(name).detach())
-    layers, learned = find_layers(copy)[0], student.learned(trained)
+    layers, codes = find_layers(copy)[0], student.codes(trained)
     blocks = {site: s for site, s in settings.items() if is_block(s)}
     integer = {site: s for site, s in settings.items() if s["format"] == "int8"}
-    apply_integer(copy, layers, find_glue(copy), integer, learned)
-    apply_blocks(copy, layers, blocks, learned)
+    apply_integer(copy, layers, find_glue(copy), integer, codes, student.pairs_of(trained))
+    apply_blocks(copy, layers, blocks, codes)
     return edit.finish(copy)
 
 
@@ -104,9 +105,10 @@ def test_integers_of_a_convolutional_network(ranges: Ranges) -> None:
     assert bool(watched) == (ranges == "settle")
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("rule", ["fitted", "absmean"])
+@pytest.mark.parametrize("scale", SHARES)
 def test_blocks_of_every_kind_and_what_stays_float(
-    mixed: tuple[Program, list[dict[str, Tensor]]], steps: Steps
+    mixed: tuple[Program, list[dict[str, Tensor]]], rule: str, scale: str
 ) -> None:
     program, batches = mixed
     settings: dict[str, Setting] = {
@@ -114,11 +116,13 @@ def test_blocks_of_every_kind_and_what_stays_float(
         "product": {"format": "ternary", "block": 32}, "stem": {"format": "fp16"},
         "point": {"format": "ternary", "block": 32, "activation": "int8"},
     }  # fmt: skip
-    student = make_student(program, settings, Lesson("1steps", steps=steps))
+    ternary = {name for name, setting in settings.items() if setting["format"] == "ternary"}
+    settings |= {name: {**settings[name], "rule": rule, "scale": scale} for name in ternary}
+    student = make_student(program, settings, Lesson("1steps"))
     trained = moved(student)
     agree(trained, written(program, settings, student, trained), batches[0], ulps=1e-6)
     kinds = [n.target for n in student.program.nodes() if n.target in TRAINABLE]
-    means = 0 if steps == "learned" else 3
+    means = 0 if rule == "fitted" else 3
     assert kinds.count(OPS.fake_absmean.default) == means
     assert kinds.count(OPS.fake_weight.default) == 4 - means
     assert kinds.count(OPS.fake_rows.default) == 2
@@ -157,6 +161,6 @@ def test_it_can_be_saved_and_run_like_any_program() -> None:
     settings = dict(Quantize("ternary", block=32).run(program, Context(board())).settings)
     assert not settings, "its layers are narrower than a block"
     student = make_student(program, {"0": {"format": "fp32"}}, Lesson("1steps"))
-    assert not student.learned(student.program).blocks
+    assert not student.codes(student.program)
     [expected], [found] = program.run().values(), student.program.run().values()
     assert torch.equal(expected, found)

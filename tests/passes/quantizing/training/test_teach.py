@@ -70,9 +70,9 @@ def test_training_beats_rounding_and_replays_from_its_recipe(net: Program, conte
     assert check(result.program, tmp_path / "model.onnx").error < 1e-2
 
 
-@pytest.mark.parametrize("steps", ["tensor", "row", "block"])
-def test_bitnet_with_norms(net: Program, context: Context, steps: str) -> None:
-    options = {"steps": steps, "norm": True, "train": "60steps", "rate": 0.003}
+@pytest.mark.parametrize("scale", ["tensor", "row", "block"])
+def test_bitnet_with_norms(net: Program, context: Context, scale: str) -> None:
+    options = {"rule": "absmean", "scale": scale, "norm": True, "train": "60steps", "rate": 0.003}
     result = Quantize("ternary", block=32, **options).run(net, context)  # type: ignore[arg-type]
     assert error(result.program, net) < error(quantized(net, context), net)  # though rounding had the best scales
     assert result.notes[0] == "a norm was put before 2 layers"

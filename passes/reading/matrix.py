@@ -29,9 +29,9 @@ def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
 
 
 def from_matrix(matrix: Tensor, like: Tensor, kind: str) -> Tensor:
-    """The inverse of `to_matrix`, in the shape and dtype of `like`."""
+    """The inverse of `to_matrix`, in the shape and dtype of `like`; the groups may be one below the other."""
     if kind == "matmul":
-        return matrix[0].T.to(like.dtype).contiguous()
+        return matrix.flatten(0, -2).T.to(like.dtype).contiguous()
     last = (like.shape[0], *like.shape[2:], like.shape[1])
     return matrix.reshape(last).movedim(-1, 1).to(like.dtype).contiguous()
 

@@ -1,6 +1,6 @@
 """The works-when check of BitNet b1.58: a ternary GPT, trained as long as a float one, against rounding it afterwards.
 
-    python benchmarks/bitnet.py [--seeds 3] [--steps 600] [--budget 3h]
+    python benchmarks/bitnet_training.py [--seeds 3] [--steps 600] [--budget 3h]
 
 Every arm goes on from the trained byte-level GPT of 1.9M parameters: *float* with its own loss; *ternary* with learned
 steps in blocks of 32, and *bitnet* with one mean |w| a matrix and a norm before each product, with the float network as
@@ -87,8 +87,11 @@ def trained(steps: int, how: str, norm: bool, seed: int) -> Figures:
         load_target("x86-64"), calibration=batches[:4], training=batches, teacher=subject().program, synthetic=False,
         seed=seed,
     )  # fmt: skip
-    options = {"train": f"{steps}steps", "steps": how, "norm": norm}
-    sites = {layer.name: {"format": "ternary", "block": BLOCK, "activation": "int8"} for layer in linears()}
+    options = {"train": f"{steps}steps", "norm": norm}
+    kind = {"format": "ternary", "block": BLOCK, "activation": "int8"}
+    sites = {
+        layer.name: kind | ({"rule": "absmean", "scale": "tensor"} if how == "tensor" else {}) for layer in linears()
+    }
     result = Quantize(sites={**sites, "program": options}).run(subject().program, context)
     return {"perplexity": subject().metric(result.program), "layers": len(result.changed)}
 

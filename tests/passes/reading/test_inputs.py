@@ -10,7 +10,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
 from compressor.graph.edit import begin
 from compressor.graph.program import Program
-from compressor.passes.sparsifying.inputs import Inputs, walk
+from compressor.passes.reading.inputs import Inputs, walk
 from compressor.passes.sparsifying.layers import find_layers
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
-from compressor.passes.sparsifying.matrix import from_matrix, rows_of, to_matrix
+from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 
 
 class Product(nn.Module):

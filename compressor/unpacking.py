@@ -1,0 +1,49 @@
+"""A packed bundle as it is installed: model.onnx in the place of model.onnx.pack, and all else as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from compressor.errors import InputError
+from compressor.export.bundle import write_bundle
+from compressor.export.pack import SUFFIX, unpack_model
+from compressor.export.verify import PACKED, open_bundle
+from compressor.request import Request
+from compressor.targets import Target
+from compressor.targets.tvm import TVM
+
+__all__ = ["check_pack", "unpack_bundle"]
+
+
+def check_pack(request: Request, target: Target) -> None:
+    """Raises InputError where machine code is asked for, which is not packed."""
+    if request.pack and target.runtime.name == TVM:
+        raise InputError("packs ONNX models, not machine code", where="--pack", way_out="Leave --runtime tvm out.")
+
+
+def unpack_bundle(bundle: Path, out: Path, *, force: bool = False) -> Path:
+    """Write the bundle unpacked to `out`. Raises LoadError for an unsound one, InputError for one that is not packed,
+    OutputError where `out` cannot be written."""
+    contents = open_bundle(bundle)
+    if PACKED not in contents.digests:
+        raise InputError(f"holds no {PACKED}", where=str(bundle), way_out="It can be used as it is.")
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / PACKED[: -len(SUFFIX)]
+        unpack_model(bundle / PACKED, model)
+        rest = {name: bundle / name for name in contents.digests if name != PACKED}
+        manifest = {key: value for key, value in contents.manifest.items() if key not in ("format", "files")}
+        return write_bundle(out, force=force, files={model.name: model, **rest}, manifest=_in_memory(manifest))
+
+
+def _in_memory(manifest: dict[str, object]) -> dict[str, object]:
+    """With the bits that weights now take on disk."""
+    weights = manifest.get("weights")
+    if not isinstance(weights, dict) or not isinstance(weights.get("formats"), dict):
+        return manifest
+    formats = {name: _plain(each) for name, each in weights["formats"].items()}
+    return {**manifest, "weights": {**_plain(weights), "formats": formats}}
+
+
+def _plain(told: object) -> dict[str, object]:
+    return {**told, "bits_on_disk": told.get("bits_in_memory")} if isinstance(told, dict) else {}

@@ -1,0 +1,115 @@
+"""How many bits a weight takes in a model file and as the runtime is given it, by format and overall.
+
+    bits = 8 · (bytes of codes + bytes of their scales and zero points) / weights
+
+In memory is what the unpacked file states; what a runtime makes of it when it loads (layouts of its own) is its
+business. Shapes, indices and other integers are no weights.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from compressor.export.onnx_reference import by_reference
+from compressor.export.pack import SMALLEST, Part
+
+__all__ = ["weight_bits"]
+
+_KIND = onnx.TensorProto
+_FLOATS: dict[int, str] = {_KIND.FLOAT: "fp32", _KIND.FLOAT16: "fp16", _KIND.BFLOAT16: "bf16"}
+_INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT32: "int32"}
+_BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
+_BLOCKS = {"MatMulNBits": (1, 2), "GatherBlockQuantized": (0, 2)}  # which inputs hold codes and scales
+_BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
+_Tensors = Mapping[str, onnx.TensorProto]
+
+
+@dataclass
+class _Stored:
+    """Tensors of one format: how many weights, and bytes in the file and unpacked."""
+
+    weights: int = 0
+    disk: int = 0
+    memory: int = 0
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "bits_on_disk": round(8 * self.disk / max(self.weights, 1), 3),
+            "bits_in_memory": round(8 * self.memory / max(self.weights, 1), 3),
+        }
+
+
+def weight_bits(model: Path, parts: Iterable[Part] = ()) -> dict[str, Any]:
+    """{"weights", "bits_on_disk", "bits_in_memory", "formats": {name: the same}}.
+
+    `parts` are those of the packed file where the model is packed: codes are then counted on disk as they are there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        by_reference(model, path, model.name, smallest=SMALLEST)
+        graph = onnx.load(path, load_external_data=False).graph
+    packed = {part.offset: part for part in parts}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    found: dict[str, _Stored] = {}
+    seen: set[str] = set()
+    for name, format, weights, others in _weights(graph, tensors):
+        part = packed.get(_offset(tensors[name]))
+        format = format if part is None else _BY_CODEC[part.codec]
+        stored = found.setdefault(format, _Stored())
+        for tensor in (name, *others):
+            if tensor in tensors and tensor not in seen:
+                size = _size(tensors[tensor])
+                stored.memory += size
+                stored.disk += part.packed if part is not None and tensor == name else size
+        stored.weights += 0 if name in seen else weights
+        seen.update((name, *others))
+    total = _Stored(*(sum(getattr(each, key) for each in found.values()) for key in ("weights", "disk", "memory")))
+    return {**total.told(), "formats": {name: found[name].told() for name in sorted(found) if found[name].weights}}
+
+
+def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Each tensor of weights: its name, format, how many, and the names of its scales and zero points."""
+    others: set[str] = set()
+    for node in graph.node:
+        places = _BLOCKS.get(node.op_type)
+        if places is not None and (name := node.input[places[0]]) in tensors:
+            numbers = {attribute.name: attribute.i for attribute in node.attribute}
+            rows, blocks = tensors[name].dims[0], tensors[name].dims[1]
+            width = numbers.get("K", blocks * numbers["block_size"])
+            scales = [each for each in node.input[places[1] : places[1] + 2] if each]
+            scales += [each for made in graph.node if made.output[0] in scales for each in made.input[:1]]
+            yield name, f"int{numbers['bits']}", rows * width, scales
+            others.update((name, *scales))
+        elif node.op_type == "DequantizeLinear" and (name := node.input[0]) in tensors:
+            yield name, _INTEGERS.get(tensors[name].data_type, "int"), _count(tensors[name]), list(node.input[1:])
+            others.update(node.input)
+        elif node.op_type == "Gather" and (name := node.input[0]) in tensors and tensors[name].data_type in _INTEGERS:
+            if len(tensors[name].dims) == 2:  # a table of codes; shapes have one dimension
+                yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), []
+        elif node.op_type == "QuantizeLinear":
+            others.update(node.input[1:])
+    others |= {each for node in graph.node if node.op_type == "DequantizeLinear" for each in node.input[1:]}
+    for name, tensor in tensors.items():
+        if name not in others and tensor.data_type in _FLOATS:
+            yield name, _FLOATS[tensor.data_type], _count(tensor), []
+
+
+def _count(tensor: onnx.TensorProto) -> int:
+    return math.prod(tensor.dims)
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    return _count(tensor) * _BYTES.get(tensor.data_type, 1)
+
+
+def _offset(tensor: onnx.TensorProto) -> int:
+    """Where it lies in the file, or −1 for one that is too small to lie apart."""
+    return next((int(entry.value) for entry in tensor.external_data if entry.key == "offset"), -1)

@@ -1,0 +1,91 @@
+"""A bundle is talked to by ids or text, always checked first; the same seed says the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from bundles import rewritten
+from decoders import VOCABULARY, Growing
+
+from compressor.errors import ExportError, InputError, LoadError
+from compressor.graph.decoder import eager_scores
+from compressor.talking import Talker, open_talker
+
+
+@pytest.fixture
+def talker(decoder_bundle: Path) -> Talker:
+    return open_talker(decoder_bundle, threads=1)
+
+
+def test_it_says_what_the_model_does(talker: Talker) -> None:
+    ids = [1, 2, 3]
+    for _ in range(8):
+        ids.append(int(eager_scores(Growing(), {"ids": torch.tensor([ids])}, "ids")[0, -1].argmax()))
+    assert list(talker.stream([1, 2, 3], 8)) == ids[3:]
+    assert len(talker.seconds) == 8
+
+
+def test_drawn_tokens_follow_the_seed(talker: Talker) -> None:
+    one, again, other = (list(talker.stream([5], 16, temperature=2.0, seed=seed)) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_it_stops_at_an_end(talker: Talker) -> None:
+    whole = list(talker.stream([1, 2, 3], 8))
+    talker.ends = frozenset({whole[4]})
+    assert list(talker.stream([1, 2, 3], 8)) == whole[: whole.index(whole[4])]
+
+
+@pytest.mark.parametrize("ids", [[], [VOCABULARY], [-1]])
+def test_what_is_no_token(talker: Talker, ids: list[int]) -> None:
+    with pytest.raises(InputError, match="token"):
+        list(talker.stream(ids, 1))
+
+
+def test_no_places_left(talker: Talker) -> None:
+    with pytest.raises(ExportError, match="behind 64") as caught:
+        list(talker.stream([1] * 60, 10))
+    assert "fewer --tokens" in caught.value.way_out
+
+
+def test_without_a_tokenizer(talker: Talker) -> None:
+    with pytest.raises(InputError, match="no tokenizer") as caught:
+        talker.encode("hello")
+    assert "--ids" in caught.value.way_out
+    assert talker.decode([1, 2]) == "1 2"
+
+
+def test_with_a_tokenizer(decoder_bundle: Path, tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="c"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    bundle = rewritten(decoder_bundle, tmp_path / "words", "tokenizer.json", words.to_str().encode())
+    talker = open_talker(bundle)
+    assert talker.encode("a b b") == [0, 1, 1]
+    assert talker.decode([1, 0]) == "b a"
+    broken = rewritten(decoder_bundle, tmp_path / "broken", "tokenizer.json", b"{}")
+    with pytest.raises(LoadError, match="no tokenizer"):
+        open_talker(broken)
+
+
+def test_what_is_no_decoder(digits_bundle: Path) -> None:
+    with pytest.raises(InputError, match="no causal language model"):
+        open_talker(digits_bundle)
+
+
+def test_the_manifest_says_how_it_was_checked(decoder_bundle: Path) -> None:
+    said = json.loads((decoder_bundle / "manifest.json").read_text())["decoder"]
+    assert (said["tokens"], said["scores"], said["vocabulary"], said["places"]) == ("ids", "logits", VOCABULARY, 64)
+    assert (said["checked"]["tokens"], said["checked"]["equal"]) == (32, 1.0)
+
+
+def test_a_manifest_that_lies_is_refused(decoder_bundle: Path, tmp_path: Path) -> None:
+    bundle = rewritten(decoder_bundle, tmp_path / "copy", "recipe.toml", b"")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["decoder"]["tokens"] = "elsewhere"
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="no causal language model"):
+        open_talker(bundle)

@@ -1,0 +1,111 @@
+"""Codes found on data: less output error than nearest rounding, and the same again on the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from boards import board
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compressor.errors import RecipeError
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context, Value
+from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
+
+
+class Net(nn.Module):
+    """A strided, a grouped and a depthwise convolution, linears of two spellings, and a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.grouped = nn.Conv2d(3, 16, 3, stride=2), nn.Conv2d(16, 16, 3, groups=4, bias=False)
+        self.depthwise, self.up = nn.Conv2d(16, 16, 3, groups=16), nn.ConvTranspose2d(16, 16, 2)
+        self.hidden, self.product = nn.Linear(64, 64), nn.Parameter(torch.randn(64, 48) / 8)
+        self.head = nn.Linear(48, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(functional.relu(self.depthwise(functional.relu(self.grouped(functional.relu(self.stem(x)))))))
+        x = functional.adaptive_avg_pool2d(x, 2).flatten(1)
+        return self.head(functional.relu(functional.gelu(self.hidden(x)) @ self.product))
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    torch.manual_seed(0)
+    return capture(Net().eval(), (images(2),)).program
+
+
+def images(count: int) -> Tensor:
+    """Smooth, so that what a layer reads goes together."""
+    coarse = torch.randn(count, 3, 5, 5, generator=torch.Generator().manual_seed(count))
+    return functional.interpolate(coarse, size=(18, 18), mode="bilinear")
+
+
+def context(program: Program, *, synthetic: bool = False) -> Context:
+    batches = [{program.inputs[0].name: images(count)} for count in (40, 48)]
+    return Context(board(), calibration=batches, synthetic=synthetic)
+
+
+def error(program: Program, other: Program) -> float:
+    x = {program.inputs[0].name: images(64)}
+    [before], [after] = program.run(x).values(), other.run(x).values()
+    return float((after - before).norm() / before.norm())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"format": "int8", "mode": "weight-only"}, {"format": "int4", "block": 32}, {"format": "ternary", "block": 32}],
+    ids=lambda o: o["format"],
+)
+def test_gptq_lowers_the_outputs_error(program: Program, options: Mapping[str, Value]) -> None:
+    found = {}
+    for solver in ("nearest", "gptq"):
+        quantize = Quantize(**options, solver=solver, bias="none", samples=88)  # type: ignore[arg-type]
+        found[solver] = error(program, quantize.run(program, context(program)).program)
+    assert found["gptq"] < 0.8 * found["nearest"]
+
+
+def test_auto_solves_with_data_and_says_where_not(program: Program) -> None:
+    result = Quantize(mode="weight-only").run(program, context(program))
+    solvers = {site: setting.get("solver", "nearest") for site, setting in result.settings.items()}
+    assert solvers.pop("up") == "nearest"
+    assert set(solvers.values()) == {"gptq"}
+    assert {skip.site: skip.reason for skip in result.skipped} == {
+        "up": "rounded without gptq: it is a transposed convolution"
+    }
+    plain = Quantize(mode="weight-only").run(program, context(program, synthetic=True))
+    assert not any("solver" in setting for setting in plain.settings.values())
+
+
+@pytest.mark.parametrize("format", ["int8", "int4", "ternary"])
+def test_the_same_again_from_the_settings(program: Program, format: str) -> None:
+    first = Quantize(format, block=32, max_error=1.0).run(program, context(program))  # type: ignore[arg-type]
+    again = Quantize(sites=first.settings).run(program, context(program))
+    assert again.program.hash() == first.program.hash()
+    assert again.settings == first.settings
+    assert program.hash() != first.program.hash()
+
+
+def test_a_recipe_with_gptq_asks_for_data(program: Program) -> None:
+    setting = {"format": "int8", "solver": "gptq"}
+    for without in (Context(board()), context(program, synthetic=True)):
+        with pytest.raises(RecipeError, match="no calibration data"):
+            Quantize(sites={"hidden": setting}).run(program, without)
+
+
+def test_what_the_data_never_reach_is_rounded_by_its_weights() -> None:
+    """A layer behind a ReLU that never lets anything through."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 8))
+    net[0].bias = nn.Parameter(torch.full((32,), -1e3))
+    x = torch.randn(64, 32)
+    program = capture(net, (x[:2],)).program
+    given = Context(board(), calibration=[{program.inputs[0].name: x}], synthetic=False)
+    result = Quantize(mode="weight-only").run(program, given)
+    assert "all zero" in {skip.site: skip.reason for skip in result.skipped}["2"]
+    assert "solver" not in result.settings["2"]
+    assert result.settings["0"]["solver"] == "gptq"
