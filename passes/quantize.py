@@ -202,6 +202,10 @@ class Quantize(Pass):
             return None
         if self.format in ("fp16", "bf16"):
             raise RecipeError(f"{self.format} is not trained for", where="quantize", way_out="Leave train out.")
+        if self.rule == "minmax":
+            raise RecipeError(
+                "minmax's two scales are not trained", where="quantize", way_out="Take rule=fitted or rule=absmean."
+            )
         return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm)
 
     def _rounding(self, context: Context, format: str = "") -> Rounding:

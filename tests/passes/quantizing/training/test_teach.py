@@ -11,6 +11,7 @@ from boards import board
 from recovery import Listener, Stopping, digits_batches, digits_program
 from torch import Tensor, nn
 
+from compressor.errors import RecipeError
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
@@ -57,7 +58,7 @@ def quantized(net: Program, context: Context, **options: object) -> Program:
 
 
 def test_training_beats_rounding_and_replays_from_its_recipe(net: Program, context: Context, tmp_path: Path) -> None:
-    before, plain = net.hash(), quantized(net, context)
+    before, plain = net.hash(), quantized(net, context, solver="mse", bias="none")
     result = Quantize("ternary", block=32, train="60steps", rate=0.003).run(net, context)
     assert error(result.program, net) < 0.7 * error(plain, net)
     assert "trained for 60 steps" in result.notes[-1]
@@ -74,7 +75,9 @@ def test_training_beats_rounding_and_replays_from_its_recipe(net: Program, conte
 def test_bitnet_with_norms(net: Program, context: Context, scale: str) -> None:
     options = {"rule": "absmean", "scale": scale, "norm": True, "train": "60steps", "rate": 0.003}
     result = Quantize("ternary", block=32, **options).run(net, context)  # type: ignore[arg-type]
-    assert error(result.program, net) < error(quantized(net, context), net)  # though rounding had the best scales
+    assert error(result.program, net) < error(
+        quantized(net, context, solver="mse", bias="none"), net
+    )  # though rounding had the best scales
     assert result.notes[0] == "a norm was put before 2 layers"
     again = Quantize(sites=result.settings).run(net, context)
     assert again.program.hash() == result.program.hash()
@@ -85,7 +88,7 @@ def digits() -> tuple[Program, Context, PassResult]:
     teacher, batches = digits_program(), digits_batches()[:5]
     context = Context(board(), calibration=batches[:1], training=batches, teacher=teacher, synthetic=False)
     program = Fold().run(teacher, context).program
-    return program, context, Quantize().run(program, context)
+    return program, context, Quantize(solver="nearest", bias="none").run(program, context)
 
 
 @pytest.mark.parametrize("ranges", ["learned", "settle"])
@@ -140,3 +143,13 @@ def test_a_training_that_does_not_help_leaves_what_rounding_gives(net: Program, 
         assert result.program.hash() == quantized(net, context, format="int4").hash()
     result = Quantize("int4", block=32, train="2steps", rate=10.0).run(net, context)
     assert "rounded without training" in next(s.reason for s in result.skipped if s.site == "program")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"format": "fp16", "train": "5steps"}, "fp16 is not trained"), ({"norm": True}, "norm changes what"),
+     ({"format": "ternary", "rule": "minmax", "train": "5steps"}, "two scales"), ({"train": "soon"}, "not a budget")],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused(options: dict[str, object], text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        Quantize(**options)  # type: ignore[arg-type]
