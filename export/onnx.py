@@ -28,6 +28,7 @@ from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.expand import expand
 from compressor.export.onnx_clean import clean, name_interface, own_zero_points, store_transposed, tie
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
+from compressor.export.onnx_norms import keep_sums_apart
 from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
 from compressor.export.onnx_registry import one_registry
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
@@ -86,6 +87,7 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
         own_zero_points(model)
         name_interface(model, program)
         clean(model)
+        keep_sums_apart(model)
         if opset < _TORCH_OPSET:
             model = _older(model, opset, target)
     model.ir_version = _ir_version(opset)

@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
 from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
@@ -31,9 +32,11 @@ from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits,
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.solving import Solved, solve
 from compressor.passes.quantizing.support import refusal
 from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Taught, taught
+from compressor.passes.quantizing.trial import trial_of
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.quant.grids import Share
@@ -60,7 +63,7 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
-    slower: whether layers take those formats even where the latency model predicts that they get slower.
+    slower: whether layers take a format even where the latency model predicts that they get slower.
     solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
         or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
         is data of the user's, else nearest for int8 and mse for the others.
@@ -68,6 +71,9 @@ class Quantize(Pass):
         the output's error on data of the user's.
     scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
     rule: a ternary scale is "fitted" (least squares), "absmean" (BitNet's), or "minmax" (QMoE's two scales).
+    equalize: scales of input channels move into the layer before: "smooth" (by inputs and weights, AWQ's and
+        SmoothQuant's), "cross-layer" (by both layers' weights), or on data of the user's whichever lowers the error
+        most, if any ("auto").
     train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
     losses: what it learns, as in `recover`.
     rate: peak learning rate; none: as `recover` has it.
@@ -89,6 +95,7 @@ class Quantize(Pass):
     bias: BiasChoice = "auto"
     scale: Share = "block"
     rule: Rule = "fitted"
+    equalize: EqualizeChoice = "auto"
     train: str | None = None
     losses: str = "auto"
     rate: float | None = None
@@ -145,10 +152,21 @@ class Quantize(Pass):
         copy, left = functional_copy(program)
         if self.sites:
             _check_target(self.sites, context.target)
-            return self._apply(copy, context, {site: s for site, s in self.sites.items() if site != SITE}, list(left))
+            sites = {site: setting for site, setting in self.sites.items() if site != SITE}
+            replay(copy, sites, limited(copy, context.calibration, self.samples), context)
+            return self._apply(copy, context, sites, list(left))
+        scaled = self._equalized(copy, context)
         plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context)
-        result = self._apply(copy, context, plan.settings, [*left, *plan.skipped])
+        settings = scaled.said(plan.settings)
+        result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
         return replace(result, notes=(*plan.notes, *result.notes))
+
+    def _equalized(self, copy: Program, context: Context) -> Equalized:
+        if self.format in ("fp16", "bf16"):
+            return Equalized()
+        trial = trial_of(copy, self.format, self.block, self.mode, self._rounding(context), context)
+        batches = limited(copy, context.calibration, self.samples)
+        return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _legal(self, copy: Program, context: Context) -> LegalPlan:
         return plan_legal(
@@ -161,7 +179,12 @@ class Quantize(Pass):
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
-        return plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        plan = plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        slow = {} if self.slower else slow_integers(copy, context, plan.settings)
+        return replace(
+            plan, settings={site: each for site, each in plan.settings.items() if site not in slow},
+            skipped=[*plan.skipped, *(Skip(site, f"stays float: {reason}") for site, reason in slow.items())],
+        )  # fmt: skip
 
     def _apply(
         self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]

@@ -79,7 +79,7 @@ class Learned:
         """The calls that take time, and the copies between layouts, by group."""
         blocked = self.layout.blocked(calls)
         free = self.fusion.free(calls, blocked)
-        contexts = contexts_of(calls, blocked, self.layout.core)
+        contexts = contexts_of(calls, blocked, self.layout.core, alone=[call.name for call in calls])  # onnx_norms.py
         rows: dict[str, list[tuple[str, Numbers]]] = defaultdict(list)
         for call in calls:
             if call.name not in free:

@@ -75,7 +75,7 @@ def samples_of(networks: Sequence[Timed], layout: Layout) -> dict[str, list[Samp
     for each in networks:
         calls, whole = each.network.calls, each.network.microseconds
         blocked = layout.blocked(calls)
-        contexts = contexts_of(calls, blocked, layout.core)
+        contexts = contexts_of(calls, blocked, layout.core, alone=[name for name, time in each.times.items() if time])
         for call in calls:
             time = each.times.get(call.name, 0.0)
             if time > 0:

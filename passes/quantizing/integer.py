@@ -61,7 +61,7 @@ def apply_integer(
     layers: Sequence[Layer],
     glue: Mapping[str, fx.Node],
     settings: Mapping[str, Setting],
-    solved: Mapping[str, Rounded],
+    solved: Mapping[str, Rounded] | None = None,
     learned: Mapping[Pair, Pair] = NO_PAIRS,
 ) -> list[str]:
     """Rewrite an already copied, functional program; the names of the weights that became integer.
@@ -77,7 +77,7 @@ def apply_integer(
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     integer = {node for layer in static for node in layer.nodes}
     insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer, PairWriter(program))
-    writer = WeightWriter(program, layers, solved)
+    writer = WeightWriter(program, layers, solved or {})
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
         codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))

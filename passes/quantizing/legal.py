@@ -21,7 +21,7 @@ from compressor.passes.quantizing.plan import Limits, activation_format_of, plan
 from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.settings import format_of, is_block
 from compressor.passes.quantizing.sites import Layer, find_layers
-from compressor.passes.quantizing.slower import Times, predict_times
+from compressor.passes.quantizing.slower import Times, predict_times, slow_integers
 from compressor.passes.quantizing.support import refusal, slow_note
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.targets.target import Target
@@ -77,6 +77,9 @@ def plan_legal(
     blocks = dict(plan.settings)
     convolutions = {layer.name for layer in layers if layer.kind == "conv"}
     _take_next(program, context, layers, wanted, plan, except_for=blocks.keys() - convolutions)
+    for name, reason in ({} if slower else slow_integers(program, context, plan.settings, measured=False)).items():
+        plan.refused[name]["int8"] = reason
+        del plan.settings[name]
     instead = {name: setting for name, setting in plan.settings.items() if name not in blocks or name in convolutions}
     plan.settings = {**instead, **blocks}
     times = predict_times(program, context, plan.settings, instead)

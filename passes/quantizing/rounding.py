@@ -18,19 +18,14 @@ from compressor.quant.solvers.rounding import SOLVERS, Solver
 from compressor.quant.ternary import RULES, Rule
 
 __all__ = [
-    "KEYS",
-    "NEAREST",
-    "BiasChoice",
-    "Rounding",
-    "SolverChoice",
-    "check_rounding",
-    "choose_rounding",
+    "KEYS", "NEAREST", "BiasChoice", "Rounding", "SolverChoice", "check_rounding", "choose_rounding", "plain_solver",
     "rounding_of",
-]
+]  # fmt: skip
 
 SolverChoice = Literal["auto", "nearest", "mse", "hqq", "gptq"]
 BiasChoice = Literal["auto", "none", "correct"]
 KEYS = ("solver", "scale", "rule", "bias")
+EQUALIZED = ("smooth", "awq", "cross-layer")
 _NEEDS = "and there is no calibration data"
 _WAY_OUT = "Give --data, or solver=mse and bias=none."
 
@@ -50,7 +45,7 @@ class Rounding:
 
     def setting(self, format: str) -> dict[str, Value]:
         """What a setting of that format has to say."""
-        usual = Rounding(_plain(format))
+        usual = Rounding(plain_solver(format))
         given = {"solver": self.solver, "scale": self.share, "rule": self.rule, "bias": self.bias}
         left_out = {"solver": usual.solver, "scale": usual.share, "rule": usual.rule, "bias": usual.bias}
         fitting = given if format == "ternary" else {key: given[key] for key in ("solver", "bias")}
@@ -62,7 +57,7 @@ NEAREST = Rounding("nearest")
 
 def rounding_of(setting: Setting) -> Rounding:
     """What a checked setting asks for."""
-    usual = Rounding(_plain(str(setting["format"])))
+    usual = Rounding(plain_solver(str(setting["format"])))
     return Rounding(
         cast("Solver", setting.get("solver", usual.solver)),
         cast("Share", setting.get("scale", usual.share)),
@@ -82,12 +77,14 @@ def choose_rounding(
     if not real and (solver == "gptq" or bias == "correct"):
         what = "gptq rounds by what a layer reads" if solver == "gptq" else "a bias is corrected on what a layer reads"
         raise RecipeError(f"{what}, {_NEEDS}", where="quantize", way_out=_WAY_OUT)
-    found = ("gptq" if real else _plain(format)) if solver == "auto" else solver
+    found = ("gptq" if real else plain_solver(format)) if solver == "auto" else solver
     return Rounding(found, share, rule, bias if real or bias != "auto" else "none")
 
 
 def check_rounding(setting: Setting, where: str) -> None:
     """Raises RecipeError for a value that there is not."""
+    if "equalize" in setting or "alpha" in setting:
+        _check_equalized(setting, where)
     ternary = setting.get("format") == "ternary"
     known = {"solver": SOLVERS, "scale": SHARES, "rule": RULES, "bias": get_args(BiasChoice)}
     for key, values in known.items():
@@ -99,6 +96,15 @@ def check_rounding(setting: Setting, where: str) -> None:
             raise RecipeError(f"{key} is for ternary weights alone", where=where)
 
 
-def _plain(format: str) -> Solver:
+def _check_equalized(setting: Setting, where: str) -> None:
+    how, alpha = setting.get("equalize"), setting.get("alpha")
+    if how not in EQUALIZED:
+        raise RecipeError(f"equalize is {how!r}, not one of {', '.join(EQUALIZED)}", where=where)
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 <= alpha <= 1
+    if number == (how == "cross-layer") or (alpha is not None and not number):
+        raise RecipeError(f"alpha is {alpha!r}; smooth and awq have one between 0 and 1", where=where)
+
+
+def plain_solver(format: str) -> Solver:
     """Without data. On int8 rows a searched scale clips outliers, which costs more than it gains."""
     return "nearest" if format == "int8" else "mse"

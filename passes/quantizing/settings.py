@@ -79,6 +79,7 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
         raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
     blocks = is_block(setting)
     known = {"format", "block", "activation"} if blocks else {"format", "weights", "activation", *INPUT, *OUTPUT}
+    known |= {"equalize", "alpha"} if not glue else set()
     known |= set(KEYS) if blocks or setting["format"] == "int8" else set()
     if unknown := set(setting) - known:
         raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")

@@ -15,10 +15,10 @@ from compressor.graph.edit import finish
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, tied_groups
 from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.settings import format_of, is_block
+from compressor.passes.quantizing.settings import format_of, is_block, is_static
 from compressor.passes.quantizing.sites import find_glue, find_layers
 
-__all__ = ["SLACK", "Times", "predict_times"]
+__all__ = ["SLACK", "Times", "predict_times", "slow_integers"]
 
 SLACK = 1.01
 _PRODUCT = "compressor::linear_blocks"
@@ -68,6 +68,37 @@ def predict_times(
         return Times()
     totals = before.latency_ms, after.latency_ms
     return Times(_by_layer(before, unchanged, blocks), _by_layer(after, made, blocks), totals, after.calibrated)
+
+
+def slow_integers(
+    program: Program, context: Context, settings: Mapping[str, Setting], *, measured: bool = True
+) -> dict[str, str]:
+    """Why static layers had better stay float, by layer: both times, as a profile of the target's kernels predicts;
+    or, unless `measured`, the roofline where there is none.
+
+    All of them where integers make the whole program slower, else those that are slower themselves, where the program
+    gains by leaving them: between two integer layers each change of format costs, too. Nothing where the target's
+    objective is size, and of layers that share a weight.
+    """
+    static = {name for name, setting in settings.items() if is_static(setting)}
+    if context.latency is None or context.target.objective != "latency" or not static:
+        return {}
+    before = context.latency.predict(program, context.target)
+    if measured and not before.calibrated:
+        return {}
+    changed, names = _with(program, settings)
+    after = context.latency.predict(changed, context.target)
+    tied = {each.name for group in tied_groups(program, find_layers(program)[0]) if len(group) > 1 for each in group}
+    layers = {name: settings[name] for name in static & names.keys() - tied}
+    times = Times(_by_layer(before, names, layers), _by_layer(after, names, layers), calibrated=after.calibrated)
+    if after.latency_ms > SLACK * before.latency_ms:
+        whole = f"{after.latency_ms:.3g} ms, fp32 {before.latency_ms:.3g} ms{times.origin}"
+        return dict.fromkeys(layers, f"int8 is predicted to make the whole slower: {whole}")
+    slow = {name for name in layers if times.slower(name)}
+    left, _ = _with(program, {name: setting for name, setting in settings.items() if name not in slow})
+    if not slow or context.latency.predict(left, context.target).latency_ms * SLACK > after.latency_ms:
+        return {}
+    return {name: f"int8 is predicted to be slower: {times.told(name, 'fp32')}" for name in slow}
 
 
 def _with(program: Program, settings: Mapping[str, Setting]) -> tuple[Program, dict[str, set[str]]]:

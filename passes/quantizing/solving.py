@@ -8,7 +8,7 @@ A layer whose weight another call reads too, or that the data does not reach, is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx
 
@@ -17,7 +17,7 @@ from compressor.graph.contract import Batch, Context, Setting, Skip
 from compressor.graph.edit import argument, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.biases import correct, correction, ready
-from compressor.passes.quantizing.rounding import Rounding, rounding_of
+from compressor.passes.quantizing.rounding import Rounding, plain_solver, rounding_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, weight_format
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.weights import storage_key
@@ -118,8 +118,13 @@ def solve(
 
 
 def round_as(matrix: Tensor, setting: Setting, gram: Tensor | None) -> Rounded:
-    """Codes for groups × outputs × inputs, in the setting's format and by its solver."""
+    """Codes for groups × outputs × inputs, in the setting's format and by its solver.
+
+    Where that is gptq and no gram matrix tells of the inputs: by what needs none.
+    """
     how: Rounding = rounding_of(setting)
+    if how.solver == "gptq" and gram is None:
+        how = replace(how, solver=plain_solver(format_of(setting)))
     if is_block(setting):
         format, block = BLOCK_FORMATS[format_of(setting)], block_of(setting)
         return round_matrix(matrix, format, how.solver, gram, block=block, share=how.share, rule=how.rule)

@@ -35,28 +35,29 @@ def gptq(weight: Tensor, gram: Tensor, nearest: Nearest, *, damping: float = 0.0
         raise InputError(f"a weight {tuple(weight.shape)} and a gram matrix {tuple(gram.shape)} do not go together")
     if not bool(torch.isfinite(weight).all() and torch.isfinite(gram).all()):
         raise InputError("the weight or its inputs hold NaN or infinite values")
-    left, hessian = weight.detach().double().clone(), gram.detach().double().clone()
+    hessian = gram.detach().double().clone()
+    left = weight.detach().double().T.contiguous()  # a column of the weight lies in one piece
     dead = hessian.diagonal() <= 0
     hessian.diagonal()[dead] = 1.0
-    left[:, dead] = 0.0
+    left[dead] = 0.0
     hessian.diagonal().add_(damping * float(hessian.diagonal().mean()))
     columns = hessian.diagonal().argsort(descending=True, stable=True) if order else torch.arange(len(hessian))
-    left = left[:, columns]
+    left = left[columns]
     upper = _factor(hessian[columns][:, columns])
     found = torch.empty_like(left)
-    for start in range(0, left.shape[1], _AT_ONCE):
-        end = min(start + _AT_ONCE, left.shape[1])
-        errors = torch.empty_like(left[:, start:end])
+    for start in range(0, len(left), _AT_ONCE):
+        end = min(start + _AT_ONCE, len(left))
+        errors = torch.empty_like(left[start:end])
         for place in range(start, end):
-            column = left[:, place]
-            found[:, place] = nearest(column, int(columns[place]))
-            error = (column - found[:, place]) / upper[place, place]
-            left[:, place + 1 : end] -= error.outer(upper[place, place + 1 : end])
-            errors[:, place - start] = error
-        left[:, end:] -= errors @ upper[start:end, end:]
+            column = left[place]
+            found[place] = nearest(column, int(columns[place]))
+            error = (column - found[place]) / upper[place, place]
+            left[place + 1 : end].addr_(upper[place, place + 1 : end], error, alpha=-1)
+            errors[place - start] = error
+        left[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
     back = torch.empty_like(columns)
     back[columns] = torch.arange(len(columns))
-    return found[:, back].float()
+    return found[back].T.contiguous().float()
 
 
 def _factor(hessian: Tensor) -> Tensor:

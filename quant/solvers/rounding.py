@@ -26,7 +26,7 @@ __all__ = ["SOLVERS", "Rounded", "Solver", "round_matrix"]
 
 Solver = Literal["nearest", "mse", "hqq", "gptq"]
 SOLVERS: tuple[Solver, ...] = ("nearest", "mse", "hqq", "gptq")
-_TURNS = 3  # of scales and codes: later ones changed nothing that counts
+_TURNS = 2  # of scales and codes: on MiniLM a third lowered the error by another hundredth
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ def _solved(weight: Tensor, gram: Tensor, grid: Grid, share: Share, turns: int) 
     least = output_error(weight, best.values, gram)
     for turn in range(turns):
         grid = refit(weight, gram, best.codes, grid, share) if turn else grid
-        codes = torch.empty(weight.shape, dtype=torch.int8)
-        gptq(weight, gram, _nearest(grid, codes))
+        columns = torch.empty(weight.T.shape, dtype=torch.int8)
+        gptq(weight, gram, _nearest(grid, columns))
+        codes = columns.T.contiguous()
         found = Rounded(codes, grid)
         if turns > 1:
             fitted = Rounded(codes, refit(weight, gram, codes, grid, share))
@@ -100,11 +101,11 @@ def _solved(weight: Tensor, gram: Tensor, grid: Grid, share: Share, turns: int) 
     return best
 
 
-def _nearest(grid: Grid, codes: Tensor) -> Callable[[Tensor, int], Tensor]:
-    """What GPTQ asks for; the codes are kept, so that what is stored is what it found."""
+def _nearest(grid: Grid, columns: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """What GPTQ asks for; the codes (K, N) are kept, so that what is stored is what it found."""
 
     def nearest(weights: Tensor, column: int) -> Tensor:
-        codes[:, column], values = grid.column(weights, column)
+        columns[column], values = grid.column(weights, column)
         return values
 
     return nearest

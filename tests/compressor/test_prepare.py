@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from decoders import Growing, texts
 
 from compressor.graph.contract import Progress
 from compressor.prepare import Prepared, prepare
 from compressor.request import Request
 from compressor.targets import load_target
+from compressor.targets.tvm import with_runtime
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +61,23 @@ def test_training_data_and_a_teacher_are_prepared_where_they_are_asked_for(real:
     for ours, theirs in zip(taught.reference(batch).values(), real.reference(batch).values(), strict=True):
         assert torch.equal(ours, theirs)
     assert taught.training_digest() != real.training_digest()
+
+
+def test_a_decoder_has_its_cache_unless_told_otherwise() -> None:
+    asked = Request(Growing(), data=texts("ids"))
+    found = prepare(asked, load_target("x86-64"), 0, Progress())
+    assert found.is_decoder
+    assert found.program.example[1].shape == (2, 6, 16), "the second half of real texts, behind the first"
+    assert found.evaluation[0]["past_key_values.states"].shape[1] == 0
+    assert found.timed_batch(3)["past_key_values.states"].shape == (3, 63, 16)
+    read = found.first_batch(1)
+    assert read is not None
+    assert read["ids"].shape == (1, 64)
+    text = {"ids": read["ids"]}
+    torch.testing.assert_close(found.original(text)["logits"], found.program.run(text)["logits"], rtol=1e-4, atol=1e-5)
+    for plain in (replace(asked, no_kv_cache=True), asked):
+        target = load_target("x86-64") if plain.no_kv_cache else with_runtime(load_target("x86-64"), "tvm")
+        without = prepare(plain, target, 0, Progress())
+        assert not without.is_decoder
+        assert [spec.name for spec in without.program.inputs] == ["ids"]
+        assert without.first_batch(1) is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from decoders import VOCABULARY, Growing
 
 from compressor.errors import ExportError, InputError, LoadError
 from compressor.graph.decoder import eager_scores
+from compressor.quant.codecs.unpack import MAGIC
 from compressor.talking import Talker, open_talker
 
 
@@ -89,3 +92,17 @@ def test_a_manifest_that_lies_is_refused(decoder_bundle: Path, tmp_path: Path) -
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="no causal language model"):
         open_talker(bundle)
+
+
+def test_a_packed_bundle_is_talked_to_as_it_is(decoder_bundle: Path, talker: Talker, tmp_path: Path) -> None:
+    content = (decoder_bundle / "model.onnx").read_bytes()
+    fields = {"version": 1, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "parts": []}
+    header = json.dumps(fields).encode()
+    whole = MAGIC + struct.pack("<I", len(header)) + header + content
+    packed = rewritten(decoder_bundle, tmp_path / "packed", "model.onnx.pack", whole)
+    manifest = json.loads((packed / "manifest.json").read_text())
+    for name in ("model.onnx", "model.ort"):
+        (packed / name).unlink()
+        del manifest["files"][name]
+    (packed / "manifest.json").write_text(json.dumps(manifest))
+    assert list(open_talker(packed, threads=1).stream([1, 2, 3], 8)) == list(talker.stream([1, 2, 3], 8))

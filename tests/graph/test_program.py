@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoders import tiny_decoder
 from quantized import with_blocks
 from torch import Tensor, fx, nn
 
@@ -142,3 +143,16 @@ def test_exports_again_with_its_dynamic_dimensions(program: Program) -> None:
 def test_weights_in_blocks_count_each_not_their_bytes() -> None:
     plain = capture(nn.Linear(70, 5), (torch.randn(2, 70),)).program
     assert with_blocks(plain, "linear").parameters() == plain.parameters() == 70 * 5 + 5
+
+
+def test_a_cache_that_is_not_given_is_empty() -> None:
+    ids = torch.randint(1, 60, (2, 5))
+    flat = tiny_decoder().flatten({"ids": ids})
+    assert [tuple(value.shape) for value in flat] == [(2, 5), (2, 0, 16)]
+
+
+def test_a_decoder_exports_again_with_its_dynamic_dimensions() -> None:
+    exported = tiny_decoder().export()
+    ids = torch.randint(1, 60, (3, 7))
+    again = exported.module()(ids, torch.zeros(3, 4, 16))[0]
+    torch.testing.assert_close(again, tiny_decoder().run([ids, torch.zeros(3, 4, 16)])["logits"])

@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from boards import board
+from decoders import VOCABULARY, llama, program_of
 from recovery import accuracy, digits_batches, digits_program
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
+from compressor.graph.kv_cache import going_on, with_past
 from compressor.passes.prune import WAYS, Prune
 from compressor.passes.pruning.choose import Where
 
@@ -130,3 +133,16 @@ def test_a_way_that_trained_leaves_its_options_to_the_recipe() -> None:
     first, again = (prune.run(digits_program(), CONTEXT) for _ in range(2))
     assert first.settings == {}
     assert again.program.hash() == first.program.hash()
+
+
+def test_a_decoder_is_pruned_around_its_cache() -> None:
+    program = program_of(llama(layers=1))
+    ids = torch.randint(1, VOCABULARY, (4, 12), generator=torch.Generator().manual_seed(3))
+    batch = with_past(program.inputs, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    result = Prune(amount=0.2, score="taylor-element1").run(program, replace(CONTEXT, calibration=[batch]))
+    assert "model.layers.0.mlp.up_proj.weight" in result.changed
+    assert (result.program.inputs, result.program.outputs) == (program.inputs, program.outputs), "the heads stay"
+    assert any("self_attn" in skip.site for skip in result.skipped)
+    whole = result.program.run(batch)["logits"]
+    after = result.program.run(going_on(result.program, batch, 7))["logits"]
+    torch.testing.assert_close(after, whole[:, 7:], rtol=1e-4, atol=1e-4)

@@ -128,7 +128,7 @@ def test_quantized_programs_export_again(program: Program, static: Program, data
     assert torch.equal(half.export().module(check_guards=False)(x)[0], only_output(half, x))
 
 
-WEIGHTS_ALONE = {"solver": "nearest", "bias": "none"}
+WEIGHTS_ALONE = {"solver": "nearest", "bias": "none", "equalize": "none"}
 
 
 @pytest.mark.parametrize("quantize", [Quantize(), Quantize(mode="weight-only")], ids=str)

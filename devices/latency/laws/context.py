@@ -7,7 +7,7 @@ summed(x)  : origin(x) adds two values that both change from one inference to th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import channels_last
@@ -16,8 +16,11 @@ from compressor.devices.latency.laws.numbers import USUAL, Context, Core
 __all__ = ["contexts_of", "origin"]
 
 
-def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], core: Core = USUAL) -> dict[str, Context]:
-    """By the call's name; `blocked` says which calls work in the blocked layout."""
+def contexts_of(
+    calls: Sequence[Call], blocked: Mapping[str, bool], core: Core = USUAL, alone: Collection[str] = ()
+) -> dict[str, Context]:
+    """By the call's name; `blocked` says which calls work in the blocked layout, `alone` which sums stay operators of
+    their own."""
     known, lies = {call.name: call for call in calls}, channels_last(calls)
     weights = sum(call.weight_bytes for call in calls)
     everything = weights + sum(call.bytes for call in calls)
@@ -37,7 +40,8 @@ def contexts_of(calls: Sequence[Call], blocked: Mapping[str, bool], core: Core =
         rounded = direct in known and known[direct].kind == "dequantize"
         found[call.name] = Context(
             blocked.get(call.name, False), weights, everything, maker, readers[source] > 1, last, rounded,
-            maker == "add" and readers[source] == 1 and _changing(known[source], fixed) == 2, core,
+            maker == "add" and source not in alone and readers[source] == 1 and _changing(known[source], fixed) == 2,
+            core,
         )  # fmt: skip
     return found
 

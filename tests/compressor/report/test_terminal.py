@@ -10,7 +10,8 @@ from reports import HOSTILE, energetic, figures, sample
 from rich.console import Console
 
 from compressor.report.compare import plain
-from compressor.report.model import Cost, Figures, PassReport, Report, SkippedSite, Verdict
+from compressor.report.html import to_html
+from compressor.report.model import Cost, Decoding, Figures, Latency, PassReport, Report, SkippedSite, Verdict
 from compressor.report.terminal import render
 
 
@@ -107,3 +108,15 @@ def test_any_name_can_be_rendered(name: str, width: int) -> None:
 
 def test_plain_keeps_every_printable_character() -> None:
     assert plain("größe×\x1b[31m\n") == "größe×?[31m?"
+
+
+def test_a_decoder_tells_what_it_generates_and_what_was_timed() -> None:
+    decoding, first = Decoding(128, 64, 32, 4, 1.0, 2e-6, 1.0), Latency(40.0, 50.0)
+    report = sample(
+        before=figures(first_token_ms=first), after=figures(first_token_ms=Latency(20.0, 25.0)), decoding=decoding
+    )
+    for text in (joined(report), to_html(report)):
+        assert "first token, measured" in text
+        assert "latency a token, measured" in text
+        assert "32 tokens generated with the cache behind 4 texts: the same tokens as the original" in text
+        assert "after reading 128 tokens at once; a token: one more behind 64 kept" in text

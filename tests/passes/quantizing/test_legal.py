@@ -201,3 +201,14 @@ def test_prediction_does_not_touch_the_program(net: Program) -> None:
     digest = net.hash()
     Quantize("int4", block=64).run(net, Context(board(), latency=Roofline()))
     assert net.hash() == digest
+
+
+def test_integers_that_make_a_small_net_slower_are_not_taken_in_place() -> None:
+    tiny = capture(nn.Sequential(nn.Linear(16, 16)), (torch.randn(1, 16),)).program
+    data = [{tiny.inputs[0].name: torch.randn(1, 16)}]
+    context = Context(board(), latency=Roofline(), calibration=data)
+    result = Quantize("ternary").run(tiny, context)
+    assert not result.changed
+    assert "int8 is predicted to make the whole slower: " in reasons(result)["0"]
+    assert reasons(result)["0"].startswith("stays float: its 16 inputs are fewer than a block of 128")
+    assert Quantize("ternary", slower=True).run(tiny, context).changed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from boards import board
@@ -9,9 +11,11 @@ from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
-from compressor.graph.cost import Roofline
+from compressor.graph.cost import Estimate, Roofline
 from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.slower import SLACK, Times, predict_times
+from compressor.targets.target import Target
 
 CONTEXT = Context(board(), latency=Roofline())
 SETTING = {"format": "int4", "block": 32, "activation": "int8"}
@@ -53,3 +57,58 @@ def test_nothing_is_known_without_a_model_or_blocks(program: Program) -> None:
     assert not Times().slower("4")
     assert not Times({"4": 1.0}, {"4": SLACK}).slower("4")
     assert Times({"4": 1.0}, {"4": 1.02}).slower("4")
+
+
+class Odd(Roofline):
+    """The roofline as if it were measured; the integer convolution called `slow` takes so many times as long."""
+
+    def __init__(self, slow: str, times: float = 10.0, *, calibrated: bool = True) -> None:
+        self.slow, self.times, self.calibrated = slow, times, calibrated
+
+    def predict(self, program: Program, target: Target, **options: object) -> Estimate:  # type: ignore[override]
+        found = super().predict(program, target, **options)  # type: ignore[arg-type]
+        kernels = tuple(
+            replace(each, latency_ms=self.times * each.latency_ms)
+            if each.layer == self.slow and each.format == "int8" and "conv" in each.kind
+            else each
+            for each in found.kernels
+        )
+        total = sum(each.latency_ms for each in kernels)
+        return replace(found, kernels=kernels, latency_ms=total, calibrated=self.calibrated)
+
+
+def integers(latency: Odd, objective: str = "latency", **options: object) -> tuple[set[str], dict[str, str]]:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())))
+    x = torch.randn(2, 16, 64, 64)
+    program = capture(net, (x,)).program
+    context = Context(board(objective=objective), latency=latency, calibration=[{program.inputs[0].name: x}])
+    result = Quantize("int8", max_error=9.0, **options).run(program, context)  # type: ignore[arg-type]
+    static = {name for name, setting in result.settings.items() if "low" in setting and name in "0246"}
+    return static, {skip.site: skip.reason for skip in result.skipped}
+
+
+def test_an_integer_layer_that_is_slower_stays_float() -> None:
+    """Four in a row; the one before it then computes in float as well, and the whole still gains."""
+    static, reasons = integers(Odd("2"))
+    assert static == {"0", "4", "6"}
+    assert reasons["2"].startswith("stays float: int8 is predicted to be slower: ")
+    assert " ms, fp32 " in reasons["2"]
+
+
+def test_what_its_neighbours_would_lose_by_it_counts() -> None:
+    assert integers(Odd("2", 6.0))[0] == {"0", "2", "4", "6"}
+
+
+def test_all_of_them_where_the_whole_is_slower() -> None:
+    static, reasons = integers(Odd("2", 1000.0))
+    assert static == set()
+    assert "stays float: int8 is predicted to make the whole slower: " in reasons["0"]
+
+
+def test_where_integers_are_kept_all_the_same() -> None:
+    every = {"0", "2", "4", "6"}
+    assert integers(Odd("2"), slower=True)[0] == every, "asked for"
+    assert integers(Odd("2"), objective="size")[0] == every
+    assert integers(Odd("2", calibrated=False))[0] == every, "nothing was measured"
+    assert integers(Odd("none"))[0] == every
