@@ -1,6 +1,7 @@
 """The train/eval switch of a captured graph: the modes are arguments of its nodes.
 
     batch_norm(x, w, b, mean, variance, training, …)     dropout(x, p, train)     sdpa(q, k, v, mask, dropout_p, …)
+    fake_weight(w, scale, gain, blend, …, training)      and what else blends floats and integers (quant/fake.py)
 
 `.train()` and `.eval()` raise on a captured module, so that whoever trains a program switches its nodes.
 """
@@ -12,6 +13,7 @@ from torch import fx
 
 from compressor.graph.edit import argument, is_call, set_argument
 from compressor.graph.program import Program
+from compressor.quant.fake import BLENDING
 
 __all__ = ["batch_norms", "set_mode"]
 
@@ -25,9 +27,10 @@ def batch_norms(program: Program) -> list[fx.Node]:
     return [node for node in program.nodes() if is_call(node, *BATCH_NORMS) and argument(node, "running_mean")]
 
 
-def set_mode(program: Program, *, batch_norm: bool, dropout: bool = False) -> Program:
-    """A copy whose batch norms use (and update) the batch's own statistics or the running ones, and whose dropouts
-    draw or do not. The probability that a capture in eval mode lost (attention's) stays zero.
+def set_mode(program: Program, *, batch_norm: bool, dropout: bool = False, blending: bool = False) -> Program:
+    """A copy whose batch norms use (and update) the batch's own statistics or the running ones, whose dropouts draw or
+    do not, and whose fake quantization blends floats and integers or rounds all. The probability that a capture in
+    eval mode lost (attention's) stays zero.
 
     The copy shares its tensors with the original; a caller that trains gives it tensors of its own first.
     """
@@ -37,6 +40,8 @@ def set_mode(program: Program, *, batch_norm: bool, dropout: bool = False) -> Pr
     for node in copy.nodes():
         if is_call(node, *DROPOUTS):
             set_argument(node, "train", dropout)
+        elif is_call(node, *BLENDING):
+            set_argument(node, "training", blending)
         elif is_call(node, aten.scaled_dot_product_attention.default) and not dropout:
             set_argument(node, "dropout_p", 0.0)
     copy.module.recompile()

@@ -36,8 +36,9 @@ from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverCh
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.passes.quantizing.slower import slow_integers
-from compressor.passes.quantizing.solving import solve
+from compressor.passes.quantizing.solving import Solved, solve
 from compressor.passes.quantizing.support import refusal
+from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Taught, taught
 from compressor.passes.quantizing.trial import trial_of
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
@@ -49,6 +50,7 @@ __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
 MOST_BITS = 8.0  # mixed with more is int8
+_WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -79,6 +81,11 @@ class Quantize(Pass):
     equalize: scales of input channels move into the layer before: "smooth" (by inputs and weights, AWQ's and
         SmoothQuant's), "cross-layer" (by both layers' weights), or on data of the user's whichever lowers the error
         most, if any ("auto").
+    train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
+    losses: what it learns, as in `recover`.
+    rate: peak learning rate; none: as `recover` has it.
+    ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".
+    norm: put a layer norm without parameters before linear layers in blocks (BitNet); only with training.
     """
 
     name: ClassVar[str] = "quantize"
@@ -98,6 +105,11 @@ class Quantize(Pass):
     scale: Share = "block"
     rule: Rule = "fitted"
     equalize: EqualizeChoice = "auto"
+    train: str | None = None
+    losses: str = "auto"
+    rate: float | None = None
+    ranges: Ranges = "learned"
+    norm: bool = False
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -105,7 +117,7 @@ class Quantize(Pass):
             raise RecipeError(f"samples is {self.samples}; calibration needs one at least", where="quantize")
         if not self.max_error >= 0.0:
             raise RecipeError(f"max_error is {self.max_error}, not an error", where="quantize")
-
+        self._lesson()
         if self.block not in BLOCK_SIZES:
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
@@ -154,6 +166,9 @@ class Quantize(Pass):
             return None
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
 
+    def learns(self) -> bool:
+        return self._lesson() is not None
+
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)
         splits = {site: setting for site, setting in self.sites.items() if is_split(setting)}
@@ -167,12 +182,12 @@ class Quantize(Pass):
     def _run(self, copy: Program, context: Context, left: Sequence[Skip], heavy: Sequence[str]) -> PassResult:
         if self.sites:
             _check_target(self.sites, context.target)
-            rest = {site: setting for site, setting in self.sites.items() if not is_split(setting)}
+            rest = {site: each for site, each in self.sites.items() if site != SITE and not is_split(each)}
             replay(copy, rest, limited(copy, context.calibration, self.samples), context)
             return self._apply(copy, context, rest, list(left))
         scaled, plan = self._equalized(copy, context), self._chosen(copy, context, heavy)
         result = self._apply(copy, context, scaled.said(plan.settings), [*left, *scaled.skipped, *plan.skipped])
-        return replace(result, notes=plan.notes)
+        return replace(result, notes=(*plan.notes, *result.notes))
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):
@@ -216,19 +231,42 @@ class Quantize(Pass):
         static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
         for site, setting in settings.items():
             check_settings(site, setting, static=site in static, glue=site in glue)
-        batches = limited(copy, context.calibration, self.samples)
-        solved = solve(copy, layers, settings, batches, context)
+        lesson = self._lesson()
+        done = taught(copy, settings, lesson, context, self.keep) if lesson is not None else Taught(copy)
+        if done.setting is not None:
+            copy, solved = done.program, Solved(dict(done.codes), dict(settings))
+            (layers, _), glue = find_layers(copy), find_glue(copy)
+        else:
+            solved = solve(copy, layers, settings, limited(copy, context.calibration, self.samples), context)
         integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
         other = {site: setting for site, setting in settings.items() if site not in integer}
         known = {layer.name for layer in layers} | set(node_names(copy).values())
         skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
-        changed = apply_integer(copy, layers, glue, integer, solved.codes) if integer else []
+        changed = apply_integer(copy, layers, glue, integer, solved.codes, done.pairs) if integer else []
         if any(format_of(setting) == "fp16" for setting in other.values()):
             changed += apply_half(copy, layers, other)
         changed += apply_bfloat(copy, layers, other)
         in_blocks = {site: each for site, each in other.items() if is_block(each)}
         changed += apply_blocks(copy, layers, in_blocks, solved.codes)
-        return PassResult(finish(copy), tuple(changed), (*skipped, *solved.skipped), solved.settings)
+        skipped += [*solved.skipped, *done.skipped]
+        settings = solved.settings if done.setting is None else {**settings, SITE: done.setting}
+        return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
+
+    def _lesson(self) -> Lesson | None:
+        """How to train, or None; a recipe's own word counts alone. Raises RecipeError for what cannot be."""
+        if self.sites:
+            return Lesson.read(self.sites)
+        if self.train is None:
+            if self.norm:
+                raise RecipeError("norm changes what the network computes", where="quantize", way_out=_WITH_TRAIN)
+            return None
+        if self.format in ("fp16", "bf16"):
+            raise RecipeError(f"{self.format} is not trained for", where="quantize", way_out="Leave train out.")
+        if self.rule == "minmax":
+            raise RecipeError(
+                "minmax's two scales are not trained", where="quantize", way_out="Take rule=fitted or rule=absmean."
+            )
+        return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm)
 
     def _rounding(self, context: Context, format: str = "") -> Rounding:
         return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)

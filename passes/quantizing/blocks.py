@@ -36,7 +36,16 @@ from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, blocks_o
 from compressor.quant.formats import ranges
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["BlockPlan", "apply_blocks", "block_settings", "misfit", "other_readers", "plan_blocks", "tied_groups"]
+__all__ = [
+    "BlockPlan",
+    "apply_blocks",
+    "block_settings",
+    "matrix_of",
+    "misfit",
+    "other_readers",
+    "plan_blocks",
+    "tied_groups",
+]
 
 KINDS = ("linear", "matmul", "conv", "embedding")
 TABLE_BITS = 4  # BitNet b1.58 (arXiv:2402.17764) keeps embeddings in high precision; four bits cost a GPT 0.4%
@@ -57,7 +66,7 @@ class BlockPlan:
         """Each layer left alone, and in blocks, with the relative error of its weight."""
         found = []
         for layer in self.layers:
-            weight, setting = _matrix(program, layer), self.settings[layer.name]
+            weight, setting = matrix_of(program, layer), self.settings[layer.name]
             rounded = _rounded(weight, setting)
             parts = 1 if rounded.grid.below is None else 2
             size = parts * block_bytes(len(weight), weight.shape[1], rounded.grid.format, rounded.grid.block)
@@ -92,7 +101,7 @@ def misfit(program: Program, layer: Layer, format: str, block: int, tied: Sequen
         return f"blocks are for linear layers, pointwise convolutions and embeddings; {reason}"
     if layer.kind == "embedding" and BLOCK_FORMATS[format].bits < TABLE_BITS:
         return f"less than {TABLE_BITS} bits cost an embedding too much accuracy"
-    weight = _matrix(program, layer)
+    weight = matrix_of(program, layer)
     if weight.shape[1] < block:
         return f"its {weight.shape[1]} inputs are fewer than a block of {block}"
     if any(other.axis != layer.axis for other in tied):
@@ -145,7 +154,7 @@ def apply_blocks(
                 reason = f"it shares its weight with {group[0].name}, which has another format"
             if reason:
                 raise RecipeError(f"{format_of(setting)} cannot be: {reason}", where=f"quantize: site {layer.name!r}")
-        found = _parts(_matrix(program, group[0]), own[0], solved.get(group[0].name), blank=blank)
+        found = _parts(matrix_of(program, group[0]), own[0], solved.get(group[0].name), blank=blank)
         _rewrite(program, group, found, ["activation" in setting for setting in own])
         changed += list(dict.fromkeys(layer.weight for layer in group))
     join_layouts(program)
@@ -190,7 +199,7 @@ def _stored(program: Program, group: Sequence[Layer], parts: Sequence[Blocks]) -
     return names
 
 
-def _matrix(program: Program, layer: Layer) -> Tensor:
+def matrix_of(program: Program, layer: Layer) -> Tensor:
     """The weight as (outputs, inputs)."""
     weight: Tensor = program.get(layer.weight).detach()
     return weight.flatten(1) if layer.axis == 0 else weight.T

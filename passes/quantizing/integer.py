@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -29,7 +29,7 @@ from compressor.passes.quantizing.weights import WeightWriter
 from compressor.quant.formats import Format, choose_qparams
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["Pair", "apply_integer", "plan_pairs"]
+__all__ = ["Pair", "PairWriter", "apply_integer", "bias_in_integers", "insert_pairs", "plan_pairs"]
 
 ops = torch.ops.compressor
 _INSIDE = 1 - 2.0**-22  # keeps the largest code below a clip's bound in float32, so that the clip is seen as redundant
@@ -37,16 +37,23 @@ _INSIDE = 1 - 2.0**-22  # keeps the largest code below a clip's bound in float32
 
 @dataclass(frozen=True)
 class Pair:
-    """One value's quantize–dequantize: its range, the format, and where scale and zero point are stored."""
+    """One value's quantize–dequantize: its range, the format, and where scale and zero point are stored.
+
+    `clipped`: the operator before it ends its values at a bound other than zero.
+    """
 
     name: str
     low: float
     high: float
     format: Format
+    clipped: bool = False
 
     def qparams(self) -> tuple[Tensor, Tensor]:
         chosen = choose_qparams((self.low, self.high), self.format)
         return chosen.scale, chosen.zero_point
+
+
+NO_PAIRS: Mapping[Pair, Pair] = {}
 
 
 def apply_integer(
@@ -55,28 +62,36 @@ def apply_integer(
     glue: Mapping[str, fx.Node],
     settings: Mapping[str, Setting],
     solved: Mapping[str, Rounded] | None = None,
+    learned: Mapping[Pair, Pair] = NO_PAIRS,
 ) -> list[str]:
     """Rewrite an already copied, functional program; the names of the weights that became integer.
 
-    `solved` are codes found on data, by layer; the others are the nearest ones.
+    `solved` are codes found on data, by layer; the others are the nearest ones. `learned` are pairs as training left
+    them.
     """
     every, layers = layers, [layer for layer in layers if layer.name in settings]
-    pairs = plan_pairs(program, layers, glue, settings)
+    planned = plan_pairs(program, layers, glue, settings)
+    pairs = {node: learned.get(pair, pair) for node, pair in planned.items()}
     static = [layer for layer in layers if is_static(settings[layer.name])]
     scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
     floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     integer = {node for layer in static for node in layer.nodes}
-    _insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer)
+    insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer, PairWriter(program))
     writer = WeightWriter(program, layers, solved or {})
     for layer in layers:
         own = [scales[node] for node in layer.nodes if node in scales]
         codes = writer.weight(layer, weight_format(settings[layer.name]), min(own, default=None))
         for node in layer.nodes if own else ():
-            if rank(node) == 2 or layer.kind == "conv":
+            if bias_in_integers(layer, node):
                 writer.bias(layer, node, codes, scales[node])
             elif node in floats:
                 writer.bias_after(layer, node)
     return [layer.weight for layer in layers]
+
+
+def bias_in_integers(layer: Layer, node: fx.Node) -> bool:
+    """Whether a static call's bias is counted in the unit of its accumulator; else it is added as a float."""
+    return rank(node) == 2 or layer.kind == "conv"
 
 
 def plan_pairs(
@@ -117,36 +132,53 @@ def _output_pair(name: str, node: fx.Node, setting: Setting) -> Pair:
         high *= _INSIDE
     if math.isfinite(end.low) and low == end.low:
         low *= _INSIDE
-    return replace(pair, low=min(low, 0.0), high=max(high, 0.0))
+    clipped = math.isfinite(end.high) or (math.isfinite(end.low) and end.low != 0)
+    return replace(pair, low=min(low, 0.0), high=max(high, 0.0), clipped=clipped)
 
 
-def _insert_pairs(program: Program, pairs: Mapping[fx.Node, Pair], floating: AbstractSet[fx.Node]) -> None:
-    """All that read a value read it from its pair, but for the layers whose activations stay float.
+def insert_pairs(
+    program: Program, pairs: Mapping[fx.Node, Pair], floating: AbstractSet[fx.Node],
+    write: Callable[[fx.Node, Pair, fx.Node], fx.Node],
+) -> None:  # fmt: skip
+    """All that read a value read what `write(value, pair, before)` makes of it, but for the layers whose activations
+    stay float.
 
     Between two pairs ONNX Runtime would take those for integer ones, and round a float weight by itself.
     """
-    stored: dict[Pair, tuple[str, str]] = {}
-    taken: Counter[str] = Counter()  # calls of one layer may end in different clips, and so differ in their range
     for node, pair in pairs.items():
         users = [user for user in node.users if user not in floating]
-        if not users:
-            continue
-        at = min(users)
-        if pair not in stored:
-            scale, zero_point = pair.qparams()
-            taken[pair.name] += 1
-            name = pair.name if taken[pair.name] == 1 else f"{pair.name}_{taken[pair.name]}"
-            parts = (
-                add_tensor(program, f"{name}_scale", scale, at, buffer=True),
-                add_tensor(program, f"{name}_zero_point", zero_point, at),
-            )
-            stored[pair] = (str(parts[0].target), str(parts[1].target))
-        else:
-            parts = (read(program, stored[pair][0], at), read(program, stored[pair][1], at))
+        if users:
+            value = write(node, pair, min(users))
+            for user in users:
+                user.replace_input_with(node, value)
+
+
+class PairWriter:
+    """Writes a quantize–dequantize pair behind a value; equal pairs share scale and zero point."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.stored: dict[Pair, tuple[str, str]] = {}
+        self.taken: Counter[str] = Counter()  # calls of one layer may end in different clips, and so differ in range
+
+    def __call__(self, node: fx.Node, pair: Pair, at: fx.Node) -> fx.Node:
+        parts = self._parts(pair, at)
         codes, dtype = torch.iinfo(pair.format.dtype), pair.format.dtype
         source = node if node.op != "placeholder" else at
         args = (node, *parts, codes.min, codes.max, 0, dtype)
-        q = insert(program, ops.quantize.default, args, like=source, before=at)
-        value = insert(program, ops.dequantize.default, (q, *parts, 0), like=source, before=at)
-        for user in users:
-            user.replace_input_with(node, value)
+        q = insert(self.program, ops.quantize.default, args, like=source, before=at)
+        return insert(self.program, ops.dequantize.default, (q, *parts, 0), like=source, before=at)
+
+    def _parts(self, pair: Pair, at: fx.Node) -> tuple[fx.Node, fx.Node]:
+        if pair in self.stored:
+            scale_name, zero_name = self.stored[pair]
+            return read(self.program, scale_name, at), read(self.program, zero_name, at)
+        scale, zero_point = pair.qparams()
+        self.taken[pair.name] += 1
+        name = pair.name if self.taken[pair.name] == 1 else f"{pair.name}_{self.taken[pair.name]}"
+        parts = (
+            add_tensor(self.program, f"{name}_scale", scale, at, buffer=True),
+            add_tensor(self.program, f"{name}_zero_point", zero_point, at),
+        )
+        self.stored[pair] = (str(parts[0].target), str(parts[1].target))
+        return parts

@@ -19,8 +19,8 @@ from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
 __all__ = [
-    "INPUT", "OUTPUT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block", "is_range",
-    "is_static", "weight_format",
+    "INPUT", "OUTPUT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block",
+    "is_integer", "is_range", "is_static", "weight_format",
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
@@ -35,6 +35,11 @@ def format_of(setting: Setting) -> str:
 def is_block(setting: Setting) -> bool:
     """Whether the weight is stored in blocks of few bits."""
     return setting.get("format") in BLOCK_FORMATS
+
+
+def is_integer(setting: Setting) -> bool:
+    """Whether the weight is stored as integers, of whatever many bits."""
+    return setting.get("format") == "int8" or is_block(setting)
 
 
 def block_of(setting: Setting) -> int:

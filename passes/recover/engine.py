@@ -48,6 +48,8 @@ class Settings:
     batch_norm: statistics while training: the "batch"'s (then estimated anew), or the stored ones ("frozen");
         "auto" is the batch's from 16 samples on.
     keep: globs of parameters to leave alone.   masks: for a parameter, what stays zero.
+    ramps: stored numbers that rise from 0 to 1 over this share of the budget (fake quantization's blend). Nothing is
+        taken for diverged before they are there, for it is judged as if they were.
     """
 
     rate: float | None = None
@@ -60,6 +62,7 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     keep: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    ramps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,5 +138,5 @@ def recover(
 
 def _described(settings: Settings) -> str:
     masks = sorted((name, int(mask.count_nonzero())) for name, mask in settings.masks.items())
-    plain = {name: value for name, value in vars(settings).items() if name != "masks"}
+    plain = {name: value for name, value in vars(settings).items() if name != "masks" and value != {}}
     return f"{plain} {masks}"

@@ -34,15 +34,18 @@ class Keeper:
     rollbacks: int = 0
     history: list[tuple[int, float, float]] = field(default_factory=list)  # step, training loss, held-out loss
 
-    def judge(self, step: int, training: float, held: float) -> Verdict:
-        """What a held-out loss means. "better" is for the caller to `keep`, "diverged" to roll back."""
+    def judge(self, step: int, training: float, held: float, *, ramping: bool = False) -> Verdict:
+        """What a held-out loss means. "better" is for the caller to `keep`, "diverged" to roll back.
+
+        While `ramping` what is judged is not yet what is trained, and only what is not finite has diverged.
+        """
         self.history.append((step, training, held))
         if held < self.loss:
             self.bad = 0
             return "better"
         if not math.isfinite(held) or not math.isfinite(training):
             return self.diverged()
-        self.bad = self.bad + 1 if held > FACTOR * self.loss else 0
+        self.bad = self.bad + 1 if held > FACTOR * self.loss and not ramping else 0
         return self.diverged() if self.bad >= PATIENCE else "worse"
 
     def diverged(self) -> Verdict:

@@ -26,7 +26,7 @@ from compressor.passes.recover.stream import Stream
 if TYPE_CHECKING:
     from compressor.passes.recover.engine import Settings
 
-__all__ = ["Session"]
+__all__ = ["Session", "default_rate"]
 
 CALIBRATION = 16  # batches that statistics are estimated on
 FITTED = 8  # batches that adapters are fitted to
@@ -45,8 +45,8 @@ class Session:
         self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
         self.checkpoint, self.key, self.place = checkpoint, key, place
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
-        self.rate = settings.rate or _default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
-        self.clip = settings.clip
+        self.rate = settings.rate or default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
+        self.clip, self.ramps = settings.clip, settings.ramps
         self.statistics = bool(batch_norms(student))
         self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.rate)
         self.scaler = place.scaler()
@@ -74,6 +74,7 @@ class Session:
         batches = self.stream.at(self.step)
         while (fraction := self._fraction()) is not None:
             self.pace.begin()
+            self.duo.student.raise_ramps(self.ramps, fraction)
             self._update(next(batches), rate(fraction, self.step, self.pace.total) * self.keeper.scale)
             self.step += 1
             self.pace.end()
@@ -137,7 +138,8 @@ class Session:
         began = self.pace.elapsed
         training = sum(self.recent) / max(1, len(self.recent))
         held, metric = self.duo.judge()
-        verdict = self.keeper.judge(self.step, training, held)
+        ramping = any(fraction < share for share in self.ramps.values())
+        verdict = self.keeper.judge(self.step, training, held, ramping=ramping)
         if verdict == "better":
             self._keep_if_better(held, metric)
         elif verdict == "diverged":
@@ -202,7 +204,7 @@ class Session:
         self.progress.say(f"recover: continues after step {self.step}")
 
 
-def _default_rate(student: Program) -> float:
+def default_rate(student: Program) -> float:
     """Peak learning rate: more for convolutions, which bear it."""
     convolves = is_convolutional(student.nodes(), concrete_values(student))
     return 1e-3 if convolves or batch_norms(student) else 3e-4

@@ -19,6 +19,7 @@ from compressor.graph.mode import set_mode
 from compressor.graph.program import Program
 from compressor.passes.recover.device import Place, redirect
 from compressor.passes.recover.norms import synchronize
+from compressor.quant.fake import TRAINABLE
 
 __all__ = ["Trainee", "untrainable"]
 
@@ -45,7 +46,8 @@ class Trainee:
             name: masks[name].to(place.device) for name in self.parameters if masks is not None and name in masks
         }
         self.plain = set_mode(own, batch_norm=False).module
-        self.training = _tapped(program, set_mode(own, batch_norm=batch_norm and not frozen), taps, injected)
+        running = set_mode(own, batch_norm=batch_norm and not frozen, blending=not frozen)
+        self.training = _tapped(program, running, taps, injected)
         if synchronized:
             synchronize(self.training.graph)
         for module in (self.plain, self.training):
@@ -63,6 +65,12 @@ class Trainee:
         """A batch's inputs on the device in the program's order, under the names that they have in the batch."""
         wanted = names or [spec.name for spec in self.program.inputs]
         return tuple(batch[name].to(self.place.device, non_blocking=True) for name in wanted)
+
+    def raise_ramps(self, ramps: Mapping[str, float], fraction: float) -> None:
+        """Set each ramp, a stored number, to where it is at this share of the budget: 1 from its own share on."""
+        with torch.no_grad():
+            for name, share in ramps.items():
+                self.shared[name].fill_(min(1.0, fraction / share) if share > 0 else 1.0)
 
     def apply_masks(self) -> None:
         """Zero what stays zero."""
@@ -107,7 +115,7 @@ class Trainee:
 
 def untrainable(program: Program) -> str | None:
     """Why a program cannot be trained, or None: integers have no gradients, and half precision loses small updates."""
-    if any(str(node.target).startswith("compressor.") for node in program.nodes()):
+    if any(str(node.target).startswith("compressor.") and node.target not in TRAINABLE for node in program.nodes()):
         return "its weights are integers already, which have no gradients: recover before quantizing"
     parameters = [tensor for tensor in program.tensors().values() if isinstance(tensor, nn.Parameter)]
     if not any(tensor.dtype.is_floating_point for tensor in parameters):

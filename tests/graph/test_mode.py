@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compressor.graph import edit
 from compressor.graph.capture import capture
 from compressor.graph.edit import argument
 from compressor.graph.mode import batch_norms, set_mode
@@ -58,3 +59,15 @@ def test_a_capture_in_train_mode_is_switched_to_eval() -> None:
     x = torch.randn(6, 4)
     assert argument(batch_norms(calm)[0], "training") is False
     assert torch.equal(calm.module(x)[0], calm.module(x)[0])
+
+
+def test_fake_quantization_blends_only_where_it_is_asked_for() -> None:
+    program = capture(nn.Linear(4, 2, bias=False), (torch.randn(3, 4),)).program
+    [linear] = program.nodes()
+    blend = edit.add_tensor(program, "blend", torch.zeros(()), linear, buffer=True)
+    args = (linear.args[1], blend, -1, 0, False)
+    linear.update_arg(1, edit.insert(program, torch.ops.compressor.fake_absmean.default, args, like=linear))
+    program = edit.finish(program)
+    for blending in (True, False):
+        [fake, _] = set_mode(program, batch_norm=False, blending=blending).nodes()
+        assert argument(fake, "training") is blending

@@ -30,6 +30,13 @@ def test_twice_the_best_loss_for_a_while_is_divergence() -> None:
     assert keeper.scale == 0.5
 
 
+def test_while_something_ramps_only_what_is_not_finite_diverged() -> None:
+    keeper = _keeper()
+    assert [keeper.judge(step, 1.0, 9.0, ramping=True) for step in range(4)] == ["worse"] * 4
+    assert keeper.judge(5, 1.0, 9.0) == "worse", "it is counted from here on"
+    assert keeper.judge(6, math.nan, 9.0, ramping=True) == "diverged"
+
+
 def test_what_is_not_finite_diverged_at_once_and_in_the_end_is_hopeless() -> None:
     keeper = _keeper()
     verdicts = [keeper.judge(step, math.nan, math.inf) for step in range(ROLLBACKS + 1)]

@@ -8,6 +8,7 @@ from torch import nn
 
 from compressor.graph import edit
 from compressor.graph.capture import capture
+from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
 from compressor.passes.recover.device import choose_place
@@ -92,3 +93,36 @@ def test_integers_and_halves_cannot_be_trained() -> None:
     half = edit.begin(capture(nn.Linear(3, 2), (torch.randn(2, 3),)).program)
     edit.set_tensor(half, "weight", half.get("weight").detach().half())
     assert "half precision" in str(untrainable(half))
+
+
+def blending() -> Program:
+    """x · W, W led to its fake quantization by `blend`."""
+    program = capture(nn.Linear(4, 2, bias=False), (torch.randn(3, 4),)).program
+    copy = edit.begin(program)
+    [linear] = copy.nodes()
+    start = torch.full((2,), 0.2)
+    parts = (
+        edit.add_tensor(copy, "step", start, linear, buffer=True), edit.add_tensor(copy, "gain", 0 * start, linear),
+        edit.add_tensor(copy, "blend", torch.zeros(()), linear, buffer=True),
+    )  # fmt: skip
+    args = (linear.args[1], *parts, -8, 7, 0, 0, False)
+    linear.update_arg(1, edit.insert(copy, torch.ops.compressor.fake_weight.default, args, like=linear))
+    return edit.finish(copy)
+
+
+def test_fake_quantization_can_be_trained_and_only_training_blends() -> None:
+    program = blending()
+    assert untrainable(program) is None
+    trainee, x = Trainee(program, CPU), torch.randn(3, 4)
+    assert set(trainee.parameters) == {"weight", "gain"}
+    weight = program.get("weight")
+    trainee.raise_ramps({"blend": 0.5}, 0.0)
+    torch.testing.assert_close(trainee.training(x)[0], x @ weight.T)
+    rounded = x @ (torch.round(weight / 0.2) * 0.2).T
+    torch.testing.assert_close(trainee.plain(x)[0], rounded)
+    trainee.raise_ramps({"blend": 0.5}, 0.25)
+    torch.testing.assert_close(trainee.training(x)[0], (x @ weight.T + rounded) / 2)
+    trainee.raise_ramps({"blend": 0.5}, 0.7)
+    torch.testing.assert_close(trainee.training(x)[0], rounded)
+    trainee.raise_ramps({"blend": 0.0}, 0.0)
+    torch.testing.assert_close(trainee.training(x)[0], rounded)

@@ -1,0 +1,247 @@
+"""The float program with fake quantization exactly where its integers will be, and what was learned there.
+
+    linear(x, W)  →  linear(fake_rows(x), fake_weight(W))       in blocks; so a pointwise convolution's positions
+    conv(x, W)    →  fake_range(conv(fake_range(x), fake_weight(W)))       int8, where `plan_pairs` puts its pairs
+
+Shadow weights keep their names; steps are `NAME_step` times e^`NAME_gain`, ranges `NAME_bounds` times e^`NAME_gain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from compressor.graph.contract import Setting
+from compressor.graph.edit import add_tensor, begin, finish, insert, read
+from compressor.graph.program import Program
+from compressor.passes.quantizing.blocks import matrix_of
+from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
+from compressor.passes.quantizing.rounding import rounding_of
+from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static, weight_format
+from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
+from compressor.passes.quantizing.training.lesson import Lesson
+from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.reading.matrix import to_matrix
+from compressor.quant import fake
+from compressor.quant.blocks import BLOCK_FORMATS, TERNARY, quantize_blocks
+from compressor.quant.formats import Format, Granularity, choose_qparams, spread
+from compressor.quant.grids import Grid, Share, ternary_grid
+from compressor.quant.solvers.rounding import Rounded
+
+__all__ = ["Student", "make_student"]
+
+aten, ops = torch.ops.aten, torch.ops.compressor
+_AXES = {"tensor": -1, "row": 0, "block": 1}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Where a learned step lies: its start and its gain."""
+
+    scale: str
+    gain: str
+
+    def value(self, program: Program) -> Tensor:
+        return fake.learned(program.get(self.scale).detach(), program.get(self.gain).detach())
+
+
+@dataclass
+class Student:
+    """The program that is trained, the number in it that blends floats into integers, and where the learned lies."""
+
+    program: Program
+    lesson: Lesson
+    blend: str = ""
+    layers: list[tuple[Layer, Setting]] = field(default_factory=list)
+    steps: dict[tuple[int, ...], _Step] = field(default_factory=dict)
+    step_of: dict[str, _Step] = field(default_factory=dict)
+    pairs: dict[Pair, _Step] = field(default_factory=dict)
+    inputs: dict[fx.Node, Pair] = field(default_factory=dict)  # of calls that compute in integers
+
+    def codes(self, trained: Program) -> dict[str, Rounded]:
+        """The very codes and scales that the trained program computed with, by layer."""
+        return {layer.name: self._rounded(trained, layer, setting) for layer, setting in self.layers}
+
+    def pairs_of(self, trained: Program) -> dict[Pair, Pair]:
+        """Each pair of activations as it became."""
+        found = {}
+        for pair, step in self.pairs.items():
+            low, high = step.value(trained).tolist()
+            found[pair] = replace(pair, low=low, high=high)
+        return found
+
+    def _rounded(self, trained: Program, layer: Layer, setting: Setting) -> Rounded:
+        weight: Tensor = trained.get(layer.weight).detach()
+        if not is_block(setting):
+            format, step = weight_format(setting), self.step_of[layer.weight].value(trained)
+            exact = torch.round(weight / spread(step, weight, Granularity(layer.axis)))
+            codes = to_matrix(torch.clamp(exact, format.low, format.high).to(torch.int8), layer.kind).flatten(0, 1)
+            return Rounded(codes, Grid(format, codes.shape[1], step.unsqueeze(1)))
+        matrix, block, format = matrix_of(trained, layer), block_of(setting), BLOCK_FORMATS[format_of(setting)]
+        if layer.weight not in self.step_of:
+            found = fake.absmean(matrix, *_grouping(setting))
+            return Rounded(found.codes, _grid(found.high, matrix, format, block))
+        step = self.step_of[layer.weight].value(trained)
+        turned = step.T if layer.axis and step.dim() == 2 else step
+        grid = _grid(turned.flatten(1) if turned.dim() > 2 else turned, matrix, format, block)
+        return Rounded(grid.codes(matrix), grid)
+
+
+def _grid(scale: Tensor, matrix: Tensor, format: Format, block: int) -> Grid:
+    """A grid of scales by tensor, row or block, each repeated for every block of a matrix (N, K)."""
+    scale = scale if scale.dim() == 2 else scale.reshape(-1, 1)
+    whole = scale.expand(len(matrix), -(-matrix.shape[1] // block)).contiguous()
+    return Grid(format, block, torch.where(whole == 0, torch.ones_like(whole), whole))
+
+
+def make_student(program: Program, settings: Mapping[str, Setting], lesson: Lesson) -> Student:
+    """A copy of a functional program that can be trained. What the settings do not name stays float."""
+    copy = begin(program)
+    every, _ = find_layers(copy)
+    chosen = [layer for layer in every if is_integer(settings.get(layer.name, {}))]
+    student = Student(copy, lesson, layers=[(layer, settings[layer.name]) for layer in chosen])
+    first = next(iter(copy.nodes()))
+    student.blend = str(add_tensor(copy, "quantizing_blend", torch.zeros(()), first, buffer=True).target)
+    _activations(student, every, settings)
+    _rows(student)
+    for layer, setting in student.layers:
+        _weight(student, layer, setting)
+    student.program = finish(copy)
+    return student
+
+
+def _activations(student: Student, every: Sequence[Layer], settings: Mapping[str, Setting]) -> None:
+    """The fake pairs of what computes in integers."""
+    integer = {site: s for site, s in settings.items() if format_of(s) == "int8"}
+    layers = [layer for layer, setting in student.layers if layer.name in integer]
+    pairs = plan_pairs(student.program, layers, find_glue(student.program), integer)
+    static = [layer for layer in layers if is_static(integer[layer.name])]
+    student.inputs = {node: pairs[layer.data(node)] for layer in static for node in layer.nodes}
+    floating = {node for layer in every for node in layer.nodes} - set(student.inputs)
+    insert_pairs(student.program, pairs, floating, _FakePairs(student))
+
+
+class _FakePairs:
+    """Writes `fake_range` behind a value. What only moves values has its source's range already."""
+
+    def __init__(self, student: Student) -> None:
+        self.student, self.program = student, student.program
+
+    def __call__(self, node: fx.Node, pair: Pair, at: fx.Node) -> fx.Node:
+        known = self.student.pairs.get(pair)
+        if known is not None and is_transparent(node):
+            return node
+        source = node if node.op != "placeholder" else at
+        moves = self.student.lesson.ranges if not pair.clipped else "fixed"
+        if known is None:
+            start = torch.tensor([pair.low, pair.high], dtype=torch.float64)
+            bounds = add_tensor(self.program, f"{pair.name}_bounds", start, at, buffer=True)
+            gain = add_tensor(self.program, f"{pair.name}_gain", torch.zeros(2), at, buffer=moves != "learned")
+            self.student.pairs[pair] = _Step(str(bounds.target), str(gain.target))
+        else:
+            bounds, gain = read(self.program, known.scale, at), read(self.program, known.gain, at)
+        if moves == "settle":
+            blend = read(self.program, self.student.blend, at)
+            insert(self.program, ops.watch_range.default, (bounds, node, blend, False), like=source, before=at)
+            bounds = insert(self.program, aten.clone.default, (bounds,), like=source, before=at)
+        args = (node, bounds, gain, pair.format.name)
+        return insert(self.program, ops.fake_range.default, args, like=source, before=at)
+
+
+def _rows(student: Student) -> None:
+    """What layers in blocks read, rounded by row and block where their kernels will."""
+    readers: dict[tuple[fx.Node, int, bool], list[tuple[Layer, fx.Node]]] = {}
+    for layer, setting in student.layers:
+        if is_block(setting) and "activation" in setting:
+            for node in layer.nodes:
+                key = layer.data(node), block_of(setting), layer.kind == "conv"
+                readers.setdefault(key, []).append((layer, node))
+    for (source, block, moves), found in readers.items():
+        at, channels_last = min(node for _, node in found), [0, *range(2, rank(source)), 1]
+        x = insert(student.program, aten.permute.default, (source, channels_last), like=at) if moves else source
+        rounded = insert(student.program, ops.fake_rows.default, (x, block), like=at)
+        if moves:
+            back = [channels_last.index(axis) for axis in range(rank(source))]
+            rounded = insert(student.program, aten.permute.default, (rounded, back), like=at)
+        for layer, node in found:
+            node.update_arg(layer.positions[0], rounded)
+
+
+def _weight(student: Student, layer: Layer, setting: Setting) -> None:
+    """Let every call of a layer read its weight rounded."""
+    program, at = student.program, min(layer.nodes)
+    source, blend = read(program, layer.weight, at), read(program, student.blend, at)
+    format: Format = BLOCK_FORMATS[format_of(setting)] if is_block(setting) else weight_format(setting)
+    if format is TERNARY and rounding_of(setting).rule == "absmean":
+        rounded = _absmean(student, layer, source, blend, setting)
+    else:
+        scale, gain = _step(student, layer, setting, at)
+        axis, block = _grouping(setting) if is_block(setting) else (layer.axis, 0)
+        if is_block(setting) and layer.axis and axis >= 0:
+            axis = 1 - axis
+        args = (source, scale, gain, blend, int(format.low), int(format.high), axis, block, False)
+        rounded = insert(program, ops.fake_weight.default, args, like=at)
+    for node in layer.nodes:
+        node.update_arg(layer.positions[1], rounded)
+        bias = layer.bias(node)
+        if bias is not None and bias_in_integers(layer, node) and node in student.inputs:
+            _bias(student, layer, node, bias)
+
+
+def _bias(student: Student, layer: Layer, node: fx.Node, bias: fx.Node) -> None:
+    """Let a call read its bias as the accumulator counts it."""
+    pair, step = student.inputs[node], student.step_of[layer.weight]
+    if bias.meta["val"].shape == student.program.get(step.gain).shape:
+        names = (step.scale, step.gain, student.pairs[pair].scale, student.pairs[pair].gain)
+        args = (bias, *(read(student.program, name, node) for name in names), pair.format.name)
+        node.replace_input_with(bias, insert(student.program, ops.fake_bias.default, args, like=node))
+
+
+def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, setting: Setting) -> fx.Node:
+    """The ternary weight by its means, as a matrix (outputs, inputs) and back."""
+    at, shape = min(layer.nodes), list(source.meta["val"].shape)
+
+    def call(target: Callable[..., Any], *args: object) -> fx.Node:
+        return insert(student.program, target, args, like=at)
+
+    matrix = call(aten.flatten.using_ints, source, 1) if layer.axis == 0 else call(aten.transpose.int, source, 0, 1)
+    rounded = call(ops.fake_absmean.default, matrix, blend, *_grouping(setting), False)
+    return call(aten.reshape.default, rounded, shape) if layer.axis == 0 else call(aten.transpose.int, rounded, 0, 1)
+
+
+def _step(student: Student, layer: Layer, setting: Setting, at: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """The start and the gain of a weight's step; weights that share memory share them."""
+    program, key = student.program, storage_key(student.program.get(layer.weight))
+    if key not in student.steps:
+        start = _first_step(program, layer, setting)
+        scale = add_tensor(program, f"{layer.weight}_step", start, at, buffer=True)
+        gain = add_tensor(program, f"{layer.weight}_gain", torch.zeros_like(start), at)
+        student.steps[key] = _Step(str(scale.target), str(gain.target))
+    step = student.step_of[layer.weight] = student.steps[key]
+    return read(program, step.scale, at), read(program, step.gain, at)
+
+
+def _first_step(program: Program, layer: Layer, setting: Setting) -> Tensor:
+    """What rounding without training takes."""
+    if not is_block(setting):
+        return choose_qparams(program.get(layer.weight), weight_format(setting), Granularity(layer.axis)).scale
+    weight, matrix, format = program.get(layer.weight), matrix_of(program, layer), BLOCK_FORMATS[format_of(setting)]
+    axis, block = _grouping(setting)
+    if axis < 1:  # ternary, by tensor or by row
+        share: Share = "tensor" if axis < 0 else "row"
+        scale = ternary_grid(matrix, format, block_of(setting), share=share).scale[:, 0]
+        return scale.clone() if share == "row" else scale[0].clone()
+    scale = quantize_blocks(matrix, format, block).scales
+    if layer.axis:
+        return scale.T.contiguous()
+    return scale.reshape(*scale.shape, *[1] * (weight.dim() - 2))
+
+
+def _grouping(setting: Setting) -> tuple[int, int]:
+    """The axis of a matrix (N, K) and the run along it that share a scale in blocks; axis −1 is all of it."""
+    axis = _AXES[rounding_of(setting).share]
+    return axis, block_of(setting) if axis == 1 else 0
