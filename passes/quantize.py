@@ -18,37 +18,29 @@ from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
-from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_bfloat
-from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
+from compressor.passes.quantizing.bfloat import BFloatPlan, plan_bfloat
+from compressor.passes.quantizing.blocks import plan_blocks
 from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.quantizing.carry import carry_out, check_target
 from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
 from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
-from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
+from compressor.passes.quantizing.half import HalfPlan, plan_half
 from compressor.passes.quantizing.heavy import with_heavy
-from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
-from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
+from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
-from compressor.passes.quantizing.settings import check_settings, format_of, is_block
-from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
 from compressor.passes.quantizing.slower import slow_integers
-from compressor.passes.quantizing.solving import Solved, solve
-from compressor.passes.quantizing.support import refusal
-from compressor.passes.quantizing.training import SITE, Lesson, Ranges, Taught, taught
+from compressor.passes.quantizing.training import SITE, Lesson, Ranges
 from compressor.passes.quantizing.trial import trial_of
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
-from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule
-from compressor.targets.target import Target
 
 __all__ = ["Quantize"]
 
-_OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
 MOST_BITS = 8.0  # mixed with more is int8
 _WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
@@ -72,8 +64,8 @@ class Quantize(Pass):
     ffsplit: the share of a feed-forward block's neurons, those that weigh most, that is split off and has eight bits,
         or in mixed a choice of its own; 0 splits nothing.
     solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
-        or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
-        is data of the user's, else nearest for int8 and mse for the others.
+        or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is nearest for
+        int8, for others gptq where there is data of the user's, else mse.
     bias: "correct" gives the mean that rounding takes from a layer's output back to its bias, "auto" where that lowers
         the output's error on data of the user's.
     scale: what shares a ternary scale: a "block", a "row" (an output) or the "tensor".
@@ -138,23 +130,7 @@ class Quantize(Pass):
         if self.format == "mixed":
             return self._mixed(copy, context).options()
         plan = self._plan(copy, context)
-        if not isinstance(plan, IntegerPlan):
-            return plan.options(copy)
-        found: list[Option] = []
-        for layer in plan.layers:
-            weight = program.get(layer.weight)
-            small = int(weight.numel() * bits_per_weight(weight.shape, FORMATS["int8"], Granularity(layer.axis)) / 8)
-            found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
-            damage = plan.damage.weight_only[layer.name]
-            found.append(
-                Option(
-                    layer.name, {"format": "int8", "weights": "int8"} | rounding.setting("int8"), small, damage=damage
-                )
-            )
-            if layer.name in plan.static:
-                damage = plan.damage.static[layer.name]
-                found.append(Option(layer.name, plan.static[layer.name], small, damage=damage))
-        return found
+        return plan.options(copy, rounding) if isinstance(plan, IntegerPlan) else plan.options(copy)
 
     def milder(self) -> Mapping[str, Value] | None:
         """More layers' activations stay float, in the end all; smaller blocks; more bits."""
@@ -181,12 +157,13 @@ class Quantize(Pass):
 
     def _run(self, copy: Program, context: Context, left: Sequence[Skip], heavy: Sequence[str]) -> PassResult:
         if self.sites:
-            _check_target(self.sites, context.target)
+            check_target(self.sites, context.target)
             rest = {site: each for site, each in self.sites.items() if site != SITE and not is_split(each)}
             replay(copy, rest, limited(copy, context.calibration, self.samples), context)
-            return self._apply(copy, context, rest, list(left))
+            return self._carried(copy, context, rest, left)
         scaled, plan = self._equalized(copy, context), self._chosen(copy, context, heavy)
-        result = self._apply(copy, context, scaled.said(plan.settings), [*left, *scaled.skipped, *plan.skipped])
+        skipped = (*left, *scaled.skipped, *plan.skipped)
+        result = self._carried(copy, context, scaled.said(plan.settings), skipped)
         return replace(result, notes=(*plan.notes, *result.notes))
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
@@ -223,34 +200,11 @@ class Quantize(Pass):
             skipped=[*plan.skipped, *(Skip(site, f"stays float: {reason}") for site, reason in slow.items())],
         )  # fmt: skip
 
-    def _apply(
-        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: list[Skip]
+    def _carried(
+        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: Sequence[Skip]
     ) -> PassResult:
-        layers, _ = find_layers(copy)
-        glue = find_glue(copy)
-        static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
-        for site, setting in settings.items():
-            check_settings(site, setting, static=site in static, glue=site in glue)
-        lesson = self._lesson()
-        done = taught(copy, settings, lesson, context, self.keep) if lesson is not None else Taught(copy)
-        if done.setting is not None:
-            copy, solved = done.program, Solved(dict(done.codes), dict(settings))
-            (layers, _), glue = find_layers(copy), find_glue(copy)
-        else:
-            solved = solve(copy, layers, settings, limited(copy, context.calibration, self.samples), context)
-        integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
-        other = {site: setting for site, setting in settings.items() if site not in integer}
-        known = {layer.name for layer in layers} | set(node_names(copy).values())
-        skipped += [Skip(site, "the model has no such layer") for site in settings if site not in known]
-        changed = apply_integer(copy, layers, glue, integer, solved.codes, done.pairs) if integer else []
-        if any(format_of(setting) == "fp16" for setting in other.values()):
-            changed += apply_half(copy, layers, other)
-        changed += apply_bfloat(copy, layers, other)
-        in_blocks = {site: each for site, each in other.items() if is_block(each)}
-        changed += apply_blocks(copy, layers, in_blocks, solved.codes)
-        skipped += [*solved.skipped, *done.skipped]
-        settings = solved.settings if done.setting is None else {**settings, SITE: done.setting}
-        return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
+        result = carry_out(copy, settings, self._lesson(), context, self.keep, self.samples)
+        return replace(result, skipped=(*skipped, *result.skipped))
 
     def _lesson(self) -> Lesson | None:
         """How to train, or None; a recipe's own word counts alone. Raises RecipeError for what cannot be."""
@@ -279,19 +233,3 @@ class Quantize(Pass):
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
-
-
-def _check_target(sites: Mapping[str, Setting], target: Target) -> None:
-    """Raises RecipeError where settings found for another target would run wrong or slowly on this one."""
-    wanted = activation_format_of(target)
-    for site, setting in sites.items():
-        if is_block(setting) and (reason := refusal(target, format_of(setting))):
-            raise RecipeError(reason, where=f"quantize: site {site!r}", way_out=_OTHER_TARGET)
-        given = setting.get("activation")
-        if given is not None and setting.get("format") == "int8" and given != (wanted.name if wanted else None):
-            takes = f"computes with {wanted.name} activations" if wanted else "has no integer kernels"
-            raise RecipeError(
-                f"activation is {given!r}, and {target.name} {takes}",
-                where=f"quantize: site {site!r}",
-                way_out=_OTHER_TARGET,
-            )

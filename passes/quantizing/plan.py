@@ -15,7 +15,7 @@ from itertools import chain
 from torch import Tensor, fx
 
 from compressor.errors import InputError
-from compressor.graph.contract import Batch, Context, Setting, Skip
+from compressor.graph.contract import Batch, Context, Option, Setting, Skip
 from compressor.graph.functional import mutated
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, observe
@@ -25,7 +25,7 @@ from compressor.passes.quantizing.settings import is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.weights import storage_key
 from compressor.quant.calibrators import calibrator
-from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, ranges
+from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, Granularity, bits_per_weight, ranges
 from compressor.targets.target import Target
 
 __all__ = ["STATIC_KINDS", "IntegerPlan", "Limits", "activation_format_of", "plan_integer", "weight_format_of"]
@@ -56,6 +56,20 @@ class IntegerPlan:
     damage: Damage = field(default_factory=Damage)
     skipped: list[Skip] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+
+    def options(self, program: Program, rounding: Rounding) -> list[Option]:
+        """Each layer left alone, with integer weights, and with integer activations, too, where there are ranges."""
+        found: list[Option] = []
+        for layer in self.layers:
+            weight = program.get(layer.weight)
+            small = int(weight.numel() * bits_per_weight(weight.shape, INT8, Granularity(layer.axis)) / 8)
+            weights: Setting = {"format": "int8", "weights": "int8", **rounding.setting("int8")}
+            found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
+            found.append(Option(layer.name, weights, small, damage=self.damage.weight_only[layer.name]))
+            if layer.name in self.static:
+                damage = self.damage.static[layer.name]
+                found.append(Option(layer.name, self.static[layer.name], small, damage=damage))
+        return found
 
 
 def plan_integer(

@@ -71,13 +71,17 @@ def choose_rounding(
 ) -> Rounding:
     """What the options ask for: `auto` measures on data that is not synthetic, and needs none where there is none.
 
+    Eight bits are rounded to nearest even so: what gptq saves there is lost in what activations lose, and it takes four
+    times as long (benchmarks/solvers.py).
     Raises RecipeError for gptq, or a bias to be corrected, without calibration data of the user's.
     """
     real = bool(context.calibration) and not context.synthetic
     if not real and (solver == "gptq" or bias == "correct"):
         what = "gptq rounds by what a layer reads" if solver == "gptq" else "a bias is corrected on what a layer reads"
         raise RecipeError(f"{what}, {_NEEDS}", where="quantize", way_out=_WAY_OUT)
-    found = ("gptq" if real else plain_solver(format)) if solver == "auto" else solver
+    found: Solver = plain_solver(format) if solver == "auto" else solver
+    if solver == "auto" and real and format != "int8":
+        found = "gptq"
     return Rounding(found, share, rule, bias if real or bias != "auto" else "none")
 
 

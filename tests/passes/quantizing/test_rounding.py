@@ -18,7 +18,7 @@ INVENTED = Context(board(), calibration=[BATCH])
 @pytest.mark.parametrize(
     ("format", "context", "solver", "bias"),
     [
-        ("int8", REAL, "gptq", "auto"),
+        ("int8", REAL, "nearest", "auto"),
         ("ternary", REAL, "gptq", "auto"),
         ("int8", INVENTED, "nearest", "none"),
         ("int4", INVENTED, "mse", "none"),

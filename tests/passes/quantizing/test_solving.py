@@ -69,8 +69,8 @@ def test_gptq_lowers_the_outputs_error(program: Program, options: Mapping[str, V
     assert found["gptq"] < 0.8 * found["nearest"]
 
 
-def test_auto_solves_with_data_and_says_where_not(program: Program) -> None:
-    result = Quantize(mode="weight-only").run(program, context(program))
+def test_gptq_solves_with_data_and_says_where_not(program: Program) -> None:
+    result = Quantize(mode="weight-only", solver="gptq").run(program, context(program))
     solvers = {site: setting.get("solver", "nearest") for site, setting in result.settings.items()}
     assert solvers.pop("up") == "nearest"
     assert set(solvers.values()) == {"gptq"}
@@ -105,7 +105,7 @@ def test_what_the_data_never_reach_is_rounded_by_its_weights() -> None:
     x = torch.randn(64, 32)
     program = capture(net, (x[:2],)).program
     given = Context(board(), calibration=[{program.inputs[0].name: x}], synthetic=False)
-    result = Quantize(mode="weight-only").run(program, given)
+    result = Quantize(mode="weight-only", solver="gptq").run(program, given)
     assert "all zero" in {skip.site: skip.reason for skip in result.skipped}["2"]
     assert "solver" not in result.settings["2"]
     assert result.settings["0"]["solver"] == "gptq"

@@ -1,0 +1,82 @@
+"""Settings carried out on a functional program: trained where they are to be, else solved on data, and written.
+
+    check ─ train | solve ─ int8 ─ fp16 ─ bf16 ─ blocks
+
+Every site's setting is checked before anything is written. What training or the solvers found are codes, which the
+writers store as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compressor.errors import RecipeError
+from compressor.graph.contract import Context, PassResult, Setting, Skip
+from compressor.graph.edit import finish
+from compressor.graph.program import Program
+from compressor.passes.quantizing.bfloat import apply_bfloat
+from compressor.passes.quantizing.blocks import apply_blocks
+from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.quantizing.half import apply_half
+from compressor.passes.quantizing.integer import apply_integer
+from compressor.passes.quantizing.plan import STATIC_KINDS, activation_format_of
+from compressor.passes.quantizing.settings import check_settings, format_of, is_block
+from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
+from compressor.passes.quantizing.solving import Solved, solve
+from compressor.passes.quantizing.support import refusal
+from compressor.passes.quantizing.training import SITE, Lesson, Taught, taught
+from compressor.targets.target import Target
+
+__all__ = ["carry_out", "check_target"]
+
+_OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
+
+
+def carry_out(
+    copy: Program, settings: Mapping[str, Setting], lesson: Lesson | None, context: Context, keep: tuple[str, ...],
+    samples: int,
+) -> PassResult:  # fmt: skip
+    """Rewrite an already copied, functional program; the result's settings do the same again.
+
+    Raises RecipeError for a setting that cannot be, and where one asks for data that there is not.
+    """
+    layers, _ = find_layers(copy)
+    glue = find_glue(copy)
+    static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
+    for site, setting in settings.items():
+        check_settings(site, setting, static=site in static, glue=site in glue)
+    done = taught(copy, settings, lesson, context, keep) if lesson is not None else Taught(copy)
+    if done.setting is not None:
+        copy, solved = done.program, Solved(dict(done.codes), dict(settings))
+        (layers, _), glue = find_layers(copy), find_glue(copy)
+    else:
+        solved = solve(copy, layers, settings, limited(copy, context.calibration, samples), context)
+    integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
+    other = {site: setting for site, setting in settings.items() if site not in integer}
+    known = {layer.name for layer in layers} | set(node_names(copy).values())
+    skipped = [Skip(site, "the model has no such layer") for site in settings if site not in known]
+    changed = apply_integer(copy, layers, glue, integer, solved.codes, done.pairs) if integer else []
+    if any(format_of(setting) == "fp16" for setting in other.values()):
+        changed += apply_half(copy, layers, other)
+    changed += apply_bfloat(copy, layers, other)
+    in_blocks = {site: each for site, each in other.items() if is_block(each)}
+    changed += apply_blocks(copy, layers, in_blocks, solved.codes)
+    skipped += [*solved.skipped, *done.skipped]
+    settings = solved.settings if done.setting is None else {**settings, SITE: done.setting}
+    return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
+
+
+def check_target(sites: Mapping[str, Setting], target: Target) -> None:
+    """Raises RecipeError where settings found for another target would run wrong or slowly on this one."""
+    wanted = activation_format_of(target)
+    for site, setting in sites.items():
+        if is_block(setting) and (reason := refusal(target, format_of(setting))):
+            raise RecipeError(reason, where=f"quantize: site {site!r}", way_out=_OTHER_TARGET)
+        given = setting.get("activation")
+        if given is not None and setting.get("format") == "int8" and given != (wanted.name if wanted else None):
+            takes = f"computes with {wanted.name} activations" if wanted else "has no integer kernels"
+            raise RecipeError(
+                f"activation is {given!r}, and {target.name} {takes}",
+                where=f"quantize: site {site!r}",
+                way_out=_OTHER_TARGET,
+            )
