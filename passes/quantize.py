@@ -28,6 +28,7 @@ from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equ
 from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
+from compressor.passes.quantizing.outliers import Splits, apply_splits, split_outliers
 from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
@@ -45,6 +46,7 @@ from compressor.targets.target import Target
 __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
+_NO_SPLITS = Splits()
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -138,9 +140,12 @@ class Quantize(Pass):
         if self.sites:
             _check_target(self.sites, context.target)
             replay(copy, self.sites, limited(copy, context.calibration, self.samples), context)
+            apply_splits(copy, self.sites)
             return self._apply(copy, context, self.sites, list(left))
         scaled = self._equalized(copy, context)
-        plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context)
+        split = self._split(copy, context)
+        scaled.add(split.settings)
+        plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context, split)
         settings = scaled.said(plan.settings)
         result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
         return replace(result, notes=plan.notes)
@@ -158,12 +163,19 @@ class Quantize(Pass):
             self.keep, slower=self.slower,
         )  # fmt: skip
 
-    def _plan(self, copy: Program, context: Context) -> HalfPlan | BFloatPlan | IntegerPlan:
+    def _split(self, copy: Program, context: Context) -> Splits:
+        if self.format != "int8":
+            return Splits()
+        return split_outliers(copy, find_layers(copy, self.keep)[0], context, self._limits())
+
+    def _plan(self, copy: Program, context: Context, split: Splits = _NO_SPLITS) -> HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "fp16":
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
-        plan = plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        plan = plan_integer(
+            copy, context, replace(self._limits(), judged=split.errors), self.keep, self._rounding(context)
+        )
         slow = {} if self.slower else slow_integers(copy, context, plan.settings)
         return replace(
             plan, settings={site: each for site, each in plan.settings.items() if site not in slow},
