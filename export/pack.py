@@ -1,6 +1,7 @@
 """A model file without what its ternary and 3-bit weights take in vain: each tensor of codes by its shortest codec.
 
-    model.onnx  →  model.onnx.pack        trits 1.6 bits a weight, words fewer where most are zero, bits3 3 bits
+    model.onnx  →  model.onnx.pack        trits 1.6 bits a weight, words fewer where most are zero, bits3 3 bits,
+                                          repeat one scale a row that all of its blocks share
 
 Codes are found where they lie in the file (the second input of MatMulNBits, the first of GatherBlockQuantized), so
 that unpacking (`quant/codecs/unpack.py`) gives the very same bytes; that is tried before the packed file is used.
@@ -34,11 +35,13 @@ __all__ = ["SMALLEST", "SUFFIX", "Codes", "Part", "codes_in", "pack_model", "pac
 SUFFIX = ".pack"
 SMALLEST = 256  # bytes of codes that are worth the line in the header
 _HELD = {"MatMulNBits": 1, "GatherBlockQuantized": 0}  # operator: which input holds its codes
+_SCALES = {"MatMulNBits": 2}
+_FLOAT = 32  # bits of a scale
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Where a tensor of codes lies in a model file: fields of `bits` bits in rows, and what multiplies them."""
+    """Where a tensor of codes, or of their scales, lies in a model file: fields of `bits` bits in rows."""
 
     name: str
     offset: int
@@ -60,7 +63,7 @@ class Part:
 
 
 def codes_in(model: Path) -> list[Codes]:
-    """The tensors of codes in blocks, by their place in the file; what is smaller than SMALLEST is left out.
+    """The tensors of codes in blocks and of their scales, by their place in the file; those below SMALLEST are not.
 
     Raises ExportError for what is no ONNX model in one file.
     """
@@ -74,12 +77,13 @@ def codes_in(model: Path) -> list[Codes]:
     tensors = {tensor.name: tensor for tensor in proto.initializer}
     found: dict[str, Codes] = {}
     for node in proto.node:
-        name = node.input[_HELD[node.op_type]] if node.op_type in _HELD else ""
-        if name in tensors and tensors[name].external_data:
-            place = {entry.key: entry.value for entry in tensors[name].external_data}
-            bits = next(attribute.i for attribute in node.attribute if attribute.name == "bits")
-            rows = tensors[name].dims[0]
-            found[name] = Codes(name, int(place["offset"]), int(place["length"]), rows, bits)
+        bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
+        for places, width in ((_HELD, bits), (_SCALES, _FLOAT)):
+            name = node.input[places[node.op_type]] if node.op_type in places else ""
+            if name in tensors and tensors[name].external_data:
+                place = {entry.key: entry.value for entry in tensors[name].external_data}
+                offset, length = int(place["offset"]), int(place["length"])
+                found[name] = Codes(name, offset, length, tensors[name].dims[0], width)
     return sorted(found.values(), key=lambda codes: codes.offset)
 
 
@@ -137,6 +141,10 @@ def packed_parts(packed: Path) -> list[Part]:
 
 def _packed(stored: np.ndarray[tuple[int], np.dtype[np.uint8]], codes: Codes) -> tuple[Part, bytes] | None:
     """The codec that makes the codes shorter, and what it makes of them."""
+    if codes.bits == _FLOAT:
+        scales = stored.reshape(codes.rows, -1, 4)
+        same = bool((scales == scales[:, :1]).all())
+        return _part(codes, "repeat", scales[:, 0].tobytes()) if same else None
     rows = torch.from_numpy(stored).view(codes.rows, 1, -1)
     if codes.bits == 4:
         fields = unpack_blocks(rows, INT4, 2 * rows.shape[-1])

@@ -28,6 +28,7 @@ _INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT
 _BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
 _BLOCKS = {"MatMulNBits": (1, 2), "GatherBlockQuantized": (0, 2)}  # which inputs hold codes and scales
 _BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
+_SECOND = "_sizes"  # ends the name of a second matrix of codes for the same weights (ternary {min, 0, max})
 _Tensors = Mapping[str, onnx.TensorProto]
 
 
@@ -62,13 +63,14 @@ def weight_bits(model: Path, parts: Iterable[Part] = ()) -> dict[str, Any]:
     seen: set[str] = set()
     for name, format, weights, others in _weights(graph, tensors):
         part = packed.get(_offset(tensors[name]))
-        format = format if part is None else _BY_CODEC[part.codec]
+        format = format if part is None else _BY_CODEC.get(part.codec, format)
         stored = found.setdefault(format, _Stored())
         for tensor in (name, *others):
             if tensor in tensors and tensor not in seen:
                 size = _size(tensors[tensor])
                 stored.memory += size
-                stored.disk += part.packed if part is not None and tensor == name else size
+                shorter = packed.get(_offset(tensors[tensor]))
+                stored.disk += size if shorter is None else shorter.packed
         stored.weights += 0 if name in seen else weights
         seen.update((name, *others))
     total = _Stored(*(sum(getattr(each, key) for each in found.values()) for key in ("weights", "disk", "memory")))
@@ -86,7 +88,8 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
             width = numbers.get("K", blocks * numbers["block_size"])
             scales = [each for each in node.input[places[1] : places[1] + 2] if each]
             scales += [each for made in graph.node if made.output[0] in scales for each in made.input[:1]]
-            yield name, f"int{numbers['bits']}", rows * width, scales
+            again = name.endswith(_SECOND) and name.removesuffix(_SECOND) in tensors
+            yield name, f"int{numbers['bits']}", 0 if again else rows * width, scales
             others.update((name, *scales))
         elif node.op_type == "DequantizeLinear" and (name := node.input[0]) in tensors:
             yield name, _INTEGERS.get(tensors[name].data_type, "int"), _count(tensors[name]), list(node.input[1:])

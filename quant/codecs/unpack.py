@@ -5,10 +5,10 @@
     PACK = magic, length of the header, header, the file's bytes without its parts, the parts one after the other
 
 A part is a run of the file's bytes that a codec says shorter: fields of 2 bits that hold −1, 0 and 1 as 1, 2 and 3
-(`trits`, five a byte; `words`, rows in the dictionary of `dictionary.py`), or fields of 4 bits of which three are used
-(`bits3`: 4 … 11). The header is JSON: {"version", "bytes", "sha256", "parts": [{"offset", "bytes", "codec", "packed",
-"rows", "zeros"}]}. Python 3.8 does. Nothing is believed: sizes are compared before anything is allocated, and the
-result with its SHA-256.
+(`trits`, five a byte; `words`, rows in the dictionary of `dictionary.py`), fields of 4 bits of which half are used
+(`bits3`: 4 … 11), or values of four bytes of which each row repeats one (`repeat`: scales). The header is JSON:
+{"version", "bytes", "sha256", "parts": [{"offset", "bytes", "codec", "packed", "rows", "zeros"}]}.
+Python 3.8 does. Nothing is believed: sizes are compared before anything is allocated, and the result with its SHA-256.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Tuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ STEPS = 64  # that the share of zeros is told in
 PAIRS, WORDS = 14, 2**16  # of weights in a word at most; in a dictionary at most
 _SYMBOLS, _ZEROS = 9, 4  # pairs of digits; (0, 0) among them
 _LARGEST, _HEADER = 2**31, 2**24  # bytes of a file and of a header that are read
-_Leaf = tuple[float, int, int, tuple[int, ...]]  # −p, an order for ties, its parent's place, its pairs
+_Leaf = Tuple[float, int, int, Tuple[int, ...]]  # −p, an order for ties, its parent's place, its pairs
 
 
 class PackError(ValueError):
@@ -123,8 +123,12 @@ def _parts(header: dict[str, Any]) -> list[dict[str, Any]]:
             if _whole(part["offset"]) < position or part["offset"] + size > header["bytes"]:
                 raise PackError("its parts overlap or lie outside")
             position = part["offset"] + size
-            known = {"trits": -(-4 * size // 5), "bits3": -(-6 * size // 8)}.get(part["codec"], packed)
+            known = {"trits": -(-4 * size // 5), "bits3": -(-6 * size // 8), "repeat": 4 * rows}.get(
+                part["codec"], packed
+            )
             words = part["codec"] == "words"
+            if part["codec"] == "repeat" and (not rows or size % (4 * rows)):
+                raise PackError("a part has a size that its codec does not make")
             fits = not words or (
                 0 < rows <= packed // 4
                 and 4 * size % rows == 0
@@ -176,6 +180,10 @@ def _words(packed: Any, part: dict[str, Any]) -> Any:
     return _fields(np.concatenate([digits[end : end + width] for end in ends[:-1]]) + 1, 2)
 
 
+def _repeat(packed: Any, part: dict[str, Any]) -> Any:
+    return np.repeat(packed.reshape(-1, 4), part["bytes"] // (4 * part["rows"]), axis=0).reshape(-1)
+
+
 @lru_cache(maxsize=STEPS)
 def _dictionary(zeros: int) -> tuple[Any, Any]:
     _, runs, _ = grown(zeros)
@@ -194,7 +202,9 @@ def _fields(values: Any, bits: int) -> Any:
     return packed
 
 
-_CODECS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {"trits": _trits, "bits3": _bits3, "words": _words}
+_CODECS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "trits": _trits, "bits3": _bits3, "words": _words, "repeat": _repeat,
+}  # fmt: skip
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:

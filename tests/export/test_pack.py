@@ -44,7 +44,7 @@ def test_ternary_codes_by_the_shorter_codec(
     path = model(tmp_path, "ternary", weight)
     packed = pack_model(path)
     assert packed == tmp_path / "model.onnx.pack"
-    [part] = packed_parts(packed)
+    [part] = [each for each in packed_parts(packed) if each.codec != "repeat"]
     assert (part.codec, part.bytes) == (codec, 96 * 256 // 4)
     assert 8 * part.packed / (96 * 256) <= bits + 0.01
     assert path.stat().st_size - packed.stat().st_size > part.bytes - part.packed - 400
@@ -55,7 +55,7 @@ def test_ternary_codes_by_the_shorter_codec(
 def test_three_bits_in_fields_of_four(tmp_path: Path) -> None:
     path = model(tmp_path, "int4")
     assert pack_model(path) is None, "all sixteen codes are used"
-    [codes] = codes_in(path)
+    codes = next(each for each in codes_in(path) if each.bits == 4)
     content = bytearray(path.read_bytes())
     inside = torch.randint(4, 12, (2, codes.bytes), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     content[codes.offset : codes.offset + codes.bytes] = (inside[0] | inside[1] << 4).numpy().tobytes()
@@ -75,7 +75,8 @@ def test_two_bits_with_all_four_codes_stay(tmp_path: Path) -> None:
 
 def test_codes_are_found_where_they_lie(tmp_path: Path) -> None:
     path = model(tmp_path, "ternary")
-    [codes] = codes_in(path)
+    codes, scales = codes_in(path)
+    assert (scales.bits, scales.rows, scales.bytes) == (32, 96, 4 * 96 * 4)
     [stored] = [t for t in onnx.load(path).graph.initializer if t.name == codes.name]
     assert path.read_bytes()[codes.offset : codes.offset + codes.bytes] == stored.raw_data
     assert (codes.rows, codes.bits) == (96, 2)
@@ -94,3 +95,17 @@ def test_what_is_no_model_and_what_is_damaged(tmp_path: Path) -> None:
         codes_in(tmp_path / "x.onnx")
     with pytest.raises(LoadError, match="no packed model"):
         unpack_model(tmp_path / "x.onnx", tmp_path / "y.onnx")
+
+
+def test_a_scale_that_a_row_shares_is_stored_once(tmp_path: Path) -> None:
+    path = model(tmp_path, "ternary")
+    scales = next(each for each in codes_in(path) if each.bits == 32)
+    content = bytearray(path.read_bytes())
+    shared = torch.rand(96, 1, generator=torch.Generator().manual_seed(0)).expand(96, 4).contiguous()
+    content[scales.offset : scales.offset + scales.bytes] = shared.numpy().tobytes()
+    path.write_bytes(content)
+    packed = pack_model(path)
+    assert packed is not None
+    assert {part.codec: part.packed for part in packed_parts(packed)}["repeat"] == 96 * 4
+    unpack_model(packed, tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == bytes(content)

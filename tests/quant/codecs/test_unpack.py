@@ -80,6 +80,8 @@ def test_it_runs_alone(tmp_path: Path) -> None:
         ({"codec": "words", "rows": 0, "zeros": 32}, "size that its codec"),
         ({"codec": "words", "zeros": 64}, "size that its codec"),
         ({"codec": "pickle"}, "size that its codec"),
+        ({"codec": "repeat", "rows": 0}, "size that its codec"),
+        ({"codec": "repeat", "rows": 5}, "size that its codec"),
         ({"offset": 10**6}, "overlap or lie outside"),
         ({"offset": True}, "a number that is none"),
         ({"packed": 1.5}, "a number that is none"),
