@@ -28,13 +28,14 @@ from compressor.recovering import trains
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import select
+from compressor.sensing import Sensitivities, inspect_sensitivity
 from compressor.targets import load_target
 from compressor.targets.tvm import with_runtime
 from compressor.unpacking import check_pack
 from compressor.versions import versions
 from compressor.workplace import workplace
 
-__all__ = ["compress", "groups_request", "help_request", "inspect_request", "run_request"]
+__all__ = ["compress", "groups_request", "help_request", "inspect_request", "run_request", "sensitivity_request"]
 
 
 def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
@@ -118,6 +119,13 @@ def groups_request(request: Request) -> Groups:
     """The groups of slices that live and die together in the model as it is. No target is needed."""
     target = load_target(request.target or "host")
     return inspect_groups(prepare(request, target, request.seed or 0, Progress()).program)
+
+
+def sensitivity_request(request: Request) -> Sensitivities:
+    """What every number format that the target runs does in each layer of the model, on the data."""
+    target = load_target(request.target_name(None))
+    prepared = prepare(request, target, request.seed or 0, Progress())
+    return inspect_sensitivity(prepared, _context(prepared, Progress()))
 
 
 class _Said(Progress):

@@ -22,7 +22,7 @@ PASSES: dict[str, str] = {
 
 # A number format's name alone is short for `quantize=…`.
 SHORTHANDS: dict[str, tuple[str, str]] = {
-    name: ("quantize", name) for name in ("int8", "fp16", "bf16", "int4", "int3", "int2", "ternary")
+    name: ("quantize", name) for name in ("int8", "fp16", "bf16", "int4", "int3", "int2", "ternary", "mixed")
 }
 
 ALIASES = {"distill": "recover"}

@@ -12,7 +12,7 @@ arXiv:2106.08295.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -25,10 +25,13 @@ from compressor.passes.quantizing.bfloat import BFloatPlan, apply_bfloat, plan_b
 from compressor.passes.quantizing.blocks import apply_blocks, plan_blocks
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
+from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
 from compressor.passes.quantizing.half import HalfPlan, apply_half, plan_half
+from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
-from compressor.passes.quantizing.outliers import Splits, apply_splits, split_outliers
+from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import STATIC_KINDS, IntegerPlan, Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
@@ -47,6 +50,7 @@ __all__ = ["Quantize"]
 
 _OTHER_TARGET = "The recipe was made for another target: compress for this one without it."
 _NO_SPLITS = Splits()
+MOST_BITS = 8.0  # mixed with more is int8
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
 
@@ -55,7 +59,7 @@ class Quantize(Pass):
     """Store and compute in a smaller number format.
 
     format: "int8", "fp16", "bf16" (weights alone), or for the weights of linear layers alone "int4", "int3", "int2" or
-        "ternary".
+        "ternary"; "mixed" chooses for each layer.
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
@@ -63,7 +67,10 @@ class Quantize(Pass):
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
     block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
+    bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
     slower: whether layers take a format even where the latency model predicts that they get slower.
+    ffsplit: the share of a feed-forward block's neurons, those that weigh most, that is split off and has eight bits,
+        or in mixed a choice of its own; 0 splits nothing.
     solver: how weights' codes are found: "nearest", "mse" (searched scales), "hqq" (scales that outliers do not move)
         or "gptq" (later weights make up for earlier ones' errors on the calibration data); "auto" is gptq where there
         is data of the user's, else nearest for int8 and mse for the others.
@@ -78,14 +85,16 @@ class Quantize(Pass):
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
-    format: Literal["int8", "fp16", "bf16", "int4", "int3", "int2", "ternary"] = "int8"
+    format: Literal["int8", "fp16", "bf16", "int4", "int3", "int2", "ternary", "mixed"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = 99.99
     samples: int = 128
     max_error: float = 0.04
     block: int = 128
+    bits: float = 5.0
     slower: bool = False
+    ffsplit: float = 0.0
     solver: SolverChoice = "auto"
     bias: BiasChoice = "auto"
     scale: Share = "block"
@@ -102,12 +111,22 @@ class Quantize(Pass):
         if self.block not in BLOCK_SIZES:
             raise RecipeError(f"block is {self.block}, not one of {', '.join(map(str, BLOCK_SIZES))}", where="quantize")
 
+        if not self.bits > 0.0:
+            raise RecipeError(f"bits is {self.bits}, not a number of bits a weight", where="quantize")
+
+        if not 0.0 <= self.ffsplit < 1.0:
+            raise RecipeError(f"ffsplit is {self.ffsplit}, not a share of the neurons", where="quantize")
+        if self.ffsplit and self.format in ("int8", "fp16", "bf16"):
+            raise RecipeError(f"ffsplit parts what {self.format} stores alike", where="quantize", way_out="Use mixed.")
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
         rounding = self._rounding(context)
         if self.format in BLOCK_FORMATS:
             return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
+        if self.format == "mixed":
+            return self._mixed(copy, context).options()
         plan = self._plan(copy, context)
         if not isinstance(plan, IntegerPlan):
             return plan.options(copy)
@@ -128,45 +147,64 @@ class Quantize(Pass):
         return found
 
     def milder(self) -> Mapping[str, Value] | None:
-        """More layers' activations stay float, in the end all; smaller blocks."""
+        """More layers' activations stay float, in the end all; smaller blocks; more bits."""
         if self.format in BLOCK_FORMATS:
             return {"block": self.block // 2} if self.block > min(BLOCK_SIZES) else None
+        if self.format == "mixed":
+            return {"bits": self.bits + 1} if self.bits < MOST_BITS else None
         if self.format != "int8" or self.mode == "weight-only":
             return None
         return {"max_error": self.max_error / 2} if self.max_error > MILDEST else {"mode": "weight-only"}
 
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)
+        splits = {site: setting for site, setting in self.sites.items() if is_split(setting)}
+        if self.ffsplit and not self.sites:
+            splits, skipped = plan_splits(copy, context, self.ffsplit, self.keep)
+            left = (*left, *skipped)
+        heavy = apply_splits(copy, splits)
+        result = self._run(copy, context, left, heavy)
+        return replace(result, settings={**splits, **result.settings})
+
+    def _run(self, copy: Program, context: Context, left: Sequence[Skip], heavy: Sequence[str]) -> PassResult:
         if self.sites:
             _check_target(self.sites, context.target)
-            replay(copy, self.sites, limited(copy, context.calibration, self.samples), context)
-            apply_splits(copy, self.sites)
-            return self._apply(copy, context, self.sites, list(left))
-        scaled = self._equalized(copy, context)
-        split = self._split(copy, context)
+            rest = {site: setting for site, setting in self.sites.items() if not is_split(setting)}
+            replay(copy, rest, limited(copy, context.calibration, self.samples), context)
+            apply_ranges(copy, rest)
+            return self._apply(copy, context, rest, list(left))
+        scaled, split = self._equalized(copy, context), self._split(copy, context)
         scaled.add(split.settings)
-        plan = self._legal(copy, context) if self.format in BLOCK_FORMATS else self._plan(copy, context, split)
-        settings = scaled.said(plan.settings)
-        result = self._apply(copy, context, settings, [*left, *scaled.skipped, *plan.skipped])
+        plan = self._chosen(copy, context, heavy, split)
+        result = self._apply(copy, context, scaled.said(plan.settings), [*left, *scaled.skipped, *plan.skipped])
         return replace(result, notes=plan.notes)
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):
             return Equalized()
-        trial = trial_of(copy, self.format, self.block, self.mode, self._rounding(context), context)
+        format = "int4" if self.format == "mixed" else self.format
+        trial = trial_of(copy, format, self.block, self.mode, self._rounding(context, format), context)
         batches = limited(copy, context.calibration, self.samples)
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
-    def _legal(self, copy: Program, context: Context) -> LegalPlan:
-        return plan_legal(
+    def _chosen(
+        self, copy: Program, context: Context, heavy: Sequence[str], split: Splits
+    ) -> MixedPlan | LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
+        if self.format == "mixed":
+            return self._mixed(copy, context)
+        return self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context, split)
+
+    def _legal(self, copy: Program, context: Context, heavy: Sequence[str]) -> LegalPlan:
+        legal = plan_legal(
             copy, context, self.format, self.block, self._limits(), lambda format: self._rounding(context, format),
-            self.keep, slower=self.slower,
+            (*self.keep, *heavy), slower=self.slower,
         )  # fmt: skip
+        return with_heavy(copy, context, self._limits(), self._rounding(context, "int8"), legal, heavy)
 
     def _split(self, copy: Program, context: Context) -> Splits:
         if self.format != "int8":
             return Splits()
-        return split_outliers(copy, find_layers(copy, self.keep)[0], context, self._limits())
+        return split_ranges(copy, find_layers(copy, self.keep)[0], context, self._limits())
 
     def _plan(self, copy: Program, context: Context, split: Splits = _NO_SPLITS) -> HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "fp16":
@@ -206,6 +244,12 @@ class Quantize(Pass):
 
     def _rounding(self, context: Context, format: str = "") -> Rounding:
         return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)
+
+    def _mixed(self, copy: Program, context: Context) -> MixedPlan:
+        return plan_mixed(
+            copy, context, self._limits(), self.block, self.bits, lambda format: self._rounding(context, format),
+            self.keep, slower=self.slower,
+        )  # fmt: skip
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)

@@ -17,10 +17,11 @@ from torch import Tensor, fx
 from compressor.graph.contract import Batch, Setting
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, visit
-from compressor.passes.quantizing.settings import INPUT, activation_format, bounds, weight_format
+from compressor.passes.quantizing.settings import OUTPUT
 from compressor.passes.quantizing.sites import Layer
+from compressor.passes.quantizing.swap import swapped
 from compressor.passes.quantizing.weights import fake_weight
-from compressor.quant.formats import INT8, choose_qparams, dequantize, quantize
+from compressor.quant.formats import INT8
 
 __all__ = ["Damage", "measure_damage", "relative_error"]
 
@@ -57,25 +58,22 @@ def relative_error(exact: Tensor, approximate: Tensor) -> float:
 def _static(
     program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting], batches: Sequence[Batch]
 ) -> dict[str, float]:
-    owner = {node: layer for layer in layers for node in layer.nodes}
+    calls = {layer.name: swapped(program, layer, _inner(settings[layer.name])) for layer in layers}
+    instead = {node: calls[layer.name][node] for layer in layers for node in layer.nodes}
     sums = {node: [0.0, 0.0] for layer in layers for node in layer.nodes}
-    weights: dict[str, Tensor] = {}
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
-        layer = owner.get(node)
-        if layer is None or not callable(node.target):
+        if node not in instead:
             return
-        setting, (data, weight, _) = settings[layer.name], layer.positions
-        if layer.name not in weights:
-            weights[layer.name] = fake_weight(args[weight], layer, weight_format(setting))
-        qparams = choose_qparams(bounds(setting, INPUT), activation_format(setting))
-        changed = list(args)
-        changed[data] = dequantize(quantize(args[data], qparams), qparams)
-        changed[weight] = weights[layer.name]
-        error = node.target(*changed, **node.kwargs) - value
+        error = instead[node](*args, **node.kwargs) - value
         sums[node][0] += float(error.square_().sum(dtype=torch.float64))
         sums[node][1] += float(value.square().sum(dtype=torch.float64))
 
     visit(program, limited(program, batches, SAMPLES), look)
     found = {node: math.sqrt(error / size) if size else 0.0 for node, (error, size) in sums.items()}
     return {layer.name: max(found[node] for node in layer.nodes) for layer in layers}  # its worst call
+
+
+def _inner(setting: Setting) -> Setting:
+    """Without the range of the output: what is measured here is the layer's own arithmetic."""
+    return {key: value for key, value in setting.items() if key not in OUTPUT}

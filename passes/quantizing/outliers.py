@@ -30,7 +30,7 @@ from compressor.passes.quantizing.weights import fake_weight
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import Format, choose_qparams, dequantize, quantize
 
-__all__ = ["Splits", "apply_splits", "split_outliers"]
+__all__ = ["Splits", "apply_ranges", "split_ranges"]
 
 LIMIT, TIMES = SPLIT  # T and r in a layer's setting
 aten = torch.ops.aten
@@ -46,7 +46,7 @@ class Splits:
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
-def split_outliers(program: Program, layers: Sequence[Layer], context: Context, limits: Limits) -> Splits:
+def split_ranges(program: Program, layers: Sequence[Layer], context: Context, limits: Limits) -> Splits:
     """Rewrite, in a functional program, the layers whose static error is above the limit and falls below it so."""
     activation, target = activation_format_of(context.target), context.target
     fast = target.objective == "latency" and target.rate("int8") > 2 * target.rate("fp32")
@@ -64,11 +64,11 @@ def split_outliers(program: Program, layers: Sequence[Layer], context: Context, 
         if errors[best] <= limits.max_error < plain:
             settings[layer.name] = {LIMIT: best * float(x.abs().max()), TIMES: best / (1 - best)}
             found[layer.name] = errors[best]
-    apply_splits(program, settings)
+    apply_ranges(program, settings)
     return Splits(settings, found)
 
 
-def apply_splits(program: Program, settings: Mapping[str, Setting]) -> None:
+def apply_ranges(program: Program, settings: Mapping[str, Setting]) -> None:
     """Rewrite the layers whose setting holds T and r."""
     for layer in find_layers(program)[0]:
         setting = settings.get(layer.name, {})

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
+
+import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.contract import Context, Setting
 from compressor.graph.cost import Estimate
-from compressor.graph.edit import finish
+from compressor.graph.edit import finish, is_call
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks, tied_groups
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.settings import format_of, is_block, is_static
-from compressor.passes.quantizing.sites import find_glue, find_layers
+from compressor.passes.quantizing.sites import Layer, find_glue, find_layers
 
-__all__ = ["SLACK", "Times", "predict_times", "slow_integers"]
+__all__ = ["SLACK", "Times", "predict_saved", "predict_times", "slow_integers"]
 
 SLACK = 1.01
 _PRODUCT = "compressor::linear_blocks"
+_UNPACK = torch.ops.compressor.dequantize.default
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,21 @@ def slow_integers(
     return {name: f"int8 is predicted to be slower: {times.told(name, 'fp32')}" for name in slow}
 
 
+def predict_saved(program: Program, context: Context, settings: Mapping[str, Setting]) -> dict[str, float]:
+    """Milliseconds that each of these layers saves against fp32 where all have their settings, int8 or blocks.
+
+    Layers of which nothing is known are left out.
+    """
+    if context.latency is None:
+        return {}
+    (plain, unchanged), (changed, made) = _with(program, {}), _with(program, settings)
+    before, after = (context.latency.predict(each, context.target) for each in (plain, changed))
+    if _PRODUCT in after.unknown:
+        return {}
+    old, new = _by_layer(before, unchanged, settings), _by_layer(after, made, settings)
+    return {name: old[name] - new[name] for name in settings if name in old and name in new}
+
+
 def _with(program: Program, settings: Mapping[str, Setting]) -> tuple[Program, dict[str, set[str]]]:
     """A copy with those settings, blocks without their values, and the names of each layer's nodes."""
     copy = program.copy()
@@ -108,13 +127,19 @@ def _with(program: Program, settings: Mapping[str, Setting]) -> tuple[Program, d
     integer = {name: setting for name, setting in settings.items() if format_of(setting) == "int8"}
     if integer:
         apply_integer(copy, layers, find_glue(copy), integer, {})
-    names = {layer.name: {node.name for node in layer.nodes} for layer in layers}
+    names = {layer.name: _called(layer) for layer in layers}
     blocks = [layer for layer in layers if is_block(settings.get(layer.name, {}))]
     for group in tied_groups(copy, blocks):
         known = {node.name for node in copy.graph.nodes}
         apply_blocks(copy, group, settings, blank=True)
         names |= dict.fromkeys((layer.name for layer in group), {node.name for node in copy.graph.nodes} - known)
     return finish(copy), names
+
+
+def _called(layer: Layer) -> set[str]:
+    """The names of a layer's calls, and of what unpacks their weights in every run."""
+    unpacked = [source for node in layer.nodes for source in node.all_input_nodes if is_call(source, _UNPACK)]
+    return {node.name for node in (*layer.nodes, *unpacked)}
 
 
 def _by_layer(estimate: Estimate, nodes: Mapping[str, set[str]], wanted: Mapping[str, Setting]) -> dict[str, float]:

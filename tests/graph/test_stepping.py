@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from compressor.graph.capture import capture
 from compressor.graph.edit import set_tensor
@@ -47,3 +47,22 @@ def test_there_is_an_end(program: Program) -> None:
             assert stepper.step() is node
     with pytest.raises(StopIteration):
         stepper.step()
+
+
+def test_a_fork_goes_on_alone_with_other_operators(program: Program) -> None:
+    batch = {program.inputs[0].name: torch.randn(5, 4)}
+    [output] = program.run(batch).values()
+    linears = [node for node in program.nodes() if "linear" in str(node.target)]
+    stepper = Stepper(program, program.flatten(batch))
+    stepper.run_before(linears[1])
+    place, held = stepper.place, list(stepper.values)
+    [other] = stepper.fork({linears[1]: lambda x, weight, bias: x @ weight.T * 0 + bias}).outputs()
+    torch.testing.assert_close(other, linears_bias(program, linears[1]).softmax(0).expand(5, 3))
+    assert (stepper.place, list(stepper.values)) == (place, held)
+    torch.testing.assert_close(stepper.fork({}).outputs()[0], output)
+    torch.testing.assert_close(stepper.outputs()[0], output)
+
+
+def linears_bias(program: Program, node: fx.Node) -> torch.Tensor:
+    bias: torch.Tensor = program.get(str(node.args[2].target)).detach()  # type: ignore[union-attr]
+    return bias

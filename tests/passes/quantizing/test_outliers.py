@@ -11,7 +11,7 @@ from compressor.graph.contract import Batch, Context
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.outliers import apply_splits, split_outliers
+from compressor.passes.quantizing.outliers import apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import Limits
 from compressor.passes.quantizing.settings import SPLIT
 from compressor.passes.quantizing.sites import find_layers
@@ -45,7 +45,7 @@ def made(times: float) -> tuple[Program, list[Batch]]:
 def test_split_in_float_it_is_the_same() -> None:
     program, batches = made(40.0)
     copy, _ = functional_copy(program)
-    apply_splits(copy, {"linear": {SPLIT[0]: 1.5, SPLIT[1]: 0.1}})
+    apply_ranges(copy, {"linear": {SPLIT[0]: 1.5, SPLIT[1]: 0.1}})
     [wanted], [found] = program.run(batches[0]).values(), copy.run(batches[0]).values()
     assert torch.allclose(wanted, found, atol=1e-4)
     [layer] = find_layers(copy)[0]
@@ -57,7 +57,7 @@ def test_only_where_one_range_errs_too_much() -> None:
         program, batches = made(times)
         copy, _ = functional_copy(program)
         context = Context(load_target("x86-64"), calibration=batches, synthetic=False)
-        splits = split_outliers(copy, find_layers(copy)[0], context, LIMITS)
+        splits = split_ranges(copy, find_layers(copy)[0], context, LIMITS)
         assert set(splits.settings) == set(splits.errors) == expected
         assert all(error <= LIMITS.max_error for error in splits.errors.values())
 
@@ -66,7 +66,7 @@ def test_a_slow_target_keeps_one_range() -> None:
     program, batches = made(40.0)
     context = Context(load_target("web-wasm"), calibration=batches, synthetic=False)
     copy, _ = functional_copy(program)
-    assert not split_outliers(copy, find_layers(copy)[0], context, LIMITS).settings
+    assert not split_ranges(copy, find_layers(copy)[0], context, LIMITS).settings
 
 
 def test_the_pass_computes_in_integers_and_its_recipe_does_the_same_again() -> None:

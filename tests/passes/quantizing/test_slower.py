@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from boards import board
+from narrow_nets import linear_net
 from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate, Roofline
+from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.slower import SLACK, Times, predict_times
+from compressor.passes.quantizing.slower import SLACK, Times, predict_saved, predict_times
 from compressor.targets.target import Target
 
 CONTEXT = Context(board(), latency=Roofline())
@@ -112,3 +114,14 @@ def test_where_integers_are_kept_all_the_same() -> None:
     assert integers(Odd("2"), objective="size")[0] == every
     assert integers(Odd("2", calibrated=False))[0] == every, "nothing was measured"
     assert integers(Odd("none"))[0] == every
+
+
+def test_what_each_layer_saves_against_fp32() -> None:
+    program, _ = functional_copy(linear_net())
+    four = {"format": "int4", "block": 64, "activation": "int8"}
+    saved = predict_saved(program, CONTEXT, {"up": four, "down": four})
+    assert set(saved) == {"up", "down"}
+    assert all(value > 0.0 for value in saved.values())
+    alone = predict_saved(program, CONTEXT, {"up": {"format": "int8", "weights": "int8"}})
+    assert alone["up"] < 0.0, "its weight is unpacked in every run"
+    assert predict_saved(program, Context(board()), {"up": four}) == {}
