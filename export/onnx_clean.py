@@ -44,8 +44,10 @@ def tie(model: ir.Model) -> None:
 def store_transposed(model: ir.Model) -> None:
     """Transpose(W) and Transpose(DequantizeLinear(W, s, z)) → the transposed W under its own name, nothing copied.
 
-    Only where nothing else reads W: runtimes then find the matrix as their kernels, fused integer ones too, want it.
+    Only where nothing reads W otherwise: runtimes then find the matrix as their kernels, fused integer ones too, want
+    it.
     """
+    _share(model)
     for node in list(model.graph):
         if node.op_type != "Transpose" or (source := node.inputs[0]) is None or node.outputs[0].is_graph_output():
             continue
@@ -66,6 +68,34 @@ def store_transposed(model: ir.Model) -> None:
             source.shape = weight.shape
         node.outputs[0].replace_all_uses_with(source)
         model.graph.remove(node, safe=True)
+
+
+def _share(model: ir.Model) -> None:
+    """One node for all that dequantize the same weight, and that turn the same value, in the same way."""
+    known: dict[tuple[object, ...], ir.Node] = {}
+    for node in list(model.graph):
+        told = {"Transpose": "perm", "DequantizeLinear": "axis"}.get(node.op_type)
+        if told is None or (node.op_type != "Transpose" and not _is_stored(node.inputs[0])):
+            continue
+        given = node.attributes.get(told)
+        key = (node.op_type, *map(_source, node.inputs), str(None if given is None else given.value))
+        first = known.setdefault(key, node)
+        if first is not node and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(first.outputs[0])
+            model.graph.remove(node, safe=True)
+
+
+def _source(value: ir.Value | None) -> object:
+    """The same for one value, and for what two nodes make of the same stored tensors."""
+    maker = None if value is None else value.producer()
+    if maker is None or not all(map(_is_stored, maker.inputs)):
+        return id(value)
+    told = sorted((name, str(attribute.value)) for name, attribute in maker.attributes.items())
+    return (maker.op_type, *map(id, maker.inputs), *told)
+
+
+def _is_stored(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
 
 
 def _transposed(tensor: ir.TensorProtocol, order: list[int]) -> ir.TensorProtocol:

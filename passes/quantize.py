@@ -30,8 +30,10 @@ from compressor.passes.quantizing.half import HalfPlan, plan_half
 from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
+from compressor.passes.quantizing.sites import find_layers
 from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.training import SITE, Lesson, Ranges
 from compressor.passes.quantizing.trial import trial_of
@@ -41,6 +43,7 @@ from compressor.quant.ternary import Rule
 
 __all__ = ["Quantize"]
 
+_NO_SPLITS = Splits()
 MOST_BITS = 8.0  # mixed with more is int8
 _WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
@@ -160,8 +163,11 @@ class Quantize(Pass):
             check_target(self.sites, context.target)
             rest = {site: each for site, each in self.sites.items() if site != SITE and not is_split(each)}
             replay(copy, rest, limited(copy, context.calibration, self.samples), context)
+            apply_ranges(copy, rest)
             return self._carried(copy, context, rest, left)
-        scaled, plan = self._equalized(copy, context), self._chosen(copy, context, heavy)
+        scaled, split = self._equalized(copy, context), self._split(copy, context)
+        scaled.add(split.settings)
+        plan = self._chosen(copy, context, heavy, split)
         skipped = (*left, *scaled.skipped, *plan.skipped)
         result = self._carried(copy, context, scaled.said(plan.settings), skipped)
         return replace(result, notes=(*plan.notes, *result.notes))
@@ -175,11 +181,11 @@ class Quantize(Pass):
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _chosen(
-        self, copy: Program, context: Context, heavy: Sequence[str]
+        self, copy: Program, context: Context, heavy: Sequence[str], split: Splits
     ) -> MixedPlan | LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "mixed":
             return self._mixed(copy, context)
-        return self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context)
+        return self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context, split)
 
     def _legal(self, copy: Program, context: Context, heavy: Sequence[str]) -> LegalPlan:
         legal = plan_legal(
@@ -188,12 +194,19 @@ class Quantize(Pass):
         )  # fmt: skip
         return with_heavy(copy, context, self._limits(), self._rounding(context, "int8"), legal, heavy)
 
-    def _plan(self, copy: Program, context: Context) -> HalfPlan | BFloatPlan | IntegerPlan:
+    def _split(self, copy: Program, context: Context) -> Splits:
+        if self.format != "int8":
+            return Splits()
+        return split_ranges(copy, find_layers(copy, self.keep)[0], context, self._limits())
+
+    def _plan(self, copy: Program, context: Context, split: Splits = _NO_SPLITS) -> HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "fp16":
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
-        plan = plan_integer(copy, context, self._limits(), self.keep, self._rounding(context))
+        plan = plan_integer(
+            copy, context, replace(self._limits(), judged=split.errors), self.keep, self._rounding(context)
+        )
         slow = {} if self.slower else slow_integers(copy, context, plan.settings)
         return replace(
             plan, settings={site: each for site, each in plan.settings.items() if site not in slow},

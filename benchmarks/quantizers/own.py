@@ -15,7 +15,7 @@ from .row import EVERY, TRANSFORMERS, Job, Row
 
 __all__ = ["ROWS", "made"]
 
-# name → pass list. More words in a name tell rows of one kind apart.
+# name → pass list. More words in a name tell rows of one kind apart; "all" takes layers that get slower, too.
 PASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "fp32": ("fold", EVERY),
     "int8": ("fold,int8", EVERY),
@@ -23,7 +23,9 @@ PASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "int8 weights": ("fold,int8:mode=weight-only", EVERY),
     "int4": ("fold,int4", TRANSFORMERS),
     "int4 block 32": ("fold,int4:block=32", TRANSFORMERS),
+    "int4 all": ("fold,int4:slower=true", EVERY),
     "ternary": ("fold,ternary", TRANSFORMERS),
+    "ternary all": ("fold,ternary:slower=true", EVERY),
 }
 TRAINED: Mapping[str, tuple[str, tuple[str, ...]]] = {}
 

@@ -25,6 +25,7 @@ from compressor.graph.edit import add_tensor, is_kept, set_argument, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.absorb import Consumer, Fold, find_folds
 from compressor.passes.quantizing.calibrate import visit
+from compressor.passes.quantizing.handles import add_handles, drop_handles
 from compressor.passes.quantizing.trial import Trial, Watched
 
 __all__ = ["EqualizeChoice", "Equalized", "equalize", "replay"]
@@ -43,6 +44,10 @@ class Equalized:
 
     settings: dict[str, dict[str, Value]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
+
+    def add(self, more: Mapping[str, Mapping[str, Value]]) -> None:
+        """More to say of layers."""
+        self.settings |= {name: {**self.settings.get(name, {}), **said} for name, said in more.items()}
 
     def said(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """Settings with what there is to say added; a layer without one stays fp32."""
@@ -70,6 +75,10 @@ def equalize(
     if choice == "none" or (choice == "auto" and not real):
         return found
     folds, reasons = find_folds(program)
+    handles: list[fx.Node] = []
+    if real and choice != "cross-layer" and trial.fold == "smooth":
+        handles = add_handles(program, reasons)
+        folds, reasons = find_folds(program)
     if choice != "auto":
         found.skipped += [Skip(name, f"its inputs keep their scales: {reason}") for name, reason in reasons.items()]
     folds = [fold for fold in folds if not _is_kept(fold, keep) and any(map(trial.rounds, _layers(fold)))]
@@ -87,6 +96,7 @@ def equalize(
         said: dict[str, Value] = {"equalize": how[0], **({"alpha": how[1]} if how[1] else {})}
         found.settings |= {layer.name: said for layer in _layers(fold)}
     _sweep(program, chosen)
+    drop_handles(program, handles)
     return found
 
 
@@ -98,6 +108,7 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
     said = {site: setting for site, setting in settings.items() if "equalize" in setting}
     if not said:
         return
+    add_handles(program, said.keys() & find_folds(program)[1].keys())
     folds, reasons = find_folds(program)
     served = {layer.name: fold for fold in folds for layer in _layers(fold)}
     for site, setting in said.items():

@@ -8,7 +8,7 @@ the target's objective is size, else to float.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -36,13 +36,14 @@ FEW = 256  # weights below this many elements save less than their scales and th
 
 @dataclass(frozen=True)
 class Limits:
-    """How to calibrate, and what to tolerate."""
+    """How to calibrate, and what to tolerate; `judged` are errors of layers that are known already."""
 
     static: bool
     calibrator: str
     percentile: float
     samples: int
     max_error: float
+    judged: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -174,7 +175,7 @@ def _choose(plan: IntegerPlan, limits: Limits, target: Target) -> None:
     for layer in plan.layers:
         weights_alone: Setting = {"format": "int8", "weights": "int8"}
         setting = plan.static.get(layer.name, weights_alone)
-        error = plan.damage.static.get(layer.name, 0.0)
+        error = limits.judged.get(layer.name, plan.damage.static.get(layer.name, 0.0))
         if "activation" in setting and error > limits.max_error:
             fast = (
                 target.objective == "latency"
