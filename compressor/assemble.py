@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from compressor.accounting import power_of
+from compressor.decoding import places_of
 from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
 from compressor.export.tvm import processor_of
 from compressor.export.weight_bits import weight_bits
 from compressor.gate import Gate
-from compressor.generation import TOKENS, interface_of, places_of
+from compressor.generation import TOKENS, interface_of
 from compressor.graph.concrete import READING
 from compressor.graph.contract import Context
 from compressor.graph.naming import SEQUENCE

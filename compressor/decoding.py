@@ -19,7 +19,7 @@ from compressor.graph.naming import PAST, SEQUENCE
 from compressor.graph.program import Program
 from compressor.synthetic import accepts
 
-__all__ = ["midway", "reading", "step"]
+__all__ = ["midway", "places_of", "reading", "step"]
 
 _SHOWN = (8, 32)
 
@@ -42,11 +42,17 @@ def midway(program: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return going_on(program, text, length_of(program.inputs, text) // 2)
 
 
+def places_of(program: Program, batch: Mapping[str, Tensor], most: int) -> int:
+    """How long a text the program takes, `most` at most."""
+    lengths = [most, most - 1, *(1 << power for power in range(most.bit_length() - 1, 1, -1))]
+    for places in (length for length in dict.fromkeys(lengths) if length > 1):
+        text = with_past(program.inputs, of_length(program.inputs, batch, places))
+        if accepts(lambda values: program.module(*values), program.flatten(text)):
+            return places
+    return length_of(program.inputs, batch)
+
+
 def _text(program: Program, batch: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
     """Texts of that length, or the longest that the model has places for."""
-    shorter = [length - 1, *(1 << power for power in range(length.bit_length(), 1, -1))]
-    for places in (length, *(n for n in shorter if 1 < n < length)):
-        text = dict(with_past(program.inputs, of_length(program.inputs, batch, places)))
-        if accepts(lambda values: program.module(*values), program.flatten(text)):
-            return text
-    return dict(batch)
+    text = of_length(program.inputs, batch, places_of(program, batch, length))
+    return dict(with_past(program.inputs, text))

@@ -19,18 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compressor.decoding import places_of
 from compressor.devices.runner.decode import Decoder, chosen, generated
 from compressor.errors import MismatchError
 from compressor.export.agreement import is_rounding
 from compressor.export.jitter import jitter
 from compressor.graph.contract import Batch
-from compressor.graph.kv_cache import answers, length_of, of_length, with_past
+from compressor.graph.kv_cache import answers, length_of, of_length
 from compressor.graph.program import Program
 from compressor.report.model import Decoding
 from compressor.scores import token_input
-from compressor.synthetic import accepts
+from compressor.verify import relative_error
 
-__all__ = ["TOKENS", "Interface", "decoding", "interface_of", "places_of"]
+__all__ = ["TOKENS", "Interface", "decoding", "interface_of"]
 
 TOKENS = 32
 _PROMPT = 16
@@ -56,16 +57,6 @@ def interface_of(program: Program) -> Interface:
     return Interface(tokens, scores.name, vocabulary if isinstance(vocabulary, int) else 0)
 
 
-def places_of(program: Program, batch: Batch, most: int) -> int:
-    """How long a text the program takes, `most` at most."""
-    lengths = [most, most - 1, *(1 << power for power in range(most.bit_length() - 1, 1, -1))]
-    for places in dict.fromkeys(lengths):
-        text = with_past(program.inputs, of_length(program.inputs, batch, places))
-        if accepts(lambda values: program.module(*values), program.flatten(text)):
-            return places
-    return length_of(program.inputs, batch)
-
-
 def decoding(
     program: Program, original: Run, run: Run, batch: Batch, tolerance: float, *, read: int, past: int
 ) -> Decoding:  # fmt: skip
@@ -82,10 +73,10 @@ def decoding(
     text = _lengthened(program, prompt, ids, names.tokens)
     own = program.run(text)[names.scores][:, length - 1 : -1]
     theirs = original(text)[names.scores][:, length - 1 : -1]
-    if is_rounding(program) and _relative(scores, own) > tolerance:  # what sums in another order do to this text
+    if is_rounding(program) and relative_error(scores, own) > tolerance:  # what sums in another order do to this text
         tolerance = max(tolerance, jitter(program, [text]).relative_rms)
     _hold(ids, scores, own, tolerance)
-    figures = _equal(ids, theirs), _relative(scores, theirs), _equal(ids, own)
+    figures = _equal(ids, theirs), relative_error(scores, theirs), _equal(ids, own)
     return Decoding(read, past, ids.shape[1], ids.shape[0], *figures)
 
 
@@ -130,13 +121,9 @@ def _equal(ids: Tensor, scores: Tensor) -> float:
     return float((scores.argmax(-1) == ids).float().mean())
 
 
-def _relative(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours.double() - theirs.double()).norm() / theirs.double().norm())
-
-
 def _hold(ids: Tensor, ours: Tensor, own: Tensor, tolerance: float) -> None:
     """Raises MismatchError where scores are off, or where a token was chosen that is no near-tie in PyTorch."""
-    error = _relative(ours, own)
+    error = relative_error(ours, own)
     lead = own.amax(-1) - own.gather(-1, ids[..., None])[..., 0]
     allowed = _SPREAD * max(tolerance, error) * float(own.double().square().mean().sqrt())
     if error <= tolerance and bool((lead <= allowed).all()):

@@ -30,12 +30,21 @@ from compressor.quant.codecs.choose import choose_codec
 from compressor.quant.codecs.dictionary import encode_rows, zeros_in
 from compressor.quant.codecs.unpack import MAGIC, PackError, unpack
 
-__all__ = ["SMALLEST", "SUFFIX", "Codes", "Part", "codes_in", "pack_model", "packed_parts", "unpack_model"]
+__all__ = [
+    "BLOCK_INPUTS",
+    "SMALLEST",
+    "SUFFIX",
+    "Codes",
+    "Part",
+    "codes_in",
+    "pack_model",
+    "packed_parts",
+    "unpack_model",
+]
 
 SUFFIX = ".pack"
 SMALLEST = 256  # bytes of codes that are worth the line in the header
-_HELD = {"MatMulNBits": 1, "GatherBlockQuantized": 0}  # operator: which input holds its codes
-_SCALES = {"MatMulNBits": 2}
+BLOCK_INPUTS = {"MatMulNBits": (1, 2), "GatherBlockQuantized": (0, 2)}  # which inputs hold codes and scales
 _FLOAT = 32  # bits of a scale
 
 
@@ -78,11 +87,11 @@ def codes_in(model: Path) -> list[Codes]:
     found: dict[str, Codes] = {}
     for node in proto.node:
         bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
-        for places, width in ((_HELD, bits), (_SCALES, _FLOAT)):
-            name = node.input[places[node.op_type]] if node.op_type in places else ""
+        for place, width in zip(BLOCK_INPUTS.get(node.op_type, ()), (bits, _FLOAT), strict=False):
+            name = node.input[place]
             if name in tensors and tensors[name].external_data:
-                place = {entry.key: entry.value for entry in tensors[name].external_data}
-                offset, length = int(place["offset"]), int(place["length"])
+                stored = {entry.key: entry.value for entry in tensors[name].external_data}
+                offset, length = int(stored["offset"]), int(stored["length"])
                 found[name] = Codes(name, offset, length, tensors[name].dims[0], width)
     return sorted(found.values(), key=lambda codes: codes.offset)
 

@@ -18,7 +18,7 @@ from typing import Any
 import onnx
 
 from compressor.export.onnx_reference import by_reference
-from compressor.export.pack import SMALLEST, Part
+from compressor.export.pack import BLOCK_INPUTS, SMALLEST, Part
 
 __all__ = ["weight_bits"]
 
@@ -26,7 +26,6 @@ _KIND = onnx.TensorProto
 _FLOATS: dict[int, str] = {_KIND.FLOAT: "fp32", _KIND.FLOAT16: "fp16", _KIND.BFLOAT16: "bf16"}
 _INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT32: "int32"}
 _BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
-_BLOCKS = {"MatMulNBits": (1, 2), "GatherBlockQuantized": (0, 2)}  # which inputs hold codes and scales
 _BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
 _SECOND = "_sizes"  # ends the name of a second matrix of codes for the same weights (ternary {min, 0, max})
 _Tensors = Mapping[str, onnx.TensorProto]
@@ -81,7 +80,7 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
     """Each tensor of weights: its name, format, how many, and the names of its scales and zero points."""
     others: set[str] = set()
     for node in graph.node:
-        places = _BLOCKS.get(node.op_type)
+        places = BLOCK_INPUTS.get(node.op_type)
         if places is not None and (name := node.input[places[0]]) in tensors:
             numbers = {attribute.name: attribute.i for attribute in node.attribute}
             rows, blocks = tensors[name].dims[0], tensors[name].dims[1]

@@ -131,6 +131,10 @@ class Target:
         name = self.providers[0].name.lower() if self.providers else "cpu"
         return any(word in name for word in ("cpu", "wasm", "xnnpack"))
 
+    def computes_in(self, format_name: str) -> bool:
+        """Whether the preferred provider runs this format."""
+        return any(format_name in provider.formats for provider in self.providers[:1])
+
     def rate(self, format_name: str) -> float:
         """Multiply–accumulates a second in this format; fp32's where the format has no rate of its own."""
         return self.rates.get(format_name, self.rates["fp32"]).value

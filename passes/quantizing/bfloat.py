@@ -22,7 +22,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.sites import Layer, find_layers
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.ties import storage_key
 from compressor.quant.formats import ranges
 from compressor.targets.target import Target
 

@@ -22,7 +22,7 @@ from torch import Tensor, fx
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Context, Option, Setting, Skip
-from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
+from compressor.graph.edit import add_tensor, insert, read, set_tensor, substitute
 from compressor.graph.program import Program
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.pointwise import back, join_layouts, rows_of, unfit_convolution
@@ -31,7 +31,8 @@ from compressor.passes.quantizing.settings import block_of, format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
 from compressor.passes.quantizing.solving import round_as
 from compressor.passes.quantizing.support import block_setting, refusal
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.ties import other_readers, tied_groups
+from compressor.passes.quantizing.weights import matrix_of
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, blocks_of
 from compressor.quant.formats import ranges
 from compressor.quant.solvers.rounding import Rounded
@@ -40,11 +41,8 @@ __all__ = [
     "BlockPlan",
     "apply_blocks",
     "block_settings",
-    "matrix_of",
     "misfit",
-    "other_readers",
     "plan_blocks",
-    "tied_groups",
 ]
 
 KINDS = ("linear", "matmul", "conv", "embedding")
@@ -127,14 +125,6 @@ def block_settings(context: Context, layer: Layer, format: str, block: int, roun
     return {**block_setting(context.target, format, block, layer.kind), **how.setting(format)}
 
 
-def tied_groups(program: Program, layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Layers that read the same memory, together, in order."""
-    groups: dict[tuple[int, ...], list[Layer]] = {}
-    for layer in layers:
-        groups.setdefault(storage_key(program.get(layer.weight)), []).append(layer)
-    return list(groups.values())
-
-
 def apply_blocks(
     program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting],
     solved: Mapping[str, Rounded] = _NOTHING, *, blank: bool = False,
@@ -199,12 +189,6 @@ def _stored(program: Program, group: Sequence[Layer], parts: Sequence[Blocks]) -
     return names
 
 
-def matrix_of(program: Program, layer: Layer) -> Tensor:
-    """The weight as (outputs, inputs)."""
-    weight: Tensor = program.get(layer.weight).detach()
-    return weight.flatten(1) if layer.axis == 0 else weight.T
-
-
 def _rounded(weight: Tensor, setting: Setting) -> Rounded:
     return round_as(weight.unsqueeze(0), setting, None)
 
@@ -219,14 +203,3 @@ def _parts(weight: Tensor, setting: Setting, solved: Rounded | None, *, blank: b
     packed = torch.zeros(len(weight), count, block * format.stored_bits // 8, dtype=torch.uint8)
     blocks = Blocks(packed, torch.ones(len(weight), count), format, block, weight.shape[1])
     return (blocks,) * (2 if setting.get("rule") == "minmax" else 1)
-
-
-def other_readers(program: Program, layers: Sequence[Layer]) -> set[fx.Node]:
-    """What reads the first layer's memory besides these layers' calls."""
-    key = storage_key(program.get(layers[0].weight))
-    readers: set[fx.Node] = set()
-    for node in program.graph.nodes:
-        stored = tensor_of(program, node)
-        if stored is not None and (attribute(node) == layers[0].weight or storage_key(stored) == key):
-            readers.update(node.users)
-    return readers.difference(*(layer.nodes for layer in layers))

@@ -1,7 +1,7 @@
 """Every format that each layer can have on the target: the settings, and the bytes that they store.
 
-    fp32 · fp16 where a provider runs it · int8 (static where it is calibrated, else the weights alone) · int4, int3,
-    int2, ternary in blocks of each size asked for, where the layer and the runtime have such a product
+    fp32 · fp16 where the preferred provider runs it · int8 (static where it is calibrated, else the weights alone) ·
+    int4, int3, int2, ternary in blocks of each size asked for, where the layer and the runtime have such a product
 
 Layers that share memory take a format together, and go by the first one's name.
 """
@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import block_settings, misfit, tied_groups
+from compressor.passes.quantizing.blocks import block_settings, misfit
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.settings import block_of, format_of, is_block
 from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.support import refusal
+from compressor.passes.quantizing.ties import tied_groups
 from compressor.quant.blocks import BLOCK_FORMATS, block_bytes
 from compressor.quant.formats import FORMATS, Granularity, bits_per_weight
 from compressor.targets.target import Target
@@ -93,7 +94,7 @@ def find_candidates(
     integer = plan_integer(program, context, limits, keep, rounding("int8"))
     groups = tied_groups(program, integer.layers)
     found = Candidates(groups, integer, skipped=list(integer.skipped))
-    half = plan_half(program, context, keep).settings if _runs_half(context.target) else {}
+    half = plan_half(program, context, keep).settings if context.target.computes_in("fp16") else {}
     for group in groups:
         name = group[0].name
         every: list[dict[str, Setting]] = [{layer.name: FLOAT for layer in group}]
@@ -149,7 +150,3 @@ def _block_settings(
             for layer in group
         )
     ]
-
-
-def _runs_half(target: Target) -> bool:
-    return any("fp16" in provider.formats for provider in target.providers)

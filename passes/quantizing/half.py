@@ -26,7 +26,7 @@ from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, node_names
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.ties import storage_key
 from compressor.quant.formats import FP16
 
 __all__ = ["HalfPlan", "apply_half", "plan_half"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import block_settings, misfit, other_readers, tied_groups
+from compressor.passes.quantizing.blocks import block_settings, misfit
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import Limits, activation_format_of, plan_integer
 from compressor.passes.quantizing.rounding import Rounding
@@ -24,6 +24,7 @@ from compressor.passes.quantizing.settings import format_of, is_block
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.slower import Times, predict_times, slow_integers
 from compressor.passes.quantizing.support import refusal, slow_note
+from compressor.passes.quantizing.ties import other_readers, tied_groups
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.targets.target import Target
 
@@ -157,7 +158,7 @@ def _planned(
 def _refuse_int8(program: Program, context: Context, static: bool) -> Callable[[Layer], str]:
     target = context.target
     preferred = target.providers[0].name if target.providers else target.runtime.name
-    runs = any("int8" in provider.formats for provider in target.providers[:1])
+    runs = target.computes_in("int8")
 
     def refuse(layer: Layer) -> str:
         if layer.kind == "embedding" and not static and other_readers(program, [layer]):
@@ -176,8 +177,7 @@ def _refuse_int8(program: Program, context: Context, static: bool) -> Callable[[
 
 
 def _refuse_fp16(target: Target) -> Callable[[Layer], str]:
-    runs = any("fp16" in provider.formats for provider in target.providers[:1])
-    return lambda layer: "" if runs else f"{target.name} runs no fp16"
+    return lambda layer: "" if target.computes_in("fp16") else f"{target.name} runs no fp16"
 
 
 def _leave(plan: LegalPlan, names: Collection[str], times: Times, instead: Mapping[str, Setting]) -> None:

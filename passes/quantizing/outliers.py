@@ -24,7 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.plan import Limits, activation_format_of, weight_format_of
-from compressor.passes.quantizing.settings import SPLIT
+from compressor.passes.quantizing.settings import OUTLIERS
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
 from compressor.passes.quantizing.weights import fake_weight
 from compressor.quant.calibrators import calibrator
@@ -32,7 +32,7 @@ from compressor.quant.formats import Format, choose_qparams, dequantize, quantiz
 
 __all__ = ["Splits", "apply_ranges", "split_ranges"]
 
-LIMIT, TIMES = SPLIT  # T and r in a layer's setting
+LIMIT, TIMES = OUTLIERS  # T and r in a layer's setting
 aten = torch.ops.aten
 SAMPLES, ROWS = 8, 2048  # that a layer is judged by
 SHARES = (0.5, 0.25, 0.125, 0.0625)  # of the largest value, for T

@@ -23,7 +23,7 @@ from compressor.passes.quantizing.damage import Damage, measure_damage
 from compressor.passes.quantizing.rounding import NEAREST, Rounding
 from compressor.passes.quantizing.settings import is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.ties import tied_groups
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, Granularity, bits_per_weight, ranges
 from compressor.targets.target import Target
@@ -189,10 +189,8 @@ def _choose(plan: IntegerPlan, limits: Limits, target: Target) -> None:
 
 def _agree_on_tied(program: Program, plan: IntegerPlan) -> None:
     """Layers that share memory share codes: integer if one of them is, in the narrowest format among them."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for layer in plan.layers:
-        groups.setdefault(storage_key(program.get(layer.weight)), []).append(layer.name)
-    for names in groups.values():
+    for group in tied_groups(program, plan.layers):
+        names = [layer.name for layer in group]
         formats = [str(plan.settings[name].get("weights", "")) for name in names]
         if len(set(formats)) > 1:
             shared: Setting = {"format": "int8", "weights": min(filter(None, formats))}

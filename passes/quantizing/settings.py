@@ -19,12 +19,12 @@ from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
 __all__ = [
-    "INPUT", "OUTPUT", "SPLIT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block",
+    "INPUT", "OUTLIERS", "OUTPUT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block",
     "is_integer", "is_range", "is_static", "weight_format",
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
-SPLIT = ("outliers_above", "outliers_times")  # of inputs with rare large values: outliers.py
+OUTLIERS = ("outliers_above", "outliers_times")  # of inputs with rare large values: outliers.py
 SITE_FORMATS = ("int8", "fp16", "bf16", "fp32", *BLOCK_FORMATS)
 LARGEST = 3e38  # float32 ends at 3.4e38
 
@@ -80,7 +80,7 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
         raise RecipeError(f"format is {setting.get('format')!r}, not one of {', '.join(SITE_FORMATS)}", where=where)
     blocks = is_block(setting)
     known = {"format", "block", "activation"} if blocks else {"format", "weights", "activation", *INPUT, *OUTPUT}
-    known |= {"equalize", "alpha", *SPLIT} if not glue else set()
+    known |= {"equalize", "alpha", *OUTLIERS} if not glue else set()
     known |= set(KEYS) if blocks or setting["format"] == "int8" else set()
     if unknown := set(setting) - known:
         raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")

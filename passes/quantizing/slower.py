@@ -16,10 +16,11 @@ from compressor.graph.contract import Context, Setting
 from compressor.graph.cost import Estimate
 from compressor.graph.edit import finish, is_call
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import apply_blocks, tied_groups
+from compressor.passes.quantizing.blocks import apply_blocks
 from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.settings import format_of, is_block, is_static
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers
+from compressor.passes.quantizing.ties import tied_groups, tied_names
 
 __all__ = ["SLACK", "Times", "predict_saved", "predict_times", "slow_integers"]
 
@@ -92,7 +93,7 @@ def slow_integers(
         return {}
     changed, names = _with(program, settings)
     after = context.latency.predict(changed, context.target)
-    tied = {each.name for group in tied_groups(program, find_layers(program)[0]) if len(group) > 1 for each in group}
+    tied = tied_names(program, find_layers(program)[0])
     layers = {name: settings[name] for name in static & names.keys() - tied}
     times = Times(_by_layer(before, names, layers), _by_layer(after, names, layers), calibrated=after.calibrated)
     if after.latency_ms > SLACK * before.latency_ms:

@@ -20,13 +20,13 @@ from compressor.passes.quantizing.biases import correct, correction, ready
 from compressor.passes.quantizing.rounding import Rounding, plain_solver, rounding_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, weight_format
 from compressor.passes.quantizing.sites import Layer, find_layers
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.ties import tied_names
 from compressor.passes.reading.inputs import Inputs, walk
 from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 from compressor.quant.blocks import BLOCK_FORMATS
 from compressor.quant.solvers.rounding import Rounded, round_matrix
 
-__all__ = ["Solved", "round_as", "solve"]
+__all__ = ["Solved", "is_searched", "round_as", "solve"]
 
 WIDEST = 8192  # inputs of a layer that gptq solves: time grows with their cube
 _KINDS = ("conv", "linear", "matmul")
@@ -92,11 +92,15 @@ def solve(
     if asking and (context.synthetic or not batches):
         what = "asks for what the layer reads, and there is no calibration data"
         raise RecipeError(what, where=f"quantize: site {asking[0]!r}", way_out="Give --data, or another solver.")
-    shared = _shared(program, layers)
+    shared = tied_names(program, layers)
     refused = {name: reason for name in asking if (reason := _refusal(wanted[name], shared))}
     for name, reason in refused.items():
         asking.remove(name)
         _retreat(found, name, reason)
+    for name, layer in wanted.items():  # int8 rows by another solver than the writer's; blocks are searched there
+        if name not in asking and name not in shared and is_searched(layer, found.settings[name]):
+            rows = to_matrix(program.get(layer.weight).detach(), layer.kind)
+            found.codes[name] = round_as(rows, found.settings[name], None)
     if not asking:
         return found
     scratch = program.copy()
@@ -115,6 +119,12 @@ def solve(
     for matrix, inputs in walk(scratch, matrices, batches, wants_gram, context.progress, "rounding"):
         _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
     return found
+
+
+def is_searched(layer: Layer, setting: Setting) -> bool:
+    """Whether int8 weights have scales that are searched, and no data for it."""
+    searched = setting.get("format") == "int8" and rounding_of(setting).solver not in ("nearest", "gptq")
+    return searched and layer.kind in _KINDS
 
 
 def round_as(matrix: Tensor, setting: Setting, gram: Tensor | None) -> Rounded:
@@ -184,14 +194,6 @@ def _refusal(layer: Layer, shared: set[str]) -> str:
     if layer.name in shared:
         return "its weight is shared with another layer"
     return "" if layer.kind != "conv" or len(set(map(_node_groups, layer.nodes))) == 1 else "its calls differ in groups"
-
-
-def _shared(program: Program, layers: Sequence[Layer]) -> set[str]:
-    """The layers whose weight's memory another layer reads."""
-    owners: dict[tuple[int, ...], list[str]] = {}
-    for layer in layers:
-        owners.setdefault(storage_key(program.get(layer.weight)), []).append(layer.name)
-    return {name for names in owners.values() if len(names) > 1 for name in names}
 
 
 def _groups(layer: Layer) -> int:

@@ -31,8 +31,9 @@ from compressor.passes.quantizing.settings import (
     weight_format,
 )
 from compressor.passes.quantizing.sites import Layer, tail
-from compressor.passes.quantizing.solving import round_as
+from compressor.passes.quantizing.solving import is_searched, round_as
 from compressor.passes.quantizing.weights import fake_weight
+from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import choose_qparams, dequantize, quantize
 
@@ -56,13 +57,10 @@ def swapped(program: Program, layer: Layer, setting: Setting) -> Mapping[fx.Node
 
 
 def rounded_weight(program: Program, layer: Layer, setting: Setting) -> Tensor:
-    """The layer's weight, in its own layout, as the setting will say it; without inputs, what gptq starts from."""
+    """The layer's weight, in its own layout, as the setting will say it; without inputs, so gptq's are mse's."""
     weight: Tensor = program.get(layer.weight).detach()
-    if is_block(setting):
-        matrix = weight.flatten(1) if layer.axis == 0 else weight.T
-        plain = {key: value for key, value in setting.items() if (key, value) != ("solver", "gptq")}
-        rounded = round_as(matrix.unsqueeze(0), plain, None).values
-        return rounded.view_as(weight) if layer.axis == 0 else rounded.T
+    if is_block(setting) or is_searched(layer, setting):
+        return from_matrix(round_as(to_matrix(weight, layer.kind), setting, None).values, weight, layer.kind)
     if format_of(setting) == "fp16":
         return weight.half().float()
     return fake_weight(weight, layer, weight_format(setting)) if format_of(setting) == "int8" else weight

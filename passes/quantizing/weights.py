@@ -19,11 +19,12 @@ import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, rank
-from compressor.passes.reading.matrix import from_matrix
+from compressor.passes.quantizing.ties import storage_key
+from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["Codes", "WeightWriter", "fake_weight", "storage_key", "weight_codes"]
+__all__ = ["Codes", "WeightWriter", "fake_weight", "matrix_of", "weight_codes"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
 SMALLEST_UNIT = 2.0**-120  # of an accumulator: a normal float32
@@ -157,6 +158,6 @@ def fake_weight(weight: Tensor, layer: Layer, format: Format) -> Tensor:
     return dequantize(quantize(weight, qparams), qparams)
 
 
-def storage_key(tensor: Tensor) -> tuple[int, ...]:
-    """The same for tensors that are the same view of the same memory."""
-    return (tensor.data_ptr(), *tensor.shape, *tensor.stride())
+def matrix_of(program: Program, layer: Layer) -> Tensor:
+    """The weight of a layer that is one matrix product, or a table, as (outputs, inputs) or rows."""
+    return to_matrix(program.get(layer.weight).detach(), layer.kind)[0]

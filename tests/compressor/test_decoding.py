@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from decoders import Growing, program_of, tiny_decoder
 
-from compressor.decoding import midway, reading, step
+from compressor.decoding import midway, places_of, reading, step
 from compressor.graph.kv_cache import with_past
 
 TEXT = {"ids": torch.arange(12).reshape(2, 6)}
@@ -28,3 +28,5 @@ def test_of_a_model_with_few() -> None:
     given = with_past(program.inputs, TEXT)
     assert shapes(reading(program, given)) == {"ids": (2, 64), "past_key_values.states": (2, 0, 16)}
     assert shapes(step(program, given)) == {"ids": (2, 1), "past_key_values.states": (2, 63, 16)}
+    assert places_of(program, given, 48) == 48
+    assert places_of(program, given, 160) == 64, "all it has"

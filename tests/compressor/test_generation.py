@@ -14,7 +14,7 @@ from torch import Tensor
 from compressor.errors import MismatchError
 from compressor.export.onnx import to_onnx
 from compressor.export.session import runner
-from compressor.generation import decoding, interface_of, places_of
+from compressor.generation import decoding, interface_of
 from compressor.graph.decoder import eager_scores
 from compressor.graph.kv_cache import with_past
 from compressor.targets import load_target
@@ -29,8 +29,6 @@ def original(text: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def test_the_interface() -> None:
     names = interface_of(tiny_decoder())
     assert (names.tokens, names.scores, names.vocabulary) == ("ids", "logits", VOCABULARY)
-    assert places_of(tiny_decoder(), BATCH, 48) == 48
-    assert places_of(tiny_decoder(), BATCH, 160) == 64, "all it has"
 
 
 def test_onnx_runtime_generates_what_hugging_face_does(tmp_path: Path) -> None:

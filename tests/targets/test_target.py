@@ -42,3 +42,9 @@ def test_which_targets_compute_on_the_cpu() -> None:
         "iphone", "jetson-agx-orin", "jetson-orin-nano", "jetson-xavier-nx",
     }  # fmt: skip
     assert board(providers=()).on_cpu
+
+
+def test_which_formats_the_preferred_provider_runs() -> None:
+    assert load_target("jetson-orin-nano").computes_in("fp16")
+    assert load_target("web-wasm").computes_in("int8")
+    assert not load_target("web-wasm").computes_in("fp16")  # WebGPU does, where it is asked for

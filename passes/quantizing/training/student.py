@@ -18,13 +18,13 @@ from torch import Tensor, fx
 from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, begin, finish, insert, read
 from compressor.graph.program import Program
-from compressor.passes.quantizing.blocks import matrix_of
 from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
 from compressor.passes.quantizing.rounding import rounding_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static, weight_format
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
+from compressor.passes.quantizing.ties import storage_key
 from compressor.passes.quantizing.training.lesson import Lesson
-from compressor.passes.quantizing.weights import storage_key
+from compressor.passes.quantizing.weights import matrix_of
 from compressor.passes.reading.matrix import to_matrix
 from compressor.quant import fake
 from compressor.quant.blocks import BLOCK_FORMATS, TERNARY, quantize_blocks

@@ -87,7 +87,8 @@ def test_the_float_function_stays(net: nn.Module, choice: EqualizeChoice) -> Non
 
 
 def run(program: Program, context: Context, format: str, equalize: str) -> PassResult:
-    options = {"solver": "mse" if format != "int8" else "nearest", "bias": "none", "max_error": 9.0, "block": 64}
+    solver = {"solver": "nearest"} if format == "int8" else {"solver": "mse", "block": 64}
+    options = {**solver, "bias": "none", "max_error": 9.0}
     return Quantize(format, equalize=equalize, **options).run(program, context)  # type: ignore[arg-type]
 
 

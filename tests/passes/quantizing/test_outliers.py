@@ -13,7 +13,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.outliers import apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import Limits
-from compressor.passes.quantizing.settings import SPLIT
+from compressor.passes.quantizing.settings import OUTLIERS
 from compressor.passes.quantizing.sites import find_layers
 from compressor.targets.loader import load_target
 
@@ -45,7 +45,7 @@ def made(times: float) -> tuple[Program, list[Batch]]:
 def test_split_in_float_it_is_the_same() -> None:
     program, batches = made(40.0)
     copy, _ = functional_copy(program)
-    apply_ranges(copy, {"linear": {SPLIT[0]: 1.5, SPLIT[1]: 0.1}})
+    apply_ranges(copy, {"linear": {OUTLIERS[0]: 1.5, OUTLIERS[1]: 0.1}})
     [wanted], [found] = program.run(batches[0]).values(), copy.run(batches[0]).values()
     assert torch.allclose(wanted, found, atol=1e-4)
     [layer] = find_layers(copy)[0]
@@ -74,7 +74,7 @@ def test_the_pass_computes_in_integers_and_its_recipe_does_the_same_again() -> N
     context = Context(load_target("x86-64"), calibration=batches, synthetic=False)
     options = {"calibrator": "minmax", "max_error": 0.02, "equalize": "none", "bias": "none", "solver": "nearest"}
     done = Quantize(**options).run(program, context)  # type: ignore[arg-type]
-    assert SPLIT[0] in done.settings["linear"]
+    assert OUTLIERS[0] in done.settings["linear"]
     assert done.settings["linear"]["format"] == "int8"
     again = Quantize(sites=done.settings).run(program, context)
     [wanted], [found], [repeated] = (each.run(batches[0]).values() for each in (program, done.program, again.program))

@@ -83,7 +83,8 @@ def test_gptq_solves_with_data_and_says_where_not(program: Program) -> None:
 
 @pytest.mark.parametrize("format", ["int8", "int4", "ternary"])
 def test_the_same_again_from_the_settings(program: Program, format: str) -> None:
-    first = Quantize(format, block=32, max_error=1.0).run(program, context(program))  # type: ignore[arg-type]
+    block = {"block": 32} if format != "int8" else {}
+    first = Quantize(format, max_error=1.0, **block).run(program, context(program))  # type: ignore[arg-type]
     again = Quantize(sites=first.settings).run(program, context(program))
     assert again.program.hash() == first.program.hash()
     assert again.settings == first.settings
@@ -109,3 +110,15 @@ def test_what_the_data_never_reach_is_rounded_by_its_weights() -> None:
     assert "all zero" in {skip.site: skip.reason for skip in result.skipped}["2"]
     assert "solver" not in result.settings["2"]
     assert result.settings["0"]["solver"] == "gptq"
+
+
+@pytest.mark.parametrize("solver", ["mse", "hqq"])
+def test_int8_rows_are_searched_without_data(program: Program, solver: str) -> None:
+    options = {"mode": "weight-only", "bias": "none"}
+    without = Context(board())
+    plain, searched = (Quantize(solver=s, **options).run(program, without) for s in ("nearest", solver))  # type: ignore[arg-type]
+    assert {s.get("solver") for site, s in searched.settings.items() if site == "hidden"} == {solver}
+    scales = [result.program.get("hidden.weight_scale") for result in (plain, searched)]
+    assert not torch.equal(*scales)
+    again = Quantize(sites=searched.settings).run(program, without)
+    assert again.program.hash() == searched.program.hash()

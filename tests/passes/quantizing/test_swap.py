@@ -21,10 +21,14 @@ SETTINGS: list[Setting] = [
     {"format": "int4", "block": 32, "activation": "int8"},
     {"format": "int2", "block": 64},
     {"format": "ternary", "block": 32},
+    {"format": "int2", "block": 64, "solver": "nearest"},
+    {"format": "int4", "block": 32, "solver": "hqq"},
+    {"format": "int8", "weights": "int8", "solver": "mse"},
+    {"format": "ternary", "block": 32, "scale": "row", "rule": "absmean"},
 ]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting['format']} {len(setting)}")
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: " ".join(map(str, setting.values())))
 @pytest.mark.parametrize("name", ["second", "up"])
 def test_a_swap_is_the_pass_at_one_site(name: str, setting: Setting) -> None:
     program, _ = functional_copy(linear_net())

@@ -12,6 +12,8 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Setting
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
+from compressor.passes.quantizing.sites import find_layers
+from compressor.passes.quantizing.weights import matrix_of
 
 WEIGHTS: Setting = {"format": "int8"}
 STATIC: Setting = {"format": "int8", "weights": "int8", "activation": "uint8", "low": -4.0, "high": 4.0}
@@ -130,3 +132,19 @@ def test_a_float_layer_takes_the_codes_of_what_it_is_tied_to() -> None:
     assert any("stays float" in skip.reason for skip in result.skipped)
     assert {setting["weights"] for setting in result.settings.values() if "weights" in setting} == {"int8"}
     assert result.program.unique_bytes() < program.unique_bytes()
+
+
+def test_a_weight_as_a_matrix_has_a_row_an_output() -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.point, self.last = nn.Conv2d(3, 4, 1), nn.Parameter(torch.randn(4, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.point(x).mean((2, 3)) @ self.last
+
+    torch.manual_seed(0)
+    program = capture(Product().eval(), (torch.randn(2, 3, 4, 4),)).program
+    point, last = find_layers(program)[0]
+    assert torch.equal(matrix_of(program, point), program.get("point.weight").flatten(1))
+    assert torch.equal(matrix_of(program, last), program.get("last").T)

@@ -95,7 +95,7 @@ def digits() -> tuple[Program, Context, PassResult]:
 def test_int8_of_a_trained_network(digits: tuple[Program, Context, PassResult], ranges: str) -> None:
     program, context, plain = digits
     listener = Listener()
-    pinned = Quantize(sites={**plain.settings, "program": {"train": "12steps", "rate": 1e-4, "ranges": ranges}})
+    pinned = Quantize(sites={**plain.settings, "program": {"train": "24steps", "rate": 5e-5, "ranges": ranges}})
     result = pinned.run(program, replace(context, progress=listener))
     assert not [skip for skip in result.skipped if skip.site == "program"]
     assert {k: v for k, v in result.settings.items() if k != "program"} == plain.settings
