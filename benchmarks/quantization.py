@@ -71,7 +71,7 @@ def _make(subject: Subject, rows: Sequence[Row], folder: Path, cells: Cells, aga
     target = load_target("host")
     context = Context(
         target, latency=latency_model(target), calibration=subject.batches(SAMPLES, 0), synthetic=False,
-        training=training() if any(row.trained for row in rows) else (),
+        training=training() if any(row.trained for row in rows) else (), teacher=subject.program,
     )  # fmt: skip
     job = Job(subject, context, file_of(folder, "fp32"))
     made = False

@@ -26,8 +26,13 @@ PASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "int4 all": ("fold,int4:slower=true", EVERY),
     "ternary": ("fold,ternary", TRANSFORMERS),
     "ternary all": ("fold,ternary:slower=true", EVERY),
+    "mixed": ("fold,mixed:slower=true", EVERY),
 }
-TRAINED: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+TRAINED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "int8 trained": ("fold,int8:train=200steps", EVERY),
+    "int4 trained": ("fold,int4:block=32:slower=true:train=300steps", EVERY),
+    "ternary trained": ("fold,ternary:block=32:slower=true:train=800steps", TRANSFORMERS),
+}
 
 
 def made(program: Program, passes: str, context: Context) -> Program:

@@ -31,8 +31,9 @@ from compressor.passes.quantizing.settings import (
     weight_format,
 )
 from compressor.passes.quantizing.sites import Layer, tail
+from compressor.passes.quantizing.solving import round_as
 from compressor.passes.quantizing.weights import fake_weight
-from compressor.quant.blocks import BLOCK_FORMATS, dequantize_blocks, quantize_blocks, round_by_block
+from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import choose_qparams, dequantize, quantize
 
 __all__ = ["rounded_weight", "swapped"]
@@ -58,11 +59,12 @@ def swapped(program: Program, layer: Layer, setting: Setting, weight: Tensor | N
 
 
 def rounded_weight(program: Program, layer: Layer, setting: Setting) -> Tensor:
-    """The layer's weight, in its own layout, as the setting will say it."""
+    """The layer's weight, in its own layout, as the setting will say it; without inputs, what gptq starts from."""
     weight: Tensor = program.get(layer.weight).detach()
     if is_block(setting):
-        matrix, format = weight.flatten(1) if layer.axis == 0 else weight.T, BLOCK_FORMATS[format_of(setting)]
-        rounded = dequantize_blocks(quantize_blocks(matrix, format, block_of(setting)))
+        matrix = weight.flatten(1) if layer.axis == 0 else weight.T
+        plain = {key: value for key, value in setting.items() if (key, value) != ("solver", "gptq")}
+        rounded = round_as(matrix.unsqueeze(0), plain, None).values
         return rounded.view_as(weight) if layer.axis == 0 else rounded.T
     if format_of(setting) == "fp16":
         return weight.half().float()

@@ -32,7 +32,7 @@ def test_a_processor_does_not_stand_in_for_an_accelerator() -> None:
     device, target = OwnDevice(), board("NoSuchExecutionProvider")
     with pytest.raises(DeviceError, match="no NoSuchExecutionProvider: the processor would be measured") as caught:
         check_provider(device, target)
-    assert "onnxruntime 1.23" in caught.value.way_out
+    assert "onnxruntime 1.31" in caught.value.way_out
     told = replace(target, runtime=replace(target.runtime, install="pip install it"))
     with pytest.raises(DeviceError) as caught:
         check_provider(device, told)

@@ -88,7 +88,7 @@ def digits() -> tuple[Program, Context, PassResult]:
     teacher, batches = digits_program(), digits_batches()[:5]
     context = Context(board(), calibration=batches[:1], training=batches, teacher=teacher, synthetic=False)
     program = Fold().run(teacher, context).program
-    return program, context, Quantize(solver="nearest", bias="none").run(program, context)
+    return program, context, Quantize(solver="nearest", bias="none", equalize="none").run(program, context)
 
 
 @pytest.mark.parametrize("ranges", ["learned", "settle"])
