@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,14 @@ class Once:
 
     def weight(self, layer: Layer, setting: Setting) -> Tensor:
         """A layer's weight in its own layout, as its trained codes in the setting's format say it."""
-        scratch = begin(self.base)
-        codes = self._place(scratch, layer, setting)
-        return rounded_weight(scratch, layer, setting) if codes is None else scratch.get(layer.weight).detach()
+        codes = self._place(self._scratch, layer, setting)
+        placed: Tensor = self._scratch.get(layer.weight).detach()
+        return rounded_weight(self._scratch, layer, setting) if codes is None else placed
+
+    @cached_property
+    def _scratch(self) -> Program:
+        """Where weights are placed to look at them."""
+        return begin(self.base)
 
     def richest(self) -> Program:
         """The network with every layer's weights as they are rounded where it has the most bits, in floats."""

@@ -17,7 +17,7 @@ SETTINGS = [
 
 def test_choices_are_read_as_they_were_written() -> None:
     options = {"a.b": [Candidate("a.b", {"a.b": setting}, 1) for setting in SETTINGS]}
-    text = spell_choices({**options, "c": options["a.b"][:0] + [Candidate("c", {"c": {"format": "int8"}}, 1)]})
+    text = spell_choices({**options, "c": [Candidate("c", {"c": {"format": "int8"}}, 1)]})
     assert text == "a.b=int2:64/int4:128/int8:int7 c=int8"
     assert parse_choices(text) == {"a.b": SETTINGS, "c": [{"format": "int8", "weights": "int8"}]}
     assert parse_choices("") == {}

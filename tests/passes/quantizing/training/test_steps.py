@@ -16,8 +16,13 @@ from compressor.passes.reading.matrix import from_matrix
 
 @pytest.mark.parametrize(
     "setting",
-    [{"format": "int8"}, {"format": "int4", "block": 32}, {"format": "int2", "block": 32}, {"format": "ternary", "block": 64, "scale": "row"}],
-)  # fmt: skip
+    [
+        {"format": "int8"},
+        {"format": "int4", "block": 32},
+        {"format": "int2", "block": 32},
+        {"format": "ternary", "block": 64, "scale": "row"},
+    ],
+)
 def test_the_codes_are_what_the_graph_computes(setting: Setting) -> None:
     torch.manual_seed(0)
     program = capture(nn.Linear(96, 8), (torch.randn(2, 96),)).program
