@@ -93,7 +93,6 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
         workshop = Workshop(
             prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack
         )
-        workshop.pack = request.pack
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
 

@@ -48,7 +48,6 @@ class Artifact:
     files: tuple[Path, ...]
     placement: Placement
     agreement: Agreement
-
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
 

@@ -9,7 +9,7 @@ What may differ, and by how much (stated here once; the tests hold every format 
     int8   2e-2   an integer convolution's codes are the same bit for bit, and a linear layer's sums whole numbers times
                   one scale; but where another layer's float result lies at a rounding tie, a code may fall to the
                   other side, by one unit of 1/255 of the range
-    int4, int2, ternary   2e-2 where x is rounded to int8 by block: each block's sum is whole, and B blocks' sums are
+    int4 … ternary   2e-2 where x is rounded to int8 by block: each block's sum is whole, and B blocks' sums are
                   added in float32, within (B + 2) · 2⁻²⁴ · Σ_b |s_x s_w acc_b| of exact; ties as above.
                   1e-4 where x stays float
 

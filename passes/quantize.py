@@ -13,7 +13,7 @@ arXiv:2106.08295.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -31,6 +31,7 @@ from compressor.passes.quantizing.half import HalfPlan, plan_half
 from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.options import check_together
 from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
@@ -126,8 +127,9 @@ class Quantize(Pass):
 
         if not 0.0 <= self.ffsplit < 1.0:
             raise RecipeError(f"ffsplit is {self.ffsplit}, not a share of the neurons", where="quantize")
-        if self.ffsplit and self.format in ("int8", "fp16", "bf16"):
-            raise RecipeError(f"ffsplit parts what {self.format} stores alike", where="quantize", way_out="Use mixed.")
+        if not self.sites:
+            own = [field for field in fields(self) if field.name not in ("sites", "keep")]
+            check_together({field.name: getattr(self, field.name) for field in own}, {f.name: f.default for f in own})
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
@@ -236,8 +238,6 @@ class Quantize(Pass):
             if self.norm:
                 raise RecipeError("norm changes what the network computes", where="quantize", way_out=_WITH_TRAIN)
             return None
-        if self.format in ("fp16", "bf16"):
-            raise RecipeError(f"{self.format} is not trained for", where="quantize", way_out="Leave train out.")
         if self.rule == "minmax":
             raise RecipeError(
                 "minmax's two scales are not trained", where="quantize", way_out="Take rule=fitted or rule=absmean."

@@ -58,6 +58,11 @@ class Fold:
     layer: Layer | None = None
     consumers: list[Consumer] = field(default_factory=list)
 
+    @property
+    def layers(self) -> list[Layer]:
+        """The consumers' layers."""
+        return [consumer.layer for consumer in self.consumers]
+
 
 def find_folds(program: Program) -> tuple[list[Fold], dict[str, str]]:
     """All folds of a functional program in its order, and by layer why nothing takes its inputs' scale."""

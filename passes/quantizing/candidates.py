@@ -1,7 +1,7 @@
 """Every format that each layer can have on the target: the settings, and the bytes that they store.
 
-    fp32 · fp16 where a provider runs it · int8 (static where it is calibrated, else the weights alone) · int4, int2,
-    ternary in blocks of each size asked for, where the layer and the runtime have such a product
+    fp32 · fp16 where a provider runs it · int8 (static where it is calibrated, else the weights alone) · int4, int3,
+    int2, ternary in blocks of each size asked for, where the layer and the runtime have such a product
 
 Layers that share memory take a format together, and go by the first one's name.
 """

@@ -81,20 +81,20 @@ def equalize(
         folds, reasons = find_folds(program)
     if choice != "auto":
         found.skipped += [Skip(name, f"its inputs keep their scales: {reason}") for name, reason in reasons.items()]
-    folds = [fold for fold in folds if not _is_kept(fold, keep) and any(map(trial.rounds, _layers(fold)))]
+    folds = [fold for fold in folds if not _is_kept(fold, keep) and any(map(trial.rounds, fold.layers))]
     watched = _watch(program, folds, batches) if choice != "cross-layer" else {}
     chosen: list[tuple[Fold, How]] = []
     for fold in folds:
         how = _choose(program, fold, choice, trial, watched)
         if how is None:
             reason = "no layer gives them" if choice == "cross-layer" else "no scale lowers its error"
-            names = [layer.name for layer in _layers(fold)] if choice != "auto" else []
+            names = [layer.name for layer in fold.layers] if choice != "auto" else []
             found.skipped += [Skip(name, f"its inputs keep their scales: {reason}") for name in names]
             continue
         _apply(program, fold, _scale(program, fold, how, watched))
         chosen.append((fold, how))
         said: dict[str, Value] = {"equalize": how[0], **({"alpha": how[1]} if how[1] else {})}
-        found.settings |= {layer.name: said for layer in _layers(fold)}
+        found.settings |= {layer.name: said for layer in fold.layers}
     _sweep(program, chosen)
     drop_handles(program, handles)
     return found
@@ -110,7 +110,7 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
         return
     add_handles(program, said.keys() & find_folds(program)[1].keys())
     folds, reasons = find_folds(program)
-    served = {layer.name: fold for fold in folds for layer in _layers(fold)}
+    served = {layer.name: fold for fold in folds for layer in fold.layers}
     for site, setting in said.items():
         where = f"quantize: site {site!r}"
         if site not in served:
@@ -119,7 +119,7 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
             raise RecipeError(
                 "its inputs' scales ask for data, and there is no calibration data", where=where, way_out="Give --data."
             )
-    wanted = [fold for fold in folds if any(layer.name in said for layer in _layers(fold))]
+    wanted = [fold for fold in folds if any(layer.name in said for layer in fold.layers)]
     smooth = [fold for fold in wanted if _said(fold, said)[0] != "cross-layer"]
     watched = _watch(program, smooth, batches)
     for fold in wanted:
@@ -128,7 +128,7 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
 
 
 def _said(fold: Fold, settings: Mapping[str, Setting]) -> How:
-    setting = next(settings[layer.name] for layer in _layers(fold) if layer.name in settings)
+    setting = next(settings[layer.name] for layer in fold.layers if layer.name in settings)
     return str(setting["equalize"]), float(setting.get("alpha", 0.0))
 
 
@@ -139,7 +139,7 @@ def _choose(
     across = [("cross-layer", 0.0)] if fold.layer is not None else []
     if choice == "cross-layer":
         return across[0] if across else None
-    if not all(layer.name in watched for layer in _layers(fold)):
+    if not all(layer.name in watched for layer in fold.layers):
         return None
     best, least = None, GAIN * _error(program, fold, torch.ones(fold.size), trial, watched)
     for how in [*((trial.fold, alpha) for alpha in ALPHAS), *(across if choice == "auto" else [])]:
@@ -236,18 +236,14 @@ def _sweep(program: Program, chosen: Sequence[tuple[Fold, How]]) -> None:
             _apply(program, fold, _scale(program, fold, how, {}))
 
 
-def _layers(fold: Fold) -> list[Any]:
-    return [consumer.layer for consumer in fold.consumers]
-
-
 def _is_kept(fold: Fold, keep: Sequence[str]) -> bool:
-    names = [fold.weight or fold.source.name, *(layer.weight for layer in _layers(fold))]
+    names = [fold.weight or fold.source.name, *(layer.weight for layer in fold.layers)]
     return any(is_kept(name, keep) or is_kept(name.removesuffix(".weight"), keep) for name in names)
 
 
 def _watch(program: Program, folds: Sequence[Fold], batches: Sequence[Batch]) -> dict[str, Watched]:
     """What the folds' layers read on the data."""
-    owner = {node: layer for fold in folds for layer in _layers(fold) for node in layer.nodes}
+    owner = {node: layer for fold in folds for layer in fold.layers for node in layer.nodes}
     found: dict[str, Watched] = {}
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:

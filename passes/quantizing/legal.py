@@ -1,6 +1,7 @@
 """Each layer in the smallest format from the asked one up that the target runs for it, and why not in smaller ones.
 
     ternary → int2 → int4 → int8 → fp16 → fp32        fewer codes first; within a format of blocks the larger first
+    int3 → int4 → …                                   int3 is stored in fields of four bits, so nothing falls back to it
 
 A format is refused for a layer where the target has no kernel for it, or the layer no such form: the next one is
 tried. int8 takes calibration data where the target's objective is latency (weights alone are unpacked in every run),
@@ -11,7 +12,7 @@ predicts to be slower stays as it was, a convolution in the next format, unless 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
@@ -148,7 +149,7 @@ def _planned(
     if format == "fp16":
         half = plan_half(program, context, wanted.keep, only=only)
         return half.settings, half.skipped
-    limits = wanted.limits if static else Limits(False, *list(vars(wanted.limits).values())[1:])
+    limits = replace(wanted.limits, static=static)
     integer = plan_integer(program, context, limits, wanted.keep, wanted.rounding("int8"), only=only)
     return integer.settings, integer.skipped
 

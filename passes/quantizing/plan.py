@@ -177,9 +177,7 @@ def _choose(plan: IntegerPlan, limits: Limits, target: Target) -> None:
         setting = plan.static.get(layer.name, weights_alone)
         error = limits.judged.get(layer.name, plan.damage.static.get(layer.name, 0.0))
         if "activation" in setting and error > limits.max_error:
-            fast = (
-                target.objective == "latency"
-            )  # weights alone are unpacked in every run: small, and slower than float
+            fast = target.objective == "latency"  # weights alone are unpacked in every run: small, slower than float
             text = f"would add {error:.1%} error here, above {limits.max_error:.1%}"
             text = f"stays float: integer activations {text}" if fast else f"activations stay float: they {text}"
             plan.skipped.append(Skip(layer.name, text))

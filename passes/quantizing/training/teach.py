@@ -28,13 +28,8 @@ from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Taught", "cannot_learn", "summary", "taught"]
 
-RATES = {
-    "int8": 0.3,
-    "int4": 1.0,
-    "int3": 1.0,
-    "int2": 3.0,
-    "ternary": 3.0,
-}  # of `recover`'s, by the fewest bits of a layer
+# Of `recover`'s, by the fewest bits of a layer.
+RATES = {"int8": 0.3, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
 _NO_DATA = "not trained: there are no data to train on; give --data with samples that are not evaluated on"

@@ -143,7 +143,7 @@ def test_splits_that_cannot_be(site: str, setting: Setting, message: str) -> Non
 def test_shares_that_make_no_sense_and_networks_without_a_block() -> None:
     with pytest.raises(RecipeError, match="ffsplit is 1"):
         Quantize("int4", ffsplit=1.0)
-    with pytest.raises(RecipeError, match="parts what int8 stores alike"):
+    with pytest.raises(RecipeError, match="int8 takes no notice of ffsplit"):
         Quantize("int8", ffsplit=0.2)
     torch.manual_seed(0)
     small = capture(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 64)), (torch.randn(2, 64),)).program

@@ -147,7 +147,7 @@ def test_a_training_that_does_not_help_leaves_what_rounding_gives(net: Program, 
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [({"format": "fp16", "train": "5steps"}, "fp16 is not trained"), ({"norm": True}, "norm changes what"),
+    [({"format": "fp16", "train": "5steps"}, "fp16 takes no notice of train"), ({"norm": True}, "norm changes what"),
      ({"format": "ternary", "rule": "minmax", "train": "5steps"}, "two scales"), ({"train": "soon"}, "not a budget")],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(options: dict[str, object], text: str) -> None:
