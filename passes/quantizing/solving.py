@@ -100,20 +100,28 @@ def solve(
     if not asking:
         return found
     scratch = program.copy()
-    twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted}
-    for name, layer in twins.items():
-        if name not in asking and layer.kind in _KINDS:
-            matrix = _Matrix(layer, _groups(layer))
-            matrix.write(scratch, round_as(matrix.of(scratch), found.settings[name], None))
-    for name in asking:
-        ready(scratch, twins[name], settings[name])
-    matrices = [_Matrix(twins[name], _groups(twins[name])) for name in asking]
+    twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted and layer.kind in _KINDS}
+    matrices = [_Matrix(layer, _groups(layer)) for layer in twins.values()]
+    alone = {matrix.name for matrix in matrices if _refusal(wanted[matrix.name], shared)}
+
+    def write_plain(matrix: _Matrix) -> None:
+        matrix.write(scratch, round_as(matrix.of(scratch), found.settings[matrix.name], None))
 
     def wants_gram(matrix: _Matrix) -> bool:
-        return rounding_of(settings[matrix.name]).solver == "gptq" and matrix.inputs(scratch) <= WIDEST
+        asks = matrix.name in asking and rounding_of(settings[matrix.name]).solver == "gptq"
+        return asks and matrix.inputs(scratch) <= WIDEST
 
-    for matrix, inputs in walk(scratch, matrices, batches, wants_gram, context.progress, "rounding"):
-        _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
+    for matrix in matrices:
+        if matrix.name in alone:
+            write_plain(matrix)
+        elif matrix.name in asking:
+            ready(scratch, matrix.layer, settings[matrix.name])
+    solvable = [matrix for matrix in matrices if matrix.name not in alone]
+    for matrix, inputs in walk(scratch, solvable, batches, wants_gram, context.progress, "rounding"):
+        if matrix.name in asking:
+            _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
+        else:  # in its turn, too: what earlier calls of it gave is then the same when its settings run again
+            write_plain(matrix)
     return found
 
 

@@ -109,3 +109,31 @@ def test_what_the_data_never_reach_is_rounded_by_its_weights() -> None:
     assert "all zero" in {skip.site: skip.reason for skip in result.skipped}["2"]
     assert "solver" not in result.settings["2"]
     assert result.settings["0"]["solver"] == "gptq"
+
+
+class Twice(nn.Module):
+    """Both layers are called twice, the second between the calls of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.layer_norm(self.one(x), (64,))
+        return self.two(functional.gelu(self.one(5 * y) + self.two(y)))
+
+
+def test_the_same_again_where_a_layer_called_twice_keeps_its_bias() -> None:
+    """It is rounded in its turn also where its settings ask for no data any more: later layers read the same."""
+    torch.manual_seed(0)
+    program = capture(Twice(), (torch.randn(2, 5, 64),)).program
+    batches = [{program.inputs[0].name: torch.randn(2, 5, 64)} for _ in range(4)]
+    context = Context(board(), calibration=batches, synthetic=False)
+    first = Quantize("int4", block=32, solver="hqq").run(program, context)
+    without = {name: {k: v for k, v in each.items() if k != "bias"} for name, each in first.settings.items()}
+    mixed = {**first.settings, "one": without["one"], "two": {**without["two"], "bias": "correct"}}
+    one = Quantize(sites={**mixed, "one": {**without["one"], "bias": "auto"}}).run(program, context)
+    again = Quantize(sites=one.settings).run(program, context)
+    assert "bias" not in one.settings["one"]
+    assert one.settings["two"]["bias"] == "correct"
+    assert again.program.hash() == one.program.hash()
