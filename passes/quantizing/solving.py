@@ -82,7 +82,8 @@ def solve(
     batches: Sequence[Batch],
     context: Context,
 ) -> Solved:
-    """What the settings that ask for inputs make of a functional program's layers; its biases are corrected in place.
+    """What the settings that ask for inputs or for a solver make of a functional program's layers; its biases are
+    corrected in place.
 
     Raises RecipeError where a setting asks for inputs and there is no calibration data of the user's.
     """
@@ -97,8 +98,21 @@ def solve(
     for name, reason in refused.items():
         asking.remove(name)
         _retreat(found, name, reason)
-    if not asking:
-        return found
+    if asking:
+        _solve_on_data(program, layers, wanted, asking, batches, context, found)
+    for name, layer in wanted.items():
+        if name not in found.codes and layer.kind in _KINDS and _has_own_scales(found.settings[name]):
+            matrix = _Matrix(layer, _groups(layer))
+            found.codes[name] = round_as(matrix.of(program), found.settings[name], None)
+    return found
+
+
+def _solve_on_data(
+    program: Program, layers: Sequence[Layer], wanted: Mapping[str, Layer], asking: Sequence[str],
+    batches: Sequence[Batch], context: Context, found: Solved,
+) -> None:  # fmt: skip
+    """The layers that ask for inputs, in the order of their calls, in a working copy."""
+    settings, shared = dict(found.settings), _shared(program, layers)
     scratch = program.copy()
     twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted and layer.kind in _KINDS}
     matrices = [_Matrix(layer, _groups(layer)) for layer in twins.values()]
@@ -122,7 +136,6 @@ def solve(
             _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
         else:  # in its turn, too: what earlier calls of it gave is then the same when its settings run again
             write_plain(matrix)
-    return found
 
 
 def round_as(matrix: Tensor, setting: Setting, gram: Tensor | None) -> Rounded:
@@ -184,6 +197,11 @@ def _retreat(found: Solved, name: str, reason: str, *, bias: bool = False) -> No
 
 def _is_rounded(setting: Setting) -> bool:
     return is_block(setting) or setting.get("format") == "int8"
+
+
+def _has_own_scales(setting: Setting) -> bool:
+    """Whether int8 is asked for on scales that are searched by the weights alone; blocks are where they are stored."""
+    return format_of(setting) == "int8" and setting.get("solver") in ("mse", "hqq")
 
 
 def _refusal(layer: Layer, shared: set[str]) -> str:

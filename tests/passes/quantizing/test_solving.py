@@ -137,3 +137,16 @@ def test_the_same_again_where_a_layer_called_twice_keeps_its_bias() -> None:
     assert "bias" not in one.settings["one"]
     assert one.settings["two"]["bias"] == "correct"
     assert again.program.hash() == one.program.hash()
+
+
+@pytest.mark.parametrize("solver", ["mse", "hqq"])
+def test_int8_takes_searched_scales_with_and_without_data(program: Program, solver: str) -> None:
+    quantize = Quantize(mode="weight-only", solver=solver, bias="none", equalize="none")  # type: ignore[arg-type]
+    with_data = quantize.run(program, context(program))
+    without = quantize.run(program, Context(board()))
+    nearest = Quantize(mode="weight-only", solver="nearest", bias="none").run(program, Context(board()))
+    again = Quantize(sites=with_data.settings).run(program, context(program))
+    assert with_data.settings["hidden"]["solver"] == solver
+    assert again.program.hash() == with_data.program.hash() == without.program.hash() != nearest.program.hash()
+    scales = (each.program.tensors()["hidden.weight_scale"] for each in (without, nearest))
+    assert bool((next(scales) < next(scales)).any()), "a narrower range has smaller steps"
