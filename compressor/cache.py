@@ -20,7 +20,7 @@ from typing import Any
 
 from compressor.errors import OutputError
 
-__all__ = ["Cache", "default_folder", "write_json"]
+__all__ = ["Cache", "Shelf", "default_folder", "write_json"]
 
 LIMIT_BYTES = 4 << 30
 
@@ -114,6 +114,24 @@ class Cache:
                 return
             shutil.rmtree(entry, ignore_errors=True)
             total -= size
+
+
+class Shelf:
+    """A pass's part of the cache in a run: its keys count for the same target, data, seed and versions alone."""
+
+    def __init__(self, cache: Cache, fingerprint: str) -> None:
+        self.cache, self.fingerprint = cache, fingerprint
+
+    def find(self, key: str) -> Path | None:
+        """The folder of what was stored."""
+        return self.cache.find(self._key(key))
+
+    def store(self, key: str, fill: Callable[[Path], None]) -> None:
+        """As `Cache.store`."""
+        self.cache.store(self._key(key), fill)
+
+    def _key(self, key: str) -> str:
+        return self.cache.key("shelf", key, self.fingerprint)
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from compressor.cache import Cache, write_json
+from compressor.cache import Cache, Shelf, write_json
 from compressor.crew import Announce
 from compressor.errors import CompressError, PassError
 from compressor.gate import Gate
@@ -94,7 +94,8 @@ class Pipeline:
     def _stage(self, program: Program, digest: str, spec: PassSpec, earlier: Sequence[str]) -> tuple[Stage, str]:
         self.context.progress.say(f"{spec}")
         key = self.cache.key(digest, spec, sorted(spec.sites.items()), self.keep, self.fingerprint)
-        context = replace(self.context, checkpoint=self.cache.work(key))
+        shelf = Shelf(self.cache, self.fingerprint)
+        context = replace(self.context, checkpoint=self.cache.work(key), shelf=shelf)
         announce = None if self.announce is None else partial(self.announce, spec, self.keep, program)
         shared = self.gate, self.cache, key, self.keep, earlier, announce, self.ledger
         return _run_one(program, spec, context, *shared), key

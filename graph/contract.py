@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compressor.graph.cost import LatencyModel
     from compressor.targets import Target
 
-__all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Progress", "Setting", "Skip", "Value"]
+__all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Progress", "Setting", "Shelf", "Skip", "Value"]
 
 Value = str | int | float | bool
 Setting = Mapping[str, Value]
@@ -36,6 +36,16 @@ class Progress:
 
     def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
         """The latest figures of something under way, and the share of it that is done."""
+
+
+class Shelf(Protocol):
+    """Where a pass keeps finished work that it can use again with other options, by keys of its own."""
+
+    def find(self, key: str) -> Path | None:
+        """The folder that was filled under a key in an earlier run."""
+
+    def store(self, key: str, fill: Callable[[Path], None]) -> None:
+        """Let `fill` write into a fresh folder, which is there afterwards whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Context:
     """What a pass may ask for. `calibration` and `training` are empty where there is no data.
 
     `training` is all that is not evaluated on, with `labels` in a batch where the user gave some. `checkpoint` is a
-    file that a long pass may write its state to and continue from.
+    file that a long pass may write its state to and continue from, `shelf` keeps what other options use, too.
     """
 
     target: Target
@@ -74,6 +84,7 @@ class Context:
     train: Callable[..., object] | None = None
     seed: int = 0
     checkpoint: Path | None = None
+    shelf: Shelf | None = None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
 
 

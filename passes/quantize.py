@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
@@ -33,10 +34,10 @@ from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
 from compressor.passes.quantizing.options import check_together
 from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
-from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding
+from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
 from compressor.passes.quantizing.sites import find_layers
 from compressor.passes.quantizing.slower import slow_integers
-from compressor.passes.quantizing.training import SITE, Lesson, Ranges
+from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
 from compressor.passes.quantizing.trial import trial_of
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
@@ -46,6 +47,7 @@ __all__ = ["Quantize"]
 
 _NO_SPLITS = Splits()
 MOST_BITS = 8.0  # mixed with more is int8
+_WITH_BUDGETS = "Write mixed:bits=3:budgets=3/4.5/6:train=2000steps."
 _WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
 MILDEST = 0.01  # below this relative error hardly a layer qualifies
 
@@ -82,6 +84,8 @@ class Quantize(Pass):
     losses: what it learns, as in `recover`.
     rate: peak learning rate; none: as `recover` has it.
     ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".
+    budgets: bits a weight of the networks, such as 3/4.5/6, that one training of "mixed" is to serve; `bits` says which
+        is made, and another one is made without training again.
     norm: put a layer norm without parameters before linear layers in blocks (BitNet); only with training.
     """
 
@@ -107,6 +111,7 @@ class Quantize(Pass):
     rate: float | None = None
     ranges: Ranges = "learned"
     norm: bool = False
+    budgets: str | None = None
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers that make no sense."""
@@ -134,7 +139,7 @@ class Quantize(Pass):
         if self.format in BLOCK_FORMATS:
             return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
         if self.format == "mixed":
-            return self._mixed(copy, context).options()
+            return self._mixed(copy, context, teaches=False).options()
         plan = self._plan(copy, context)
         return plan.options(copy, rounding) if isinstance(plan, IntegerPlan) else plan.options(copy)
 
@@ -172,7 +177,8 @@ class Quantize(Pass):
         scaled.add(split.settings)
         plan = self._chosen(copy, context, heavy, split)
         skipped = (*left, *scaled.skipped, *plan.skipped)
-        result = self._carried(copy, context, scaled.said(plan.settings), skipped)
+        once = plan.once if isinstance(plan, MixedPlan) else None
+        result = self._carried(copy, context, scaled.said(plan.settings), skipped, once)
         return replace(result, notes=(*plan.notes, *result.notes))
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
@@ -217,15 +223,18 @@ class Quantize(Pass):
         )  # fmt: skip
 
     def _carried(
-        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: Sequence[Skip]
-    ) -> PassResult:
-        result = carry_out(copy, settings, self._lesson(), context, self.keep, self.samples)
+        self, copy: Program, context: Context, settings: Mapping[str, Setting], skipped: Sequence[Skip],
+        once: Once | None = None,
+    ) -> PassResult:  # fmt: skip
+        result = carry_out(copy, settings, self._lesson(), context, self.keep, self.samples, once)
         return replace(result, skipped=(*skipped, *result.skipped))
 
     def _lesson(self) -> Lesson | None:
         """How to train, or None; a recipe's own word counts alone. Raises RecipeError for what cannot be."""
         if self.sites:
             return Lesson.read(self.sites)
+        if self.budgets is not None and (self.format != "mixed" or self.train is None):
+            raise RecipeError("budgets are those of a mixed training", where="quantize", way_out=_WITH_BUDGETS)
         if self.train is None:
             if self.norm:
                 raise RecipeError("norm changes what the network computes", where="quantize", way_out=_WITH_TRAIN)
@@ -234,16 +243,25 @@ class Quantize(Pass):
             raise RecipeError(
                 "minmax's two scales are not trained", where="quantize", way_out="Take rule=fitted or rule=absmean."
             )
-        return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm)
+        return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm, budgets=self.budgets or "")
 
     def _rounding(self, context: Context, format: str = "") -> Rounding:
-        return choose_rounding(format or self.format, self.solver, self.scale, self.rule, self.bias, context)
+        format = format or self.format
+        if self.budgets is not None and format in BLOCK_FORMATS:  # training finds the codes
+            return Rounding(plain_solver(format))
+        return choose_rounding(format, self.solver, self.scale, self.rule, self.bias, context)
 
-    def _mixed(self, copy: Program, context: Context) -> MixedPlan:
+    def _mixed(self, copy: Program, context: Context, *, teaches: bool = True) -> MixedPlan:
+        lesson = self._lesson() if teaches and self.budgets is not None else None
+        teach = None if lesson is None else partial(_teach, lesson, context)
         return plan_mixed(
             copy, context, self._limits(), self.block, self.bits, lambda format: self._rounding(context, format),
-            self.keep, slower=self.slower,
+            self.keep, slower=self.slower, teach=teach,
         )  # fmt: skip
 
     def _limits(self) -> Limits:
         return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
+
+
+def _teach(lesson: Lesson, context: Context, program: Program, choices: str) -> Once | Skip:
+    return taught_once(program, replace(lesson, choices=choices), context)

@@ -22,9 +22,9 @@ from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.plan import STATIC_KINDS, activation_format_of
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
-from compressor.passes.quantizing.solving import Solved, solve
+from compressor.passes.quantizing.solving import solve
 from compressor.passes.quantizing.support import refusal
-from compressor.passes.quantizing.training import SITE, Lesson, Taught, taught
+from compressor.passes.quantizing.training import SITE, Lesson, Once, Taught, taught, taught_once
 from compressor.targets.target import Target
 
 __all__ = ["carry_out", "check_target"]
@@ -34,9 +34,11 @@ _OTHER_TARGET = "The recipe was made for another target: compress for this one w
 
 def carry_out(
     copy: Program, settings: Mapping[str, Setting], lesson: Lesson | None, context: Context, keep: tuple[str, ...],
-    samples: int,
+    samples: int, once: Once | None = None,
 ) -> PassResult:  # fmt: skip
     """Rewrite an already copied, functional program; the result's settings do the same again.
+
+    `once` is a training for several budgets that is over.
 
     Raises RecipeError for a setting that cannot be, and where one asks for data that there is not.
     """
@@ -45,25 +47,44 @@ def carry_out(
     static = {layer.name for layer in layers if layer.kind in STATIC_KINDS}
     for site, setting in settings.items():
         check_settings(site, setting, static=site in static, glue=site in glue)
-    done = taught(copy, settings, lesson, context, keep) if lesson is not None else Taught(copy)
+    done = _learned(copy, settings, lesson, context, keep, once)
     if done.setting is not None:
-        copy, solved = done.program, Solved(dict(done.codes), dict(settings))
+        copy = done.program
         (layers, _), glue = find_layers(copy), find_glue(copy)
-    else:
-        solved = solve(copy, layers, settings, limited(copy, context.calibration, samples), context)
+    rest = {site: setting for site, setting in settings.items() if site not in done.codes}
+    solved = solve(copy, layers, rest, limited(copy, context.calibration, samples), context)
+    codes = {**solved.codes, **done.codes}
     integer = {site: setting for site, setting in settings.items() if format_of(setting) == "int8"}
     other = {site: setting for site, setting in settings.items() if site not in integer}
     known = {layer.name for layer in layers} | set(node_names(copy).values())
     skipped = [Skip(site, "the model has no such layer") for site in settings if site not in known]
-    changed = apply_integer(copy, layers, glue, integer, solved.codes, done.pairs) if integer else []
+    changed = apply_integer(copy, layers, glue, integer, codes, done.pairs) if integer else []
     if any(format_of(setting) == "fp16" for setting in other.values()):
         changed += apply_half(copy, layers, other)
     changed += apply_bfloat(copy, layers, other)
     in_blocks = {site: each for site, each in other.items() if is_block(each)}
-    changed += apply_blocks(copy, layers, in_blocks, solved.codes)
+    changed += apply_blocks(copy, layers, in_blocks, codes)
     skipped += [*solved.skipped, *done.skipped]
-    settings = solved.settings if done.setting is None else {**settings, SITE: done.setting}
+    settings = {site: solved.settings.get(site, setting) for site, setting in settings.items()}
+    settings |= {} if done.setting is None else {SITE: done.setting}
     return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
+
+
+def _learned(
+    copy: Program, settings: Mapping[str, Setting], lesson: Lesson | None, context: Context, keep: tuple[str, ...],
+    once: Once | None,
+) -> Taught:  # fmt: skip
+    """What training makes of the settings."""
+    if lesson is None:
+        return Taught(copy)
+    if not lesson.budgets:
+        return taught(copy, settings, lesson, context, keep)
+    if once is not None:
+        return once.taken(settings)
+    if not lesson.choices:  # the plan had a reason not to train
+        return Taught(copy)
+    found = taught_once(copy, lesson, context)
+    return found.taken(settings) if isinstance(found, Once) else Taught(copy, skipped=(found,))
 
 
 def check_target(sites: Mapping[str, Setting], target: Target) -> None:

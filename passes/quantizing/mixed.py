@@ -29,14 +29,23 @@ from compressor.passes.quantizing.candidates import Candidate, Candidates, find_
 from compressor.passes.quantizing.knapsack import Choice, choose
 from compressor.passes.quantizing.plan import Limits
 from compressor.passes.quantizing.rounding import Rounding
-from compressor.passes.quantizing.sensitivity import Sensitivity, measure_sensitivity, measure_together, ranked
+from compressor.passes.quantizing.sensitivity import (
+    Sensitivity,
+    Weights,
+    measure_sensitivity,
+    measure_together,
+    ranked,
+)
 from compressor.passes.quantizing.settings import is_static
-from compressor.passes.quantizing.sites import Layer
+from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.slower import predict_times
+from compressor.passes.quantizing.training import Once
+from compressor.passes.quantizing.training.choices import spell_choices, trained_options
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 
-__all__ = ["MixedPlan", "average_bits", "ends", "plan_mixed"]
+__all__ = ["MixedPlan", "Teach", "average_bits", "ends", "plan_mixed"]
 
+Teach = Callable[[Program, str], Once | Skip]  # of a functional program and its layers' formats (`choices.py`)
 SAMPLES = 16  # that a format's damage is measured on: ratios of sums over all outputs settle early
 _BETTERED = frozenset(  # others of as many stored bits have more levels
     name
@@ -48,12 +57,14 @@ SHOWN = 5  # of the ranked table, in the notes
 
 @dataclass
 class MixedPlan:
-    """Settings by site, what was measured of the layers with a choice, what was declined, and notes for the user."""
+    """Settings by site, what was measured of the layers with a choice, what was declined, and notes for the user; and
+    the training that all this was measured on."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
     found: list[Sensitivity] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    once: Once | None = None
 
     def options(self) -> list[Option]:
         """Every layer's formats with their damage."""
@@ -63,11 +74,12 @@ class MixedPlan:
 def plan_mixed(
     program: Program, context: Context, limits: Limits, block: int, bits: float,
     rounding: Callable[[str], Rounding], keep: Sequence[str] = (), *, slower: bool = False,
+    teach: Teach | None = None,
 ) -> MixedPlan:  # fmt: skip
     """Plan a functional program.
 
     `rounding` says how a format's codes are found once it is chosen; `slower`: formats that are predicted to cost time
-    may be chosen, too.
+    may be chosen, too; `teach`: trains the layers' formats first, so that what is measured is what was trained.
 
     Raises InputError where calibration meets NaN or infinity.
     """
@@ -83,12 +95,22 @@ def plan_mixed(
         plan.notes = ("no layer can have fewer than eight bits on this target: mixed is int8 here",)
         return plan
     batches, others = _samples(program, context)
-    measured = measure_sensitivity(program, groups, candidates.options, batches, progress=context.progress)
+    options: Mapping[str, Sequence[Candidate]] = candidates.options
+    if teach is not None:
+        options = trained_options(groups, candidates.options)
+        taught = teach(program, spell_choices(options))
+        plan.once = taught if isinstance(taught, Once) else None
+        plan.skipped += [taught] if isinstance(taught, Skip) else []
+    weights_of = None if plan.once is None else plan.once.weight
+    measured = measure_sensitivity(
+        *_before(plan.once, program, groups), options, batches, weights=weights_of, progress=context.progress
+    )
     plan.found = [each for each in measured if math.isfinite(each.damage)]
     weights = {group[0].name: program.get(group[0].weight).numel() for group in groups}
     held = {group[0].name for group in groups if any(layer.name in edge for layer in group)}
     free, chosen = (_choose(plan.found, _budget(bits, weights), fixed) for fixed in (set[str](), held))
-    if batches and _damage(program, groups, free, others) < _damage(program, groups, chosen, others):
+    damages = [_damage(program, groups, each, others, weights_of) for each in (free, chosen)] if batches else []
+    if damages and damages[0] < damages[1]:
         held, chosen = set(), free
     for each in chosen:
         plan.settings |= each.candidate.settings
@@ -147,6 +169,18 @@ def _samples(program: Program, context: Context) -> tuple[list[Batch], list[Batc
     return batches, rest or batches
 
 
+def _before(
+    once: Once | None, program: Program, groups: Sequence[Sequence[Layer]]
+) -> tuple[Program, Sequence[Sequence[Layer]]]:
+    """What formats change: the network as it is; a trained one where it has the most bits, for its weights were trained
+    beside each other."""
+    if once is None:
+        return program, groups
+    richest = once.richest()
+    layers = {layer.name: layer for layer in find_layers(richest)[0]}
+    return richest, [[layers[layer.name] for layer in group] for group in groups]
+
+
 def _choose(found: Sequence[Sensitivity], budget: int, held: AbstractSet[str]) -> list[Sensitivity]:
     """One of each layer's measurements; the smallest ones where the budget is out of reach."""
     layers: dict[str, list[Sensitivity]] = {}
@@ -163,10 +197,11 @@ def _choose(found: Sequence[Sensitivity], budget: int, held: AbstractSet[str]) -
 
 
 def _damage(
-    program: Program, groups: Sequence[Sequence[Layer]], chosen: Sequence[Sensitivity], batches: Sequence[Batch]
-) -> float:
+    program: Program, groups: Sequence[Sequence[Layer]], chosen: Sequence[Sensitivity], batches: Sequence[Batch],
+    weights: Weights | None,
+) -> float:  # fmt: skip
     settings = {name: setting for each in chosen for name, setting in each.candidate.settings.items()}
-    return measure_together(program, [layer for group in groups for layer in group], settings, batches)
+    return measure_together(program, [layer for group in groups for layer in group], settings, batches, weights)
 
 
 def _budget(bits: float, weights: Mapping[str, int]) -> int:

@@ -31,10 +31,11 @@ from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.swap import rounded_weight, swapped
 from compressor.passes.recover.outputs import Output, match_outputs
 
-__all__ = ["Judge", "Sensitivity", "measure_sensitivity", "measure_together", "ranked"]
+__all__ = ["Judge", "Sensitivity", "Weights", "measure_sensitivity", "measure_together", "ranked"]
 
 ROWS = 256  # of scores, from which on their divergence is the measure
 Outputs = Sequence[Tensor]
+Weights = Callable[[Layer, Setting], Tensor]  # what a layer in a setting computes with
 Judge = Callable[[Sequence[Outputs]], float]  # the outputs of each batch to the metric's value
 
 
@@ -77,12 +78,14 @@ def measure_sensitivity(
     batches: Sequence[Batch] = (),
     *,
     judge: Judge | None = None,
+    weights: Weights | None = None,
     progress: Progress | None = None,
 ) -> list[Sensitivity]:
     """The options of every group of tied layers, in order of first use, measured on the batches, or by weights alone
     without any.
 
     The program is functional (`functional_copy`). fp32 among the options is what all are compared with, at no error.
+    `weights`: of what a layer computes with, where that is not its own weight, rounded.
     """
     sizes = {group[0].name: 4 * program.get(group[0].weight).numel() for group in groups}
     found: list[Sensitivity] = []
@@ -94,22 +97,26 @@ def measure_sensitivity(
             for option in options[group[0].name]:
                 saved = sizes[option.layer] - option.bytes
                 if runs is None:
-                    found.append(Sensitivity(option, saved, _weight_error(program, group[0], option)))
+                    found.append(Sensitivity(option, saved, _weight_error(program, group[0], option, weights)))
                     continue
                 exact = option.format == "fp32"
-                results = runs.exact if exact else runs.forked(_calls(program, group, option.settings))
+                results = runs.exact if exact else runs.forked(_calls(program, group, option.settings, weights))
                 value = judge(results) if judge is not None else None
                 found.append(Sensitivity(option, saved, *runs.distance(results), value))
     return found
 
 
 def measure_together(
-    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting], batches: Sequence[Batch]
+    program: Program,
+    layers: Sequence[Layer],
+    settings: Mapping[str, Setting],
+    batches: Sequence[Batch],
+    weights: Weights | None = None,
 ) -> float:
     """The damage of all these layers' settings at once, in the unit of `Sensitivity.damage`."""
     with torch.no_grad():
         runs = _Runs(program, batches)
-        error, divergence = runs.distance(runs.forked(_calls(program, layers, settings)))
+        error, divergence = runs.distance(runs.forked(_calls(program, layers, settings, weights)))
     return error**2 if divergence is None else divergence
 
 
@@ -120,16 +127,19 @@ def ranked(found: Sequence[Sensitivity]) -> list[Sensitivity]:
 
 
 def _calls(
-    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting]
+    program: Program, layers: Sequence[Layer], settings: Mapping[str, Setting], weights: Weights | None
 ) -> dict[fx.Node, Callable[..., Any]]:
     calls: dict[fx.Node, Callable[..., Any]] = {}
     for layer in layers:
-        calls |= swapped(program, layer, settings[layer.name])
+        setting = settings[layer.name]
+        calls |= swapped(program, layer, setting, None if weights is None else weights(layer, setting))
     return calls
 
 
-def _weight_error(program: Program, layer: Layer, option: Candidate) -> float:
-    return relative_error(program.get(layer.weight).detach(), rounded_weight(program, layer, option.setting))
+def _weight_error(program: Program, layer: Layer, option: Candidate, weights: Weights | None) -> float:
+    setting = option.setting
+    rounded = rounded_weight(program, layer, setting) if weights is None else weights(layer, setting)
+    return relative_error(program.get(layer.weight).detach(), rounded)
 
 
 class _Runs:

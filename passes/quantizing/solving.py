@@ -82,7 +82,8 @@ def solve(
     batches: Sequence[Batch],
     context: Context,
 ) -> Solved:
-    """What the settings that ask for inputs make of a functional program's layers; its biases are corrected in place.
+    """What the settings that ask for inputs or for a solver make of a functional program's layers; its biases are
+    corrected in place.
 
     Raises RecipeError where a setting asks for inputs and there is no calibration data of the user's.
     """
@@ -97,28 +98,44 @@ def solve(
     for name, reason in refused.items():
         asking.remove(name)
         _retreat(found, name, reason)
+    if asking:
+        _solve_on_data(program, layers, wanted, asking, batches, context, found)
     for name, layer in wanted.items():  # int8 rows by another solver than the writer's; blocks are searched there
-        if name not in asking and name not in shared and is_searched(layer, found.settings[name]):
-            rows = to_matrix(program.get(layer.weight).detach(), layer.kind)
-            found.codes[name] = round_as(rows, found.settings[name], None)
-    if not asking:
-        return found
-    scratch = program.copy()
-    twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted}
-    for name, layer in twins.items():
-        if name not in asking and layer.kind in _KINDS:
+        if name not in found.codes and name not in shared and is_searched(layer, found.settings[name]):
             matrix = _Matrix(layer, _groups(layer))
-            matrix.write(scratch, round_as(matrix.of(scratch), found.settings[name], None))
-    for name in asking:
-        ready(scratch, twins[name], settings[name])
-    matrices = [_Matrix(twins[name], _groups(twins[name])) for name in asking]
+            found.codes[name] = round_as(matrix.of(program), found.settings[name], None)
+    return found
+
+
+def _solve_on_data(
+    program: Program, layers: Sequence[Layer], wanted: Mapping[str, Layer], asking: Sequence[str],
+    batches: Sequence[Batch], context: Context, found: Solved,
+) -> None:  # fmt: skip
+    """The layers that ask for inputs, in the order of their calls, in a working copy."""
+    settings, shared = dict(found.settings), _shared(program, layers)
+    scratch = program.copy()
+    twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted and layer.kind in _KINDS}
+    matrices = [_Matrix(layer, _groups(layer)) for layer in twins.values()]
+    alone = {matrix.name for matrix in matrices if _refusal(wanted[matrix.name], shared)}
+
+    def write_plain(matrix: _Matrix) -> None:
+        matrix.write(scratch, round_as(matrix.of(scratch), found.settings[matrix.name], None))
 
     def wants_gram(matrix: _Matrix) -> bool:
-        return rounding_of(settings[matrix.name]).solver == "gptq" and matrix.inputs(scratch) <= WIDEST
+        asks = matrix.name in asking and rounding_of(settings[matrix.name]).solver == "gptq"
+        return asks and matrix.inputs(scratch) <= WIDEST
 
-    for matrix, inputs in walk(scratch, matrices, batches, wants_gram, context.progress, "rounding"):
-        _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
-    return found
+    for matrix in matrices:
+        if matrix.name in alone:
+            write_plain(matrix)
+        elif matrix.name in asking:
+            ready(scratch, matrix.layer, settings[matrix.name])
+    solvable = [matrix for matrix in matrices if matrix.name not in alone]
+    for matrix, inputs in walk(scratch, solvable, batches, wants_gram, context.progress, "rounding"):
+        if matrix.name in asking:
+            _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
+        else:  # in its turn, too: what earlier calls of it gave is then the same when its settings run again
+            write_plain(matrix)
 
 
 def is_searched(layer: Layer, setting: Setting) -> bool:

@@ -43,9 +43,12 @@ Call = Callable[..., Any]
 Rounding = Callable[[Tensor], Tensor]
 
 
-def swapped(program: Program, layer: Layer, setting: Setting) -> Mapping[fx.Node, Call]:
-    """What to call at each node that the layer in this setting changes: its own calls, and a fused ReLU or clip."""
-    weight = rounded_weight(program, layer, setting)
+def swapped(program: Program, layer: Layer, setting: Setting, weight: Tensor | None = None) -> Mapping[fx.Node, Call]:
+    """What to call at each node that the layer in this setting changes: its own calls, and a fused ReLU or clip.
+
+    `weight` is what it computes with, where rounding its own is not it.
+    """
+    weight = rounded_weight(program, layer, setting) if weight is None else weight
     given, result = _input_rounding(layer, setting), _output_rounding(setting)
     calls: dict[fx.Node, Call] = {}
     for node in layer.nodes:

@@ -29,11 +29,15 @@ def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
 
 
 def from_matrix(matrix: Tensor, like: Tensor, kind: str) -> Tensor:
-    """The inverse of `to_matrix`, in the shape and dtype of `like`; the groups may be one below the other."""
+    """The inverse of `to_matrix`, in the shape and dtype of `like`; the groups may be one below the other.
+
+    It is laid out afresh: `contiguous` alone keeps the strides of a 1×1 kernel, from which PyTorch would take it that
+    channels come last, and a view of what the convolution then yields would fail.
+    """
     if kind == "matmul":
         return matrix.flatten(0, -2).T.to(like.dtype).contiguous()
     last = (like.shape[0], *like.shape[2:], like.shape[1])
-    return matrix.reshape(last).movedim(-1, 1).to(like.dtype).contiguous()
+    return matrix.reshape(last).movedim(-1, 1).to(like.dtype).clone(memory_format=torch.contiguous_format)
 
 
 def rows_of(node: fx.Node, data: Tensor, weight: Tensor, kind: str, limit: int) -> Tensor:

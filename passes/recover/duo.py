@@ -65,6 +65,7 @@ class Duo:
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
+        self.faces: Sequence[Mapping[str, Tensor]] = settings.variants.judged() if settings.variants else [{}]
         self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
         self._remembered: dict[int, tuple[Tensor, ...]] = {}
 
@@ -105,7 +106,16 @@ class Duo:
         return {name: value.to(self.place.device) for name, value in found.items() if value is not None}
 
     def judge(self) -> tuple[float, float]:
-        """The held-out loss, and the metric, over all processes' samples."""
+        """The held-out loss, and the metric, over all processes' samples, and all networks that count."""
+        sums = torch.zeros(3, dtype=torch.float64)
+        for face in self.faces:
+            self.student.set(face)
+            sums += self._judged()
+        loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
+        return loss / count, metric / count
+
+    def _judged(self) -> Tensor:
+        """This process's part: loss and metric times samples, and samples."""
         sums = torch.zeros(3, dtype=torch.float64)
         for index in range(self.ranks.rank, len(self.judged), self.ranks.size):
             batch = self.judged[index]
@@ -118,8 +128,7 @@ class Duo:
                 loss = sum(weight * float(term(seen).mean()) for weight, term in self.criteria)
                 values = [loss, self._agreement(seen), 1.0]
             sums += count * torch.tensor(values, dtype=torch.float64)
-        loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
-        return loss / count, metric / count
+        return sums
 
     def recalibrate(self, batches: Sequence[Batch]) -> bool:
         """Estimate the student's running statistics on these; whether it has any."""

@@ -31,6 +31,7 @@ from compressor.passes.recover.ranks import Ranks, ranks_here
 from compressor.passes.recover.session import Session
 from compressor.passes.recover.stream import Stream, batch_inputs, held_out
 from compressor.passes.recover.trainee import untrainable
+from compressor.passes.recover.variants import Variants
 
 __all__ = ["Recovered", "Settings", "recover"]
 
@@ -50,6 +51,7 @@ class Settings:
     keep: globs of parameters to leave alone.   masks: for a parameter, what stays zero.
     ramps: stored numbers that rise from 0 to 1 over this share of the budget (fake quantization's blend). Nothing is
         taken for diverged before they are there, for it is judged as if they were.
+    variants: which of the networks that the program can be learns in a step, and which are judged.
     """
 
     rate: float | None = None
@@ -63,6 +65,7 @@ class Settings:
     keep: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     ramps: Mapping[str, float] = field(default_factory=dict)
+    variants: Variants | None = None
 
 
 @dataclass(frozen=True)

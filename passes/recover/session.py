@@ -46,7 +46,7 @@ class Session:
         self.checkpoint, self.key, self.place = checkpoint, key, place
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
         self.rate = settings.rate or default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
-        self.clip, self.ramps = settings.clip, settings.ramps
+        self.clip, self.ramps, self.variants = settings.clip, settings.ramps, settings.variants
         self.statistics = bool(batch_norms(student))
         self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.rate)
         self.scaler = place.scaler()
@@ -67,7 +67,7 @@ class Session:
             self._recalibrate()
             self.judging = self.pace.elapsed - began  # what the end will take, too
         [seconds] = self.ranks.agreed([once])
-        self.pace.spread(seconds, self.duo.held / self.stream.size)
+        self.pace.spread(seconds, len(self.duo.faces) * self.duo.held / self.stream.size)
 
     def train(self) -> None:
         """Spend the budget."""
@@ -75,6 +75,8 @@ class Session:
         while (fraction := self._fraction()) is not None:
             self.pace.begin()
             self.duo.student.raise_ramps(self.ramps, fraction)
+            if self.variants is not None:
+                self.duo.student.set(self.variants.at(self.step))
             self._update(next(batches), rate(fraction, self.step, self.pace.total) * self.keeper.scale)
             self.step += 1
             self.pace.end()

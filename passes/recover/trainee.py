@@ -72,6 +72,12 @@ class Trainee:
             for name, share in ramps.items():
                 self.shared[name].fill_(min(1.0, fraction / share) if share > 0 else 1.0)
 
+    def set(self, values: Mapping[str, Tensor]) -> None:
+        """Write stored numbers, by name."""
+        with torch.no_grad():
+            for name, value in values.items():
+                self.shared[name].copy_(value)
+
     def apply_masks(self) -> None:
         """Zero what stays zero."""
         with torch.no_grad():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor.cache import Cache, default_folder, file_digest
+from compressor.cache import Cache, Shelf, default_folder, file_digest
 
 
 def test_an_entry_appears_whole(tmp_path: Path) -> None:
@@ -83,3 +83,13 @@ def test_a_stage_has_a_file_of_its_own_while_it_runs(tmp_path: Path) -> None:
     assert path.exists()
     cache.store("k", lambda folder: None)
     assert not path.exists()
+
+
+def test_a_shelf_is_the_same_runs_alone(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    shelf, other = Shelf(cache, "data 1"), Shelf(cache, "data 2")
+    shelf.store("k", lambda folder: (folder / "x").write_text("1") and None)
+    found = shelf.find("k")
+    assert found is not None
+    assert (found / "x").read_text() == "1"
+    assert other.find("k") is None

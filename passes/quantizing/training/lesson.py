@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Setting
+from compressor.passes.quantizing.training.choices import parse_budgets, parse_choices
 from compressor.passes.recover import parse_budget
 from compressor.passes.recover.objective import parse_losses
 from compressor.passes.recover.pace import check_marks
@@ -18,6 +19,7 @@ from compressor.passes.recover.pace import check_marks
 __all__ = ["RANGES", "SITE", "Lesson", "Ranges"]
 
 SITE = "program"
+_ALONE = "Leave out norm and ranges, or budgets."
 Ranges = Literal["learned", "settle", "fixed"]
 RANGES: tuple[Ranges, ...] = ("learned", "settle", "fixed")
 
@@ -28,6 +30,7 @@ class Lesson:
 
     ranges: integer activations' ranges are learned, or settle as running statistics and freeze, or stay as calibrated.
     norm: a layer norm without parameters before every linear layer in blocks, where there is none.
+    budgets: in bits a weight, where one training is to serve several (`once.py`), and the layers' formats in it.
     """
 
     train: str
@@ -36,6 +39,8 @@ class Lesson:
     ranges: Ranges = "learned"
     norm: bool = False
     marks: str = ""
+    budgets: str = ""
+    choices: str = ""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for what makes no sense."""
@@ -49,6 +54,13 @@ class Lesson:
             check_marks(self.marks)
         except ValueError:
             raise RecipeError(f"marks are {self.marks!r}, not rising steps", where="quantize") from None
+        if self.budgets:
+            parse_budgets(self.budgets)
+            parse_choices(self.choices)
+            if self.norm or self.ranges != RANGES[0]:
+                raise RecipeError(
+                    "training for several budgets changes weights alone", where="quantize", way_out=_ALONE
+                )
 
     @classmethod
     def read(cls, sites: Mapping[str, Setting]) -> Lesson | None:
@@ -70,7 +82,7 @@ class Lesson:
 
     def setting(self, losses: str, marks: str) -> Setting:
         """What does exactly this again."""
-        done = Lesson(self.train, losses, self.rate, self.ranges, self.norm, marks)
+        done = replace(self, losses=losses, marks=marks)
         default = Lesson(self.train)
         chosen = {f.name: getattr(done, f.name) for f in fields(Lesson)}
         return {name: v for name, v in chosen.items() if name == "train" or v != getattr(default, name)}

@@ -13,40 +13,34 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, begin, finish, insert, read
 from compressor.graph.program import Program
 from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
 from compressor.passes.quantizing.rounding import rounding_of
-from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static, weight_format
+from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
 from compressor.passes.quantizing.ties import storage_key
 from compressor.passes.quantizing.training.lesson import Lesson
+from compressor.passes.quantizing.training.steps import (
+    Step,
+    codes_by,
+    first_step,
+    format_in,
+    grid_of,
+    grouping,
+    insert_rounding,
+)
 from compressor.passes.quantizing.weights import matrix_of
-from compressor.passes.reading.matrix import to_matrix
 from compressor.quant import fake
-from compressor.quant.blocks import BLOCK_FORMATS, TERNARY, quantize_blocks
-from compressor.quant.formats import Format, Granularity, choose_qparams, spread
-from compressor.quant.grids import Grid, Share, ternary_grid
+from compressor.quant.blocks import TERNARY
 from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Student", "make_student"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
-_AXES = {"tensor": -1, "row": 0, "block": 1}
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Where a learned step lies: its start and its gain."""
-
-    scale: str
-    gain: str
-
-    def value(self, program: Program) -> Tensor:
-        return fake.learned(program.get(self.scale).detach(), program.get(self.gain).detach())
 
 
 @dataclass
@@ -57,9 +51,9 @@ class Student:
     lesson: Lesson
     blend: str = ""
     layers: list[tuple[Layer, Setting]] = field(default_factory=list)
-    steps: dict[tuple[int, ...], _Step] = field(default_factory=dict)
-    step_of: dict[str, _Step] = field(default_factory=dict)
-    pairs: dict[Pair, _Step] = field(default_factory=dict)
+    steps: dict[tuple[int, ...], Step] = field(default_factory=dict)
+    step_of: dict[str, Step] = field(default_factory=dict)
+    pairs: dict[Pair, Step] = field(default_factory=dict)
     inputs: dict[fx.Node, Pair] = field(default_factory=dict)  # of calls that compute in integers
 
     def codes(self, trained: Program) -> dict[str, Rounded]:
@@ -75,27 +69,11 @@ class Student:
         return found
 
     def _rounded(self, trained: Program, layer: Layer, setting: Setting) -> Rounded:
-        weight: Tensor = trained.get(layer.weight).detach()
-        if not is_block(setting):
-            format, step = weight_format(setting), self.step_of[layer.weight].value(trained)
-            exact = torch.round(weight / spread(step, weight, Granularity(layer.axis)))
-            codes = to_matrix(torch.clamp(exact, format.low, format.high).to(torch.int8), layer.kind).flatten(0, 1)
-            return Rounded(codes, Grid(format, codes.shape[1], step.unsqueeze(1)))
-        matrix, block, format = matrix_of(trained, layer), block_of(setting), BLOCK_FORMATS[format_of(setting)]
-        if layer.weight not in self.step_of:
-            found = fake.absmean(matrix, *_grouping(setting))
-            return Rounded(found.codes, _grid(found.high, matrix, format, block))
-        step = self.step_of[layer.weight].value(trained)
-        turned = step.T if layer.axis and step.dim() == 2 else step
-        grid = _grid(turned.flatten(1) if turned.dim() > 2 else turned, matrix, format, block)
-        return Rounded(grid.codes(matrix), grid)
-
-
-def _grid(scale: Tensor, matrix: Tensor, format: Format, block: int) -> Grid:
-    """A grid of scales by tensor, row or block, each repeated for every block of a matrix (N, K)."""
-    scale = scale if scale.dim() == 2 else scale.reshape(-1, 1)
-    whole = scale.expand(len(matrix), -(-matrix.shape[1] // block)).contiguous()
-    return Grid(format, block, torch.where(whole == 0, torch.ones_like(whole), whole))
+        if layer.weight in self.step_of:
+            return codes_by(trained, layer, setting, self.step_of[layer.weight].value(trained))
+        matrix = matrix_of(trained, layer)
+        found = fake.absmean(matrix, *grouping(setting))
+        return Rounded(found.codes, grid_of(found.high, matrix, format_in(setting), block_of(setting)))
 
 
 def make_student(program: Program, settings: Mapping[str, Setting], lesson: Lesson) -> Student:
@@ -141,7 +119,7 @@ class _FakePairs:
             start = torch.tensor([pair.low, pair.high], dtype=torch.float64)
             bounds = add_tensor(self.program, f"{pair.name}_bounds", start, at, buffer=True)
             gain = add_tensor(self.program, f"{pair.name}_gain", torch.zeros(2), at, buffer=moves != "learned")
-            self.student.pairs[pair] = _Step(str(bounds.target), str(gain.target))
+            self.student.pairs[pair] = Step(str(bounds.target), str(gain.target))
         else:
             bounds, gain = read(self.program, known.scale, at), read(self.program, known.gain, at)
         if moves == "settle":
@@ -175,16 +153,10 @@ def _weight(student: Student, layer: Layer, setting: Setting) -> None:
     """Let every call of a layer read its weight rounded."""
     program, at = student.program, min(layer.nodes)
     source, blend = read(program, layer.weight, at), read(program, student.blend, at)
-    format: Format = BLOCK_FORMATS[format_of(setting)] if is_block(setting) else weight_format(setting)
-    if format is TERNARY and rounding_of(setting).rule == "absmean":
+    if format_in(setting) is TERNARY and rounding_of(setting).rule == "absmean":
         rounded = _absmean(student, layer, source, blend, setting)
     else:
-        scale, gain = _step(student, layer, setting, at)
-        axis, block = _grouping(setting) if is_block(setting) else (layer.axis, 0)
-        if is_block(setting) and layer.axis and axis >= 0:
-            axis = 1 - axis
-        args = (source, scale, gain, blend, int(format.low), int(format.high), axis, block, False)
-        rounded = insert(program, ops.fake_weight.default, args, like=at)
+        rounded = insert_rounding(program, source, _step(student, layer, setting, at), blend, layer, setting)
     for node in layer.nodes:
         node.update_arg(layer.positions[1], rounded)
         bias = layer.bias(node)
@@ -209,7 +181,7 @@ def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, se
         return insert(student.program, target, args, like=at)
 
     matrix = call(aten.flatten.using_ints, source, 1) if layer.axis == 0 else call(aten.transpose.int, source, 0, 1)
-    rounded = call(ops.fake_absmean.default, matrix, blend, *_grouping(setting), False)
+    rounded = call(ops.fake_absmean.default, matrix, blend, *grouping(setting), False)
     return call(aten.reshape.default, rounded, shape) if layer.axis == 0 else call(aten.transpose.int, rounded, 0, 1)
 
 
@@ -217,31 +189,9 @@ def _step(student: Student, layer: Layer, setting: Setting, at: fx.Node) -> tupl
     """The start and the gain of a weight's step; weights that share memory share them."""
     program, key = student.program, storage_key(student.program.get(layer.weight))
     if key not in student.steps:
-        start = _first_step(program, layer, setting)
+        start = first_step(program, layer, setting)
         scale = add_tensor(program, f"{layer.weight}_step", start, at, buffer=True)
         gain = add_tensor(program, f"{layer.weight}_gain", torch.zeros_like(start), at)
-        student.steps[key] = _Step(str(scale.target), str(gain.target))
+        student.steps[key] = Step(str(scale.target), str(gain.target))
     step = student.step_of[layer.weight] = student.steps[key]
     return read(program, step.scale, at), read(program, step.gain, at)
-
-
-def _first_step(program: Program, layer: Layer, setting: Setting) -> Tensor:
-    """What rounding without training takes."""
-    if not is_block(setting):
-        return choose_qparams(program.get(layer.weight), weight_format(setting), Granularity(layer.axis)).scale
-    weight, matrix, format = program.get(layer.weight), matrix_of(program, layer), BLOCK_FORMATS[format_of(setting)]
-    axis, block = _grouping(setting)
-    if axis < 1:  # ternary, by tensor or by row
-        share: Share = "tensor" if axis < 0 else "row"
-        scale = ternary_grid(matrix, format, block_of(setting), share=share).scale[:, 0]
-        return scale.clone() if share == "row" else scale[0].clone()
-    scale = quantize_blocks(matrix, format, block).scales
-    if layer.axis:
-        return scale.T.contiguous()
-    return scale.reshape(*scale.shape, *[1] * (weight.dim() - 2))
-
-
-def _grouping(setting: Setting) -> tuple[int, int]:
-    """The axis of a matrix (N, K) and the run along it that share a scale in blocks; axis −1 is all of it."""
-    axis = _AXES[rounding_of(setting).share]
-    return axis, block_of(setting) if axis == 1 else 0

@@ -26,7 +26,7 @@ from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.session import default_rate
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["Taught", "taught"]
+__all__ = ["Taught", "cannot_learn", "summary", "taught"]
 
 # Of `recover`'s, by the fewest bits of a layer.
 RATES = {"int8": 0.3, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
@@ -74,14 +74,18 @@ def taught(
         return Taught(program, skipped=(Skip(SITE, text),))
     trained = _with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
-    said = (*notes, _summary(done), *done.notes)
+    said = (*notes, summary(done), *done.notes)
     return Taught(trained, student.codes(done.program), student.pairs_of(done.program), notes=said, setting=setting)
 
 
 def _reason(settings: Mapping[str, Setting], context: Context) -> str:
-    """Why there is nothing to train, or nothing to train with."""
-    if not any(map(is_integer, settings.values())):
-        return "not trained: nothing is quantized"
+    """Why there is nothing to train, or nothing to train with; empty where there is."""
+    nothing = not any(map(is_integer, settings.values()))
+    return "not trained: nothing is quantized" if nothing else cannot_learn(context)
+
+
+def cannot_learn(context: Context) -> str:
+    """Why there is nothing to train with; empty where there is."""
     if not len(context.training):
         return _NO_DATA
     return "" if context.teacher is not None else "not trained: there is no original to learn from"
@@ -102,7 +106,8 @@ def _with_weights(program: Program, trained: Program) -> Program:
     return finish(copy)
 
 
-def _summary(done: Recovered) -> str:
+def summary(done: Recovered) -> str:
+    """What training was worth, in a sentence for the user."""
     return (
         f"trained for {done.steps} steps ({done.losses}): held-out loss of the rounded network {done.before:.4g} to "
         f"{done.after:.4g}, agreement with the original {done.metric[0]:.4f} to {done.metric[1]:.4f}, best after "

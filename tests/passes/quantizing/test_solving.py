@@ -112,13 +112,42 @@ def test_what_the_data_never_reach_is_rounded_by_its_weights() -> None:
     assert result.settings["0"]["solver"] == "gptq"
 
 
+class Twice(nn.Module):
+    """Both layers are called twice, the second between the calls of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.layer_norm(self.one(x), (64,))
+        return self.two(functional.gelu(self.one(5 * y) + self.two(y)))
+
+
+def test_the_same_again_where_a_layer_called_twice_keeps_its_bias() -> None:
+    """It is rounded in its turn also where its settings ask for no data any more: later layers read the same."""
+    torch.manual_seed(0)
+    program = capture(Twice(), (torch.randn(2, 5, 64),)).program
+    batches = [{program.inputs[0].name: torch.randn(2, 5, 64)} for _ in range(4)]
+    context = Context(board(), calibration=batches, synthetic=False)
+    first = Quantize("int4", block=32, solver="hqq").run(program, context)
+    without = {name: {k: v for k, v in each.items() if k != "bias"} for name, each in first.settings.items()}
+    mixed = {**first.settings, "one": without["one"], "two": {**without["two"], "bias": "correct"}}
+    one = Quantize(sites={**mixed, "one": {**without["one"], "bias": "auto"}}).run(program, context)
+    again = Quantize(sites=one.settings).run(program, context)
+    assert "bias" not in one.settings["one"]
+    assert one.settings["two"]["bias"] == "correct"
+    assert again.program.hash() == one.program.hash()
+
+
 @pytest.mark.parametrize("solver", ["mse", "hqq"])
-def test_int8_rows_are_searched_without_data(program: Program, solver: str) -> None:
-    options = {"mode": "weight-only", "bias": "none"}
-    without = Context(board())
-    plain, searched = (Quantize(solver=s, **options).run(program, without) for s in ("nearest", solver))  # type: ignore[arg-type]
-    assert {s.get("solver") for site, s in searched.settings.items() if site == "hidden"} == {solver}
-    scales = [result.program.get("hidden.weight_scale") for result in (plain, searched)]
-    assert not torch.equal(*scales)
-    again = Quantize(sites=searched.settings).run(program, without)
-    assert again.program.hash() == searched.program.hash()
+def test_int8_takes_searched_scales_with_and_without_data(program: Program, solver: str) -> None:
+    quantize = Quantize(mode="weight-only", solver=solver, bias="none", equalize="none")  # type: ignore[arg-type]
+    with_data = quantize.run(program, context(program))
+    without = quantize.run(program, Context(board()))
+    nearest = Quantize(mode="weight-only", solver="nearest", bias="none").run(program, Context(board()))
+    again = Quantize(sites=with_data.settings).run(program, context(program))
+    assert with_data.settings["hidden"]["solver"] == solver
+    assert again.program.hash() == with_data.program.hash() == without.program.hash() != nearest.program.hash()
+    scales = (each.program.tensors()["hidden.weight_scale"] for each in (without, nearest))
+    assert bool((next(scales) < next(scales)).any()), "a narrower range has smaller steps"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -76,3 +77,11 @@ def test_few_positions_are_spread_evenly() -> None:
     program, node, kind, weight, _ = layer("linear")
     rows = rows_of(node, program.example[0], weight, kind, 2)
     assert torch.equal(rows[0], program.example[0].flatten(0, 1)[[0, 5]])
+
+
+def test_a_pointwise_kernel_is_laid_out_as_before() -> None:
+    """Else the convolution yields channels last, and a view of it fails."""
+    weight = torch.randn(64, 32, 1, 1)
+    back = from_matrix(to_matrix(weight, "conv", 1), weight, "conv")
+    assert back.stride() == weight.stride()
+    assert functional.conv2d(torch.randn(2, 32, 4, 4), back).view(2, -1).shape == (2, 1024)
