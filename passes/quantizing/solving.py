@@ -112,7 +112,7 @@ def _solve_on_data(
     batches: Sequence[Batch], context: Context, found: Solved,
 ) -> None:  # fmt: skip
     """The layers that ask for inputs, in the order of their calls, in a working copy."""
-    settings, shared = dict(found.settings), _shared(program, layers)
+    settings, shared = dict(found.settings), tied_names(program, layers)
     scratch = program.copy()
     twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted and layer.kind in _KINDS}
     matrices = [_Matrix(layer, _groups(layer)) for layer in twins.values()]
