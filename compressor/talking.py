@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from compressor.devices.decoder_job import decoder_of
 from compressor.devices.runner.decode import Decoder, chosen
 from compressor.errors import ExportError, InputError, LoadError
 from compressor.export.session import session
@@ -98,9 +99,9 @@ def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
             ) from error  # fmt: skip
 
     decoder = Decoder(run, contents.manifest["inputs"], said["tokens"], said["scores"])
-    vocabulary, ends = said.get("vocabulary"), said.get("end")
+    ends = said.get("end")
     return Talker(
-        bundle.name, decoder, vocabulary if isinstance(vocabulary, int) else 0,
+        bundle.name, decoder, said["vocabulary"],
         frozenset(each for each in ends if isinstance(each, int)) if isinstance(ends, list) else frozenset(),
         _tokenizer(bundle / TOKENIZER) if TOKENIZER in contents.digests else None,
     )  # fmt: skip
@@ -108,9 +109,8 @@ def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
 
 def _interface(contents: Contents) -> Mapping[str, Any]:
     """What the manifest says of the decoder. Raises InputError where it is none."""
-    said = contents.manifest.get("decoder")
-    known = isinstance(said, dict) and said.get("tokens") in contents.inputs and said.get("scores") in contents.outputs
-    if not isinstance(said, dict) or not known or not {_MODEL, PACKED} & contents.digests.keys():
+    said = decoder_of(contents)
+    if said is None or not {_MODEL, PACKED} & contents.digests.keys():
         raise InputError(
             "holds no causal language model with a key–value cache", where=str(contents.path),
             way_out="Compress one for ONNX Runtime, without --no-kv-cache.",

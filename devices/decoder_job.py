@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from compressor.export.verify import Contents
+from compressor.graph.concrete import STEP
 from compressor.graph.naming import BATCH, PAST, SEQUENCE
 
 __all__ = ["answering", "decoder_of", "step_inputs"]
 
-READ, STEPS = 128, 32
+READ, STEPS = STEP[PAST], 32
 _LEAST = 4  # places that a text, and what answers it, take
 
 

@@ -4,7 +4,7 @@
 
 int8: weights symmetric, one scale an output channel; activations one scale a value, in the format that the target's
 integer kernels take. fp16: parameters and arithmetic in half precision, except where it would overflow. bf16: weights
-alone, in half the bytes. int4, int3, int2, ternary (−1, 0, 1, which the runtime reads as two bits): linear layers'
+alone, in half the bytes. int4, int3, int2, ternary (−1, 0, 1, which the runtime reads as two bits): matrices of
 weights alone, one scale for `block` inputs of an output.
 (Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, A White Paper on Neural Network Quantization,
 arXiv:2106.08295.)
@@ -56,15 +56,15 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", "bf16" (weights alone), or for the weights of linear layers alone "int4", "int3", "int2" or
-        "ternary"; "mixed" chooses for each layer.
+    format: "int8", "fp16", "bf16" (weights alone), or for weights alone, of linear layers, pointwise convolutions and
+        embeddings, "int4", "int3", "int2" or "ternary"; "mixed" chooses for each layer.
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.
     calibrator: how an activation's range is chosen: "minmax", "percentile", "mse" or "entropy".
     percentile: of the values that the percentile calibrator keeps at each end.
     samples: how many calibration samples are used.
     max_error: relative output error above which a layer's activations stay float.
-    block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary: 32, 64 or 128.
+    block: how many inputs of a linear layer share a scale in int4, int3, int2 and ternary, at most: 32, 64 or 128.
     bits: a weight, with scales, on average over the layers that "mixed" may give fewer than eight.
     slower: whether layers take a format even where the latency model predicts that they get slower.
     ffsplit: the share of a feed-forward block's neurons, those that weigh most, that is split off and has eight bits,
@@ -80,6 +80,7 @@ class Quantize(Pass):
         SmoothQuant's), "cross-layer" (by both layers' weights), or on data of the user's whichever lowers the error
         most, if any ("auto").
     train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
+        Where that does not help, the codes are those of the solver.
     losses: what it learns, as in `recover`.
     rate: peak learning rate; none: as `recover` has it.
     ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".

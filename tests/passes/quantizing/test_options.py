@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from boards import board
+from narrow_nets import linear_net, net_batches
 
 from compressor.errors import RecipeError
+from compressor.graph.contract import Context
 from compressor.passes.quantize import Quantize
 from compressor.passlist import parse_passes
 
@@ -53,3 +56,14 @@ def test_what_goes_together_is_taken(text: str) -> None:
 
 def test_a_recipe_says_everything_by_its_sites() -> None:
     Quantize("fp16", solver="gptq", sites={"head": {"format": "int8"}})
+
+
+@pytest.mark.parametrize("format", ["int4", "mixed"])
+def test_parts_of_a_block_are_trained_and_the_recipe_does_the_same_again(format: str) -> None:
+    net, batches = linear_net(), net_batches(32) * 4
+    context = Context(board(), calibration=batches[:1], training=batches, teacher=net, synthetic=False)
+    done = Quantize(format, train="4steps", block=32, ffsplit=0.25).run(net, context)  # type: ignore[arg-type]
+    assert not [skip.reason for skip in done.skipped if skip.site == "program"]
+    assert done.settings["down"]["format"] == "split"
+    again = Quantize(sites=done.settings).run(net, context)
+    assert again.program.hash() == done.program.hash()

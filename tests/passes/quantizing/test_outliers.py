@@ -90,3 +90,18 @@ def test_the_weight_is_stored_once_and_turned() -> None:
     assert [node.op_type for node in model.graph].count("MatMul") == 2
     assert "Transpose" not in [node.op_type for node in model.graph]
     assert sum(value.const_value.nbytes for value in model.graph.initializers.values()) < 2 * 64 * 32  # type: ignore[union-attr]
+
+
+def test_both_ranges_go_through_training_and_its_recipe_does_the_same_again() -> None:
+    program, batches = made(40.0)
+    context = Context(
+        load_target("x86-64"), calibration=batches, training=batches * 4, teacher=program, synthetic=False
+    )
+    options = {"calibrator": "minmax", "max_error": 0.02, "equalize": "none", "bias": "none", "rate": 1e-5}
+    done = Quantize(**options, train="8steps").run(program, context)  # type: ignore[arg-type]
+    assert OUTLIERS[0] in done.settings["linear"]
+    assert not [skip.reason for skip in done.skipped if skip.site == "program"]
+    again = Quantize(sites=done.settings).run(program, context)
+    [wanted], [found], [repeated] = (each.run(batches[0]).values() for each in (program, done.program, again.program))
+    assert torch.equal(found, repeated)
+    assert float((found - wanted).norm() / wanted.norm()) < 0.03
