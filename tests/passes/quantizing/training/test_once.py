@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from boards import board
-from recovery import Listener
+from recovery import Listener, Stopping
 from torch import Tensor, nn
 
 from compressor.cache import Cache, Shelf
@@ -101,6 +101,18 @@ def test_a_recipe_trains_the_same_again(net: Program, context: Context, results:
     again = Quantize(sites=result.settings).run(net, replace(context, shelf=None))
     assert again.program.hash() == result.program.hash()
     assert again.settings == result.settings
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(
+    net: Program, context: Context, results: dict[float, PassResult], tmp_path: Path
+) -> None:
+    stopped = replace(context, shelf=None, checkpoint=tmp_path / "state", progress=Stopping(2))
+    with pytest.raises(KeyboardInterrupt):
+        mixed(4.5).run(net, stopped)
+    listener = Listener()
+    again = mixed(4.5).run(net, replace(stopped, progress=listener))
+    assert any("continues after step" in text for text in listener.said)
+    assert again.program.hash() == results[4.5].program.hash()
 
 
 def test_what_is_stored_is_a_plain_quantized_network(tmp_path: Path, results: dict[float, PassResult]) -> None:
