@@ -26,7 +26,7 @@ from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 from compressor.quant.blocks import BLOCK_FORMATS
 from compressor.quant.solvers.rounding import Rounded, round_matrix
 
-__all__ = ["Solved", "round_as", "solve"]
+__all__ = ["Solved", "has_own_scales", "round_as", "solve"]
 
 WIDEST = 8192  # inputs of a layer that gptq solves: time grows with their cube
 _KINDS = ("conv", "linear", "matmul")
@@ -101,7 +101,7 @@ def solve(
     if asking:
         _solve_on_data(program, layers, wanted, asking, batches, context, found)
     for name, layer in wanted.items():
-        if name not in found.codes and layer.kind in _KINDS and _has_own_scales(found.settings[name]):
+        if name not in found.codes and has_own_scales(layer, found.settings[name]):
             matrix = _Matrix(layer, _groups(layer))
             found.codes[name] = round_as(matrix.of(program), found.settings[name], None)
     return found
@@ -199,9 +199,9 @@ def _is_rounded(setting: Setting) -> bool:
     return is_block(setting) or setting.get("format") == "int8"
 
 
-def _has_own_scales(setting: Setting) -> bool:
+def has_own_scales(layer: Layer, setting: Setting) -> bool:
     """Whether int8 is asked for on scales that are searched by the weights alone; blocks are where they are stored."""
-    return format_of(setting) == "int8" and setting.get("solver") in ("mse", "hqq")
+    return layer.kind in _KINDS and format_of(setting) == "int8" and setting.get("solver") in ("mse", "hqq")
 
 
 def _refusal(layer: Layer, shared: set[str]) -> str:

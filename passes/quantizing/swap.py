@@ -31,8 +31,9 @@ from compressor.passes.quantizing.settings import (
     weight_format,
 )
 from compressor.passes.quantizing.sites import Layer, tail
-from compressor.passes.quantizing.solving import round_as
+from compressor.passes.quantizing.solving import has_own_scales, round_as
 from compressor.passes.quantizing.weights import fake_weight
+from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import choose_qparams, dequantize, quantize
 
@@ -65,6 +66,8 @@ def rounded_weight(program: Program, layer: Layer, setting: Setting) -> Tensor:
         return rounded.view_as(weight) if layer.axis == 0 else rounded.T
     if format_of(setting) == "fp16":
         return weight.half().float()
+    if has_own_scales(layer, setting):
+        return from_matrix(round_as(to_matrix(weight, layer.kind, 1), setting, None).values, weight, layer.kind)
     return fake_weight(weight, layer, weight_format(setting)) if format_of(setting) == "int8" else weight
 
 

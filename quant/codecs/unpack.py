@@ -57,14 +57,14 @@ def unpack(source: str, out: str) -> None:
             whole[part["offset"] : part["offset"] + part["bytes"]] = _CODECS[part["codec"]](packed, part)
     if hashlib.sha256(whole.data).hexdigest() != header.get("sha256"):
         raise PackError("what it unpacks to is not what its sha256 says")
-    part = f"{out}.part"  # a process that is killed leaves no half of a model under the name that is loaded
+    beside = f"{out}.part"  # a process that is killed leaves no half of a model under the name that is loaded
     try:
-        with open(part, "wb") as written:
+        with open(beside, "wb") as written:
             written.write(whole.data)
-        os.replace(part, out)
+        os.replace(beside, out)
     except OSError:
-        if os.path.exists(part):
-            os.remove(part)
+        if os.path.exists(beside):
+            os.remove(beside)
         raise
 
 
