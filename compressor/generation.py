@@ -123,6 +123,12 @@ def _equal(ids: Tensor, scores: Tensor) -> float:
 
 def _hold(ids: Tensor, ours: Tensor, own: Tensor, tolerance: float) -> None:
     """Raises MismatchError where scores are off, or where a token was chosen that is no near-tie in PyTorch."""
+    if not bool(own.isfinite().all() and ours.isfinite().all()):
+        raise MismatchError(
+            "no token can be chosen: scores are infinite or no numbers, "
+            + ("in PyTorch already" if not bool(own.isfinite().all()) else "in the artifact alone"),
+            way_out="Nothing was written. Check the weights; --no-kv-cache makes the graph without a cache.",
+        )
     error = relative_error(ours, own)
     lead = own.amax(-1) - own.gather(-1, ids[..., None])[..., 0]
     allowed = _SPREAD * max(tolerance, error) * float(own.double().square().mean().sqrt())

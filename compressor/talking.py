@@ -7,6 +7,7 @@ Nothing of the bundle is trusted: it is checked as `compress verify` does before
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,16 +61,23 @@ class Talker:
     ) -> Iterator[int]:
         """At most so many tokens behind these: the likeliest at temperature 0, else drawn, of the `top` likeliest alone
         where that is not 0. Ends at an end of text. Raises InputError for ids beyond the vocabulary and for none, and
-        ExportError where the model has no places left."""
+        for a temperature that is none; ExportError where the model has no places left or its scores are no numbers."""
         if not ids or min(ids) < 0 or (self.vocabulary and max(ids) >= self.vocabulary):
             raise InputError(
                 f"{max(ids)} is no token" if ids else "there are no tokens to begin with", where="--ids",
                 way_out=f"Give one at least, each below {self.vocabulary}.",
             )  # fmt: skip
+        if not 0 <= temperature < math.inf:
+            raise InputError(f"{temperature} is no temperature", where="--temperature", way_out="Give 0 or more.")
         random, self.seconds, start = np.random.default_rng(seed), [], time.perf_counter()
         dtype = self.decoder.specs[self.decoder.tokens]["dtype"]
         scores = self.decoder.read({self.decoder.tokens: np.array([ids], dtype)})[:, -1]
         for place in range(tokens):
+            if np.isnan(scores).any() or np.isposinf(scores).any():
+                raise ExportError(
+                    f"the scores behind {self.decoder.places} tokens are no numbers", where=self.name,
+                    way_out="Compress it again without fp16, whose numbers end at 65504.",
+                )  # fmt: skip
             token = int(chosen(scores, temperature=temperature, top=top, random=random)[0])
             self.seconds.append(time.perf_counter() - start)
             if token in self.ends:

@@ -90,11 +90,13 @@ def chosen(scores: Any, *, temperature: float = 0.0, top: int = 0, random: Any =
     `top` highest alone where that is not 0."""
     if temperature <= 0:
         return scores.argmax(-1)
-    scaled = scores.astype(np.float64) / temperature
+    scaled = scores.astype(np.float64)
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the highest are −∞
+        scaled = (scaled - scaled.max(-1, keepdims=True)) / temperature
     if 0 < top < scaled.shape[-1]:
         least = np.partition(scaled, -top, axis=-1)[:, -top, None]
         scaled = np.where(scaled < least, -np.inf, scaled)
-    shares = np.exp(scaled - scaled.max(-1, keepdims=True))
+    shares = np.exp(scaled)
     shares /= shares.sum(-1, keepdims=True)
     return np.array([random.choice(len(row), p=row) for row in shares])
 

@@ -57,8 +57,15 @@ def unpack(source: str, out: str) -> None:
             whole[part["offset"] : part["offset"] + part["bytes"]] = _CODECS[part["codec"]](packed, part)
     if hashlib.sha256(whole.data).hexdigest() != header.get("sha256"):
         raise PackError("what it unpacks to is not what its sha256 says")
-    with open(out, "wb") as written:
-        written.write(whole.data)
+    beside = f"{out}.part"  # a process that is killed leaves no half of a model under the name that is loaded
+    try:
+        with open(beside, "wb") as written:
+            written.write(whole.data)
+        os.replace(beside, out)
+    except OSError:
+        if os.path.exists(beside):
+            os.remove(beside)
+        raise
 
 
 def grown(zeros: int) -> tuple[list[list[int]], list[tuple[int, ...]], float]:

@@ -74,3 +74,14 @@ def test_another_answer_is_refused(name: str) -> None:
 
     with pytest.raises(MismatchError, match="with the cache disagrees"):
         decoding(program, original, wrong, BATCH, 1e-4, read=16, past=16)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    program = program_of(Growing(), mask=False, name="ids")
+    scores = interface_of(program).scores
+
+    def run(feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: v * torch.inf if name == scores else v for name, v in program.run(feed).items()}
+
+    with pytest.raises(MismatchError, match="in the artifact alone"):
+        decoding(program, program.run, run, texts("ids", 2), 1e-4, read=8, past=8)

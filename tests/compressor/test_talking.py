@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_it_stops_at_an_end(talker: Talker) -> None:
 def test_what_is_no_token(talker: Talker, ids: list[int]) -> None:
     with pytest.raises(InputError, match="token"):
         list(talker.stream(ids, 1))
+
+
+@pytest.mark.parametrize("temperature", [math.nan, math.inf, -1.0])
+def test_what_is_no_temperature(talker: Talker, temperature: float) -> None:
+    with pytest.raises(InputError, match="no temperature"):
+        list(talker.stream([1], 1, temperature=temperature))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_scores_that_are_no_numbers(talker: Talker, score: float, temperature: float) -> None:
+    run, scores = talker.decoder.run, talker.decoder.scores
+    talker.decoder.run = lambda feed: {n: v * score if n == scores else v for n, v in run(feed).items()}
+    with pytest.raises(ExportError, match="behind 2 tokens are no numbers"):
+        list(talker.stream([1, 2], 1, temperature=temperature))
 
 
 def test_no_places_left(talker: Talker) -> None:

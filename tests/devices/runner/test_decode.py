@@ -68,3 +68,4 @@ def test_choosing() -> None:
     assert two == {1, 2}
     cold = {int(chosen(scores, temperature=0.01, random=random)[0]) for _ in range(50)}
     assert cold == {1}
+    assert int(chosen(scores, temperature=1e-320, random=random)[0]) == 1

@@ -61,3 +61,13 @@ def test_float_is_the_weight_itself() -> None:
     assert torch.equal(rounded_weight(program, layer, {"format": "fp32"}), program.get(layer.weight))
     half = rounded_weight(program, layer, {"format": "fp16"})
     assert torch.equal(half, program.get(layer.weight).half().float())
+
+
+def test_int8_is_tried_on_the_scales_that_it_gets() -> None:
+    program, _ = functional_copy(linear_net())
+    layer = next(layer for layer in find_layers(program)[0] if layer.name == "up")
+    setting = {"format": "int8", "solver": "mse"}
+    tried = rounded_weight(program, layer, setting)
+    codes = Quantize(sites={"up": setting}).run(linear_net(), Context(board())).program.tensors()
+    torch.testing.assert_close(tried, codes["up.weight"] * codes["up.weight_scale"][:, None])
+    assert not torch.equal(tried, rounded_weight(program, layer, {"format": "int8"}))

@@ -132,3 +132,19 @@ def test_every_cut_is_seen(tmp_path: Path) -> None:
         source.write_bytes(content[:length])
         with pytest.raises(PackError):
             unpack(str(source), os.devnull)
+
+
+def test_what_cannot_be_written_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    even, out = codes(1 / 3), tmp_path / "out"
+    source = packed(tmp_path / "a", whole(even), pack_trits(even).numpy().tobytes())
+    out.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        assert (tmp_path / "out.part").read_bytes() == whole(even), "written beside it"
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        unpack(str(source), str(out))
+    assert out.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "out"]
