@@ -82,7 +82,7 @@ class Quantize(Pass):
     train: how long the rounded network learns from the original, as `recover` counts: 600steps, 3epochs, 5min; or none.
         Where that does not help, the codes are those of the solver.
     losses: what it learns, as in `recover`.
-    rate: peak learning rate; none: as `recover` has it.
+    rate: peak learning rate; none: higher the fewer the bits, from 0.3 to 3 times what `recover` takes.
     ranges: of integer activations while training: "learned", "settle" as running statistics that freeze, or "fixed".
     budgets: bits a weight of the networks, such as 3/4.5/6, that one training of "mixed" is to serve; `bits` says which
         is made, and another one is made without training again.

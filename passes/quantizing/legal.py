@@ -85,7 +85,8 @@ def plan_legal(
     instead = {name: setting for name, setting in plan.settings.items() if name not in blocks or name in convolutions}
     plan.settings = {**instead, **blocks}
     times = predict_times(program, context, plan.settings, instead)
-    slow = {name for name in blocks if times.slower(name)}
+    groups = [[layer.name for layer in group if layer.name in blocks] for group in tied_groups(program, layers)]
+    slow = {name for names in groups if times.slower(*names) for name in names}  # tied layers read one set of codes
     if context.target.objective == "latency" and not slower:
         _leave(plan, slow, times, instead)
         left = (blocks.keys() - slow) & convolutions

@@ -39,9 +39,11 @@ class Times:
     all: tuple[float, float] = (0.0, 0.0)
     calibrated: bool = False
 
-    def slower(self, name: str) -> bool:
-        """Whether a layer is predicted to lose more than one percent; not where nothing is known of it."""
-        return name in self.after and self.after[name] > SLACK * self.before.get(name, float("inf"))
+    def slower(self, *names: str) -> bool:
+        """Whether layers are predicted to lose more than one percent together; not where nothing is known of one."""
+        if not names or not self.after.keys() >= set(names) <= self.before.keys():
+            return False
+        return sum(self.after[name] for name in names) > SLACK * sum(self.before[name] for name in names)
 
     @property
     def slower_in_all(self) -> bool:

@@ -17,6 +17,7 @@ from compressor.graph.cost import Estimate, Roofline
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.legal import formats_from
+from compressor.passes.quantizing.settings import format_of
 from compressor.targets import Provider, Runtime, load_target
 from compressor.targets.target import Target
 
@@ -212,3 +213,28 @@ def test_integers_that_make_a_small_net_slower_are_not_taken_in_place() -> None:
     assert "int8 is predicted to make the whole slower: " in reasons(result)["0"]
     assert reasons(result)["0"].startswith("stays float: its 16 inputs are fewer than a block of 128")
     assert Quantize("ternary", slower=True).run(tiny, context).changed
+
+
+class TiedHead(nn.Module):
+    """A table that is the output layer's weight, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.inner, self.head = nn.Embedding(256, 128), nn.Linear(128, 128), nn.Linear(128, 256, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(torch.relu(self.inner(self.table(ids))))
+
+
+def test_tied_layers_stay_float_together_or_take_the_format_together() -> None:
+    """The table alone is predicted to be slower in blocks, the head alone to be faster."""
+    torch.manual_seed(0)
+    program = capture(TiedHead(), (torch.randint(0, 256, (1, 16)),)).program
+    for name in ("raspberry-pi-5", "x86-64"):
+        context = Context(load_target(name), latency=Roofline())
+        result = Quantize("int4", block=32).run(program, context)
+        taken = {site: format_of(setting) for site, setting in result.settings.items()}
+        assert taken.get("table") == taken.get("head")
+        again = Quantize(sites=result.settings).run(program, context)
+        assert again.program.hash() == result.program.hash()

@@ -59,6 +59,10 @@ def test_nothing_is_known_without_a_model_or_blocks(program: Program) -> None:
     assert not Times().slower("4")
     assert not Times({"4": 1.0}, {"4": SLACK}).slower("4")
     assert Times({"4": 1.0}, {"4": 1.02}).slower("4")
+    both = Times({"table": 1.0, "head": 3.0}, {"table": 1.5, "head": 2.0})
+    assert both.slower("table")
+    assert not both.slower("table", "head"), "one wins more than the other loses"
+    assert not both.slower("table", "unknown")
 
 
 class Odd(Roofline):
