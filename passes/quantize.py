@@ -35,6 +35,7 @@ from compressor.passes.quantizing.options import check_together
 from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
+from compressor.passes.quantizing.settings import is_static
 from compressor.passes.quantizing.sites import find_layers
 from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
@@ -187,6 +188,7 @@ class Quantize(Pass):
         format = "int4" if self.format == "mixed" else self.format
         trial = trial_of(copy, format, self.block, self.mode, self._rounding(context, format), context)
         batches = limited(copy, context.calibration, self.samples)
+        trial = replace(trial, bearable=self.max_error / 2)  # what stays below is far from being left in float
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _chosen(
@@ -217,8 +219,11 @@ class Quantize(Pass):
             copy, context, replace(self._limits(), judged=split.errors), self.keep, self._rounding(context)
         )
         slow = {} if self.slower else slow_integers(copy, context, plan.settings)
+        kept = {site: each for site, each in plan.settings.items() if site not in slow}
+        if slow and not any(map(is_static, kept.values())):  # operators between integer layers gain nothing alone
+            kept = {site: each for site, each in kept.items() if "activation" not in each}
         return replace(
-            plan, settings={site: each for site, each in plan.settings.items() if site not in slow},
+            plan, settings=kept,
             skipped=[*plan.skipped, *(Skip(site, f"stays float: {reason}") for site, reason in slow.items())],
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ al., 2019, arXiv:1906.04721) and is repeated, for a layer in the middle of a cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,7 +85,8 @@ def equalize(
     watched = _watch(program, folds, batches) if choice != "cross-layer" else {}
     chosen: list[tuple[Fold, How]] = []
     for fold in folds:
-        how = _choose(program, fold, choice, trial, watched)
+        spare = choice == "auto" and fold.source in handles and _is_bearable(program, fold, trial, watched)
+        how = None if spare else _choose(program, fold, choice, trial, watched)
         if how is None:
             reason = "no layer gives them" if choice == "cross-layer" else "no scale lowers its error"
             names = [layer.name for layer in fold.layers] if choice != "auto" else []
@@ -149,15 +150,25 @@ def _choose(
     return best
 
 
+def _is_bearable(program: Program, fold: Fold, trial: Trial, watched: Mapping[str, Watched]) -> bool:
+    """Whether the layers round well enough as they are: a product in front of them takes time in every run."""
+    known = all(layer.name in watched for layer in fold.layers)
+    return known and max(_errors(program, fold, torch.ones(fold.size), trial, watched)) <= trial.bearable**2
+
+
 def _error(program: Program, fold: Fold, scale: Tensor, trial: Trial, watched: Mapping[str, Watched]) -> float:
     """The squared relative output error of the fold's layers, after rounding, together."""
-    total = 0.0
+    return sum(_errors(program, fold, scale, trial, watched))
+
+
+def _errors(
+    program: Program, fold: Fold, scale: Tensor, trial: Trial, watched: Mapping[str, Watched]
+) -> Iterator[float]:
     for consumer in fold.consumers:
         layer = consumer.layer
         columns = _columns(consumer, scale)
         weight: Tensor = program.get(layer.weight).detach()
-        total += trial.error(layer, weight, _scaled(weight, layer.kind, columns), columns, watched[layer.name])
-    return total
+        yield trial.error(layer, weight, _scaled(weight, layer.kind, columns), columns, watched[layer.name])
 
 
 def _scale(program: Program, fold: Fold, how: How, watched: Mapping[str, Watched]) -> Tensor:

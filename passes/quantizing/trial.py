@@ -64,11 +64,15 @@ class Watched:
 
 @dataclass(frozen=True)
 class Trial:
-    """How layers will be rounded: the setting of their weights, and `activation` where they are static."""
+    """How layers will be rounded: the setting of their weights, and `activation` where they are static.
+
+    `bearable` is the relative output error up to which a layer is not worth a product of its own.
+    """
 
     program: Program
     setting: Setting
     activation: Format | None = None
+    bearable: float = 0.0
 
     @property
     def fold(self) -> str:
