@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compressor.errors import InputError
+from compressor.graph.cost import SLACK
 
 if TYPE_CHECKING:
     from compressor.report.model import Cost
     from compressor.targets import Objective
 
-__all__ = ["SLACK", "Budget", "Gate", "parse_budget", "show"]
-
-SLACK = 1.01
+__all__ = ["Budget", "Gate", "parse_budget", "show"]
 
 _EXAMPLES = {"latency": "8ms", "size": "2MB"}
 _UNITS = {

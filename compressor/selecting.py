@@ -14,7 +14,8 @@ from typing import Generic, Protocol, TypeVar
 
 from compressor.devices.side_by_side import SideBySide
 from compressor.errors import CompressError
-from compressor.gate import SLACK, Gate
+from compressor.gate import Gate
+from compressor.graph.cost import SLACK
 from compressor.graph.program import Program
 from compressor.pipeline import Stage, take_back
 

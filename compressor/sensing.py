@@ -12,7 +12,6 @@ from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.candidates import Candidate, Candidates, find_candidates
-from compressor.passes.quantizing.plan import Limits
 from compressor.passes.quantizing.rounding import Rounding
 from compressor.passes.quantizing.sensitivity import Judge, Sensitivity, measure_sensitivity, ranked
 from compressor.passes.quantizing.slower import predict_saved
@@ -84,10 +83,8 @@ class Sensitivities:
 
     def _row(self, row: Sensitivity) -> list[str]:
         saved = self.saved_ms.get(_key(row))
-        block = f"/{row.candidate.setting['block']}" if "block" in row.candidate.setting else ""
-        static = " static" if "low" in row.candidate.setting else ""
         cells = [
-            plain(row.layer), f"{row.format}{block}{static}", display(row.saved, "bytes"),
+            plain(row.layer), row.candidate.label, display(row.saved, "bytes"),
             "–" if saved is None else f"{saved:.3g}", f"{row.error:.2%}",
         ]  # fmt: skip
         cells += [f"{row.divergence:.2g}"] if row.divergence is not None else ["–"] if self._divergent else []
@@ -108,7 +105,7 @@ def inspect_sensitivity(prepared: Prepared, context: Context) -> Sensitivities:
     Ranges come from the calibration data, errors from the evaluation data. Raises InputError as the passes do.
     """
     program, _ = functional_copy(Fold().run(prepared.program, context).program)
-    candidates = _largest_blocks(find_candidates(program, context, _limits(), BLOCK_SIZES, _plain))
+    candidates = _largest_blocks(find_candidates(program, context, Quantize().limits, BLOCK_SIZES, _plain))
     batches, labels = _evaluated(program, prepared)
     metric, judge = None, None
     if labels is not None:
@@ -120,11 +117,6 @@ def inspect_sensitivity(prepared: Prepared, context: Context) -> Sensitivities:
     saved = _saved(program, context, candidates)
     samples = sum(_count(batch) for batch in batches)
     return Sensitivities(context.target.name, ranked(found), saved, samples, metric, drops)
-
-
-def _limits() -> Limits:
-    plain = Quantize()
-    return Limits(True, plain.calibrator, plain.percentile, plain.samples, plain.max_error)
 
 
 def _plain(format: str) -> Rounding:

@@ -23,8 +23,9 @@ from compressor.graph.program import Program
 from compressor.graph.sparsity import Sparse, sparse_of
 from compressor.targets.target import Target
 
-__all__ = ["ROOFLINE", "Estimate", "KernelCost", "LatencyModel", "Roofline"]
+__all__ = ["ROOFLINE", "SLACK", "Estimate", "KernelCost", "LatencyModel", "Roofline"]
 
+SLACK = 1.01  # what costs so many times as much is no worse
 ROOFLINE = "a roofline from the target's data sheet, not a measurement"
 _BYTES = {"fp16": 2, "bf16": 2, "int8": 1}
 

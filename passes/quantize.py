@@ -32,7 +32,7 @@ from compressor.passes.quantizing.heavy import with_heavy
 from compressor.passes.quantizing.legal import LegalPlan, plan_legal
 from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
 from compressor.passes.quantizing.options import check_together
-from compressor.passes.quantizing.outliers import Splits, apply_ranges, split_ranges
+from compressor.passes.quantizing.outliers import Outliers, apply_ranges, split_ranges
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
 from compressor.passes.quantizing.settings import is_static
@@ -46,7 +46,7 @@ from compressor.quant.ternary import Rule
 
 __all__ = ["Quantize"]
 
-_NO_SPLITS = Splits()
+_NO_OUTLIERS = Outliers()
 MOST_BITS = 8.0  # mixed with more is int8
 _WITH_BUDGETS = "Write mixed:bits=3:budgets=3/4.5/6:train=2000steps."
 _WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
@@ -133,6 +133,11 @@ class Quantize(Pass):
             own = [field for field in fields(self) if field.name not in ("sites", "keep")]
             check_together({field.name: getattr(self, field.name) for field in own}, {f.name: f.default for f in own})
 
+    @property
+    def limits(self) -> Limits:
+        """How activations are calibrated, and what error of a layer is tolerated."""
+        return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
@@ -174,9 +179,9 @@ class Quantize(Pass):
             replay(copy, rest, limited(copy, context.calibration, self.samples), context)
             apply_ranges(copy, rest)
             return self._carried(copy, context, rest, left)
-        scaled, split = self._equalized(copy, context), self._split(copy, context)
-        scaled.add(split.settings)
-        plan = self._chosen(copy, context, heavy, split)
+        scaled, outliers = self._equalized(copy, context), self._outliers(copy, context)
+        scaled.add(outliers.settings)
+        plan = self._chosen(copy, context, heavy, outliers)
         skipped = (*left, *scaled.skipped, *plan.skipped)
         once = plan.once if isinstance(plan, MixedPlan) else None
         result = self._carried(copy, context, scaled.said(plan.settings), skipped, once)
@@ -192,31 +197,35 @@ class Quantize(Pass):
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _chosen(
-        self, copy: Program, context: Context, heavy: Sequence[str], split: Splits
+        self, copy: Program, context: Context, heavy: Sequence[str], outliers: Outliers
     ) -> MixedPlan | LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "mixed":
             return self._mixed(copy, context)
-        return self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context, split)
+        return (
+            self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context, outliers)
+        )
 
     def _legal(self, copy: Program, context: Context, heavy: Sequence[str]) -> LegalPlan:
         legal = plan_legal(
-            copy, context, self.format, self.block, self._limits(), lambda format: self._rounding(context, format),
+            copy, context, self.format, self.block, self.limits, lambda format: self._rounding(context, format),
             (*self.keep, *heavy), slower=self.slower,
         )  # fmt: skip
-        return with_heavy(copy, context, self._limits(), self._rounding(context, "int8"), legal, heavy)
+        return with_heavy(copy, context, self.limits, self._rounding(context, "int8"), legal, heavy)
 
-    def _split(self, copy: Program, context: Context) -> Splits:
+    def _outliers(self, copy: Program, context: Context) -> Outliers:
         if self.format != "int8":
-            return Splits()
-        return split_ranges(copy, find_layers(copy, self.keep)[0], context, self._limits())
+            return _NO_OUTLIERS
+        return split_ranges(copy, find_layers(copy, self.keep)[0], context, self.limits)
 
-    def _plan(self, copy: Program, context: Context, split: Splits = _NO_SPLITS) -> HalfPlan | BFloatPlan | IntegerPlan:
+    def _plan(
+        self, copy: Program, context: Context, outliers: Outliers = _NO_OUTLIERS
+    ) -> HalfPlan | BFloatPlan | IntegerPlan:
         if self.format == "fp16":
             return plan_half(copy, context, self.keep)
         if self.format == "bf16":
             return plan_bfloat(copy, context, self.keep)
         plan = plan_integer(
-            copy, context, replace(self._limits(), judged=split.errors), self.keep, self._rounding(context)
+            copy, context, replace(self.limits, judged=outliers.errors), self.keep, self._rounding(context)
         )
         slow = {} if self.slower else slow_integers(copy, context, plan.settings)
         kept = {site: each for site, each in plan.settings.items() if site not in slow}
@@ -260,12 +269,9 @@ class Quantize(Pass):
         lesson = self._lesson() if teaches and self.budgets is not None else None
         teach = None if lesson is None else partial(_teach, lesson, context)
         return plan_mixed(
-            copy, context, self._limits(), self.block, self.bits, lambda format: self._rounding(context, format),
+            copy, context, self.limits, self.block, self.bits, lambda format: self._rounding(context, format),
             self.keep, slower=self.slower, teach=teach,
         )  # fmt: skip
-
-    def _limits(self) -> Limits:
-        return Limits(self.mode != "weight-only", self.calibrator, self.percentile, self.samples, self.max_error)
 
 
 def _teach(lesson: Lesson, context: Context, program: Program, choices: str) -> Once | Skip:

@@ -21,7 +21,7 @@ from compressor.quant.formats import Format, cut, pack, unpack
 from compressor.quant.grids import Grid, find_grid, ternary_grid
 
 __all__ = [
-    "BLOCK_FORMATS", "BLOCK_SIZES", "INT2", "INT3", "INT4", "TERNARY", "Blocks", "block_bytes", "blocks_of",
+    "BLOCK_FORMATS", "BLOCK_SIZES", "FINEST", "INT2", "INT3", "INT4", "TERNARY", "Blocks", "block_bytes", "blocks_of",
     "dequantize_blocks", "pack_blocks", "quantize_blocks", "round_by_block", "unpack_blocks",
 ]  # fmt: skip
 
@@ -30,6 +30,10 @@ INT3 = Format("int3", 3, -4, 3, torch.int8)
 INT2 = Format("int2", 2, -2, 1, torch.int8)
 TERNARY = Format("ternary", 2, -1, 1, torch.int8)
 BLOCK_FORMATS = {format.name: format for format in (INT4, INT3, INT2, TERNARY)}
+FINEST = frozenset(  # of the formats whose codes take the same room, the one with the most levels
+    max((f for f in BLOCK_FORMATS.values() if f.stored_bits == bits), key=lambda f: f.high - f.low).name
+    for bits in {f.stored_bits for f in BLOCK_FORMATS.values()}
+)
 BLOCK_SIZES = (32, 64, 128)  # MatMulNBits takes 16 and 256 too; with 256, two bits leave its fast path
 _FIELDS = {bits: Format(f"uint{bits}", bits, 0, 2**bits - 1, torch.uint8, symmetric=False) for bits in (4, 2)}
 

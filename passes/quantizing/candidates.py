@@ -17,7 +17,7 @@ from compressor.passes.quantizing.blocks import block_settings, misfit
 from compressor.passes.quantizing.half import plan_half
 from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
 from compressor.passes.quantizing.rounding import Rounding
-from compressor.passes.quantizing.settings import block_of, format_of, is_block
+from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_static
 from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.support import refusal
 from compressor.passes.quantizing.ties import tied_groups
@@ -47,6 +47,12 @@ class Candidate:
     @property
     def format(self) -> str:
         return format_of(self.setting)
+
+    @property
+    def label(self) -> str:
+        """The format as a table says it: int4/32 in blocks of 32, int8 static."""
+        block = f"/{block_of(self.setting)}" if is_block(self.setting) else ""
+        return f"{self.format}{block}{' static' if is_static(self.setting) else ''}"
 
 
 @dataclass(frozen=True)

@@ -25,21 +25,20 @@ from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.slower import Times, predict_times, slow_integers
 from compressor.passes.quantizing.support import refusal, slow_note
 from compressor.passes.quantizing.ties import other_readers, tied_groups
-from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
+from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES, FINEST
 from compressor.targets.target import Target
 
 __all__ = ["LegalPlan", "formats_from", "plan_legal"]
 
-_BLOCKS = sorted(BLOCK_FORMATS, key=lambda name: BLOCK_FORMATS[name].high - BLOCK_FORMATS[name].low)
-ORDER = (*_BLOCKS, "int8", "fp16")
+ORDER = (*sorted(BLOCK_FORMATS, key=lambda name: BLOCK_FORMATS[name].high - BLOCK_FORMATS[name].low), "int8", "fp16")
 NAMED = 3  # layers that a note names
 _TWICE = "{min, 0, max} takes two ternary products a layer, twice the bytes and the time of rule=fitted"
 
 
 def formats_from(format: str) -> tuple[str, ...]:
     """The format and those after it, each with less error: of those that take the same room, the finest."""
-    widths = {BLOCK_FORMATS[name].stored_bits: name for name in _BLOCKS}
-    return (format, *(name for name in ORDER[ORDER.index(format) + 1 :] if name in (*widths.values(), "int8", "fp16")))
+    later = ORDER[ORDER.index(format) + 1 :]
+    return (format, *(name for name in later if name in FINEST or name not in BLOCK_FORMATS))
 
 
 @dataclass
@@ -74,7 +73,8 @@ def plan_legal(
     wanted = _Wanted(format, block, limits, rounding, keep, slower)
     layers, skipped = find_layers(program, keep)
     plan = LegalPlan(skipped=skipped, refused={layer.name: {} for layer in layers})
-    for group in tied_groups(program, layers):
+    groups = tied_groups(program, layers)
+    for group in groups:
         _take_blocks(program, group, context, wanted, plan)
     blocks = dict(plan.settings)
     convolutions = {layer.name for layer in layers if layer.kind == "conv"}
@@ -85,8 +85,8 @@ def plan_legal(
     instead = {name: setting for name, setting in plan.settings.items() if name not in blocks or name in convolutions}
     plan.settings = {**instead, **blocks}
     times = predict_times(program, context, plan.settings, instead)
-    groups = [[layer.name for layer in group if layer.name in blocks] for group in tied_groups(program, layers)]
-    slow = {name for names in groups if times.slower(*names) for name in names}  # tied layers read one set of codes
+    tied = [[layer.name for layer in group if layer.name in blocks] for group in groups]
+    slow = {name for names in tied if times.slower(*names) for name in names}  # together: they read one set of codes
     if context.target.objective == "latency" and not slower:
         _leave(plan, slow, times, instead)
         left = (blocks.keys() - slow) & convolutions

@@ -41,17 +41,12 @@ from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.slower import predict_times
 from compressor.passes.quantizing.training import Once
 from compressor.passes.quantizing.training.choices import spell_choices, trained_options
-from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
+from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES, FINEST
 
 __all__ = ["MixedPlan", "Teach", "average_bits", "ends", "plan_mixed"]
 
 Teach = Callable[[Program, str], Once | Skip]  # of a functional program and its layers' formats (`choices.py`)
 SAMPLES = 16  # that a format's damage is measured on: ratios of sums over all outputs settle early
-_BETTERED = frozenset(  # others of as many stored bits have more levels
-    name
-    for name, own in BLOCK_FORMATS.items()
-    if any(o.stored_bits == own.stored_bits and o.high - o.low > own.high - own.low for o in BLOCK_FORMATS.values())
-)
 SHOWN = 5  # of the ranked table, in the notes
 
 
@@ -86,7 +81,7 @@ def plan_mixed(
     sizes = [size for size in BLOCK_SIZES if size <= block]
     candidates = find_candidates(program, context, limits, sizes, rounding, keep)
     edge = ends(program, candidates.layers)
-    candidates = candidates.only(lambda each: each.format not in _BETTERED)
+    candidates = candidates.only(lambda each: each.format in FINEST or each.format not in BLOCK_FORMATS)
     if context.target.objective == "latency" and not slower:
         candidates = _fast(program, context, candidates, edge)
     plan = MixedPlan(dict(candidates.integer.settings), skipped=candidates.skipped)
@@ -225,7 +220,7 @@ def _add_glue(plan: MixedPlan, candidates: Candidates) -> None:
 def _notes(
     found: Sequence[Sensitivity], achieved: float, bits: float, held: Sequence[str], measured: bool
 ) -> tuple[str, ...]:
-    head = ", ".join(f"{each.layer} in {each.format} {_shown(each)}" for each in ranked(found)[:SHOWN])
+    head = ", ".join(f"{each.layer} in {each.candidate.label} {_shown(each)}" for each in ranked(found)[:SHOWN])
     basis = "change of the outputs" if measured else "error of the weight (there is no data to run)"
     notes = [f"mixed: {achieved:.2f} bits a weight with scales, asked for {bits:g}; most sensitive, {basis}: {head}"]
     if achieved > bits:

@@ -30,7 +30,7 @@ from compressor.passes.quantizing.weights import fake_weight
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import Format, choose_qparams, dequantize, quantize
 
-__all__ = ["Splits", "apply_ranges", "split_ranges"]
+__all__ = ["Outliers", "apply_ranges", "split_ranges"]
 
 LIMIT, TIMES = OUTLIERS  # T and r in a layer's setting
 aten = torch.ops.aten
@@ -39,19 +39,19 @@ SHARES = (0.5, 0.25, 0.125, 0.0625)  # of the largest value, for T
 
 
 @dataclass(frozen=True)
-class Splits:
+class Outliers:
     """T and r as settings say them, and the relative output errors of the layers that were split."""
 
     settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
-def split_ranges(program: Program, layers: Sequence[Layer], context: Context, limits: Limits) -> Splits:
+def split_ranges(program: Program, layers: Sequence[Layer], context: Context, limits: Limits) -> Outliers:
     """Rewrite, in a functional program, the layers whose static error is above the limit and falls below it so."""
     activation, target = activation_format_of(context.target), context.target
     fast = target.objective == "latency" and target.rate("int8") > 2 * target.rate("fp32")
     if not (fast and activation is not None and limits.static and context.calibration):
-        return Splits()
+        return Outliers()
     fitting = [layer for layer in layers if layer.kind in ("linear", "matmul") and len(layer.nodes) == 1]
     fitting = [layer for layer in fitting if rank(layer.nodes[0]) > 2]
     settings: dict[str, dict[str, Value]] = {}
@@ -65,7 +65,7 @@ def split_ranges(program: Program, layers: Sequence[Layer], context: Context, li
             settings[layer.name] = {LIMIT: best * float(x.abs().max()), TIMES: best / (1 - best)}
             found[layer.name] = errors[best]
     apply_ranges(program, settings)
-    return Splits(settings, found)
+    return Outliers(settings, found)
 
 
 def apply_ranges(program: Program, settings: Mapping[str, Setting]) -> None:

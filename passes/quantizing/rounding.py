@@ -71,8 +71,9 @@ def choose_rounding(
 ) -> Rounding:
     """What the options ask for: `auto` measures on data that is not synthetic, and needs none where there is none.
 
-    Eight bits are rounded to nearest even so: what gptq saves there is lost in what activations lose, and it takes four
-    times as long (benchmarks/solvers.py).
+    Eight bits are rounded to nearest even so: gptq halves what weights lose there (benchmarks/solvers.py), which is the
+    lesser part beside integer activations, and takes several times as long.
+
     Raises RecipeError for gptq, or a bias to be corrected, without calibration data of the user's.
     """
     real = bool(context.calibration) and not context.synthetic

@@ -13,7 +13,7 @@ import torch
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.contract import Context, Setting
-from compressor.graph.cost import Estimate
+from compressor.graph.cost import SLACK, Estimate
 from compressor.graph.edit import finish, is_call
 from compressor.graph.program import Program
 from compressor.passes.quantizing.blocks import apply_blocks
@@ -22,9 +22,8 @@ from compressor.passes.quantizing.settings import format_of, is_block, is_static
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers
 from compressor.passes.quantizing.ties import tied_groups, tied_names
 
-__all__ = ["SLACK", "Times", "predict_saved", "predict_times", "slow_integers"]
+__all__ = ["Times", "predict_saved", "predict_times", "slow_integers"]
 
-SLACK = 1.01
 _PRODUCT = "compressor::linear_blocks"
 _UNPACK = torch.ops.compressor.dequantize.default
 

@@ -12,11 +12,11 @@ from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
-from compressor.graph.cost import Estimate, Roofline
+from compressor.graph.cost import SLACK, Estimate, Roofline
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.slower import SLACK, Times, predict_saved, predict_times
+from compressor.passes.quantizing.slower import Times, predict_saved, predict_times
 from compressor.targets.target import Target
 
 CONTEXT = Context(board(), latency=Roofline())
