@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
 
 from compressor.errors import ExportError, LoadError
 from compressor.export.onnx_reference import by_reference
@@ -29,6 +28,7 @@ from compressor.quant.codecs.base3 import pack_trits
 from compressor.quant.codecs.choose import choose_codec
 from compressor.quant.codecs.dictionary import encode_rows, zeros_in
 from compressor.quant.codecs.unpack import MAGIC, PackError, unpack
+from compressor.quant.formats import Format, pack
 
 __all__ = [
     "BLOCK_INPUTS",
@@ -46,6 +46,7 @@ SUFFIX = ".pack"
 SMALLEST = 256  # bytes of codes that are worth the line in the header
 BLOCK_INPUTS = {"MatMulNBits": (1, 2), "GatherBlockQuantized": (0, 2)}  # which inputs hold codes and scales
 _FLOAT = 32  # bits of a scale
+_THREE_BITS = Format("uint3", 3, 0, 7, torch.uint8, symmetric=False)  # codes −4 … 3 and 4
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _packed(stored: np.ndarray[tuple[int], np.dtype[np.uint8]], codes: Codes) ->
     if codes.bits == 4:
         fields = unpack_blocks(rows, INT4, 2 * rows.shape[-1])
         inside = int(fields.min()) >= -4 and int(fields.max()) <= 3
-        return _part(codes, "bits3", _three_bits(fields)) if inside else None
+        return _part(codes, "bits3", pack(fields + 4, _THREE_BITS, dense=True).numpy().tobytes()) if inside else None
     if codes.bits != 2:
         return None
     trits = unpack_blocks(rows, INT2, 4 * rows.shape[-1])
@@ -174,10 +175,3 @@ def _packed(stored: np.ndarray[tuple[int], np.dtype[np.uint8]], codes: Codes) ->
 def _part(codes: Codes, codec: str, body: bytes, zeros: int = 0) -> tuple[Part, bytes] | None:
     part = Part(codes.offset, codes.bytes, codec, len(body), codes.rows, zeros)
     return (part, body) if len(body) < codes.bytes else None
-
-
-def _three_bits(codes: Tensor) -> bytes:
-    """Codes −4 … 3 in three bits each, the first in the lowest."""
-    fields = (codes.flatten() + 4).numpy().astype(np.uint8)
-    bits = np.stack([fields >> place & 1 for place in range(3)], 1)
-    return np.packbits(bits.reshape(-1), bitorder="little").tobytes()
