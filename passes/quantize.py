@@ -21,25 +21,31 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.bfloat import BFloatPlan, plan_bfloat
-from compressor.passes.quantizing.blocks import plan_blocks
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.carry import carry_out, check_target
-from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
-from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
-from compressor.passes.quantizing.half import HalfPlan, plan_half
-from compressor.passes.quantizing.heavy import with_heavy
-from compressor.passes.quantizing.legal import LegalPlan, plan_legal
-from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.choosing.heavy import with_heavy
+from compressor.passes.quantizing.choosing.legal import LegalPlan, plan_legal
+from compressor.passes.quantizing.choosing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.choosing.plan import IntegerPlan, Limits, plan_integer
+from compressor.passes.quantizing.choosing.slower import slow_integers
+from compressor.passes.quantizing.codes.rounding import (
+    BiasChoice,
+    Rounding,
+    SolverChoice,
+    choose_rounding,
+    plain_solver,
+)
 from compressor.passes.quantizing.options import check_together
-from compressor.passes.quantizing.outliers import Outliers, apply_ranges, split_ranges
-from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
-from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
+from compressor.passes.quantizing.scaling.equalize import EqualizeChoice, Equalized, equalize, replay
+from compressor.passes.quantizing.scaling.trial import trial_of
 from compressor.passes.quantizing.settings import is_static
 from compressor.passes.quantizing.sites import find_layers
-from compressor.passes.quantizing.slower import slow_integers
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
-from compressor.passes.quantizing.trial import trial_of
+from compressor.passes.quantizing.writing.bfloat import BFloatPlan, plan_bfloat
+from compressor.passes.quantizing.writing.blocks import plan_blocks
+from compressor.passes.quantizing.writing.ffsplit import apply_splits, is_split, plan_splits
+from compressor.passes.quantizing.writing.half import HalfPlan, plan_half
+from compressor.passes.quantizing.writing.outliers import Outliers, apply_ranges, split_ranges
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule
