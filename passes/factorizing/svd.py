@@ -21,7 +21,7 @@ from torch import Tensor
 
 from compressor.errors import InputError
 
-__all__ = ["DAMPING", "Factors", "Spectrum", "balanced", "decompose", "definite"]
+__all__ = ["DAMPING", "Factors", "Spectrum", "balanced", "decompose", "decompose_table", "definite"]
 
 DAMPING = 1e-4  # added to G, relative to the mean of its diagonal; ten times as much until it is positive definite
 _TINY = 1e-30
@@ -100,6 +100,22 @@ def decompose(matrix: Tensor, gram: Tensor | None = None, *, damping: float = DA
     if moments is not None:
         first = torch.linalg.solve_triangular(moments[1].T, vectors, upper=True).T
     return Spectrum(first, seen @ vectors, energies)
+
+
+def decompose_table(table: Tensor, weights: Tensor) -> Spectrum:
+    """The spectrum of rows that are looked up, `weights` (rows) as often: min Σ_v w_v ‖E_v − A_v·B‖².
+
+    B are the eigenvectors of Eᵀ·diag(w)·E, and A = E·Bᵀ for every row, however seldom it is read.
+    Raises InputError for sizes that do not go together, and for what is not finite.
+    """
+    if table.dim() != 2 or weights.shape != table.shape[:1]:
+        raise InputError(f"a table {tuple(table.shape)} and weights {tuple(weights.shape)} do not go together")
+    rows = table.detach().double()
+    if not bool(torch.isfinite(rows).all() and torch.isfinite(weights).all()):
+        raise InputError("the table or its weights hold NaN or infinite values")
+    full = min(rows.shape)
+    energies, vectors = _eigen(rows.T @ (rows * weights.double()[:, None]))
+    return Spectrum(vectors[:, :full].T, rows @ vectors[:, :full], energies[:full])
 
 
 def balanced(factors: Factors) -> Factors:

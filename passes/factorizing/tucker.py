@@ -36,7 +36,7 @@ class Tucker:
     @property
     def product(self) -> Tensor:
         """Outputs × positions·channels."""
-        inner, channels = self.first.shape
+        inner = len(self.first)
         wide = self.core.reshape(-1, inner) @ self.first
         return self.second @ wide.reshape(len(self.core), -1)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import InputError
-from compressor.passes.factorizing.svd import Factors, balanced, decompose, definite
+from compressor.passes.factorizing.svd import Factors, balanced, decompose, decompose_table, definite
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -109,3 +109,22 @@ def test_refusals() -> None:
     for rank in (0, 4):
         with pytest.raises(InputError, match=f"the rank is {rank}, not one of 1 to 3"):
             decompose(drawn(4, 3)).cut(rank)
+
+
+def test_a_table_is_cut_for_the_rows_that_are_read() -> None:
+    table, weights = drawn(30, 12), torch.logspace(0, -3, 30, dtype=torch.float64)
+    root = weights.sqrt()[:, None]
+    values = torch.linalg.svdvals(table * root)
+    spectrum = decompose_table(table, weights)
+    for rank in (2, 7):
+        lost = ((table - spectrum.cut(rank).product) * root).norm()
+        assert float(lost) == pytest.approx(float(values[rank:].norm()))
+        assert spectrum.error(rank) == pytest.approx(float(values[rank:].norm() / values.norm()))
+    assert torch.allclose(spectrum.cut(12).product, table, atol=1e-9)
+    wide = decompose_table(table.T, torch.ones(12))
+    assert wide.full == 12
+    assert torch.allclose(wide.cut(12).product, table.T, atol=1e-9)
+    with pytest.raises(InputError, match=r"\(30, 12\) and weights \(12,\)"):
+        decompose_table(table, torch.ones(12))
+    with pytest.raises(InputError, match="NaN"):
+        decompose_table(table * float("nan"), weights)
