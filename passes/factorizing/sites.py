@@ -24,7 +24,7 @@ from compressor.passes.reading.memory import memory_range
 
 __all__ = ["FEW", "Site", "find_sites"]
 
-FEW = 8  # outputs or inputs, below which a layer is no bottleneck that could be thinner
+FEW = 16  # outputs or inputs, below which hardly a rank is left that loses little and saves anything
 ZEROS = 0.1  # share of a weight that zeros take up where somebody put them there
 _BLOCKS = (torch.ops.compressor.linear_blocks.default, torch.ops.compressor.embedding_blocks.default)
 
