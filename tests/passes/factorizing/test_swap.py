@@ -16,9 +16,9 @@ from compressor.passes.factorizing.swap import swapped
 class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(8, 12, 3, padding=1)
+        self.conv = nn.Conv2d(8, 16, 3, padding=1)
         self.table = nn.Embedding(20, 16)
-        self.fc = nn.Linear(16, 12, bias=False)
+        self.fc = nn.Linear(16, 16, bias=False)
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
         result: Tensor = self.conv(x).mean((2, 3)) + self.fc(self.table(ids)).mean(1)
@@ -31,7 +31,7 @@ def test_it_is_the_network_with_that_weight(name: str) -> None:
     net, inputs = Net(), (torch.randn(2, 8, 6, 6), torch.randint(20, (2, 5)))
     program, _ = functional_copy(capture(net, inputs).program)
     site = next(site for site in find_sites(program)[0] if site.name == name)
-    bias = torch.randn(12) if name == "conv" else None
+    bias = torch.randn(16) if name == "conv" else None
     calls = swapped(program, site, 2 * site.matrix(program), bias)
     [ours] = Stepper(program, list(inputs)).fork(calls).outputs()
     with torch.no_grad():
