@@ -1,7 +1,7 @@
 """Thin layers in a row in place of a wide one: W ≈ U·V, so that less is stored and computed.
 
     linear  y = U·(V·x) + b          convolution  k×k to r channels, then 1×1; or Tucker-2: 1×1, k×k, 1×1
-    embedding  U[i]·V                min E‖y − ŷ‖² on what the layers read (`factorizing/svd.py`, `factorizing/solve.py`)
+    embedding  U[i]·V                min E‖y − ŷ‖² on what the layers read (`factorizing/svd.py`, `…/solve.py`)
 
 Greenformers (Cahyawijaya, 2021, arXiv:2108.10808) and PELA (Guo et al., 2023, arXiv:2310.10700) cut by plain SVD at one
 ratio; the cut by activations, the refit and the biases are in closed form. r·(m + n) < m·n is not enough to be faster
