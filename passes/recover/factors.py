@@ -20,7 +20,7 @@ from compressor.graph.program import Program
 __all__ = ["EPSILON", "Pair", "bound", "pairs_of"]
 
 EPSILON = 1e-3
-_FIRST, _SECOND, _CORE = "first.weight", "second.weight", "core.weight"
+_FIRST, _SECOND, _MORE = "first.weight", "second.weight", ("core.weight", "blocks.weight")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def pairs_of(student: Program, teacher: Program) -> tuple[Pair, ...]:
     for second in sorted(name for name in ours if name.endswith(_SECOND)):
         stem = second.removesuffix(_SECOND)
         first, dense = f"{stem}{_FIRST}", f"{stem}weight" if not stem.endswith("_") else stem[:-1]
-        if first in ours and f"{stem}{_CORE}" not in ours and dense in theirs:
+        if first in ours and not any(f"{stem}{more}" in ours for more in _MORE) and dense in theirs:
             found += _nearest(Pair(first, second, dense, False, False), ours, theirs[dense])
     return tuple(found)
 
