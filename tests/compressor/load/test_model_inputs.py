@@ -67,6 +67,9 @@ def test_seeded() -> None:
 
 
 def test_positions_as_the_configuration_states_them() -> None:
-    assert positions_of(transformers.GPT2Model(transformers.GPT2Config(**TINY["GPT2Model"][1]))) == 8
-    assert positions_of(transformers.BertModel(transformers.BertConfig(**TEXT | {"max_position_embeddings": 12}))) == 12
-    assert positions_of(torch.nn.Linear(2, 2)) is None
+    made = {
+        8: transformers.GPT2Model(transformers.GPT2Config(n_positions=8, n_embd=8, n_layer=1, n_head=2)),
+        12: transformers.BertModel(transformers.BertConfig(**TEXT | {"max_position_embeddings": 12})),
+        None: torch.nn.Linear(2, 2),
+    }
+    assert [positions_of(model) for model in made.values()] == list(made)
