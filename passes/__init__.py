@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
+    "factorize": "compressor.passes.factorize:Factorize",
     "fold": "compressor.passes.fold:Fold",
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
