@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from compressor.graph.blocks.operators import is_layout
 from compressor.graph.blocks.reach import Reach, is_value
-from compressor.graph.edit import attribute, is_call
+from compressor.graph.edit import argument, attribute, is_call
 from compressor.graph.program import Program
 
 __all__ = ["Likeness", "followed", "likeness"]
@@ -86,17 +86,27 @@ def _told(node: fx.Node, told: Mapping[fx.Node, str]) -> str:
         return _ASIDE
     if is_layout(node) or (len(known) == 1 < len(node.all_input_nodes) and is_call(node, *_MASKED)):
         return known[0]
-    return hashlib.sha256(f"{node.target} {_written((node.args, dict(node.kwargs)), told)}".encode()).hexdigest()
+    return hashlib.sha256(f"{node.target} {_written(_arguments(node), told)}".encode()).hexdigest()
 
 
-def _written(argument: Any, told: Mapping[fx.Node, str]) -> str:
-    if isinstance(argument, fx.Node):
-        return told.get(argument, _ASIDE)
-    if isinstance(argument, list | tuple):
-        return f"[{', '.join(_written(item, told) for item in argument)}]"
-    if isinstance(argument, Mapping):
-        return f"{{{', '.join(f'{key}: {_written(argument[key], told)}' for key in sorted(argument))}}}"
-    return _ASIDE if argument is None else repr(argument)
+def _arguments(node: fx.Node) -> Any:
+    """By name, those that are not as the operator's schema has them by default."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return node.args, dict(node.kwargs)
+    given = {each.name: (argument(node, each.name), each.default_value) for each in schema.arguments}
+    return {name: value for name, (value, usual) in given.items() if isinstance(value, fx.Node) or value != usual}
+
+
+def _written(value: Any, told: Mapping[fx.Node, str]) -> str:
+    if isinstance(value, fx.Node):
+        return told.get(value, _ASIDE)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(item, told) for item in value)}]"
+    if isinstance(value, Mapping):
+        written = {key: _written(value[key], told) for key in sorted(value)}
+        return f"{{{', '.join(f'{key}: {text}' for key, text in written.items() if text != _ASIDE)}}}"
+    return _ASIDE if value is None else repr(value)
 
 
 def _size(node: fx.Node) -> str:
