@@ -14,6 +14,7 @@ __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
     "fold": "compressor.passes.fold:Fold",
+    "linearize": "compressor.passes.linearize:Linearize",
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
     "recover": "compressor.passes.recover:Recover",
