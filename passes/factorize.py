@@ -20,6 +20,7 @@ from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.factorizing.choose import Chosen, Form, RankBy, Wish, choose
+from compressor.passes.factorizing.guide import Guided, Lesson, guided
 from compressor.passes.factorizing.offers import offers
 from compressor.passes.factorizing.remarks import remarks
 from compressor.passes.factorizing.rewrite import rewrite
@@ -27,6 +28,7 @@ from compressor.passes.factorizing.settings import Choice, Method, choose_method
 from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.passes.factorizing.solve import solve
 from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.recover.lesson import SITE
 
 __all__ = ["Factorize"]
 
@@ -47,6 +49,10 @@ class Factorize(Pass):
     form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less.
     slower: thin layers also where the target is predicted not to run them faster.
     samples: how many calibration samples are used.
+    train: how long the thin layers learn from the original while the dense ones fade out, as `recover` counts:
+        600steps, 3epochs, 5min; or none.
+    losses: what they learn, as in `recover`.
+    rate: peak learning rate; none: as in `recover`.
     """
 
     name: ClassVar[str] = "factorize"
@@ -60,9 +66,13 @@ class Factorize(Pass):
     form: Form = "auto"
     slower: bool = False
     samples: int = 128
+    train: str | None = None
+    losses: str = "auto"
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
+        self._lesson()
         for name, value, right in (
             ("amount", self.amount, 0.0 < self.amount < 1.0),
             ("energy", self.energy, 0.0 < self.energy < 1.0),
@@ -83,6 +93,9 @@ class Factorize(Pass):
             return {"energy": 1 - (1 - self.energy) / 2} if 1 - self.energy > MILDEST / 10 else None
         return {"amount": self.amount / 2} if self.amount > MILDEST else None
 
+    def learns(self) -> bool:
+        return self._lesson() is not None
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer, ranks of an eighth to seven eighths of its weights. Bytes are those of the weights."""
         copy, _ = functional_copy(program)
@@ -100,15 +113,23 @@ class Factorize(Pass):
             chosen.skipped[:0] = skipped
         chosen.skipped += left
         found = list(solve(copy, sites, chosen.choices, batches, context.progress))
+        changed = tuple(name for site, _ in found for name in dict.fromkeys(layer.weight for layer in site.layers))
+        dense, lesson = copy.copy(), self._lesson()
         for site, one in found:
             rewrite(copy, site, one.parts, one.bias)
-        return PassResult(
-            finish(copy),
-            tuple(name for site, _ in found for name in dict.fromkeys(layer.weight for layer in site.layers)),
-            tuple(chosen.skipped),
-            {site.name: one.choice.setting() for site, one in found},
-            remarks(found),
-        )
+        done = Guided(finish(copy))
+        if lesson is not None:
+            done = guided(dense, done.program, found, lesson, context, self.keep)
+        settings = {site.name: one.choice.setting() for site, one in found}
+        settings |= {} if done.setting is None else {SITE: done.setting}
+        declined = (*chosen.skipped, *done.skipped)
+        return PassResult(done.program, changed, declined, settings, (*remarks(found), *done.notes))
+
+    def _lesson(self) -> Lesson | None:
+        """How to train, or None; a recipe's own word counts alone."""
+        if self.sites:
+            return Lesson.read(self.sites)
+        return None if self.train is None else Lesson(self.train, self.losses, self.rate)
 
     def _usual(self, context: Context) -> Choice:
         method = choose_method(self.method, context)
@@ -121,7 +142,7 @@ class Factorize(Pass):
         """Exactly what the settings say. Raises RecipeError for a rank that a layer cannot have."""
         known, reasons = {site.name: site for site in sites}, {skip.site: skip.reason for skip in skipped}
         chosen = Chosen()
-        for name, setting in self.sites.items():
+        for name, setting in ((name, setting) for name, setting in self.sites.items() if name != SITE):
             choice = parse_choice(name, setting, context)
             if name not in known:
                 chosen.skipped.append(Skip(name, reasons.get(name, "the model has no such layer")))

@@ -26,6 +26,7 @@ from compressor.passes.factorizing.tucker import Tucker
 __all__ = ["blank", "rewrite"]
 
 aten = torch.ops.aten
+Join = Callable[[fx.Node, fx.Node], fx.Node]
 _CONVOLUTIONS: dict[int, Callable[..., Any]] = {
     1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default,
 }  # fmt: skip
@@ -41,10 +42,13 @@ def blank(site: Site, choice: Choice) -> Parts:
     return Tucker(torch.ones(choice.inner, shape.channels), core, second)
 
 
-def rewrite(program: Program, site: Site, parts: Parts, bias: Tensor | None = None) -> tuple[str, ...]:
+def rewrite(
+    program: Program, site: Site, parts: Parts, bias: Tensor | None = None, join: Join | None = None
+) -> tuple[str, ...]:
     """Replace all calls of a site in a program under way (`edit.begin`); the names of the new weights.
 
-    `bias` is the new one; without it each call keeps its own.
+    `bias` is the new one; without it each call keeps its own. `join` says what to read in place of a call, given it and
+    what its thin layers compute, where that is not the latter alone.
     """
     before = site.nodes[0]
     weights = _weights(program, site, parts)
@@ -62,7 +66,7 @@ def rewrite(program: Program, site: Site, parts: Parts, bias: Tensor | None = No
         else:
             thin = insert(program, aten.linear.default, (layer.data(node), stored["first"]), like=node)
             result = insert(program, aten.linear.default, (thin, stored["second"], added), like=node)
-        substitute(program, node, result)
+        substitute(program, node, result if join is None else join(node, result))
     return tuple(str(node.target) for node in stored.values())
 
 

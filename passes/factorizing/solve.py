@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -24,11 +23,11 @@ from compressor.passes.factorizing.read import Call, Seen, read
 from compressor.passes.factorizing.settings import Choice
 from compressor.passes.factorizing.sites import Site
 from compressor.passes.factorizing.svd import Factors, Spectrum, decompose, decompose_table
+from compressor.passes.factorizing.swap import swapped
 from compressor.passes.factorizing.tucker import Tucker, tucker
 from compressor.passes.reading.fit import fitted, products
-from compressor.passes.reading.matrix import from_matrix
 
-__all__ = ["WIDEST", "Made", "Parts", "made", "solve", "spectrum_of"]
+__all__ = ["WIDEST", "Made", "Parts", "made", "made_each", "solve", "spectrum_of"]
 
 WIDEST = 8192  # inputs of a layer that are weighed by how they go together: time grows with their cube
 JUDGED = 2048  # rows that errors are measured on
@@ -61,18 +60,30 @@ def solve(
         found = made(program, site, choices[site.name], seen)
         yield site, found
         if asks:
-            instead |= {node: _call(program, site, node, found) for node in site.nodes}
+            instead |= swapped(program, site, found.parts.product, found.bias)
 
 
 def made(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | None) -> Made:
     """The best of the choices for one site."""
+    view, note = _view(program, site, choices, seen)
+    return view.compared(min((view.made(choice, note) for choice in choices), key=lambda one: one.error))
+
+
+def made_each(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | None) -> list[Made]:
+    """What each of the choices makes of one site; all of them refit, or none."""
+    view, note = _view(program, site, choices, seen)
+    return [view.made(choice, note) for choice in choices]
+
+
+def _view(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | None) -> tuple[_View, str]:
+    """What all choices need of a site, and why its inputs are left out of it, if so."""
     note = ""
     if seen is not None and not seen.usable:
         seen, note = None, "what it reads is not finite, or all zero"
     elif seen is not None and seen.rows is not None and site.shape.inputs > WIDEST:
         seen, note = None, f"its {site.shape.inputs} inputs are more than the {WIDEST} that are weighed"
-    view = _View(program, site, seen if any(choice.asks_for_inputs for choice in choices) else None, choices[0].refit)
-    return view.compared(min((view.made(choice, note) for choice in choices), key=lambda one: one.error))
+    asks = any(choice.asks_for_inputs for choice in choices)
+    return _View(program, site, seen if asks else None, choices[0].refit), note
 
 
 def spectrum_of(program: Program, site: Site, seen: Seen | None) -> Spectrum:
@@ -159,22 +170,3 @@ class _View:
         if bias is not None:
             found += (bias if self.old is None else bias - self.old).float()
         return float((outputs - found).norm() / outputs.norm().clamp(min=1e-30))
-
-
-def _call(program: Program, site: Site, node: fx.Node, found: Made) -> Call:
-    """What a call computes now: the same operator on the thin layers' product."""
-    layer = site.layer(node)
-    _, place, bias_place = layer.positions
-    like: Tensor = program.get(site.weight).detach()
-    kind = site.kind if site.kind in ("conv", "matmul") else "linear"
-    weight = from_matrix(found.parts.product[None], like, kind)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = list(args)
-        given[place] = weight
-        if found.bias is not None and bias_place is not None:
-            given += [None] * (bias_place + 1 - len(given))
-            given[bias_place] = found.bias
-        return node.target(*given, **kwargs)  # type: ignore[operator]
-
-    return call
