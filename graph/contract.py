@@ -50,10 +50,12 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True)
 class Skip:
-    """Where a pass declined, and why, in a sentence for the user."""
+    """Where a pass declined, or did otherwise than asked, and why, in a sentence for the user. `whole`: it is said of
+    the pass as a whole, and `site` is no place in the program."""
 
     site: str
     reason: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Pass(ABC):
     main: ClassVar[str] = ""
     exact: ClassVar[bool] = False
     structural: ClassVar[bool] = False  # takes something away that recovery brings back
+    prepares: ClassVar[bool] = False  # pays only with the pass after it, and is judged with it
     trains: ClassVar[bool] = False  # all processes of a torchrun run it together
     sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)
     keep: tuple[str, ...] = field(default=(), kw_only=True)  # globs of parameter names to leave alone

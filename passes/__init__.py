@@ -15,6 +15,7 @@ __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 PASSES: dict[str, str] = {
     "factorize": "compressor.passes.factorize:Factorize",
     "fold": "compressor.passes.fold:Fold",
+    "linearize": "compressor.passes.linearize:Linearize",
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
     "recover": "compressor.passes.recover:Recover",

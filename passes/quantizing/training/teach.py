@@ -55,7 +55,7 @@ def taught(
 ) -> Taught:
     """Train a functional program for these settings; itself, with the reason, where that cannot be or did not help."""
     if reason := _reason(settings, context):
-        return Taught(program, skipped=(Skip(SITE, reason),))
+        return Taught(program, skipped=(Skip(SITE, reason, whole=True),))
     ready, notes = program, []
     if lesson.norm:
         blocks = [site for site, setting in settings.items() if is_block(setting)]
@@ -71,7 +71,7 @@ def taught(
     )  # fmt: skip
     if not done.improved:
         text = f"{done.steps} steps did not lower the held-out loss below {done.before:.4g}: rounded without training"
-        return Taught(program, skipped=(Skip(SITE, text),))
+        return Taught(program, skipped=(Skip(SITE, text, whole=True),))
     trained = with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
     said = (*notes, told(done, ROUNDED), *done.notes)
