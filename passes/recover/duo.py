@@ -65,6 +65,7 @@ class Duo:
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
+        self._penalty = settings.penalty
         self.faces: Sequence[Mapping[str, Tensor]] = settings.variants.judged() if settings.variants else [{}]
         self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
         self._remembered: dict[int, tuple[Tensor, ...]] = {}
@@ -82,6 +83,12 @@ class Duo:
         part, share = self._mine(batch)
         result: tuple[Tensor, Mapping[str, float]] = self.objective(self.see(part), self.ranks, share)
         return result
+
+    def penalty(self, fraction: float) -> Tensor:
+        """What the student's parameters cost by themselves at this share of the budget."""
+        if self._penalty is None:
+            return torch.zeros((), device=self.place.device)
+        return self._penalty(self.student.parameters, fraction)
 
     def see(self, batch: Batch) -> Seen:
         """What both compute on a batch, with the intermediate values that are compared."""
@@ -112,7 +119,8 @@ class Duo:
             self.student.set(face)
             sums += self._judged()
         loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
-        return loss / count, metric / count
+        with torch.no_grad():
+            return loss / count + float(self.penalty(1.0)), metric / count
 
     def _judged(self) -> Tensor:
         """This process's part: loss and metric times samples, and samples."""
