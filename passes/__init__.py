@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
+    "drop": "compressor.passes.drop:Drop",
     "fold": "compressor.passes.fold:Fold",
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
