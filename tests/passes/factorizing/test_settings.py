@@ -14,7 +14,9 @@ BLIND = Context(board())
 DATA = Context(board(), calibration=[{"x": torch.zeros(1)}], synthetic=False)
 
 
-@pytest.mark.parametrize("choice", [Choice(3), Choice(8, 4), Choice(8, 0, "activation", True), Choice(8, 2, "activation")])
+@pytest.mark.parametrize(
+    "choice", [Choice(3), Choice(8, 4), Choice(8, 0, "activation", True), Choice(8, 2, "activation")]
+)
 def test_there_and_back(choice: Choice) -> None:
     assert parse_choice("fc", choice.setting(), DATA) == choice
 
