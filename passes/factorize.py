@@ -46,7 +46,8 @@ class Factorize(Pass):
     method: "activation" loses the least of what the layers give on data, "svd" of their weights; "auto" is activation
         where there is data.
     refit: fit the thin layers to what the original layers gave, from what the layers before give by now.
-    form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less.
+    form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less. "butterfly" puts a
+        pattern of 32 × 32 blocks beside two thinner ones, for linear layers, with as many weights in all.
     slower: thin layers also where the target is predicted not to run them faster.
     samples: how many calibration samples are used.
     train: how long the thin layers learn from the original while the dense ones fade out, as `recover` counts:
@@ -148,7 +149,8 @@ class Factorize(Pass):
                 chosen.skipped.append(Skip(name, reasons.get(name, "the model has no such layer")))
                 continue
             shape = known[name].shape
-            if not shape.fits(choice) or (choice.inner and shape.positions == 1):
+            linear = known[name].kind in ("linear", "matmul")
+            if not shape.fits(choice) or (choice.inner and shape.positions == 1) or (choice.blocks and not linear):
                 size = f"a layer of {shape.outputs} outputs, {shape.channels} channels and {shape.positions} positions"
                 raise RecipeError(f"{choice.told()} of {size}", where=f"factorize: site {name!r}")
             chosen.choices[name] = [choice]

@@ -19,18 +19,20 @@ from typing import Literal
 from compressor.graph.contract import Batch, Context, Skip
 from compressor.graph.program import Program
 from compressor.passes.factorizing.allocate import Rung, allocate
-from compressor.passes.factorizing.ranks import ladder, pair_rank, twin
+from compressor.passes.factorizing.butterfly import BLOCK
+from compressor.passes.factorizing.ranks import flat_twin, ladder, pair_rank, twin
 from compressor.passes.factorizing.read import read
 from compressor.passes.factorizing.settings import Choice
 from compressor.passes.factorizing.sites import Site
 from compressor.passes.factorizing.solve import spectrum_of
 from compressor.passes.factorizing.svd import Spectrum
 from compressor.passes.factorizing.times import Times, predict_times
+from compressor.passes.quantizing.sites import rank as dims
 
 __all__ = ["Chosen", "Form", "RankBy", "Wish", "choose", "surveyed"]
 
 RankBy = Literal["ratio", "energy", "latency"]
-Form = Literal["auto", "pair", "tucker"]
+Form = Literal["auto", "pair", "tucker", "butterfly"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,12 @@ def choose(program: Program, sites: Sequence[Site], wish: Wish, batches: Sequenc
             chosen.skipped.append(Skip(site.name, f"rank {rank} would hold as many weights: two layers save {most}"))
         else:
             chosen.choices[site.name] = [pair]
-            other = twin(site.shape, pair, multiple) if wish.form != "pair" else None
+            other = _other(site, pair, wish.form, multiple)
             if other is not None:
                 twins[site.name] = other
+            elif wish.form == "butterfly":
+                del chosen.choices[site.name]
+                chosen.skipped.append(Skip(site.name, _no_butterfly(site)))
     _restrict(program, chosen, twins, wish, context)
     return chosen
 
@@ -123,6 +128,26 @@ def _by_latency(
     return {name: rung.rank for name, rung in allocate(rungs, (1 - wish.amount) * total).items()}
 
 
+def _other(site: Site, pair: Choice, form: Form, multiple: int) -> Choice | None:
+    """What it may become with as many weights as the pair."""
+    if form == "butterfly":
+        return flat_twin(site.shape, pair, multiple) if _multiplies(site) else None
+    return twin(site.shape, pair, multiple) if form != "pair" else None
+
+
+def _multiplies(site: Site) -> bool:
+    """Whether it is a linear layer of rows."""
+    return site.kind in ("linear", "matmul") and all(dims(site.layer(node).data(node)) > 1 for node in site.nodes)
+
+
+def _no_butterfly(site: Site) -> str:
+    if not _multiplies(site):
+        return "a butterfly takes the place of linear layers alone"
+    if not site.shape.blocked:
+        return f"its {site.shape.outputs} × {site.shape.inputs} weights are no whole blocks of {BLOCK}"
+    return "a block in each row and rank 1 would hold more weights"
+
+
 def _times(program: Program, choices: Mapping[str, Choice], context: Context) -> Times:
     """Nothing where bytes decide."""
     return predict_times(program, choices, context) if context.target.objective == "latency" else Times()
@@ -134,13 +159,14 @@ def _restrict(program: Program, chosen: Chosen, twins: Mapping[str, Choice], wis
     slow = Times() if wish.slower else _times(program, pairs, context)
     slow_twins = Times() if wish.slower else _times(program, twins, context)
     for name, pair in pairs.items():
-        left = [pair] if slow.faster(name) and not (wish.form == "tucker" and name in twins) else []
+        forced = wish.form in ("tucker", "butterfly") and name in twins
+        left = [pair] if slow.faster(name) and not forced else []
         if name in twins and slow_twins.faster(name):
             left.append(twins[name])
         if left:
             chosen.choices[name] = left
             continue
         del chosen.choices[name]
-        other = slow_twins if wish.form == "tucker" and name in twins else slow
+        other = slow_twins if forced else slow
         what = (twins[name] if other is slow_twins else pair).told()
         chosen.skipped.append(Skip(name, f"{what} is predicted to take no less time: {other.told(name)}"))

@@ -2,9 +2,11 @@
 
     linear(x, W, b)    →  linear(linear(x, V), U, b)              conv(x, W, b)  →  conv1×1(conv(x, V), U, b)
     embedding(i, E)    →  linear(embedding(i, U), Vᵀ)             Tucker-2: conv1×1(conv(conv1×1(x, V), C), U, b)
+    butterfly          →  linear(linear(x, V), U, b) + matmul(the blocks of x that each block row reads, B)
 
 New tensors are called after the old: `fc.weight` becomes `fc.first.weight` and `fc.second.weight`, for Tucker-2 with
-`fc.core.weight` between them. Where an embedding is tied to linear layers, all calls read the same two.
+`fc.core.weight` between them, for a butterfly `fc.blocks.weight` and `fc.blocks.columns` beside them. Where an
+embedding is tied to linear layers, all calls read the same two.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import Tensor, fx
 
 from compressor.graph.edit import add_tensor, argument, insert, substitute
 from compressor.graph.program import Program
+from compressor.passes.factorizing.butterfly import BLOCK, Butterfly, pattern
 from compressor.passes.factorizing.settings import Choice
 from compressor.passes.factorizing.sites import Site
 from compressor.passes.factorizing.solve import Parts
@@ -35,9 +38,12 @@ _CONVOLUTIONS: dict[int, Callable[..., Any]] = {
 def blank(site: Site, choice: Choice) -> Parts:
     """Parts of a choice's sizes, to predict what they would cost. They are ones: zeros might count as sparse."""
     shape = site.shape
-    second = torch.ones(shape.outputs, choice.rank)
+    first, second = torch.ones(choice.rank, shape.inputs), torch.ones(shape.outputs, choice.rank)
+    if choice.blocks:
+        columns = pattern(shape.outputs, shape.inputs, choice.blocks)
+        return Butterfly(first, second, torch.ones(len(columns), choice.blocks * BLOCK, BLOCK), columns)
     if not choice.inner:
-        return Factors(torch.ones(choice.rank, shape.inputs), second)
+        return Factors(first, second)
     core = torch.ones(choice.rank, shape.positions * choice.inner)
     return Tucker(torch.ones(choice.inner, shape.channels), core, second)
 
@@ -53,6 +59,9 @@ def rewrite(
     before = site.nodes[0]
     weights = _weights(program, site, parts)
     stored = {role: add_tensor(program, f"{site.stem}{role}.weight", w, before) for role, w in weights.items()}
+    names = tuple(str(node.target) for node in stored.values())
+    if isinstance(parts, Butterfly):
+        stored["columns"] = add_tensor(program, f"{site.stem}blocks.columns", parts.columns.flatten(), before)
     if bias is None and site.bias:
         bias = program.get(site.bias).detach()
     new_bias = None if bias is None else add_tensor(program, f"{site.stem}second.bias", bias.float(), before)
@@ -66,8 +75,11 @@ def rewrite(
         else:
             thin = insert(program, aten.linear.default, (layer.data(node), stored["first"]), like=node)
             result = insert(program, aten.linear.default, (thin, stored["second"], added), like=node)
+        if "blocks" in stored:
+            sparse = _blocks(program, node, layer.data(node), stored["blocks"], stored["columns"])
+            result = insert(program, aten.add.Tensor, (result, sparse), like=node)
         substitute(program, node, result if join is None else join(node, result))
-    return tuple(str(node.target) for node in stored.values())
+    return names
 
 
 def _weights(program: Program, site: Site, parts: Parts) -> dict[str, Tensor]:
@@ -75,7 +87,8 @@ def _weights(program: Program, site: Site, parts: Parts) -> dict[str, Tensor]:
     if site.kind == "embedding":
         return {"first": _plain(parts.second), "second": _plain(parts.first.T)}
     if site.kind != "conv":
-        return {"first": _plain(parts.first), "second": _plain(parts.second)}
+        blocks = {"blocks": _plain(parts.blocks)} if isinstance(parts, Butterfly) else {}
+        return {"first": _plain(parts.first), "second": _plain(parts.second), **blocks}
     kernel = tuple(program.get(site.weight).shape[2:])
     point = (1,) * len(kernel)
     if isinstance(parts, Tucker):
@@ -111,3 +124,21 @@ def _embedding(program: Program, node: fx.Node, stored: dict[str, fx.Node], *, t
     if tied:
         return insert(program, aten.matmul.default, (thin, stored["first"]), like=node)
     return insert(program, aten.linear.default, (thin, stored["second"]), like=node)
+
+
+def _blocks(program: Program, node: fx.Node, data: fx.Node, weight: fx.Node, columns: fx.Node) -> fx.Node:
+    """What the pattern's blocks multiply to: one product for all block rows, which come first, and back."""
+    rank, (rows, inputs, _) = data.meta["val"].dim(), weight.meta["val"].shape
+
+    def call(target: Callable[..., Any], *args: object) -> fx.Node:
+        return insert(program, target, args, like=node)
+
+    split = call(aten.unflatten.int, data, -1, [data.meta["val"].shape[-1] // BLOCK, BLOCK])
+    picked = call(aten.flatten.using_ints, call(aten.index_select.default, split, -2, columns), -2, -1)
+    apart = call(aten.unflatten.int, picked, -1, [rows, inputs])
+    first = call(aten.permute.default, apart, [rank - 1, *range(rank - 1), rank])
+    for _ in range(rank - 2):
+        weight = call(aten.unsqueeze.default, weight, 1)
+    found = call(aten.matmul.default, first, weight)
+    last = call(aten.permute.default, found, [*range(1, rank), 0, rank])
+    return call(aten.flatten.using_ints, last, -2, -1)

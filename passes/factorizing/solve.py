@@ -19,6 +19,7 @@ from torch import Tensor, fx
 
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
+from compressor.passes.factorizing.butterfly import Butterfly, butterfly
 from compressor.passes.factorizing.read import Call, Seen, read
 from compressor.passes.factorizing.settings import Choice
 from compressor.passes.factorizing.sites import Site
@@ -32,7 +33,7 @@ __all__ = ["WIDEST", "Made", "Parts", "made", "made_each", "solve", "spectrum_of
 WIDEST = 8192  # inputs of a layer that are weighed by how they go together: time grows with their cube
 JUDGED = 2048  # rows that errors are measured on
 _SAME = 1e-5  # relative: what two runs of the same layers differ by
-Parts = Factors | Tucker
+Parts = Factors | Tucker | Butterfly
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ class _View:
     def made(self, choice: Choice, note: str) -> Made:
         shape = self.site.shape
         parts: Parts
-        if choice.inner:
+        if choice.blocks:
+            parts = butterfly(self.target, choice.rank, choice.blocks, self.gram)
+        elif choice.inner:
             parts = tucker(self.target, shape.channels, choice.rank, choice.inner, self.gram)
         else:
             parts = self.spectrum.cut(choice.rank)
@@ -148,7 +151,9 @@ class _View:
         if self.seen is None:
             return found
         choice, channels = found.choice, self.site.shape.channels
-        if choice.inner:
+        if choice.blocks:
+            product = butterfly(self.matrix, choice.rank, choice.blocks).product
+        elif choice.inner:
             product = tucker(self.matrix, channels, choice.rank, choice.inner).product
         else:
             product = decompose(self.matrix).cut(choice.rank).product

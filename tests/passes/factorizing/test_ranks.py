@@ -1,4 +1,4 @@
-"""Ranks: half the weights is half the weights, widths are multiples, and break-even is where two layers save nothing."""
+"""Ranks: half the weights is half the weights, widths are multiples, and past break-even two layers save nothing."""
 
 from __future__ import annotations
 

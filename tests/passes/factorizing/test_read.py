@@ -1,4 +1,4 @@
-"""What layers read: the rows of each call, the original's outputs, counts of embeddings, and what the caller changed."""
+"""What layers read: rows of each call, the original's outputs, counts of embeddings, and what the caller changed."""
 
 from __future__ import annotations
 

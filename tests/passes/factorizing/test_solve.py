@@ -1,4 +1,4 @@
-"""What is solved: full rank is exact, data lower the error, biases take on the mean, and a refit follows what changed."""
+"""What is solved: full rank is exact, data lower the error, biases take on the mean, a refit follows what changed."""
 
 from __future__ import annotations
 
