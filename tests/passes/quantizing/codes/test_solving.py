@@ -101,24 +101,20 @@ def test_gptq_solves_with_data_and_says_where_not(program: Program) -> None:
 
 
 class Tables(nn.Module):
-    """A table with outliers, a transposed convolution with some, and two layers that share a weight."""
+    """A table and a transposed convolution with outliers, and a table tied to the last layer."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.table, self.up, self.first = (
-            nn.Embedding(20, 64),
-            nn.ConvTranspose1d(64, 32, 3, groups=2),
-            nn.Linear(32, 32),
-        )
-        self.second = nn.Linear(32, 32)
-        self.second.weight = self.first.weight
-        for weight in (self.table.weight, self.up.weight, self.first.weight):
+        self.table, self.up = nn.Embedding(20, 64), nn.ConvTranspose1d(64, 32, 3, groups=2)
+        self.words, self.head = nn.Embedding(20, 32), nn.Linear(32, 20)
+        self.head.weight = self.words.weight
+        for weight in (self.table.weight, self.up.weight):
             weight.data.pow_(5)  # long tails, where the largest is worth clipping
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.up(self.table(ids).movedim(-1, 1)).movedim(1, -1)
-        return self.second(torch.tanh(self.first(x)))
+        return self.head(torch.tanh(x[:, 1:-1]) + self.words(ids))
 
 
 def test_searched_scales_of_whatever_has_weights() -> None:
@@ -135,7 +131,7 @@ def test_searched_scales_of_whatever_has_weights() -> None:
             lost.append(float((stored.get(f"{name}.weight") * scale - weight).square().sum()))
         assert lost[1] < lost[0], "the search is for the least square error"
     assert {skip.site: skip.reason for skip in result.skipped} == dict.fromkeys(
-        ("first", "second"), "rounded to nearest: its weight is shared with another layer"
+        ("words", "head"), "rounded to nearest: its weight is shared with another layer"
     )
     again = Quantize(sites=result.settings).run(program, Context(board()))
     assert again.program.hash() == result.program.hash()
