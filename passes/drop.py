@@ -63,7 +63,7 @@ class Drop(Pass):
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Each block, and each branch of one, left out alone. The bytes are those that stay at the site: none."""
-        copy, _ = functional_copy(program)
+        copy = finish(functional_copy(program)[0])
         batches = limited(copy, context.calibration, self.samples)
         judge = Judge(copy, batches) if batches else None
         for unit in ("block", "any"):
@@ -74,14 +74,18 @@ class Drop(Pass):
                 yield Option(each.site, {"unit": each.unit}, 0, latency.latency_ms if latency else None, damage)
 
     def run(self, program: Program, context: Context) -> PassResult:
-        copy, _ = functional_copy(program)
+        copy = finish(functional_copy(program)[0])
         found, skipped = self._found(copy)
         going, notes = found, tuple[str, ...]()
         if not self.sites:
-            count = min(max(1, int(self.amount * len(found) + 0.5)), len(found) - 1)
+            count = min(int(self.amount * len(found) + 0.5), len(found) - 1)
             if count < 1:
-                nothing = "the graph has fewer than two of them" if not skipped else "nothing else can go"
-                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", nothing)))
+                reason = (
+                    f"{self.amount:g} of {len(found)} is none"
+                    if len(found) > 1
+                    else "the graph has not two that can go"
+                )
+                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", reason)))
             going, notes = self._chosen(copy, found, count, context)
         if not going:
             return PassResult(program, (), tuple(skipped))
