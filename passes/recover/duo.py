@@ -20,7 +20,7 @@ from compressor.passes.recover.adapters import features_last
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.losses.values import by_sample, cosine
 from compressor.passes.recover.norms import recalibrate
-from compressor.passes.recover.objective import LOCAL, Objective, Part, judging, resolve
+from compressor.passes.recover.objective import BOUND, LOCAL, Objective, Part, judging, resolve
 from compressor.passes.recover.plan import LABELS, Plan, Seen, make_plan, tokens_of
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.stream import batch_inputs, rows
@@ -104,8 +104,14 @@ class Duo:
         mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
         return Seen(
             tuple(ours[: len(self.student.program.outputs)]), tuple(theirs[:count]), pairs[:points], pairs[points:],
-            mask, **self._own(batch),
+            mask, strays=self._strays(), **self._own(batch),
         )  # fmt: skip
+
+    def _strays(self) -> tuple[Tensor, ...]:
+        """How far factorized layers are from the teacher's, where a part asks."""
+        if not any(part.name == BOUND for part in self.parts):
+            return ()
+        return tuple(pair.strays(self.student.shared, self.teacher.shared[pair.dense]) for pair in self.plan.pairs)
 
     def _own(self, batch: Batch) -> dict[str, Any]:
         """What is known of a batch besides what the networks make of it."""

@@ -12,6 +12,7 @@ from compressor.graph.causal import predicted
 from compressor.graph.contract import Batch
 from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
+from compressor.passes.recover import factors
 from compressor.passes.recover.outputs import Output, match_inputs, match_outputs
 from compressor.passes.recover.points import Pair, attention_of, blocks_of, matched
 
@@ -26,7 +27,7 @@ class Plan:
     """Which inputs feed the teacher, which outputs, points and attention layers of both are compared.
 
     `shallower`: the student has fewer blocks. `mask` names the input that marks padding. `causal`: the teacher is a
-    language model that scores the next token.
+    language model that scores the next token. `pairs` are layers that became two.
     """
 
     feeds: tuple[str, ...]
@@ -36,6 +37,7 @@ class Plan:
     shallower: bool
     mask: str | None
     causal: bool = False
+    pairs: tuple[factors.Pair, ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -53,7 +55,8 @@ class Plan:
 class Seen:
     """What both networks computed on one batch: outputs, points, and (q, k, v) in a row for each attention layer.
 
-    `mask` [samples, positions] is true where there is no padding. `labels` are the user's.
+    `mask` [samples, positions] is true where there is no padding. `labels` are the user's. `strays`: how far factorized
+    layers are from the teacher's, one number each.
     """
 
     ours: tuple[Tensor, ...]
@@ -63,6 +66,7 @@ class Seen:
     mask: Tensor | None = None
     labels: Tensor | None = None
     tokens: Tensor | None = None
+    strays: tuple[Tensor, ...] = ()
 
 
 def make_plan(student: Program, teacher: Program, batch: Batch, temperature: float | None = None) -> Plan:
@@ -79,6 +83,7 @@ def make_plan(student: Program, teacher: Program, batch: Batch, temperature: flo
         len(ours) < len(theirs),
         padding(student, batch),
         predicted(teacher, dict(zip(names, (batch[name] for name in feeds), strict=True))) is not None,
+        factors.pairs_of(student, teacher),
     )
 
 

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from compressor.errors import LoadError
+from compressor.export import verify
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
 from compressor.export.verify import open_bundle, verify_bundle
+from compressor.export.weight_bits import weight_bits
 from compressor.graph.program import Program
 
 
@@ -152,6 +154,14 @@ def test_an_array_that_claims_to_be_huge_is_not_allocated(bundle: Path) -> None:
     assert "does not fit" in verify_bundle(bundle).problems[0]
 
 
+def test_a_small_archive_of_huge_arrays_is_not_unpacked(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_GOLDEN_SMALL", 2**20)
+    with np.load(bundle / "golden.npz") as arrays:
+        np.savez_compressed(bundle / "golden.npz", **{**dict(arrays), "more": np.zeros(2**20, np.float32)})
+    restate(bundle)
+    assert "far more than its vectors take" in verify_bundle(bundle).problems[0]
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\0" * 100])
 def test_golden_vectors_that_are_no_archive(bundle: Path, content: bytes) -> None:
     (bundle / "golden.npz").write_bytes(content)
@@ -273,3 +283,23 @@ def test_code_that_nobody_trusts_is_not_loaded(bundle: Path) -> None:
     trusted = verify_bundle(bundle, trust=True)
     assert "model.so: TVM cannot load it" in str(trusted)
     assert not trusted.ok
+
+
+@pytest.mark.parametrize("value", [None, True, 3, "x", {}, [None], [[1]]])
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_tensors_that_are_no_list_of_names(bundle: Path, key: str, value: Any) -> None:
+    restate(bundle, **{key: value})
+    assert f"`{key}`" in verify_bundle(bundle).problems[0]
+
+
+def test_a_manifest_that_was_edited_is_told_what_is_wrong(bundle: Path) -> None:
+    restate(bundle, inputs=[])
+    assert "nothing is given for its input 'x'" in verify_bundle(bundle).problems[0]
+    told = weight_bits(bundle / "model.onnx")
+    inputs = [{"name": "x", "dtype": "float16", "shape": ["batch", 3, 8, 8]}]
+    restate(bundle, weights={**told, "bits_on_disk": 1.58}, inputs=inputs)
+    found = verify_bundle(bundle)
+    assert [problem.partition(",")[0] for problem in found.problems] == [
+        "manifest.json: inputs: 'x' is said to be 'float16'", "manifest.json: weights: bits_on_disk is 1.58"
+    ]  # fmt: skip
+    assert found.errors["output"] < 1e-5, "what it computes is right"

@@ -109,7 +109,7 @@ def plan_mixed(
         held, chosen = set(), free
     for each in chosen:
         plan.settings |= each.candidate.settings
-    plan.notes = _notes(plan.found, average_bits(chosen, weights), bits, sorted(held), bool(batches))
+    plan.notes = _notes(plan.found, average_bits(chosen, weights), bits, len(chosen), sorted(held), bool(batches))
     _add_glue(plan, candidates)
     return plan
 
@@ -218,11 +218,14 @@ def _add_glue(plan: MixedPlan, candidates: Candidates) -> None:
 
 
 def _notes(
-    found: Sequence[Sensitivity], achieved: float, bits: float, held: Sequence[str], measured: bool
+    found: Sequence[Sensitivity], achieved: float, bits: float, layers: int, held: Sequence[str], measured: bool
 ) -> tuple[str, ...]:
     head = ", ".join(f"{each.layer} in {each.candidate.label} {_shown(each)}" for each in ranked(found)[:SHOWN])
     basis = "change of the outputs" if measured else "error of the weight (there is no data to run)"
-    notes = [f"mixed: {achieved:.2f} bits a weight with scales, asked for {bits:g}; most sensitive, {basis}: {head}"]
+    over = f"over the {layers} layers that can have fewer than eight (the manifest counts all weights, biases too)"
+    notes = [
+        f"mixed: {achieved:.2f} bits a weight with scales, asked for {bits:g}, {over}; most sensitive, {basis}: {head}"
+    ]
     if achieved > bits:
         notes.append(
             f"mixed: {achieved:.2f} bits a weight is the least that the layers can have; {bits:g} was asked for"

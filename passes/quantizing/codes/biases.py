@@ -1,6 +1,6 @@
 """Bias correction: the mean that rounding took from a layer's outputs, given back.
 
-    b ← b + E[(W − Ŵ) x]        (Nagel et al., 2019, arXiv:1906.04721, section 4.2)
+    b ← b + E[W x₀ − Ŵ x]        (Nagel et al., 2019, arXiv:1906.04721, section 4.2)
 
 With `bias=auto` the mean of either half of the calibration data has to lower the error on the other: on the data that
 it was taken from it always does.
@@ -20,16 +20,12 @@ from compressor.passes.quantizing.sites import Layer
 __all__ = ["correct", "correction", "ready"]
 
 
-def correction(
-    program: Program, layer: Layer, lost: Tensor, means: Tensor, setting: Setting
-) -> tuple[Tensor | None, str]:
-    """What to add to a bias (N,), or None and why not.
-
-    `lost` is W − Ŵ as groups × outputs × inputs, `means` those of both halves of the data: 2 × groups × inputs.
-    """
+def correction(program: Program, layer: Layer, lost: Tensor, setting: Setting) -> tuple[Tensor | None, str]:
+    """What to add to a bias (N,), or None and why not; `lost` are the outputs' means of both halves of the data, 2 × N:
+    what the float layer gives in the float network less what the rounded one gives now."""
     if reason := _refusal(program, layer, setting):
         return None, reason
-    one, other = (torch.einsum("gnk,gk->gn", lost, mean).flatten() for mean in means)
+    one, other = lost
     gain = 4 * float(one @ other) - float(one @ one) - float(other @ other)
     if setting.get("bias") == "auto" and not gain > 0.0:
         return None, "it would not lower the error"

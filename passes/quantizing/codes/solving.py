@@ -1,6 +1,7 @@
 """Codes found on data, layer by layer: what a layer reads comes from the layers before it as they are stored.
 
-    min ‖(W − Ŵ) X‖²        by the layer's solver (`quant/solvers/rounding.py`), with its bias corrected (`biases.py`)
+    min ‖W X₀ − Ŵ X‖²       by the layer's solver (`quant/solvers/rounding.py`), with its bias corrected (`biases.py`);
+                            X₀ is what the layer reads in the float network, where there are positions enough for that
 
 A layer whose weight another call reads too, or that the data does not reach, is rounded by its weights alone.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, fx
 
 from compressor.errors import RecipeError
@@ -25,10 +27,12 @@ from compressor.passes.reading.inputs import Inputs, walk
 from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
 from compressor.quant.blocks import BLOCK_FORMATS
 from compressor.quant.solvers.rounding import Rounded, round_matrix
+from compressor.quant.solvers.target import target
 
-__all__ = ["Solved", "is_searched", "round_as", "solve"]
+__all__ = ["ENOUGH", "Solved", "is_searched", "round_as", "solve"]
 
 WIDEST = 8192  # inputs of a layer that gptq solves: time grows with their cube
+ENOUGH = 4  # positions an input, for its weights to be fitted to what the float layer gives
 _KINDS = ("conv", "linear", "matmul")
 
 
@@ -113,7 +117,7 @@ def _solve_on_data(
 ) -> None:  # fmt: skip
     """The layers that ask for inputs, in the order of their calls, in a working copy."""
     settings, shared = dict(found.settings), tied_names(program, layers)
-    scratch = program.copy()
+    scratch, before = program.copy(), program.copy()
     twins = {layer.name: layer for layer in find_layers(scratch)[0] if layer.name in wanted and layer.kind in _KINDS}
     matrices = [_Matrix(layer, _groups(layer)) for layer in twins.values()]
     alone = {matrix.name for matrix in matrices if _refusal(wanted[matrix.name], shared)}
@@ -131,7 +135,7 @@ def _solve_on_data(
         elif matrix.name in asking:
             ready(scratch, matrix.layer, settings[matrix.name])
     solvable = [matrix for matrix in matrices if matrix.name not in alone]
-    for matrix, inputs in walk(scratch, solvable, batches, wants_gram, context.progress, "rounding"):
+    for matrix, inputs in walk(scratch, solvable, batches, wants_gram, context.progress, "rounding", before):
         if matrix.name in asking:
             _solve(scratch, program, wanted[matrix.name], matrix, inputs, found)
         else:  # in its turn, too: what earlier calls of it gave is then the same when its settings run again
@@ -172,16 +176,17 @@ def _solve(
     elif rounding_of(found.settings[name]).solver == "gptq" and inputs.gram is None:
         _retreat(found, name, f"its {weight.shape[-1]} inputs are more than the {WIDEST} that gptq solves", bias=True)
     setting = found.settings[name]
-    rounded = round_as(weight, setting, inputs.gram if inputs is not None else None)
+    rounded = round_as(_target(weight, inputs), setting, inputs.gram if inputs is not None else None)
     found.codes[name] = rounded
     matrix.write(scratch, rounded)
     how = rounding_of(setting)
     if how.bias == "none":
         return
     change, reason = None, ""
-    if inputs is not None and inputs.means is not None:
-        lost = weight.double() - rounded.values.view_as(weight).double()
-        change, reason = correction(program, layer, lost, inputs.means, setting)
+    if inputs is not None and inputs.means is not None and inputs.original is not None:
+        given = torch.einsum("gnk,hgk->hgn", weight.double(), inputs.original)
+        given = given - torch.einsum("gnk,hgk->hgn", rounded.values.view_as(weight).double(), inputs.means)
+        change, reason = correction(program, layer, given.flatten(1), setting)
     plain = {key: value for key, value in setting.items() if key != "bias"}
     found.settings[name] = plain if change is None else {**plain, "bias": "correct"}
     if change is not None:
@@ -189,6 +194,13 @@ def _solve(
         correct(scratch, matrix.layer, change)
     elif how.bias == "correct" and reason:
         found.skipped.append(Skip(name, f"its bias stays: {reason}"))
+
+
+def _target(weight: Tensor, inputs: Inputs | None) -> Tensor:
+    """What to round: with few positions the weight as it is, for what fits them fits nothing else."""
+    if inputs is None or inputs.gram is None or inputs.cross is None:
+        return weight
+    return target(weight, inputs.gram, inputs.cross) if inputs.positions >= ENOUGH * weight.shape[-1] else weight
 
 
 def _retreat(found: Solved, name: str, reason: str, *, bias: bool = False) -> None:

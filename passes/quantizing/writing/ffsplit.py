@@ -82,7 +82,9 @@ def plan_splits(
         heavy = scores[block.name].topk(count).indices.tolist()
         settings[block.name] = {"format": SPLIT, "heavy": spell_units(range(hidden), heavy)}
     if not blocks:
-        skipped.append(Skip("ffsplit", "there is no block of linear layers with an activation between them"))
+        skipped.append(
+            Skip("ffsplit", "there is no block of linear layers with an activation between them", whole=True)
+        )
     return settings, skipped
 
 

@@ -15,6 +15,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Value
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
+from compressor.passes.quantizing.codes.solving import ENOUGH
 
 
 class Net(nn.Module):
@@ -67,6 +68,24 @@ def test_gptq_lowers_the_outputs_error(program: Program, options: Mapping[str, V
         quantize = Quantize(**options, solver=solver, bias="none", samples=88)  # type: ignore[arg-type]
         found[solver] = error(program, quantize.run(program, context(program)).program)
     assert found["gptq"] < 0.8 * found["nearest"]
+
+
+def test_later_layers_make_up_for_what_earlier_ones_lost() -> None:
+    """With positions enough the second layer is fitted to what the float one gave; with few of them it is not."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 16))
+    mix = torch.randn(32, 32) / 4
+    rows = torch.randn(ENOUGH * 64 + 512, 32, generator=torch.Generator().manual_seed(1)) @ mix
+    program = capture(net, (rows[:2],)).program
+    found = {}
+    for count in (ENOUGH * 64 - 1, ENOUGH * 64):
+        given = Context(board(), calibration=[{program.inputs[0].name: rows[:count]}], synthetic=False)
+        result = Quantize("ternary", block=32, solver="gptq", bias="none", samples=count).run(program, given)
+        test = {program.inputs[0].name: rows[-512:]}
+        [before], [after] = program.run(test).values(), result.program.run(test).values()
+        found[count] = float((after - before).norm() / before.norm())
+    few, enough = found.values()
+    assert enough < 0.95 * few
 
 
 def test_gptq_solves_with_data_and_says_where_not(program: Program) -> None:
