@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
+    "drop": "compressor.passes.drop:Drop",
     "factorize": "compressor.passes.factorize:Factorize",
     "fold": "compressor.passes.fold:Fold",
     "linearize": "compressor.passes.linearize:Linearize",
