@@ -64,6 +64,7 @@ class Duo:
             judges = judging(self.parts, self.plan, labelled=all(LABELS in batch for batch in judged))
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.student.load(before)  # running statistics were updated on the way
+        self.pressing = settings.penalty
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
         self.faces: Sequence[Mapping[str, Tensor]] = settings.variants.judged() if settings.variants else [{}]
         self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
@@ -112,7 +113,16 @@ class Duo:
             self.student.set(face)
             sums += self._judged()
         loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
-        return loss / count, metric / count
+        return loss / count + self.penalty(1.0), metric / count
+
+    def penalty(self, fraction: float) -> float:
+        """What the settings' penalty is at a share of the budget, without gradients."""
+        with torch.no_grad():
+            return 0.0 if self.pressing is None else float(self.pressing(self.student.shared, fraction))
+
+    def pressed(self, loss: Tensor, fraction: float) -> Tensor:
+        """This process's part of a loss with its part of the penalty."""
+        return loss if self.pressing is None else loss + self.pressing(self.student.shared, fraction) / self.ranks.size
 
     def _judged(self) -> Tensor:
         """This process's part: loss and metric times samples, and samples."""
