@@ -25,7 +25,7 @@ from compressor.passes.dropping.heal import Healed, heal
 from compressor.passes.dropping.judge import Judge, parted
 from compressor.passes.quantizing.calibrate import limited
 
-__all__ = ["Drop"]
+__all__ = ["By", "Drop"]
 
 By = Literal["auto", "greedy", "influence", "gates", "last", "random"]
 MOST = 400  # runs of the calibration data that `auto` takes for greedy

@@ -2,8 +2,8 @@
 
     min over g   L(f(x; g), f(x)) + s · (κ · ((Σ c_i g_i / Σ c_i − (1 − amount)) / amount)² + t · mean 16 g² (1 − g)²)
 
-f(x; g) is the network with g_i · branch_i in place of branch_i, c_i what leaving part i out saves (predicted milliseconds
-on the target), t the share of the training that is behind, s the distance of the outputs when all gates are 1 − amount.
+f(x; g) is the network with g_i · branch_i in place of branch_i, c_i what leaving part i out saves (predicted time on
+the target), t the share of the training that is behind, s the distance of the outputs when all gates are 1 − amount.
 Only the gates are trained, together, so that what one block makes up for another counts. (FoldGPT, Liu et al., 2024,
 arXiv:2407.00928, has learned gates, a constraint on FLOPs and a polarizing penalty; the forms here are our own.)
 """
