@@ -18,14 +18,13 @@ from compressor.graph.program import Program
 from compressor.passes.folding.layers import layer_of
 from compressor.passes.folding.parallel import Parallel
 from compressor.passes.folding.rule import Bench
-from compressor.passes.folding.runs import put, run_map
+from compressor.passes.folding.runs import TOO_MANY, put, run_map
 from compressor.passes.linearizing.activations import Link, find_links
 from compressor.passes.linearizing.removal import removed
 
 __all__ = ["Found", "Stretch", "cost_of", "find_stretches", "named"]
 
 LONGEST = 4  # layers of a stretch
-TOO_MANY = 4.0  # times the multiply–accumulates: no target runs that faster
 
 
 @dataclass(frozen=True)
