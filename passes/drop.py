@@ -20,7 +20,8 @@ from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.dropping.heal import Healed, heal
+from compressor.passes.dropping.judge import Judge, parted
 from compressor.passes.quantizing.calibrate import limited
 
 __all__ = ["Drop"]
@@ -41,6 +42,8 @@ class Drop(Pass):
         those that change the stream least, from one run; "last" and "random" are for comparison; "auto" is greedy, or
         influence where that takes too many runs, and last without data.
     samples: how many calibration samples are looked at.
+    heal: "auto" folds what is missing into the layer before, where that brings the outputs nearer to the original's on
+        samples that it was not fitted to; "none" does not.
     """
 
     name: ClassVar[str] = "drop"
@@ -50,6 +53,7 @@ class Drop(Pass):
     unit: Unit = "block"
     by: By = "auto"
     samples: int = 64
+    heal: Literal["auto", "none"] = "auto"
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
@@ -63,7 +67,7 @@ class Drop(Pass):
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Each block, and each branch of one, left out alone. The bytes are those that stay at the site: none."""
-        copy, _ = functional_copy(program)
+        copy = finish(functional_copy(program)[0])
         batches = limited(copy, context.calibration, self.samples)
         judge = Judge(copy, batches) if batches else None
         for unit in ("block", "any"):
@@ -74,20 +78,44 @@ class Drop(Pass):
                 yield Option(each.site, {"unit": each.unit}, 0, latency.latency_ms if latency else None, damage)
 
     def run(self, program: Program, context: Context) -> PassResult:
-        copy, _ = functional_copy(program)
+        copy = finish(functional_copy(program)[0])
         found, skipped = self._found(copy)
         going, notes = found, tuple[str, ...]()
         if not self.sites:
-            count = min(max(1, int(self.amount * len(found) + 0.5)), len(found) - 1)
+            count = min(int(self.amount * len(found) + 0.5), len(found) - 1)
             if count < 1:
-                nothing = "the graph has fewer than two of them" if not skipped else "nothing else can go"
-                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", nothing)))
+                reason = (
+                    f"{self.amount:g} of {len(found)} is none"
+                    if len(found) > 1
+                    else "the graph has not two that can go"
+                )
+                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", reason)))
             going, notes = self._chosen(copy, found, count, context)
         if not going:
             return PassResult(program, (), tuple(skipped))
-        changed = tuple(name for each in going for name in each.parameters)
-        settings: Mapping[str, Setting] = {each.site: {"unit": each.unit} for each in going}
-        return PassResult(finish(without(copy, going)), changed, tuple(skipped), settings, notes)
+        healed, told = self._healed(copy, going, context)
+        gone = tuple(name for each in going for name in each.parameters)
+        settings = {each.site: _setting(each, each.site in healed.folded) for each in going}
+        changed = (*gone, *sorted(set(healed.folded.values())))
+        return PassResult(healed.program, changed, tuple(skipped), settings, (*notes, *told))
+
+    def _healed(self, program: Program, going: list[Candidate], context: Context) -> tuple[Healed, tuple[str, ...]]:
+        """Without what goes; with `sites`, what they say is folded is, on the same data."""
+        smaller = finish(without(program, going))
+        batches = limited(program, context.calibration, self.samples)
+        told = [site for site, setting in self.sites.items() if setting.get("heal")]
+        wanted = bool(told) if self.sites else self.heal == "auto"
+        if not wanted or not batches:
+            return Healed(smaller, {}, (0.0, 0.0)), (
+                "nothing was folded: there is no calibration data",
+            ) if told else ()
+        seen, apart = parted(program, batches)
+        if self.sites:
+            return heal(program, smaller, going, seen, None, told), ()
+        found = heal(program, smaller, going, seen, Judge(program, apart))
+        parts = ", ".join(f"{site} into {layer}" for site, layer in found.folded.items())
+        before, after = found.damage
+        return found, (f"folded {parts}: distance from the original {before:.3g} to {after:.3g}",) if parts else ()
 
     def _found(self, program: Program) -> tuple[list[Candidate], list[Skip]]:
         """What may go; with `sites`, exactly those, and why another cannot."""
@@ -126,10 +154,14 @@ class Drop(Pass):
         return self.by
 
 
+def _setting(each: Candidate, folded: bool) -> Setting:
+    return {"unit": each.unit, "heal": True} if folded else {"unit": each.unit}
+
+
 def _check(site: str, setting: Setting, candidate: Candidate | None) -> None:
     """Raises RecipeError for a setting that says nothing of its site."""
     unit = setting.get("unit")
-    if set(setting) - {"unit"} or (candidate is not None and unit != candidate.unit):
+    if set(setting) - {"unit", "heal"} or (candidate is not None and unit != candidate.unit):
         raise RecipeError(
             f"{dict(setting)} does not fit", where=f"drop: site {site!r}",
             way_out="Write unit, as a run of drop returns it: block, mixer or mlp.",

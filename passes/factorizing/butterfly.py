@@ -62,12 +62,15 @@ def pattern(outputs: int, inputs: int, count: int) -> Tensor:
     return torch.tensor([_row(row * columns // rows, columns, count) for row in range(rows)])
 
 
-def butterfly(matrix: Tensor, rank: int, count: int, gram: Tensor | None = None) -> Butterfly:
+def butterfly(
+    matrix: Tensor, rank: int, count: int, gram: Tensor | None = None, columns: Tensor | None = None
+) -> Butterfly:
     """A matrix (outputs × inputs) with `count` blocks a block row and a product of `rank` beside them.
 
-    `gram` is E[x·xᵀ] or Σ x·xᵀ of the inputs. Raises InputError for sizes that do not go together.
+    `gram` is E[x·xᵀ] or Σ x·xᵀ of the inputs; `columns` another pattern than the butterfly's.
+    Raises InputError for sizes that do not go together.
     """
-    columns = pattern(matrix.shape[0], matrix.shape[1], count)
+    columns = pattern(matrix.shape[0], matrix.shape[1], count) if columns is None else columns
     weight = matrix.detach().double()
     moments = None if gram is None else definite(gram.detach().double(), DAMPING)[0]
     found = Butterfly(torch.zeros(rank, weight.shape[1]), torch.zeros(len(weight), rank), torch.empty(0), columns)

@@ -118,27 +118,36 @@ def _segments(links: Sequence[Link]) -> Iterator[Stretch]:
 
 def _gain(program: Program, stretch: Stretch, context: Context, base: float, keep: tuple[str, ...]) -> float | str:
     """The share of the cost that is saved, or why nothing is."""
+    if (reason := _unfit(Bench(program, keep), stretch)) is not None:
+        return reason
     trial = edit.begin(program)
     twins = dict(zip(program.graph.nodes, trial.graph.nodes, strict=True))
     bench = Bench(trial, keep)
     nodes = [twins[stretch.links[0].first.node], *(twins[link.second.node] for link in stretch.links)]
-    layers = [layer for node in nodes if (layer := layer_of(bench, node)) is not None]
-    if (reason := next((r for layer in layers if (r := layer.blocked(bench)) is not None), None)) is not None:
-        return reason
     removed(bench, stretch.nodes)
     layers = [layer for node in nodes if (layer := layer_of(bench, node)) is not None]
-    made = run_map(bench, layers, real=False)
+    made = run_map(bench, layers, real=True)
     if isinstance(made, str):
         return made
-    if made.weight.numel() > TOO_MANY * sum(layer.weight.meta["val"].numel() for layer in layers):
-        return f"one layer in place of {', '.join(stretch.layers)} would have {made.weight.numel():,} weights"
-    source = layers[0].source
-    put(bench, run_map(bench, layers, real=True), layers, layers[-1].node, source)  # type: ignore[arg-type]
+    put(bench, made, layers, layers[-1].node, layers[0].source)
     _with_sum(bench)
     gain = 1 - cost_of(edit.finish(trial), context) / base
     if gain <= 0:
         return f"{', '.join(stretch.layers)} as one layer would be no gain ({-100 * gain:+.1f}%)"
     return gain
+
+
+def _unfit(bench: Bench, stretch: Stretch) -> str | None:
+    """Why the layers are no one layer, or one that nothing runs faster, as far as their sizes tell."""
+    layers = [stretch.links[0].first, *(link.second for link in stretch.links)]
+    if (reason := next((r for layer in layers if (r := layer.blocked(bench)) is not None), None)) is not None:
+        return reason
+    made = run_map(bench, layers, real=False, biases=False)
+    if isinstance(made, str):
+        return made
+    if made.weight.numel() > TOO_MANY * sum(layer.weight.meta["val"].numel() for layer in layers):
+        return f"one layer in place of {', '.join(stretch.layers)} would have {made.weight.numel():,} weights"
+    return None
 
 
 def _with_sum(bench: Bench) -> None:

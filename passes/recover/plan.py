@@ -13,7 +13,7 @@ from compressor.graph.contract import Batch
 from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
 from compressor.passes.recover import factors
-from compressor.passes.recover.outputs import Output, match_inputs, match_outputs
+from compressor.passes.recover.outputs import Output, fed, match_inputs, match_outputs
 from compressor.passes.recover.points import Pair, attention_of, blocks_of, matched
 
 __all__ = ["LABELS", "Plan", "Seen", "make_plan", "padding", "tokens_of"]
@@ -72,8 +72,8 @@ class Seen:
 def make_plan(student: Program, teacher: Program, batch: Batch, temperature: float | None = None) -> Plan:
     """Match the two on one batch. Raises InputError where inputs or outputs do not fit."""
     feeds = match_inputs(student, teacher)
-    results = list(teacher.run([batch[name] for name in feeds]).values())
-    names = [spec.name for spec in teacher.inputs]
+    given = fed(student, teacher, batch)
+    results = list(teacher.run(given).values())
     ours, theirs = blocks_of(student), blocks_of(teacher)
     return Plan(
         feeds,
@@ -82,7 +82,7 @@ def make_plan(student: Program, teacher: Program, batch: Batch, temperature: flo
         tuple(matched(attention_of(student), attention_of(teacher))),
         len(ours) < len(theirs),
         padding(student, batch),
-        predicted(teacher, dict(zip(names, (batch[name] for name in feeds), strict=True))) is not None,
+        predicted(teacher, given) is not None,
         factors.pairs_of(student, teacher),
     )
 

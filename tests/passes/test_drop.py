@@ -137,6 +137,14 @@ def test_a_decoder_loses_the_cache_of_what_goes() -> None:
         verify("drop", program, result.program, batch, exact=False)
 
 
+def test_a_decoder_as_it_is_captured_is_measured_and_dropped() -> None:
+    program = program_of(llama(layers=4))
+    batch = {**texts("input_ids", 4), "attention_mask": torch.ones(4, 12, dtype=torch.int64)}
+    result = Drop().run(program, Context(load_target("host"), calibration=[batch], synthetic=False))
+    assert len(result.settings) == 1
+    assert len([spec for spec in result.program.inputs if spec.name.startswith("past_key_values.")]) == 6
+
+
 def test_options_have_bytes_latency_and_damage() -> None:
     program = weakened(transformer(3), "layers.1.")
     given = context(program)
@@ -188,7 +196,9 @@ def test_nothing_to_drop_is_said() -> None:
     program = captured(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4))
     result = Drop().run(program, context(program))
     assert not result.changed
-    assert result.skipped[0].reason == "the graph has fewer than two of them"
+    assert result.skipped[0].reason == "the graph has not two that can go"
+    result = Drop(0.1).run(transformer(4), Context(load_target("host")))
+    assert [skip.reason for skip in result.skipped] == ["0.1 of 4 is none"]
 
 
 def test_without_data_the_last_but_one_goes_and_a_note_says_so() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from boards import board
 from narrow_nets import linear_net, net_batches
+from programs import text
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, PassResult
@@ -79,3 +80,16 @@ def test_it_asks_for_training_data_and_refuses_what_makes_no_sense() -> None:
     assert not Factorize().learns()
     with pytest.raises(RecipeError, match="train"):
         Factorize(train="soon")
+
+
+def test_a_tied_embedding_stays_one_while_it_is_trained() -> None:
+    program = text()
+    [name] = [site.name for site in find_sites(functional_copy(program)[0])[0] if site.kind == "tied"]
+    words = {spec.name: tensor for spec, tensor in zip(program.inputs, program.example, strict=True)}
+    given = replace(CONTEXT, calibration=[words], training=[words] * 8, teacher=program)
+    sites = {name: {"rank": 4}, "program": {"train": "6steps", "rate": 0.01}}
+    done, cut = (Factorize(sites={n: sites[n] for n in chosen}).run(program, given) for chosen in (sites, [name]))
+    assert "program" in done.settings, "it was trained"
+    assert done.program.parameters() == cut.program.parameters() < program.parameters()
+    changed = {n for n, t in done.program.tensors().items() if not torch.equal(t, cut.program.get(n))}
+    assert {n for n in changed if n.endswith(("first.weight", "second.weight"))}
