@@ -2,7 +2,8 @@
 
 ONNX Runtime's own converter does both, in a process of its own: it needs memory for the model twice over, and all of
 it goes back when it ends. "amd64" is never asked for: it writes NCHWc
-nodes, which fail everywhere else.
+nodes, which fail everywhere else. Where convolutions share a weight, what follows each is not fused into it: the file
+would hold the weight once a convolution.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from compressor.errors import ExportError, MismatchError
@@ -29,6 +32,8 @@ __all__ = ["ORT_LIMIT", "Converted", "same_outputs", "to_ort"]
 ORT_LIMIT = 2**31 - 1  # offsets in the file are 32-bit
 _COMPILING = {"NnapiExecutionProvider", "CoreMLExecutionProvider", "QNNExecutionProvider", "XnnpackExecutionProvider"}
 _SAME_KERNELS = 1e-3  # of the output's RMS: both files run the same kernels, at most fused differently
+_CONVS = ("Conv", "ConvTranspose")
+_INTO_CONVS = ("ConvBNFusion", "ConvMulFusion", "ConvAddFusion")
 _CONVERTER = """
 import sys
 from pathlib import Path
@@ -36,11 +41,13 @@ sys.modules["torch"] = None  # onnxruntime.tools imports it where it can, for se
 import onnxruntime
 from onnxruntime.tools import convert_onnx_models_to_ort as tool
 session = onnxruntime.InferenceSession
+source, folder, style, platform, *disabled = sys.argv[1:]
 def lean(path, sess_options, **options):
     sess_options.add_session_config_entry("session.disable_prepacking", "1")  # nothing runs; saves a copy
+    if disabled:
+        options["disabled_optimizers"] = [*(options.get("disabled_optimizers") or []), *disabled]
     return session(path, sess_options=sess_options, **options)
 onnxruntime.InferenceSession = lean
-source, folder, style, platform = sys.argv[1:]
 tool.convert_onnx_models_to_ort(
     Path(source), Path(folder), [tool.OptimizationStyle[style]],
     target_platform=platform or None, enable_type_reduction=True,
@@ -69,7 +76,7 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
     arm = target.arch.startswith("aarch64")
     compiling = any(provider.name in _COMPILING for provider in target.providers)
     with tempfile.TemporaryDirectory(dir=onnx_path.parent) as folder, mapped(onnx_path) as source:
-        _convert(source, Path(folder), "Runtime" if compiling else "Fixed", arm)
+        _convert(source, Path(folder), "Runtime" if compiling else "Fixed", arm, _copying(source))
         model = onnx_path.with_suffix(".ort")
         config = onnx_path.with_suffix(".required_operators.config")
         _only(Path(folder), "*.ort").replace(model)
@@ -80,8 +87,16 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
     return Converted((model, config))
 
 
-def _convert(source: Path, folder: Path, style: str, arm: bool) -> None:
-    command = [sys.executable, "-c", _CONVERTER, str(source), str(folder), style, "arm" if arm else ""]
+def _copying(source: Path) -> tuple[str, ...]:
+    """The runtime's fusions that would write one weight several times: a batch norm into each reader of a conv's."""
+    graph = onnx.load(source, load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    weights = Counter(node.input[1] for node in graph.node if node.op_type in _CONVS and node.input[1] in stored)
+    return _INTO_CONVS if any(count > 1 for count in weights.values()) else ()
+
+
+def _convert(source: Path, folder: Path, style: str, arm: bool, disabled: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", _CONVERTER, str(source), str(folder), style, "arm" if arm else "", *disabled]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = [line for line in (result.stdout + result.stderr).splitlines() if "rror" in line]

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import compressor.quant.slots  # noqa: F401  registers the op that is trainable, too
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import FORMATS, Granularity, QParams, choose_qparams, cut, spread
 from compressor.quant.ternary import Ternary, dequantize_ternary, quantize_ternary
@@ -192,7 +193,13 @@ def _(bounds: Tensor, x: Tensor, blend: Tensor, training: bool) -> None:
 
 _OPS = torch.ops.compressor
 BLENDING = (_OPS.fake_weight.default, _OPS.fake_absmean.default, _OPS.watch_range.default)
-TRAINABLE = (*BLENDING, _OPS.fake_bias.default, _OPS.fake_range.default, _OPS.fake_rows.default)
+TRAINABLE = (
+    *BLENDING,
+    torch.ops.compressor.expand_slots.default,
+    _OPS.fake_bias.default,
+    _OPS.fake_range.default,
+    _OPS.fake_rows.default,
+)
 
 
 def _qparams(bounds: Tensor, gain: Tensor, format: str) -> QParams:
