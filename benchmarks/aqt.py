@@ -106,8 +106,11 @@ def measured(width: int, epochs: float, steps: int, seed: int) -> Figures:
     folded = Fold().run(program, context).program
     figures["float"], figures["float_cost"] = accuracy(program, key), cost(folded)
     settings: dict[str, Setting] = {}
-    for name in ("int8", "int4"):
-        plan = Quantize(name, block=32, slower=True, max_error=1.0)  # type: ignore[arg-type]
+    plans = {
+        "int8": Quantize("int8", slower=True, max_error=1.0),
+        "int4": Quantize("int4", block=32, slower=True, max_error=1.0),
+    }
+    for name, plan in plans.items():
         ends = {"head": settings["head"]} if settings else {}
         settings = {**plan.run(folded, context).settings, **ends}
         rounded = Quantize(sites=settings).run(folded, context)

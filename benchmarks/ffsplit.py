@@ -21,7 +21,7 @@ from compressor.graph.contract import Context, PassResult, Setting
 from compressor.graph.program import Program
 from compressor.passes.pruning.settings import parse_places, spell_units
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.ffsplit import is_split
+from compressor.passes.quantizing.writing.ffsplit import is_split
 from compressor.targets.loader import load_target
 
 TESTS, SAMPLES = 2048, 64

@@ -27,9 +27,9 @@ from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.carry import carry_out
-from compressor.passes.quantizing.mixed import plan_mixed
-from compressor.passes.quantizing.plan import Limits
-from compressor.passes.quantizing.rounding import Rounding, plain_solver
+from compressor.passes.quantizing.choosing.mixed import plan_mixed
+from compressor.passes.quantizing.choosing.plan import Limits
+from compressor.passes.quantizing.codes.rounding import Rounding, plain_solver
 from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.training import Lesson, Once, taught_once
 from compressor.targets.loader import load_target

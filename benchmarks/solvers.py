@@ -27,8 +27,8 @@ from compressor.graph.edit import set_tensor
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.quantize import Quantize
+from compressor.passes.quantizing.codes.solving import round_as, solve
 from compressor.passes.quantizing.sites import Layer, find_layers
-from compressor.passes.quantizing.solving import round_as, solve
 from compressor.passes.reading.inputs import walk
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.passes.sparsifying.layers import find_layers as find_matrices

@@ -21,6 +21,7 @@ from compressor.graph.concrete import READING
 from compressor.graph.contract import Context
 from compressor.graph.naming import SEQUENCE
 from compressor.judging import Artifact, Workshop
+from compressor.load.model_inputs import positions_of
 from compressor.making import Ledger
 from compressor.outcome import Outcome
 from compressor.pipeline import Stage
@@ -129,6 +130,7 @@ def _decoder(findings: Findings, prepared: Prepared) -> dict[str, Any]:
         "decoder": {
             **asdict(interface_of(prepared.program)),
             "places": places,
+            **({} if (limit := positions_of(prepared.module)) is None else {"limit": limit}),
             "end": list(prepared.ends),
             "checked": asdict(findings.decoding),
         }

@@ -88,7 +88,7 @@ def load_data(
 def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """`(args, kwargs)` of the first two samples, to capture `module` with. Raises what `load_data` raises."""
     from compressor.fitting import normal
-    from compressor.items import LABELS, resolve
+    from compressor.items import LABELS, check_filled, resolve
     from compressor.sources import open_source
 
     source = open_source(data)
@@ -104,6 +104,8 @@ def example_from_data(data: Any, module: nn.Module) -> tuple[tuple[Any, ...], di
     lengths = {tensor.shape[0] if tensor.dim() else None for tensor in values.values()}
     if lengths & {0}:
         raise InputError("there are no samples", where=source.name)
+    for name, tensor in values.items():
+        check_filled(name, tensor, source.name)
     cut = slice(0, 2) if len(lengths) == 1 and None not in lengths else slice(None)
     return bind(module, {name: normal(t[cut] if t.dim() else t, module).clone() for name, t in values.items()})
 

@@ -14,10 +14,11 @@ from compressor.graph.kv_cache import is_past, with_past
 from compressor.graph.naming import PAST
 from compressor.graph.signature import TensorSpec, dtype_name
 from compressor.graph.sizes import dimension
-from compressor.items import LABELS, resolve
+from compressor.items import EMPTY, LABELS, check_filled, resolve
 
 __all__ = ["Chunk", "Fitter", "fixed_batch", "normal"]
 
+MASK = "attention_mask"  # whose zeros are padding, wherever an input has this name
 PREFIXES = "Names are the inputs' own; `train/` or `calibration/` before one says what alone its samples are for."
 _BLOCK = 256  # samples looked at together when values are checked
 
@@ -111,6 +112,8 @@ class Fitter:
 
     def _check_shape(self, spec: TensorSpec, tensor: Tensor, sizes: dict[str, int]) -> None:
         batch = self.axes.get(spec.name)  # is cut to size later
+        if not is_past(spec) and 0 not in spec.shape:
+            check_filled(spec.name, tensor, self.source, axis=batch)
         fits = tensor.dim() == len(spec.shape)
         for axis, (wanted, size) in enumerate(zip(spec.shape, tensor.shape, strict=False)):
             if axis != batch:
@@ -156,6 +159,18 @@ class Fitter:
                     raise InputError(f"input {name!r} holds NaN or infinite values{sample}", where=self.source)
                 if not _survives(block, wanted):
                     raise InputError(f"input {name!r} holds values beyond {dtype_name(wanted)}", where=self.source)
+                if name == MASK and chunk.axes.get(name) == 0 and block.dim() == 2:
+                    self._check_mask(block, first)
+
+    def _check_mask(self, block: Tensor, first: int) -> None:
+        """Attention to nothing has no value: each runtime makes another one of it."""
+        empty = (block == 0).all(1).nonzero()
+        if len(empty):
+            raise InputError(
+                f"input {MASK!r} is 0 everywhere in sample {first + int(empty[0])}: a text of padding alone",
+                where=self.source,
+                way_out=EMPTY,
+            )
 
 
 def fixed_batch(specs: Sequence[TensorSpec]) -> int | None:

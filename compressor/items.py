@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from compressor.errors import InputError
+from compressor.graph.naming import PAST_KEY_VALUES
 from compressor.sources import as_tensor
 
-__all__ = ["LABELS", "resolve"]
+__all__ = ["EMPTY", "LABELS", "check_filled", "resolve"]
 
 LABELS = "labels"
+EMPTY = "Leave empty samples out: a text has one token at least."
 
 
 def resolve(item: Any, names: Sequence[str], count: int, source: str) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -37,6 +39,17 @@ def resolve(item: Any, names: Sequence[str], count: int, source: str) -> tuple[d
         named = {name: as_tensor(value, source) for name, value in zip(names, item[:count], strict=False)}
         return named, _tensor(item[count] if len(item) > count else None, source)
     return {next(iter(names), "input"): as_tensor(item, source)}, None
+
+
+def check_filled(name: str, tensor: Tensor, source: str, *, axis: int | None = 0) -> None:
+    """Raises InputError where samples, counted along `axis`, hold nothing, as texts without a token do. A key–value
+    cache may be empty; that there are no samples is another error."""
+    sizes = [size for place, size in enumerate(tensor.shape) if place != axis]
+    samples = tensor.shape[axis] if axis is not None and axis < tensor.dim() else 1
+    if samples and 0 in sizes and not name.startswith(f"{PAST_KEY_VALUES}."):
+        raise InputError(
+            f"input {name!r} has the shape {tuple(tensor.shape)}: its samples are empty", where=source, way_out=EMPTY
+        )
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -125,7 +125,7 @@ def _run_one(
         options=dict(spec.options),
         chosen_by=spec.chosen_by,
         changed=result.changed,
-        skipped=tuple(SkippedSite(s.site, s.reason) for s in result.skipped),
+        skipped=tuple(SkippedSite(s.site, s.reason, s.whole) for s in result.skipped),
         reverted=objection if revert else None,
         warning=_warning(result, None if revert else objection),
         notes=result.notes,
@@ -189,7 +189,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
         folder / "result.json",
         {
             "changed": result.changed,
-            "skipped": [(skip.site, skip.reason) for skip in result.skipped],
+            "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
             "settings": {site: dict(setting) for site, setting in result.settings.items()},
             "notes": result.notes,
             "spent": None if spent is None else spent.to_json(),
@@ -204,7 +204,7 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
     try:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
-        skipped = tuple(Skip(site, reason) for site, reason in said["skipped"])
+        skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
         result = PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))

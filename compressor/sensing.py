@@ -11,10 +11,10 @@ from compressor.graph.functional import functional_copy
 from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
 from compressor.passes.quantizing.calibrate import limited
-from compressor.passes.quantizing.candidates import Candidate, Candidates, find_candidates
-from compressor.passes.quantizing.rounding import Rounding
-from compressor.passes.quantizing.sensitivity import Judge, Sensitivity, measure_sensitivity, ranked
-from compressor.passes.quantizing.slower import predict_saved
+from compressor.passes.quantizing.choosing.candidates import Candidate, Candidates, find_candidates
+from compressor.passes.quantizing.choosing.sensitivity import Judge, Sensitivity, measure_sensitivity, ranked
+from compressor.passes.quantizing.choosing.slower import predict_saved
+from compressor.passes.quantizing.codes.rounding import Rounding
 from compressor.quant.blocks import BLOCK_SIZES
 from compressor.report.compare import display, plain
 from compressor.report.terminal import line, table

@@ -16,52 +16,54 @@ from typing import Any
 
 import numpy as np
 
-from compressor.devices.decoder_job import decoder_of
+from compressor.devices.decoder_job import decoder_inputs, decoder_of
 from compressor.devices.runner.decode import Decoder, chosen
-from compressor.errors import ExportError, InputError, LoadError
+from compressor.errors import ExportError, InputError
 from compressor.export.session import session
 from compressor.export.verify import PACKED, Contents, open_bundle, unpacked
+from compressor.places import most_places
+from compressor.tokenizing import TOKENIZER, Tokenizer, open_tokenizer
 
-__all__ = ["TOKENIZER", "Talker", "open_talker"]
+__all__ = ["Talker", "open_talker"]
 
-TOKENIZER = "tokenizer.json"
 _MODEL = "model.onnx"
 
 
 @dataclass
 class Talker:
     """A decoder in ONNX Runtime. `ends` are ids that end a text; `seconds` of the latest text: until its first token,
-    then of each further one."""
+    then of each further one. `places` it is known to have; `limit` is how many it was made for, where that is said."""
 
     name: str
     decoder: Decoder
     vocabulary: int
     ends: frozenset[int] = frozenset()
-    tokenizer: Any = None
+    tokenizer: Tokenizer | None = None
+    places: int = 1
+    limit: int | None = None
     seconds: list[float] = field(default_factory=list)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text. Raises InputError where the bundle has no tokenizer."""
+        """The ids of a text. Raises InputError where the bundle has no tokenizer, and what that raises."""
         if self.tokenizer is None:
             raise InputError(
                 "the bundle has no tokenizer", where="--prompt", way_out="Give token ids instead: --ids 1,2,3."
             )
-        ids: list[int] = self.tokenizer.encode(text).ids
-        return ids
+        return self.tokenizer.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; the numbers themselves where there is no tokenizer."""
         if self.tokenizer is None:
             return " ".join(map(str, ids))
-        text: str = self.tokenizer.decode(list(ids))
-        return text
+        return self.tokenizer.decode(ids)
 
     def stream(
         self, ids: Sequence[int], tokens: int, *, temperature: float = 0.0, top: int = 0, seed: int = 0
     ) -> Iterator[int]:
         """At most so many tokens behind these: the likeliest at temperature 0, else drawn, of the `top` likeliest alone
-        where that is not 0. Ends at an end of text. Raises InputError for ids beyond the vocabulary and for none, and
-        for a temperature that is none; ExportError where the model has no places left or its scores are no numbers."""
+        where that is not 0. Ends at an end of text. Raises InputError for ids beyond the vocabulary and for none, for
+        a temperature that is none, and where the model has no places for so many; ExportError where its scores are no
+        numbers."""
         if not ids or min(ids) < 0 or (self.vocabulary and max(ids) >= self.vocabulary):
             raise InputError(
                 f"{max(ids)} is no token" if ids else "there are no tokens to begin with", where="--ids",
@@ -69,6 +71,7 @@ class Talker:
             )  # fmt: skip
         if not 0 <= temperature < math.inf:
             raise InputError(f"{temperature} is no temperature", where="--temperature", way_out="Give 0 or more.")
+        self._check_places(len(ids), tokens)
         random, self.seconds, start = np.random.default_rng(seed), [], time.perf_counter()
         dtype = self.decoder.specs[self.decoder.tokens]["dtype"]
         scores = self.decoder.read({self.decoder.tokens: np.array([ids], dtype)})[:, -1]
@@ -87,6 +90,20 @@ class Talker:
             if place + 1 < tokens:
                 scores = self.decoder.step([token])
 
+    def _check_places(self, read: int, tokens: int) -> None:
+        """Raises InputError where so many tokens behind `read` others are more than the model has places for; the last
+        one is said and not read again."""
+        needed = read + tokens - 1
+        stated = self.limit is not None and needed > self.limit
+        most = self.limit if stated else most_places(self.decoder, self.places, needed)
+        if most is None:
+            return
+        left = most - read + 1
+        raise InputError(
+            f"{read} tokens and {tokens} more take {needed} places, the model has {most}", where=self.name,
+            way_out=f"Give --tokens {left} at most, or a shorter text." if left > 0 else "Give a shorter text.",
+        )  # fmt: skip
+
 
 def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
     """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache."""
@@ -97,21 +114,28 @@ def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
     names = [output.name for output in loaded.get_outputs()]
 
     def run(feed: Mapping[str, Any]) -> dict[str, Any]:
+        asked = feed[said["tokens"]].shape
         try:
-            return dict(zip(names, loaded.run(names, dict(feed)), strict=True))
+            results = dict(zip(names, loaded.run(names, dict(feed)), strict=True))
         except Exception as error:  # each status of the runtime is a class of its own, all from Exception
-            places = max(value.shape[-1] for name, value in feed.items() if name == said["tokens"])
             raise ExportError(
-                f"ONNX Runtime fails on {places} tokens behind {decoder.places}: {str(error).splitlines()[0][:200]}",
+                f"ONNX Runtime fails on {asked[-1]} tokens behind {decoder.places}: "
+                f"{str(error).splitlines()[0][:200]}",
                 where=str(bundle), way_out="It may have no more places: give a shorter text, or fewer --tokens.",
             ) from error  # fmt: skip
+        scores = results.get(said["scores"])
+        if scores is None or scores.shape != (*asked, said["vocabulary"]):
+            shape = "none" if scores is None else f"scores of the shape {scores.shape}"
+            raise ExportError(f"{asked[-1]} tokens behind {decoder.places} get {shape}", where=str(bundle))
+        return results
 
-    decoder = Decoder(run, contents.manifest["inputs"], said["tokens"], said["scores"])
-    ends = said.get("end")
+    decoder = Decoder(run, decoder_inputs(contents), said["tokens"], said["scores"])
+    ends, limit = said.get("end"), said.get("limit")
     return Talker(
         bundle.name, decoder, said["vocabulary"],
         frozenset(each for each in ends if isinstance(each, int)) if isinstance(ends, list) else frozenset(),
-        _tokenizer(bundle / TOKENIZER) if TOKENIZER in contents.digests else None,
+        open_tokenizer(bundle / TOKENIZER, said["vocabulary"]) if TOKENIZER in contents.digests else None,
+        said["places"], limit if type(limit) is int and limit > 0 else None,
     )  # fmt: skip
 
 
@@ -124,14 +148,3 @@ def _interface(contents: Contents) -> Mapping[str, Any]:
             way_out="Compress one for ONNX Runtime, without --no-kv-cache.",
         )  # fmt: skip
     return said
-
-
-def _tokenizer(file: Path) -> Any:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        return None
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises a bare Exception
-        raise LoadError(f"is no tokenizer: {str(error)[:200]}", where=str(file)) from error

@@ -11,7 +11,7 @@ from compressor.binding import nest
 from compressor.errors import InputError
 from compressor.graph.signature import dtype_named
 from compressor.inputs import InputSpec
-from compressor.items import resolve
+from compressor.items import check_filled, resolve
 from compressor.sources import open_source
 from compressor.synthetic import Slot, draw
 
@@ -34,6 +34,8 @@ def unbound_example(data: Any) -> Inputs:
     if item is None:
         raise InputError("there are no samples", where=source.name)
     values, _ = resolve(item, [], 1, source.name)
+    for name, value in values.items():
+        check_filled(name, value, source.name)
     cut = {name: (value[:2] if value.dim() else value).clone() for name, value in values.items()}
     narrow = {name: value.float() if value.dtype == torch.float64 else value for name, value in cut.items()}
     return _inputs([(None if len(narrow) == 1 else name, value) for name, value in narrow.items()])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
+from functools import partial
 from pathlib import Path
 
-from compressor.errors import InputError
-from compressor.export.bundle import write_bundle
+from compressor.errors import InputError, OutputError
+from compressor.export.atomic import ensure_writable
+from compressor.export.bundle import Content, write_bundle
 from compressor.export.pack import SUFFIX, unpack_model
 from compressor.export.verify import PACKED, open_bundle
 from compressor.request import Request
@@ -23,17 +24,18 @@ def check_pack(request: Request, target: Target) -> None:
 
 
 def unpack_bundle(bundle: Path, out: Path, *, force: bool = False) -> Path:
-    """Write the bundle unpacked to `out`. Raises LoadError for an unsound one, InputError for one that is not packed,
-    OutputError where `out` cannot be written."""
+    """Write the bundle unpacked to `out`, whole or not at all. Raises LoadError for an unsound one, InputError for one
+    that is not packed, OutputError where `out` cannot be written, exists (without `force`), or is inside the bundle."""
+    if bundle.resolve() in out.resolve().parents:
+        raise OutputError(f"{str(out)!r} is inside the bundle", where="--out", way_out="Choose a folder beside it.")
+    ensure_writable(out, force=force)
     contents = open_bundle(bundle)
     if PACKED not in contents.digests:
         raise InputError(f"holds no {PACKED}", where=str(bundle), way_out="It can be used as it is.")
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / PACKED[: -len(SUFFIX)]
-        unpack_model(bundle / PACKED, model)
-        rest = {name: bundle / name for name in contents.digests if name != PACKED}
-        manifest = {key: value for key, value in contents.manifest.items() if key not in ("format", "files")}
-        return write_bundle(out, force=force, files={model.name: model, **rest}, manifest=_in_memory(manifest))
+    rest = {name: bundle / name for name in contents.digests if name != PACKED}
+    manifest = {key: value for key, value in contents.manifest.items() if key not in ("format", "files")}
+    files: dict[str, Content] = {PACKED[: -len(SUFFIX)]: partial(unpack_model, bundle / PACKED), **rest}
+    return write_bundle(out, force=force, files=files, manifest=_in_memory(manifest))
 
 
 def _in_memory(manifest: dict[str, object]) -> dict[str, object]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from compressor.export.verify import Contents
 from compressor.graph.concrete import STEP
-from compressor.graph.naming import BATCH, PAST, SEQUENCE
+from compressor.graph.naming import BATCH, PAST, PAST_KEY_VALUES, SEQUENCE
 
-__all__ = ["answering", "decoder_of", "step_inputs"]
+__all__ = ["answering", "decoder_inputs", "decoder_of", "step_inputs"]
 
 READ, STEPS = STEP[PAST], 32
 _LEAST = 4  # places that a text, and what answers it, take
@@ -32,7 +32,9 @@ def decoder_of(bundle: Contents) -> Mapping[str, Any] | None:
         return None
     whole = [said.get(name) for name in ("vocabulary", "places")]
     fits = all(type(size) is int for size in whole) and said["places"] >= _LEAST and said["vocabulary"] > 0
-    return said if fits and all(_shape(bundle, name) is not None for name in bundle.inputs) else None
+    if not fits or not all(_fits(name, _shape(bundle, name)) for name in bundle.inputs):
+        return None
+    return said if SEQUENCE in (_shape(bundle, said["tokens"]) or []) else None
 
 
 def step_inputs(bundle: Contents, decoder: Mapping[str, Any], batch: int) -> dict[str, dict[str, Any]]:
@@ -50,19 +52,33 @@ def step_inputs(bundle: Contents, decoder: Mapping[str, Any], batch: int) -> dic
 def answering(bundle: Contents, decoder: Mapping[str, Any], batch: int) -> dict[str, Any]:
     """The text that the board reads and how many tokens it says behind it."""
     steps = min(STEPS, decoder["places"] // 2)
-    specs = [
-        {"name": name, "dtype": str(bundle.golden[name].dtype), "shape": _named(bundle, name)} for name in bundle.inputs
-    ]
     return {
-        "inputs": specs, "tokens": decoder["tokens"], "scores": decoder["scores"], "batch": batch,
+        "inputs": decoder_inputs(bundle), "tokens": decoder["tokens"], "scores": decoder["scores"], "batch": batch,
         "vocabulary": decoder["vocabulary"], "read": min(READ, decoder["places"] - steps), "steps": steps,
     }  # fmt: skip
+
+
+def decoder_inputs(bundle: Contents) -> list[dict[str, Any]]:
+    """Its inputs as the manifest names their dimensions, with dtypes and fixed sizes from the golden arrays."""
+    return [
+        {"name": name, "dtype": str(bundle.golden[name].dtype), "shape": _named(bundle, name)} for name in bundle.inputs
+    ]
 
 
 def _shape(bundle: Contents, name: str) -> list[Any] | None:
     """An input's dimensions as the manifest has them, if it has as many as the golden array."""
     shape = next((entry.get("shape") for entry in bundle.manifest["inputs"] if entry.get("name") == name), None)
     return shape if isinstance(shape, list) and len(shape) == bundle.golden[name].ndim else None
+
+
+def _fits(name: str, shape: list[Any] | None) -> bool:
+    """Whether its dimensions are such as a decoder counts with."""
+    grows = PAST if name.startswith(f"{PAST_KEY_VALUES}.") else SEQUENCE
+    return shape is not None and all(
+        type(word) is int
+        or (isinstance(word, str) and (word in (BATCH, grows) or (grows != PAST and PAST in word and SEQUENCE in word)))
+        for word in shape
+    )
 
 
 def _named(bundle: Contents, name: str) -> list[Any]:

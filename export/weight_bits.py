@@ -3,7 +3,8 @@
     bits = 8 · (bytes of codes + bytes of their scales and zero points) / weights
 
 In memory is what the unpacked file states; what a runtime makes of it when it loads (layouts of its own) is its
-business. Shapes, indices and other integers are no weights.
+business. Shapes, indices and other integers are no weights. The scale of an int32 bias is that of the layer's inputs
+times that of its weights, so that it, and its zero point, count with the weights: the bias itself has its 32 bits.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT
 _BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
 _BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
 _SECOND = "_sizes"  # ends the name of a second matrix of codes for the same weights (ternary {min, 0, max})
+_FAR = 3  # nodes from a bias's sum up to the codes: product, transpose
 _Tensors = Mapping[str, onnx.TensorProto]
 
 
@@ -79,6 +81,7 @@ def weight_bits(model: Path, parts: Iterable[Part] = ()) -> dict[str, Any]:
 def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, str, int, list[str]]]:
     """Each tensor of weights: its name, format, how many, and the names of its scales and zero points."""
     others: set[str] = set()
+    biases = _biases(graph, tensors)
     for node in graph.node:
         places = BLOCK_INPUTS.get(node.op_type)
         if places is not None and (name := node.input[places[0]]) in tensors:
@@ -91,17 +94,65 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
             yield name, f"int{numbers['bits']}", 0 if again else rows * width, scales
             others.update((name, *scales))
         elif node.op_type == "DequantizeLinear" and (name := node.input[0]) in tensors:
-            yield name, _INTEGERS.get(tensors[name].data_type, "int"), _count(tensors[name]), list(node.input[1:])
+            apart = any(name == bias for found in biases.values() for bias, *_ in found)
+            scales = [] if apart else list(node.input[1:])
+            scales += [each for _, *beside in biases.get(name, ()) for each in beside]
+            yield name, _INTEGERS.get(tensors[name].data_type, "int"), _count(tensors[name]), scales
             others.update(node.input)
         elif node.op_type == "Gather" and (name := node.input[0]) in tensors and tensors[name].data_type in _INTEGERS:
             if len(tensors[name].dims) == 2:  # a table of codes; shapes have one dimension
-                yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), []
+                scales = _scales_of_rows(graph, node, tensors)
+                yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), scales
+                others.update(scales)
         elif node.op_type == "QuantizeLinear":
             others.update(node.input[1:])
     others |= {each for node in graph.node if node.op_type == "DequantizeLinear" for each in node.input[1:]}
     for name, tensor in tensors.items():
         if name not in others and tensor.data_type in _FLOATS:
             yield name, _FLOATS[tensor.data_type], _count(tensor), []
+
+
+def _scales_of_rows(graph: onnx.GraphProto, table: onnx.NodeProto, tensors: _Tensors) -> list[str]:
+    """What a looked-up row of codes is multiplied by, looked up itself: Gather → Cast → Mul ← Gather."""
+    known = {table.output[0]}
+    found: list[str] = []
+    looked = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Gather"}
+    for node in graph.node:  # in the order of computation
+        if known & set(node.input):
+            if node.op_type == "Cast":
+                known.update(node.output)
+            if node.op_type == "Mul":
+                found += [looked[each] for each in node.input if looked.get(each) in tensors and each not in known]
+    return found
+
+
+def _biases(graph: onnx.GraphProto, tensors: _Tensors) -> dict[str, list[list[str]]]:
+    """By the name of a layer's integer weights, its int32 biases, each with its scale and zero point."""
+    made = {output: node for node in graph.node for output in node.output}
+    found: dict[str, list[list[str]]] = {}
+    for node in graph.node:
+        for place in node.input:
+            bias = made.get(place)
+            if bias is None or not _is_code(bias, tensors) or tensors[bias.input[0]].data_type != _KIND.INT32:
+                continue
+            if (weight := _weight(node, made, tensors)) is not None:
+                found.setdefault(weight, []).append(list(bias.input))
+    return found
+
+
+def _weight(node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto], tensors: _Tensors) -> str | None:
+    """The weights of the layer that ends in `node`: codes of a product right before it, or that it takes itself."""
+    nodes = [node]
+    for _ in range(_FAR):
+        nodes = [made[name] for each in nodes for name in each.input if name in made]
+        for each in nodes:
+            if _is_code(each, tensors) and tensors[each.input[0]].data_type != _KIND.INT32:
+                return str(each.input[0])
+    return None
+
+
+def _is_code(node: onnx.NodeProto, tensors: _Tensors) -> bool:
+    return node.op_type == "DequantizeLinear" and node.input[0] in tensors
 
 
 def _count(tensor: onnx.TensorProto) -> int:

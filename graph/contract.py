@@ -50,10 +50,12 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True)
 class Skip:
-    """Where a pass declined, and why, in a sentence for the user."""
+    """Where a pass declined, or did otherwise than asked, and why, in a sentence for the user. `whole`: it is said of
+    the pass as a whole, and `site` is no place in the program."""
 
     site: str
     reason: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Layer folding: exact rewrites of neighbouring layers into fewer, until none applies.
 
-The equations are in `folding/`, one file each. A rule acts at sites named `rule:layer`; in-place operators are first
-rewritten out of place, because no equation holds where a value changes after it was computed.
+The equations are in `folding/`, one file each; layers become one only where that costs less (`folding/runs.py`). A rule
+acts at sites named `rule:layer`; in-place operators are first rewritten out of place, because no equation holds where a
+value changes after it was computed.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class Fold(Pass):
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Each site that folds, with the bytes of the tensors that it leaves in place of those it replaces."""
-        done = _Folding(program, self, measure=True).run()
+        done = _Folding(program, self, context, measure=True).run()
         return [Option(site, _setting(site), size, damage=0.0) for site, size in done.changed.items()]
 
     def run(self, program: Program, context: Context) -> PassResult:
         """Raises RecipeError when a site's setting names no rule."""
         for site, setting in self.sites.items():
             _check(site, setting)
-        done = _Folding(program, self).run()
+        done = _Folding(program, self, context).run()
         skipped = tuple(done.skipped())
         if not done.changed:
             return PassResult(program, (), skipped)
@@ -52,13 +53,13 @@ class Fold(Pass):
 class _Folding:
     """One run to the fixed point. `changed` maps each site to the bytes of the tensors it wrote, if measured."""
 
-    def __init__(self, program: Program, request: Fold, *, measure: bool = False) -> None:
+    def __init__(self, program: Program, request: Fold, context: Context, *, measure: bool = False) -> None:
         self.request, self.measure = request, measure
         self.changed: dict[str, int] = {}
         self.declined: dict[str, str] = {}
         low, high = _ALLOWANCE
         allowance = min(max(program.unique_bytes() // 100, low), high)
-        self.bench = Bench(edit.begin(program), request.keep, allowance)
+        self.bench = Bench(edit.begin(program), request.keep, allowance, context.latency, context.target)
         edit.delete_unused(self.bench.program)  # what nothing needs would count as a reader
         self.left = functionalize(self.bench.program)
         self.changing = mutated(self.bench.program)

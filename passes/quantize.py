@@ -21,32 +21,30 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.bfloat import BFloatPlan, plan_bfloat
-from compressor.passes.quantizing.blocks import plan_blocks
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.carry import carry_out, check_target
-from compressor.passes.quantizing.equalize import EqualizeChoice, Equalized, equalize, replay
-from compressor.passes.quantizing.ffsplit import apply_splits, is_split, plan_splits
-from compressor.passes.quantizing.half import HalfPlan, plan_half
-from compressor.passes.quantizing.heavy import with_heavy
-from compressor.passes.quantizing.legal import LegalPlan, plan_legal
-from compressor.passes.quantizing.mixed import MixedPlan, plan_mixed
+from compressor.passes.quantizing.choosing.choose import Wanted, choose_formats, list_options
+from compressor.passes.quantizing.choosing.mixed import MixedPlan, Teach
+from compressor.passes.quantizing.choosing.plan import Limits
+from compressor.passes.quantizing.codes.rounding import (
+    BiasChoice,
+    Rounding,
+    SolverChoice,
+    choose_rounding,
+    plain_solver,
+)
 from compressor.passes.quantizing.options import check_together
-from compressor.passes.quantizing.outliers import Outliers, apply_ranges, split_ranges
-from compressor.passes.quantizing.plan import IntegerPlan, Limits, plan_integer
-from compressor.passes.quantizing.rounding import BiasChoice, Rounding, SolverChoice, choose_rounding, plain_solver
-from compressor.passes.quantizing.settings import is_static
-from compressor.passes.quantizing.sites import find_layers
-from compressor.passes.quantizing.slower import slow_integers
+from compressor.passes.quantizing.scaling.equalize import EqualizeChoice, Equalized, equalize, replay
+from compressor.passes.quantizing.scaling.trial import trial_of
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
-from compressor.passes.quantizing.trial import trial_of
+from compressor.passes.quantizing.writing.ffsplit import apply_splits, is_split, plan_splits
+from compressor.passes.quantizing.writing.outliers import apply_ranges
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule
 
 __all__ = ["Quantize"]
 
-_NO_OUTLIERS = Outliers()
 MOST_BITS = 8.0  # mixed with more is int8
 _WITH_BUDGETS = "Write mixed:bits=3:budgets=3/4.5/6:train=2000steps."
 _WITH_TRAIN = "Train it: ternary:train=2000steps:norm=true."
@@ -141,13 +139,7 @@ class Quantize(Pass):
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer: left alone, weights alone, and static with its calibrated ranges; or the other format."""
         copy, _ = functional_copy(program)
-        rounding = self._rounding(context)
-        if self.format in BLOCK_FORMATS:
-            return plan_blocks(copy, context, self.format, self.block, rounding, self.keep).options(copy)
-        if self.format == "mixed":
-            return self._mixed(copy, context, teaches=False).options()
-        plan = self._plan(copy, context)
-        return plan.options(copy, rounding) if isinstance(plan, IntegerPlan) else plan.options(copy)
+        return list_options(copy, context, self._wanted(context))
 
     def milder(self) -> Mapping[str, Value] | None:
         """More layers' activations stay float, in the end all; smaller blocks; more bits."""
@@ -179,9 +171,8 @@ class Quantize(Pass):
             replay(copy, rest, limited(copy, context.calibration, self.samples), context)
             apply_ranges(copy, rest)
             return self._carried(copy, context, rest, left)
-        scaled, outliers = self._equalized(copy, context), self._outliers(copy, context)
-        scaled.add(outliers.settings)
-        plan = self._chosen(copy, context, heavy, outliers)
+        scaled = self._equalized(copy, context)
+        plan = choose_formats(copy, context, self._wanted(context, tuple(heavy)), self._teach(context))
         skipped = (*left, *scaled.skipped, *plan.skipped)
         once = plan.once if isinstance(plan, MixedPlan) else None
         result = self._carried(copy, context, scaled.said(plan.settings), skipped, once)
@@ -196,44 +187,10 @@ class Quantize(Pass):
         trial = replace(trial, bearable=self.max_error / 2)  # what stays below is far from being left in float
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
-    def _chosen(
-        self, copy: Program, context: Context, heavy: Sequence[str], outliers: Outliers
-    ) -> MixedPlan | LegalPlan | HalfPlan | BFloatPlan | IntegerPlan:
-        if self.format == "mixed":
-            return self._mixed(copy, context)
-        return (
-            self._legal(copy, context, heavy) if self.format in BLOCK_FORMATS else self._plan(copy, context, outliers)
-        )
-
-    def _legal(self, copy: Program, context: Context, heavy: Sequence[str]) -> LegalPlan:
-        legal = plan_legal(
-            copy, context, self.format, self.block, self.limits, lambda format: self._rounding(context, format),
-            (*self.keep, *heavy), slower=self.slower,
-        )  # fmt: skip
-        return with_heavy(copy, context, self.limits, self._rounding(context, "int8"), legal, heavy)
-
-    def _outliers(self, copy: Program, context: Context) -> Outliers:
-        if self.format != "int8":
-            return _NO_OUTLIERS
-        return split_ranges(copy, find_layers(copy, self.keep)[0], context, self.limits)
-
-    def _plan(
-        self, copy: Program, context: Context, outliers: Outliers = _NO_OUTLIERS
-    ) -> HalfPlan | BFloatPlan | IntegerPlan:
-        if self.format == "fp16":
-            return plan_half(copy, context, self.keep)
-        if self.format == "bf16":
-            return plan_bfloat(copy, context, self.keep)
-        plan = plan_integer(
-            copy, context, replace(self.limits, judged=outliers.errors), self.keep, self._rounding(context)
-        )
-        slow = {} if self.slower else slow_integers(copy, context, plan.settings)
-        kept = {site: each for site, each in plan.settings.items() if site not in slow}
-        if slow and not any(map(is_static, kept.values())):  # operators between integer layers gain nothing alone
-            kept = {site: each for site, each in kept.items() if "activation" not in each}
-        return replace(
-            plan, settings=kept,
-            skipped=[*plan.skipped, *(Skip(site, f"stays float: {reason}") for site, reason in slow.items())],
+    def _wanted(self, context: Context, heavy: tuple[str, ...] = ()) -> Wanted:
+        return Wanted(
+            self.format, self.block, self.bits, self.limits, lambda format: self._rounding(context, format), self.keep,
+            self.slower, heavy,
         )  # fmt: skip
 
     def _carried(
@@ -265,14 +222,11 @@ class Quantize(Pass):
             return Rounding(plain_solver(format))
         return choose_rounding(format, self.solver, self.scale, self.rule, self.bias, context)
 
-    def _mixed(self, copy: Program, context: Context, *, teaches: bool = True) -> MixedPlan:
-        lesson = self._lesson() if teaches and self.budgets is not None else None
-        teach = None if lesson is None else partial(_teach, lesson, context)
-        return plan_mixed(
-            copy, context, self.limits, self.block, self.bits, lambda format: self._rounding(context, format),
-            self.keep, slower=self.slower, teach=teach,
-        )  # fmt: skip
+    def _teach(self, context: Context) -> Teach | None:
+        """What trains the formats before a mixed plan is made, where it is to serve several budgets."""
+        lesson = self._lesson() if self.budgets is not None else None
+        return None if lesson is None else partial(_taught, lesson, context)
 
 
-def _teach(lesson: Lesson, context: Context, program: Program, choices: str) -> Once | Skip:
+def _taught(lesson: Lesson, context: Context, program: Program, choices: str) -> Once | Skip:
     return taught_once(program, replace(lesson, choices=choices), context)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["example_for"]
+__all__ = ["example_for", "positions_of"]
 
 _BATCH = 2
 _LENGTH = 16
@@ -42,6 +42,12 @@ def example_for(model: Any) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
     return (), made
 
 
+def positions_of(model: Any) -> int | None:
+    """How many tokens of a text the model's configuration is made for; None where it has none or does not say it."""
+    config = getattr(model, "config", None)
+    return None if config is None else _positions(_section(config, "text_config"))
+
+
 def _make(name: str, config: Any, generator: torch.Generator) -> Tensor:
     if name == "input_ids":
         return _ids(config, generator)
@@ -58,10 +64,15 @@ def _make(name: str, config: Any, generator: torch.Generator) -> Tensor:
 
 def _ids(config: Any, generator: torch.Generator) -> Tensor:
     text = _section(config, "text_config")
-    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or _LENGTH
+    positions = _positions(text) or _LENGTH
     vocabulary = getattr(text, "vocab_size", None) or getattr(config, "vocab_size", None) or 2
     length = max(1, min(_LENGTH, positions - 2))  # some architectures count positions from 2
     return torch.randint(vocabulary, (_BATCH, length), generator=generator)
+
+
+def _positions(config: Any) -> int | None:
+    said = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    return next((places for places in said if type(places) is int and places > 0), None)
 
 
 def _section(config: Any, name: str) -> Any:

@@ -7,16 +7,16 @@ different costs, and a method can improve one while it worsens another; so all a
 from __future__ import annotations
 
 import html
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from compressor.report.model import PassReport, Report
 
-__all__ = ["SAME", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
+__all__ = ["SAME", "SKIPPED", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
 
 Unit = Literal["count", "bytes", "ms", "joules", "metric", "error"]
+SKIPPED = "skipped"
 SAME = 0.01  # relative; a smaller change is shown as none
 FELL = 0.05  # relative; a larger fall of one figure sets an expectation of the others
 
@@ -130,9 +130,17 @@ def conflicts(report: Report) -> tuple[str, ...]:
 
 
 def skip_groups(done: PassReport) -> list[tuple[str, list[str]]]:
-    """Reasons for which sites were skipped, with their sites, the commonest reason first."""
-    counts = Counter(skip.reason for skip in done.skipped)
-    return [(reason, [s.site for s in done.skipped if s.reason == reason]) for reason, _ in counts.most_common()]
+    """What is said of which sites, the commonest first: "skipped 4: …" of sites that stayed as they were, "note on 4:
+    …" of those that were changed otherwise than asked, "note: …" of the pass as a whole."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for skip in done.skipped:
+        kind = "note" if skip.whole else SKIPPED if done.declined(skip) else "note on"
+        groups.setdefault((kind, skip.reason), []).append(skip.site)
+    ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [
+        (f"{kind}: {reason}", []) if kind == "note" else (f"{kind} {len(sites)}: {reason}", sites)
+        for (kind, reason), sites in ranked
+    ]
 
 
 def display(value: float | None, unit: Unit) -> str:

@@ -105,7 +105,7 @@ def _passes(report: Report) -> str:
 
 def _pass(done: PassReport) -> str:
     options = ", ".join(f"{key}={value}" for key, value in done.options.items())
-    state = f"changed {len(done.changed)} of {done.total}, {done.chosen_by}, {done.seconds:.1f} s"
+    state = f"{done.state}, {done.chosen_by}, {done.seconds:.1f} s"
     parts = [
         f"<h3>{escape(done.name)} <code>{escape(options)}</code> "
         f'<span class="state">{"reverted; had " if done.reverted else ""}{escape(state)}</span></h3>'
@@ -115,8 +115,8 @@ def _pass(done: PassReport) -> str:
     if done.warning:
         parts.append(f'<p class="caution">{escape(done.warning)}</p>')
     parts += [f"<p>{escape(note)}</p>" for note in done.notes]
-    for reason, sites in skip_groups(done):
-        parts.append(_fold(f"skipped {len(sites)}: {reason}", sites))
+    for text, sites in skip_groups(done):
+        parts.append(_fold(text, sites) if sites else f"<p>{escape(text)}</p>")
     if done.changed:
         parts.append(_fold(f"changed {len(done.changed)}", done.changed))
     return f'<div class="pass">{"".join(parts)}</div>'

@@ -74,10 +74,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class SkippedSite:
-    """Where a pass declined, and why."""
+    """Where a pass declined, or did otherwise than asked, and why. `whole`: it is said of the pass as a whole."""
 
     site: str
     reason: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,19 @@ class PassReport:
 
     @property
     def total(self) -> int:
-        """Sites considered: the M of "changed N of M"."""
-        return len(self.changed) + len(self.skipped)
+        """Sites considered: the M of "changed N of M". What is said of a site that was changed, or of the pass as a
+        whole, is none."""
+        return len(self.changed) + len({skip.site for skip in self.skipped if self.declined(skip)})
+
+    def declined(self, skip: SkippedSite) -> bool:
+        """Whether it is a site that stayed as it was. What was changed is named as the site is, or by a parameter of
+        it."""
+        return not skip.whole and not any(skip.site in (name, name.rpartition(".")[0]) for name in self.changed)
+
+    @property
+    def state(self) -> str:
+        """What it did, in a few words."""
+        return f"changed {len(self.changed)} of {self.total}" if self.total else "changed nothing"
 
 
 @dataclass(frozen=True)

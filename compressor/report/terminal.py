@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from compressor.report.compare import Row, conflicts, display, plain, rows, skip_groups
+from compressor.report.compare import SKIPPED, Row, conflicts, display, plain, rows, skip_groups
 from compressor.report.energy import energy_lines
 from compressor.report.model import PassReport, Report
 
@@ -95,20 +95,24 @@ def _cautions(report: Report) -> Iterator[str]:
 def _pass(done: PassReport) -> Iterator[tuple[str, str]]:
     options = ", ".join(f"{key}={value}" for key, value in done.options.items())
     what = f"{done.name} ({options})" if options else done.name
-    state = "reverted" if done.reverted else f"changed {len(done.changed)} of {done.total}"
+    state = "reverted" if done.reverted else done.state
     yield f"{what}, {done.chosen_by}: {state}, {done.seconds:.1f} s", "bold"
     if done.reverted:
-        yield f"  reverted (had changed {len(done.changed)} of {done.total}): {done.reverted}", "yellow"
+        yield f"  reverted (had {done.state}): {done.reverted}", "yellow"
     if done.warning:
         yield f"  warning: {done.warning}", "yellow"
     yield f"  {_change(done)}", ""
     yield from ((f"  note: {note}", "") for note in done.notes)
     groups = skip_groups(done)
-    for reason, sites in groups[:REASONS]:
+    for text, sites in groups[:REASONS]:
         more = f" and {len(sites) - 2} more" if len(sites) > 2 else ""
-        yield f"  skipped {len(sites)}: {reason} ({', '.join(sites[:2])}{more})", ""
-    if rest := groups[REASONS:]:
-        yield f"  skipped {sum(len(sites) for _, sites in rest)} for {len(rest)} other reasons (see the report)", ""
+        yield f"  {text}" + (f" ({', '.join(sites[:2])}{more})" if sites else ""), ""
+    rest = groups[REASONS:]
+    if rest and all(text.startswith(SKIPPED) for text, _ in rest):
+        count = sum(len(sites) for _, sites in rest)
+        yield f"  {SKIPPED} {count} for {len(rest)} other reasons (see the report)", ""
+    elif rest:
+        yield f"  and {len(rest)} more notes (see the report)", ""
 
 
 def _change(done: PassReport) -> str:

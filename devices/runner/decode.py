@@ -51,6 +51,15 @@ class Decoder:
         self.last[self.tokens] = np.asarray(ids).reshape(-1, 1).astype(dtype)
         return self._advance()[:, -1]
 
+    def blank(self, places: int) -> Any:
+        """Scores [1, 1, V] of a token at the last of so many places, behind zeros: whether the model has that many is
+        what it shows. Nothing that was read is forgotten."""
+        asked = [name for name in self.specs if not name.startswith(_IN)]
+        made = {name: self._made(name, 1, places) for name in asked}
+        last = {name: value if _is_whole(self.specs[name]) else self._end(name, value) for name, value in made.items()}
+        past = {name: _empty(spec, 1, places - 1) for name, spec in self.specs.items() if name not in made}
+        return self.run({**last, **past})[self.scores]
+
     def _advance(self) -> Any:
         results = self.run({**self.last, **self.past})
         self.past = {_IN + name[len(_OUT) :]: value for name, value in results.items() if name.startswith(_OUT)}
@@ -67,13 +76,14 @@ class Decoder:
 
     def _next(self, name: str, value: Any) -> Any:
         """What an input is for one place more: a mask grows, positions count on, anything else stays."""
-        shape = self.specs[name]["shape"]
         if _is_whole(self.specs[name]):
             return np.concatenate([value, np.ones_like(value[:, :1])], 1)
-        if SEQUENCE not in shape:
-            return value
-        end = value[:, -1:]
-        return end + 1 if "position" in name else end
+        end = self._end(name, value)
+        return end + 1 if "position" in name and SEQUENCE in self.specs[name]["shape"] else end
+
+    def _end(self, name: str, value: Any) -> Any:
+        """Its last place; all of it where it has none."""
+        return value[:, -1:] if SEQUENCE in self.specs[name]["shape"] else value
 
 
 def generated(decoder: Decoder, given: Arrays, count: int, choose: Callable[[Any], Any]) -> Iterator[Any]:
@@ -101,8 +111,8 @@ def chosen(scores: Any, *, temperature: float = 0.0, top: int = 0, random: Any =
     return np.array([random.choice(len(row), p=row) for row in shares])
 
 
-def _empty(spec: Mapping[str, Any], rows: int) -> Any:
-    return np.zeros([{BATCH: rows, PAST: 0}.get(size, size) for size in spec["shape"]], spec["dtype"])
+def _empty(spec: Mapping[str, Any], rows: int, places: int = 0) -> Any:
+    return np.zeros([{BATCH: rows, PAST: places}.get(size, size) for size in spec["shape"]], spec["dtype"])
 
 
 def _is_whole(spec: Mapping[str, Any]) -> bool:

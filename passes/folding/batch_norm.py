@@ -15,7 +15,7 @@ from compressor.passes.folding.affine import into_consumers, into_producer
 from compressor.passes.folding.layers import Affine
 from compressor.passes.folding.rule import Bench
 
-__all__ = ["BatchNorm"]
+__all__ = ["BatchNorm", "affine_of"]
 
 aten = torch.ops.aten
 
@@ -34,7 +34,7 @@ class BatchNorm:
             return f"{name} is kept as asked"
         if not isinstance(source, fx.Node):
             return "it has no tensor before it"
-        affine = _affine(bench, node)
+        affine = affine_of(bench, node)
         if isinstance(affine, str):
             return affine
         before = into_producer(bench, node, source, affine, axis)
@@ -47,7 +47,7 @@ class BatchNorm:
         return f"{before}; {after}"
 
 
-def _affine(bench: Bench, node: fx.Node) -> Affine | str:
+def affine_of(bench: Bench, node: fx.Node) -> Affine | str:
     """Scale and shift in float64, or why the norm is not a fixed affine map."""
     if edit.argument(node, "training"):
         return "it normalizes with each batch's own statistics"

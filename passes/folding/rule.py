@@ -6,13 +6,17 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import fx
 
 from compressor.graph import edit
 from compressor.graph.program import Program
+
+if TYPE_CHECKING:
+    from compressor.graph.cost import LatencyModel
+    from compressor.targets import Target
 
 __all__ = ["Bench", "Rule", "is_pure", "program_output"]
 
@@ -23,12 +27,15 @@ _EFFECTS = {torch.Tag.nondeterministic_seeded, torch.Tag.maybe_aliasing_or_mutat
 class Bench:
     """The copy being rewritten, with what the user asked to keep.
 
-    `allowance` is how many bytes folded constants may still add to the file.
+    `allowance` is how many bytes folded constants may still add to the file. `latency` predicts what runs faster on
+    `target`, where both are known.
     """
 
     program: Program
     keep: tuple[str, ...] = ()
     allowance: int = 0
+    latency: LatencyModel | None = None
+    target: Target | None = None
 
     def kept(self, *nodes: fx.Node) -> str | None:
         """The first tensor that these nodes read and the user asked to leave alone."""

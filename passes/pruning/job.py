@@ -29,7 +29,7 @@ __all__ = ["NOTHING", "How", "Job", "prepared"]
 How = Literal["one-shot", "iterative", "alternating", "gradual", "masks", "dhspg"]
 NEAR = 0.02  # of the MACs: widths land on multiples, so that a target is met only nearly
 SPARSE = 0.2  # of a weight's values are zero
-NOTHING = Skip("the model", "nothing in it can be removed")
+NOTHING = Skip("the model", "nothing in it can be removed", whole=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Job:
         """
         left = Removal(analyse(program), ()).macs() if program is not self.program else self.macs
         reached = 1 - left / self.macs
-        short = Skip("the model", f"{reached:.0%} of its MACs could go, not {self.amount:.0%}")
+        short = Skip("the model", f"{reached:.0%} of its MACs could go, not {self.amount:.0%}", whole=True)
         told = [*_frozen(self.dimensions), *skipped, *([short] if reached < self.amount - NEAR else [])]
         new = program.tensors()
         shrunk = (name for name, old in self.program.tensors().items() if name in new and new[name].shape != old.shape)

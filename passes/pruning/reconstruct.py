@@ -22,15 +22,13 @@ from compressor.graph.edit import argument, attribute, set_tensor, tensor_of
 from compressor.graph.program import Program
 from compressor.graph.stepping import Stepper
 from compressor.graph.work import kind_of
+from compressor.passes.reading.fit import fitted
 from compressor.passes.reading.matrix import from_matrix, results_of, rows_of, to_matrix
 
 __all__ = ["fitted_layers", "reconstruct"]
 
 ROWS = 16384  # equations a layer
-CHUNK = 2048  # of them multiplied at a time
 WIDEST = 6144  # columns of a layer that is solved for
-APART = 4  # one row in so many is not fitted at first, and a fit that does not lower its error is not made
-RIDGE = 1e-2  # λ, relative to the mean of the diagonal
 
 
 def reconstruct(removal: Removal, smaller: Program, batches: Sequence[Batch], progress: Progress) -> Program:
@@ -84,35 +82,9 @@ def _fit(program: Program, node: fx.Node, data: Tensor, wanted: Tensor) -> None:
     residual = functional.linear(inputs, flat).neg_().add_(outputs)
     if bias is not None:
         residual -= bias.detach().float()
-    apart = len(inputs) - len(inputs) // APART  # the last samples' rows only judge
-    gram, cross = _products(inputs[:apart], residual[:apart])
-    other, judged = _products(inputs[apart:], residual[apart:])
-    trial = _solved(gram, cross)
-    if trial is None or not 2 * (trial * judged.T).sum() > ((trial @ other) * trial).sum():
-        return  # with so few rows what fits them fits nothing else
-    step = _solved(gram + other, cross + judged)
+    step = fitted(inputs, residual)
     if step is not None:
         set_tensor(program, str(attribute(node.args[1])), from_matrix((flat + step)[None], weight, kind))
-
-
-def _solved(gram: Tensor, cross: Tensor) -> Tensor | None:
-    """What to add to the weights; None where that is not finite."""
-    ridge = RIDGE * gram.diagonal().mean().clamp(min=1e-12)
-    factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(ridge.expand(len(gram))))
-    if failed:  # not finite, or so large that it is not definite any more
-        return None
-    step: Tensor = torch.cholesky_solve(cross, factor).T
-    return step if bool(torch.isfinite(step).all()) else None
-
-
-def _products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-    """x̃·x̃ᵀ and x̃·rᵀ: products of a few rows in single precision, which is fast, their sums in double."""
-    gram = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
-    cross = torch.zeros(inputs.shape[1], residual.shape[1], dtype=torch.float64)
-    for x, r in zip(torch.split(inputs, CHUNK), torch.split(residual, CHUNK), strict=True):
-        gram += x.T @ x
-        cross += x.T @ r
-    return gram, cross
 
 
 def _joined(program: Program, batches: Sequence[Batch]) -> Batch:

@@ -14,17 +14,17 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, PassResult, Setting, Skip
 from compressor.graph.edit import finish
 from compressor.graph.program import Program
-from compressor.passes.quantizing.bfloat import apply_bfloat
-from compressor.passes.quantizing.blocks import apply_blocks
 from compressor.passes.quantizing.calibrate import limited
-from compressor.passes.quantizing.half import apply_half
-from compressor.passes.quantizing.integer import apply_integer
-from compressor.passes.quantizing.plan import STATIC_KINDS, activation_format_of
+from compressor.passes.quantizing.choosing.plan import STATIC_KINDS, activation_format_of
+from compressor.passes.quantizing.choosing.support import refusal
+from compressor.passes.quantizing.codes.solving import solve
 from compressor.passes.quantizing.settings import check_settings, format_of, is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers, node_names
-from compressor.passes.quantizing.solving import solve
-from compressor.passes.quantizing.support import refusal
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Taught, taught, taught_once
+from compressor.passes.quantizing.writing.bfloat import apply_bfloat
+from compressor.passes.quantizing.writing.blocks import apply_blocks
+from compressor.passes.quantizing.writing.half import apply_half
+from compressor.passes.quantizing.writing.integer import apply_integer
 from compressor.targets.target import Target
 
 __all__ = ["carry_out", "check_target"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Setting
-from compressor.passes.quantizing.rounding import KEYS, check_rounding
+from compressor.passes.quantizing.codes.rounding import KEYS, check_rounding
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 

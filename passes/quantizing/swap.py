@@ -19,6 +19,8 @@ from torch import Tensor, fx
 
 from compressor.graph.contract import Setting
 from compressor.graph.program import Program
+from compressor.passes.quantizing.codes.solving import is_searched, round_as
+from compressor.passes.quantizing.codes.weights import fake_weight
 from compressor.passes.quantizing.settings import (
     INPUT,
     OUTPUT,
@@ -31,8 +33,6 @@ from compressor.passes.quantizing.settings import (
     weight_format,
 )
 from compressor.passes.quantizing.sites import Layer, tail
-from compressor.passes.quantizing.solving import is_searched, round_as
-from compressor.passes.quantizing.weights import fake_weight
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import choose_qparams, dequantize, quantize

@@ -72,7 +72,9 @@ class Recover(Pass):
     def _run(self, program: Program, context: Context, marks: str) -> PassResult:
         reason = self._reason(program, context)
         if reason is not None or context.teacher is None:
-            return PassResult(program, skipped=(Skip(SITE, reason or "there is no original to learn from"),))
+            return PassResult(
+                program, skipped=(Skip(SITE, reason or "there is no original to learn from", whole=True),)
+            )
         done = recover(
             program, context.teacher, context.training, parse_budget(self.budget), losses=self.losses,
             settings=self._settings(program), seed=context.seed, progress=context.progress,
@@ -81,7 +83,7 @@ class Recover(Pass):
         for note in done.notes:
             context.progress.say(f"recover: {note}")
         if not done.improved:
-            return PassResult(program, skipped=(Skip(SITE, _no_better(done)),))
+            return PassResult(program, skipped=(Skip(SITE, _no_better(done), whole=True),))
         context.progress.say(f"recover: {_summary(done)}")
         return PassResult(done.program, done.changed, settings={SITE: self._done(done)})
 

@@ -13,6 +13,7 @@ from compressor.graph.edit import argument, attribute, is_kept, set_tensor, tens
 from compressor.graph.program import Program
 from compressor.graph.work import COMPUTE, kind_of
 from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
+from compressor.passes.reading.memory import memory_range
 from compressor.passes.sparsifying.pattern import Pattern
 
 __all__ = ["Layer", "find_layers", "unfit"]
@@ -139,9 +140,9 @@ def _refusal(program: Program, layer: Layer, keep: Sequence[str]) -> str:
         return "kept, as asked"
     if len({(_kind(node), _groups(node)) for node in layer.nodes}) > 1:
         return "calls of different kinds read its weight"
-    mine = _range(program.get(layer.weights[0]))
+    mine = memory_range(program.get(layer.weights[0]))
     for name, tensor in program.tensors().items():
-        start, end = _range(tensor)
+        start, end = memory_range(tensor)
         strangers = _readers(program, name) - set(layer.nodes)
         if start < mine[1] and mine[0] < end and (strangers or name not in layer.weights):
             kinds = {kind_of(node) for node in strangers} - {"other"}
@@ -152,13 +153,6 @@ def _refusal(program: Program, layer: Layer, keep: Sequence[str]) -> str:
 
 def _readers(program: Program, name: str) -> set[fx.Node]:
     return {user for node in program.graph.nodes if attribute(node) == name for user in node.users}
-
-
-def _range(tensor: Tensor) -> tuple[int, int]:
-    """The bytes between a tensor's first and last element."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    start = tensor.data_ptr()
-    return start, start + (last + 1) * tensor.element_size() if tensor.numel() else start
 
 
 def _kind(node: fx.Node) -> str:

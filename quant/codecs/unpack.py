@@ -9,6 +9,8 @@ A part is a run of the file's bytes that a codec says shorter: fields of 2 bits 
 (`bits3`: 4 … 11), or values of four bytes of which each row repeats one (`repeat`: scales). The header is JSON:
 {"version", "bytes", "sha256", "parts": [{"offset", "bytes", "codec", "packed", "rows", "zeros"}]}.
 Python 3.8 does. Nothing is believed: sizes are compared before anything is allocated, and the result with its SHA-256.
+A file becomes no more than seven times as long: `words` make 7 bytes of 2, `trits` 5 of 4, and what is repeated
+is no more than all else, for a scale has four bytes and so have the codes of 16 weights, the least that share one.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ MAGIC = b"\x93ECPACK\x01"
 STEPS = 64  # that the share of zeros is told in
 PAIRS, WORDS = 14, 2**16  # of weights in a word at most; in a dictionary at most
 _SYMBOLS, _ZEROS = 9, 4  # pairs of digits; (0, 0) among them
-_LARGEST, _HEADER = 2**31, 2**24  # bytes of a file and of a header that are read
+_LARGEST, _HEADER = 2**31, 2**22  # bytes of a file and of a header that are read
 _Leaf = Tuple[float, int, int, Tuple[int, ...]]  # −p, an order for ties, its parent's place, its pairs
 
 
@@ -47,6 +49,8 @@ def unpack(source: str, out: str) -> None:
         rest = count - sum(part["bytes"] for part in parts)
         if rest < 0 or rest + sum(part["packed"] for part in parts) != size:
             raise PackError("its parts do not fill it")
+        if 2 * sum(part["bytes"] for part in parts if part["codec"] == "repeat") > count:
+            raise PackError("it repeats more scales than its codes can have")
         whole = np.empty(count, np.uint8)
         position = 0
         for part in [*parts, {"offset": count, "bytes": 0}]:
@@ -220,3 +224,5 @@ if __name__ == "__main__":
         unpack(sys.argv[1], sys.argv[2])
     except (PackError, OSError) as failure:
         sys.exit(f"unpack: {failure}")
+    except MemoryError:
+        sys.exit("unpack: it is larger than this machine's memory")

@@ -258,3 +258,8 @@ def test_dataset_is_a_plain_value() -> None:
     dataset = Dataset(calibration=[], evaluation=[{"x": torch.ones(1)}])
     assert dataset.labels is None
     assert dataset.notes == ()
+
+
+def test_a_text_of_no_tokens_is_no_example() -> None:
+    with pytest.raises(InputError, match="its samples are empty"):
+        example_from_data({"ids": np.zeros((20, 0), np.int64)}, nn.Embedding(5, 3))

@@ -94,3 +94,18 @@ def test_a_cache_is_empty_and_a_mask_as_long_as_the_text() -> None:
         fitter.fit({"ids": ids, "mask": torch.ones(6, 7, dtype=torch.int64)})
     given = {"ids": ids, "mask": torch.ones(6, 7, dtype=torch.int64), "past_key_values.0.key": torch.ones(6, 2, 2, 4)}
     assert fitter.fit(given).batch(0, 2)["past_key_values.0.key"].shape == (2, 2, 2, 4)
+
+
+def test_texts_without_a_token_are_refused() -> None:
+    mask = TensorSpec("attention_mask", torch.int64, ("batch", "sequence"))
+    fitter = Fitter([TensorSpec("ids", torch.int64, ("batch", "sequence")), mask], "data")
+    empty = torch.zeros(6, 0, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"'ids' has the shape \(6, 0\): its samples are empty"):
+        fitter.fit({"ids": empty, "attention_mask": empty})
+    ids = torch.ones(6, 5, dtype=torch.int64)
+    padded = torch.ones_like(ids)
+    padded[4] = 0
+    chunk = fitter.fit({"ids": ids, "attention_mask": padded})
+    fitter.check_values(chunk, 0, 4)
+    with pytest.raises(InputError, match="'attention_mask' is 0 everywhere in sample 4"):
+        fitter.check_values(chunk, 2, 6)

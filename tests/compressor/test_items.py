@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compressor.errors import InputError
-from compressor.items import resolve
+from compressor.items import check_filled, resolve
 
 A, B, C = torch.ones(2), torch.zeros(2), torch.arange(2)
 
@@ -51,3 +51,12 @@ def test_what_is_no_array_is_explained() -> None:
         resolve({"x": [[1, 2], [3]]}, ["x"], 1, "data")
     with pytest.raises(InputError, match="plain numbers"):
         resolve({"x": np.array(["a"])}, ["x"], 1, "data")
+
+
+def test_samples_that_hold_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match=r"'ids' has the shape \(20, 0\): its samples are empty") as raised:
+        check_filled("ids", torch.zeros(20, 0), "data")
+    assert "one token at least" in str(raised.value.way_out)
+    for name, shape in (("ids", (20, 1)), ("ids", (0, 5)), ("flag", ()), ("past_key_values.0.key", (20, 2, 0, 4))):
+        check_filled(name, torch.zeros(shape), "data")
+    check_filled("state", torch.zeros(1, 0), "data", axis=1)  # no samples, which is told elsewhere

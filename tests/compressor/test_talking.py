@@ -8,6 +8,7 @@ import math
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bundles import rewritten
@@ -65,14 +66,55 @@ def test_scores_that_are_no_numbers(talker: Talker, score: float, temperature: f
 
 
 def test_no_places_left(talker: Talker) -> None:
-    with pytest.raises(ExportError, match="behind 64") as caught:
-        list(talker.stream([1] * 60, 10))
-    assert "fewer --tokens" in caught.value.way_out
+    with pytest.raises(InputError, match="60 tokens and 10 more take 69 places, the model has 64") as caught:
+        next(talker.stream([1] * 60, 10))  # before it says anything
+    assert "--tokens 5 at most" in caught.value.way_out
+    assert len(list(talker.stream([1] * 60, 5))) == 5
+    with pytest.raises(InputError, match="the model has 64") as caught:
+        next(talker.stream([1] * 65, 1))
+    assert caught.value.way_out == "Give a shorter text."
+
+
+def changed(bundle: Path, out: Path, **decoder: object) -> Path:
+    """A copy whose manifest says something else of the decoder."""
+    rewritten(bundle, out, "recipe.toml", b"")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["decoder"] |= decoder
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+def test_places_are_not_taken_from_the_manifest(decoder_bundle: Path, tmp_path: Path) -> None:
+    few = open_talker(changed(decoder_bundle, tmp_path / "few", places=8), threads=1)
+    assert len(list(few.stream([1], 64))) == 64
+    with pytest.raises(InputError, match="the model has 64"):
+        next(few.stream([1] * 30, 50))
+    many = open_talker(changed(decoder_bundle, tmp_path / "many", places=10**6), threads=1)
+    with pytest.raises(ExportError, match="behind 64"):
+        list(many.stream([1] * 60, 10))
+    made_for = open_talker(changed(decoder_bundle, tmp_path / "limit", limit=16), threads=1)
+    with pytest.raises(InputError, match="the model has 16"):
+        next(made_for.stream([1] * 10, 8))
+
+
+@pytest.mark.parametrize("scores", ["present.states", "elsewhere"])
+def test_scores_that_are_none(decoder_bundle: Path, tmp_path: Path, scores: str) -> None:
+    bundle = changed(decoder_bundle, tmp_path / "copy", scores=scores)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["outputs"][0]["name"] = scores
+    golden = dict(np.load(bundle / "golden.npz"))
+    np.savez(tmp_path / "golden.npz", **{**golden, scores: golden["logits"]})
+    content = (tmp_path / "golden.npz").read_bytes()
+    (bundle / "golden.npz").write_bytes(content)
+    manifest["files"]["golden.npz"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ExportError, match="tokens behind 0 get"):
+        next(open_talker(bundle).stream([1, 2], 1))
 
 
 def test_without_a_tokenizer(talker: Talker) -> None:
     with pytest.raises(InputError, match="no tokenizer") as caught:
-        talker.encode("hello")
+        talker.encode("")
     assert "--ids" in caught.value.way_out
     assert talker.decode([1, 2]) == "1 2"
 
@@ -102,12 +144,8 @@ def test_the_manifest_says_how_it_was_checked(decoder_bundle: Path) -> None:
 
 
 def test_a_manifest_that_lies_is_refused(decoder_bundle: Path, tmp_path: Path) -> None:
-    bundle = rewritten(decoder_bundle, tmp_path / "copy", "recipe.toml", b"")
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["decoder"]["tokens"] = "elsewhere"
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="no causal language model"):
-        open_talker(bundle)
+        open_talker(changed(decoder_bundle, tmp_path / "copy", tokens="elsewhere"))
 
 
 def test_a_packed_bundle_is_talked_to_as_it_is(decoder_bundle: Path, talker: Talker, tmp_path: Path) -> None:

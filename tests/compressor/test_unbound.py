@@ -33,3 +33,8 @@ def test_one_array_goes_by_position_and_several_by_name(tmp_path: Path) -> None:
 def test_no_samples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no samples"):
         unbound_example([])
+
+
+def test_empty_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="its samples are empty"):
+        unbound_example({"ids": np.zeros((20, 0), np.int64)})

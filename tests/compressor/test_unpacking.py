@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from torch import nn
 
 import compressor
 from compressor.devices.artifact import kind_of
-from compressor.errors import InputError, LoadError
+from compressor.errors import InputError, LoadError, OutputError
 from compressor.export.verify import open_bundle, verify_bundle
 from compressor.unpacking import unpack_bundle
 
@@ -105,3 +109,43 @@ def test_machine_code_is_not_packed(tmp_path: Path) -> None:
         compressor.compress(
             nn.Linear(4, 4), target="x86-64", inputs=["1x4"], runtime="tvm", pack=True, out=tmp_path / "out"
         )
+
+
+def test_where_it_may_not_be_written(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "text.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="is no bundle and is not replaced"):
+        unpack_bundle(packed, tmp_path / "thesis", force=True)
+    copy = shutil.copytree(packed, tmp_path / "copy")
+    with pytest.raises(OutputError, match=r"exists") as raised:
+        unpack_bundle(packed, copy)
+    assert "--force" in str(raised.value)
+    with pytest.raises(OutputError, match="inside the bundle"):
+        unpack_bundle(copy, copy / "installed")
+    assert verify_bundle(copy).ok, "nothing was written into it"
+    unpack_bundle(copy, copy, force=True)  # in its own place
+    assert verify_bundle(copy).ok
+    assert (copy / "model.onnx").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "thesis"]
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from compressor.quant.codecs import unpack
+    from compressor.unpacking import unpack_bundle
+
+    unpack.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    unpack_bundle(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_kill_in_the_middle_leaves_nothing_half_written(packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(packed), str(out)], check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert not out.exists()
+    assert [path.name for path in tmp_path.rglob("model.onnx*")] == ["model.onnx.part"], "the whole model was at hand"
+    unpack_bundle(packed, out)
+    assert verify_bundle(out).ok
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "the next run takes away what was left"

@@ -62,3 +62,15 @@ def test_what_does_not_fit_is_no_decoder(bundle: Contents, digits_bundle: Path) 
         assert decoder_of(changed(bundle, **wrong)) is None, wrong
     shapes = [{"name": name, "shape": ["batch"]} for name in bundle.inputs]
     assert decoder_of(dataclasses.replace(bundle, manifest={**bundle.manifest, "inputs": shapes})) is None
+
+
+def test_dimensions_that_are_none(bundle: Contents) -> None:
+    for word in ("wide", "sequence", 1.5, None):
+        inputs = [
+            {"name": "ids", "shape": ["batch", "sequence"]},
+            {"name": "past_key_values.states", "shape": ["batch", "past", word]},
+        ]
+        wrong = dataclasses.replace(bundle, manifest={**bundle.manifest, "inputs": inputs})
+        assert decoder_of(wrong) is None, word
+    fixed = [{"name": "ids", "shape": ["batch", 6]}, bundle.manifest["inputs"][1]]
+    assert decoder_of(dataclasses.replace(bundle, manifest={**bundle.manifest, "inputs": fixed})) is None

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from compressor.errors import LoadError
+from compressor.export import verify
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
 from compressor.export.verify import open_bundle, verify_bundle
@@ -150,6 +151,14 @@ def test_an_array_that_claims_to_be_huge_is_not_allocated(bundle: Path) -> None:
         archive.writestr("x.npy", entry.getvalue() + b"\0" * 16)
     restate(bundle)
     assert "does not fit" in verify_bundle(bundle).problems[0]
+
+
+def test_a_small_archive_of_huge_arrays_is_not_unpacked(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_GOLDEN_SMALL", 2**20)
+    with np.load(bundle / "golden.npz") as arrays:
+        np.savez_compressed(bundle / "golden.npz", **{**dict(arrays), "more": np.zeros(2**20, np.float32)})
+    restate(bundle)
+    assert "far more than its vectors take" in verify_bundle(bundle).problems[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\0" * 100])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from boards import board
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from compressor.export.onnx import to_onnx
@@ -72,3 +74,21 @@ def test_integers_with_their_scales_and_zero_points(net: Program, tmp_path: Path
     formats = weight_bits(path)["formats"]
     assert formats["int8"]["weights"] == 50 * 128 + 128 * 128 + 40 * 128
     assert 8.0 < formats["int8"]["bits_in_memory"] < 8.5
+    assert formats["fp32"] == {"weights": 168, "bits_on_disk": 32.0, "bits_in_memory": 32.0}, "biases alone"
+
+
+@pytest.mark.parametrize("rows", [(2, 3, 8, 8), (2, 12)], ids=["convolutions", "linears"])
+def test_a_bias_has_32_bits_and_its_scale_counts_with_the_weights(rows: tuple[int, ...], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)) if len(rows) == 4 else (nn.Linear(12, 8), nn.Linear(8, 4))
+    given = torch.randn(rows)
+    program = capture(nn.Sequential(layers[0], nn.ReLU(), layers[1]), (given,)).program
+    data = [{program.inputs[0].name: given}]
+    path = saved(Quantize("int8").run(program, Context(board(), calibration=data)).program, tmp_path)
+    found = weight_bits(path)
+    assert found["formats"]["int32"] == {"weights": 12, "bits_on_disk": 32.0, "bits_in_memory": 32.0}
+    graph = onnx.load(path).graph
+    stored = {each.name: numpy_helper.to_array(each).nbytes for each in graph.initializer}
+    codes = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    total = sum(stored[name] for name in {name for node in codes for name in node.input})
+    assert found["bits_in_memory"] == pytest.approx(8 * total / found["weights"], abs=1e-3), "every byte once"

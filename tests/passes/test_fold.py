@@ -21,8 +21,9 @@ from compressor.graph.functional import is_mutating
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.quant import ops
+from compressor.targets.loader import load_target
 
-CONTEXT: Context = None  # type: ignore[assignment]  # fold asks nothing of it
+CONTEXT = Context(load_target("x86-64"))
 
 
 def trained(model: nn.Module) -> nn.Module:

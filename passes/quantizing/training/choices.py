@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Setting
-from compressor.passes.quantizing.candidates import Candidate
+from compressor.passes.quantizing.choosing.candidates import Candidate
 from compressor.passes.quantizing.settings import block_of, format_of, is_block
 from compressor.passes.quantizing.sites import Layer
 from compressor.quant.blocks import BLOCK_SIZES

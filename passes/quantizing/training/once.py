@@ -105,7 +105,7 @@ def taught_once(program: Program, lesson: Lesson, context: Context, *, shared: b
     """
     reason = cannot_learn(context) or ("" if lesson.choices else "not trained: no layer has formats to choose from")
     if reason:
-        return Skip(SITE, reason)
+        return Skip(SITE, reason, whole=True)
     choices, budgets = parse_choices(lesson.choices), parse_budgets(lesson.budgets)
     supernet = make_supernet(program, choices, budgets, context.seed, shared=shared)
     assert context.teacher is not None
@@ -126,7 +126,9 @@ def taught_once(program: Program, lesson: Lesson, context: Context, *, shared: b
         saved = {"tensors": tensors, "losses": done.losses, "marks": done.marks, "notes": list(text)}
         _keep(context, key, saved)
     if not saved["notes"]:
-        return Skip(SITE, "training for several budgets did not lower the held-out loss: rounded without training")
+        return Skip(
+            SITE, "training for several budgets did not lower the held-out loss: rounded without training", whole=True
+        )
     trained = begin(supernet.program)
     for name, tensor in saved["tensors"].items():
         set_tensor(trained, name, tensor)

@@ -13,10 +13,10 @@ from torch import Tensor, fx
 from compressor.graph.contract import Setting
 from compressor.graph.edit import insert
 from compressor.graph.program import Program
-from compressor.passes.quantizing.rounding import rounding_of
+from compressor.passes.quantizing.codes.rounding import rounding_of
+from compressor.passes.quantizing.codes.weights import matrix_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, weight_format
 from compressor.passes.quantizing.sites import Layer
-from compressor.passes.quantizing.weights import matrix_of
 from compressor.passes.reading.matrix import to_matrix
 from compressor.quant import fake
 from compressor.quant.blocks import BLOCK_FORMATS, quantize_blocks

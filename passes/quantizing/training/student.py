@@ -18,8 +18,8 @@ from torch import fx
 from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, begin, finish, insert, read
 from compressor.graph.program import Program
-from compressor.passes.quantizing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
-from compressor.passes.quantizing.rounding import rounding_of
+from compressor.passes.quantizing.codes.rounding import rounding_of
+from compressor.passes.quantizing.codes.weights import matrix_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
 from compressor.passes.quantizing.ties import storage_key
@@ -33,7 +33,7 @@ from compressor.passes.quantizing.training.steps import (
     grouping,
     insert_rounding,
 )
-from compressor.passes.quantizing.weights import matrix_of
+from compressor.passes.quantizing.writing.integer import Pair, bias_in_integers, insert_pairs, plan_pairs
 from compressor.quant import fake
 from compressor.quant.blocks import TERNARY
 from compressor.quant.solvers.rounding import Rounded

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from compressor.graph.contract import Setting
 from compressor.graph.edit import add_tensor, begin, finish, insert, read
 from compressor.graph.program import Program
-from compressor.passes.quantizing.candidates import stored_bytes
+from compressor.passes.quantizing.choosing.candidates import stored_bytes
 from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.ties import tied_groups

@@ -16,11 +16,11 @@ from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
-from compressor.passes.quantizing.integer import Pair
 from compressor.passes.quantizing.settings import format_of, is_block, is_integer
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
 from compressor.passes.quantizing.training.student import make_student
+from compressor.passes.quantizing.writing.integer import Pair
 from compressor.passes.recover import Recovered, Settings, parse_budget, recover
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.session import default_rate
@@ -55,7 +55,7 @@ def taught(
 ) -> Taught:
     """Train a functional program for these settings; itself, with the reason, where that cannot be or did not help."""
     if reason := _reason(settings, context):
-        return Taught(program, skipped=(Skip(SITE, reason),))
+        return Taught(program, skipped=(Skip(SITE, reason, whole=True),))
     ready, notes = program, []
     if lesson.norm:
         blocks = [site for site, setting in settings.items() if is_block(setting)]
@@ -71,7 +71,7 @@ def taught(
     )  # fmt: skip
     if not done.improved:
         text = f"{done.steps} steps did not lower the held-out loss below {done.before:.4g}: rounded without training"
-        return Taught(program, skipped=(Skip(SITE, text),))
+        return Taught(program, skipped=(Skip(SITE, text, whole=True),))
     trained = _with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
     said = (*notes, summary(done), *done.notes)

@@ -31,6 +31,7 @@ def test_ids(decoder_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--ids", "one"], "no list of token ids"),
         (["--ids", "1000"], "no token"),
         (["--prompt", "hello"], "no tokenizer"),
+        (["--ids", "1", "--tokens", "65"], "the model has 64"),
     ],
 )
 def test_what_it_refuses(

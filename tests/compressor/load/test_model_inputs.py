@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from compressor.load.model_inputs import example_for
+from compressor.load.model_inputs import example_for, positions_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -64,3 +64,12 @@ def test_seeded() -> None:
     model = transformers.BertModel(transformers.BertConfig(**TEXT))
     first, second = example_for(model)[1], example_for(model)[1]
     assert torch.equal(first["input_ids"], second["input_ids"])
+
+
+def test_positions_as_the_configuration_states_them() -> None:
+    made = {
+        8: transformers.GPT2Model(transformers.GPT2Config(n_positions=8, n_embd=8, n_layer=1, n_head=2)),
+        12: transformers.BertModel(transformers.BertConfig(**TEXT | {"max_position_embeddings": 12})),
+        None: torch.nn.Linear(2, 2),
+    }
+    assert [positions_of(model) for model in made.values()] == list(made)

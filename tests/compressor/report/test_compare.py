@@ -129,7 +129,22 @@ def test_figures_with_their_units(value: float | None, unit: str, text: str) -> 
 def test_reasons_are_grouped_the_commonest_first() -> None:
     skips = [SkippedSite("a", "rare"), SkippedSite("b", "common"), SkippedSite("c", "common")]
     done = PassReport("fold", Cost(None, 1), Cost(None, 1), skipped=tuple(skips))
-    assert skip_groups(done) == [("common", ["b", "c"]), ("rare", ["a"])]
+    assert skip_groups(done) == [("skipped 2: common", ["b", "c"]), ("skipped 1: rare", ["a"])]
+
+
+def test_what_is_said_of_changed_sites_and_of_the_whole_is_no_skip() -> None:
+    skips = (
+        SkippedSite("fc", "int8 in place of int4"), SkippedSite("head", "kept, as asked"),
+        SkippedSite("head", "its bias stays"), SkippedSite("program", "not trained", whole=True),
+    )  # fmt: skip
+    done = PassReport("quantize", Cost(None, 1), Cost(None, 1), changed=("stem.weight", "fc.weight"), skipped=skips)
+    assert done.state == "changed 2 of 3"
+    assert dict(skip_groups(done)) == {
+        "note on 1: int8 in place of int4": ["fc"], "skipped 1: kept, as asked": ["head"],
+        "skipped 1: its bias stays": ["head"], "note: not trained": [],
+    }  # fmt: skip
+    alone = PassReport("recover", Cost(None, 1), Cost(None, 1), skipped=skips[-1:])
+    assert alone.state == "changed nothing"
 
 
 def test_a_decoders_first_token_has_rows_of_its_own() -> None:

@@ -59,6 +59,11 @@ def test_many_reasons_are_cut_with_their_count() -> None:
     skips = tuple(SkippedSite(f"layer{i}", f"reason {i}") for i in range(7))
     done = PassReport("fold", Cost(1.0, 1), Cost(1.0, 1), skipped=skips)
     assert "skipped 4 for 4 other reasons" in joined(sample(passes=(done,)))
+    noted = PassReport("int4", Cost(1.0, 1), Cost(1.0, 1), changed=tuple(f"layer{i}" for i in range(7)), skipped=skips)
+    text = joined(sample(passes=(noted,)))
+    assert "changed 7 of 7" in text
+    assert "note on 1: reason 0 (layer0)" in text
+    assert "and 4 more notes" in text
 
 
 def test_what_a_pass_says_about_its_result_is_shown() -> None:

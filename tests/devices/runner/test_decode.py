@@ -57,6 +57,18 @@ def test_a_mask_that_was_given_goes_on_with_ones() -> None:
     assert run.fed[2]["past_key_values.0.key"].shape[2] == 0, "begun anew"
 
 
+def test_a_blank_step_at_the_last_place() -> None:
+    run = Counts()
+    decoder = Decoder(run, INPUTS, "ids", "logits")
+    decoder.read({"ids": np.array([[1, 2]])})
+    assert decoder.blank(6).shape == (1, 1, 10)
+    fed = run.fed[1]
+    assert (fed["ids"].tolist(), fed["position_ids"].tolist(), fed["mask"].tolist()) == ([[0]], [[5]], [[True] * 6])
+    assert fed["past_key_values.0.key"].shape == (1, 1, 5, 1)
+    decoder.step([3])
+    assert run.fed[2]["past_key_values.0.key"].ravel().tolist() == [1, 2], "what was read is still there"
+
+
 def test_choosing() -> None:
     scores = np.array([[0.0, 3.0, 2.0, 1.0]])
     assert chosen(scores).tolist() == [1]

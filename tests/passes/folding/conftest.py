@@ -13,9 +13,10 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, PassResult
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
+from compressor.targets.loader import load_target
 
 Folder = Callable[..., tuple[Program, PassResult]]
-CONTEXT: Context = None  # type: ignore[assignment]  # fold asks nothing of it
+CONTEXT = Context(load_target("x86-64"))
 
 
 class _Wrapped(nn.Module):

@@ -48,7 +48,7 @@ def test_another_reader_a_tied_weight_or_a_normalized_grid_declines(fold: Any, r
     def forward(m: Any, ids: Tensor) -> Any:
         x = m.table(ids)
         residual = m.residual(x)
-        return residual + m.fc(residual), m.head(m.last(x)), m.grid_fc(m.grid(x)), gelu(m.shown(x))
+        return residual + gelu(m.fc(residual)), m.head(m.last(x)), m.grid_fc(m.grid(x)), gelu(m.shown(x))
 
     table, head = nn.Embedding(11, 6), nn.Linear(6, 11, bias=False)
     head.weight = table.weight

@@ -65,6 +65,36 @@ def test_later_layers_read_what_was_written(program: Program) -> None:
     assert torch.allclose(dense.squares, constant)
 
 
+def test_beside_the_program_as_it_was(program: Program) -> None:
+    """After the first layer is halved, x and x₀ of the second differ, and C and the means say by how much."""
+    x = torch.randn(12, 8)
+    batches, before = [{program.inputs[0].name: x[:5]}, {program.inputs[0].name: x[5:]}], begin(program)
+    for layer, inputs in walk(program, find_layers(program)[0], batches, lambda _: True, Progress(), beside=before):
+        assert inputs is not None
+        if layer.name == "first":
+            assert torch.equal(inputs.gram, inputs.cross), "nothing has changed so far"  # type: ignore[arg-type]
+        if layer.name == "second":
+            found = inputs
+    assert found.positions == 12
+    weight, bias = (before.get(f"first.{name}").detach() for name in ("weight", "bias"))
+    hidden = nn.functional.linear(x, weight, bias)
+    exact = (torch.relu(hidden) + hidden).double()
+    assert found.cross is not None
+    assert torch.allclose(found.cross[0], exact.T @ exact, atol=1e-4)
+    halves = [exact[[0, 1, 2, 5, 6, 7, 8]].mean(0), exact[[3, 4, 9, 10, 11]].mean(0)]
+    assert found.original is not None
+    assert torch.allclose(found.original[:, 0], torch.stack(halves), atol=1e-5)
+    for layer, inputs in walk(program, find_layers(program)[0], batches, lambda _: True, Progress(), beside=before):
+        if layer.name == "first":
+            layer.write(program, (weight / 2).unsqueeze(0))
+        else:
+            last = inputs
+    now = (torch.relu(hidden) + nn.functional.linear(x, weight / 2, bias)).double()  # the first call had run
+    assert last is not None
+    assert last.cross is not None
+    assert torch.allclose(last.cross[0], now.T @ exact, atol=1e-4)
+
+
 def test_without_batches_and_where_nothing_arrives(program: Program) -> None:
     assert gathered(program, []) == {"first": None, "second": None}
     assert not Inputs(torch.zeros(1, 4), None).usable

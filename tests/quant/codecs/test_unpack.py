@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_what_cannot_be_written_leaves_the_old_model(tmp_path: Path, monkeypatch
         unpack(str(source), str(out))
     assert out.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "out"]
+
+
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
+    """A scale of four bytes that claims to be repeated over half a gigabyte."""
+    part = {"offset": 0, "bytes": 2**29, "codec": "repeat", "packed": 4, "rows": 1, "zeros": 0}
+    text = json.dumps({"version": 1, "bytes": 2**29, "sha256": "0" * 64, "parts": [part]}).encode()
+    source = tmp_path / "a"
+    source.write_bytes(MAGIC + struct.pack("<I", len(text)) + text + bytes(4))
+    tracemalloc.start()
+    with pytest.raises(PackError, match="more scales than its codes can have"):
+        unpack(str(source), str(tmp_path / "out"))
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert not (tmp_path / "out").exists()

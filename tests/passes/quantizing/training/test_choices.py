@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compressor.errors import RecipeError
-from compressor.passes.quantizing.candidates import Candidate
+from compressor.passes.quantizing.choosing.candidates import Candidate
 from compressor.passes.quantizing.training.choices import parse_budgets, parse_choices, spell_choices
 
 SETTINGS = [

@@ -16,12 +16,12 @@ from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.blocks import apply_blocks
-from compressor.passes.quantizing.integer import apply_integer
 from compressor.passes.quantizing.settings import is_block
 from compressor.passes.quantizing.sites import find_glue, find_layers
 from compressor.passes.quantizing.training.lesson import RANGES, Lesson, Ranges
 from compressor.passes.quantizing.training.student import Student, make_student
+from compressor.passes.quantizing.writing.blocks import apply_blocks
+from compressor.passes.quantizing.writing.integer import apply_integer
 from compressor.quant.fake import TRAINABLE
 from compressor.quant.grids import SHARES
 

@@ -1,0 +1,1 @@
+"""Parts of `drop`: which blocks go, and what makes up for them."""

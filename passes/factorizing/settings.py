@@ -1,0 +1,75 @@
+"""The settings of a factorized layer, as recipes write them: `rank = 32, inner = 24, method = "activation"`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from compressor.errors import RecipeError
+from compressor.graph.contract import Context, Setting, Value
+
+__all__ = ["Choice", "Method", "choose_method", "parse_choice"]
+
+Method = Literal["auto", "svd", "activation"]
+_WAY_OUT = 'rank = 32, and if need be inner (Tucker-2), method ("svd" or "activation") and refit (true or false)'
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is made of one layer: two layers with `rank` between them, or with `inner` three.
+
+    `refit`: the weights are fitted to what the original computed, from what the layers before give by now.
+    """
+
+    rank: int
+    inner: int = 0
+    method: str = "svd"
+    refit: bool = False
+
+    @property
+    def asks_for_inputs(self) -> bool:
+        return self.method == "activation"
+
+    def setting(self) -> Setting:
+        inner: dict[str, Value] = {"inner": self.inner} if self.inner else {}
+        return {"rank": self.rank, **inner, "method": self.method, **({"refit": True} if self.refit else {})}
+
+    def told(self) -> str:
+        """In words."""
+        return f"ranks {self.inner} and {self.rank}" if self.inner else f"rank {self.rank}"
+
+
+def choose_method(method: Method, context: Context, where: str = "factorize") -> str:
+    """Activation where there is data of the user's. Raises RecipeError where it is asked for and there is none."""
+    real = bool(context.calibration) and not context.synthetic
+    if method == "activation" and not real:
+        raise RecipeError(
+            "activation weighs by what a layer reads, and there is no calibration data", where=where,
+            way_out="Give --data, or method=svd.",
+        )  # fmt: skip
+    return ("activation" if real else "svd") if method == "auto" else method
+
+
+def parse_choice(site: str, setting: Setting, context: Context) -> Choice:
+    """What a setting asks for. Raises RecipeError, naming the site, for what cannot be read."""
+    where = f"factorize: site {site!r}"
+    unknown = sorted(set(setting) - {"rank", "inner", "method", "refit"})
+    if unknown or "rank" not in setting:
+        what = f"there is no setting {unknown[0]!r}" if unknown else "there is no rank"
+        raise RecipeError(what, where=where, way_out=_WAY_OUT)
+    rank, inner = setting["rank"], setting.get("inner", 0)
+    method, refit = setting.get("method", "svd"), setting.get("refit", False)
+    for name, value, right in (
+        ("rank", rank, _is_count(rank) and rank >= 1),  # type: ignore[operator]
+        ("inner", inner, _is_count(inner)),
+        ("method", method, method in get_args(Method)),
+        ("refit", refit, isinstance(refit, bool)),
+    ):
+        if not right:
+            raise RecipeError(f"{name} is {value!r}", where=where, way_out=_WAY_OUT)
+    found = choose_method(method, context, where)  # type: ignore[arg-type]
+    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation")
+
+
+def _is_count(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

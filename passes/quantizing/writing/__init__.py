@@ -1,0 +1,1 @@
+"""The rewrite of the graph: layers as the runtimes want each format."""

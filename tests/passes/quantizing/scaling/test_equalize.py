@@ -1,0 +1,148 @@
+"""Equalization: exact in float, less error where a channel is large, and the same again from settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from boards import board
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compressor.errors import RecipeError
+from compressor.graph.capture import capture
+from compressor.graph.contract import Context, PassResult
+from compressor.graph.functional import functional_copy
+from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
+from compressor.passes.quantizing.codes.rounding import NEAREST
+from compressor.passes.quantizing.scaling.equalize import EqualizeChoice, equalize
+from compressor.passes.quantizing.scaling.trial import trial_of
+
+
+class Attention(nn.Module):
+    """A norm before q, k and v, values through attention to the output layer, and a gated MLP after a plain norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.plain = nn.LayerNorm(64), nn.LayerNorm(64, elementwise_affine=False)
+        self.q, self.k, self.v, self.out = (nn.Linear(64, 64) for _ in range(4))
+        self.gate, self.up, self.down = nn.Linear(64, 96), nn.Linear(64, 96), nn.Linear(96, 64)
+        with torch.no_grad():
+            self.norm.weight[5] *= 50
+            for layer in (self.q, self.k, self.v):
+                layer.weight[:, 5] /= 50
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (layer(h).unflatten(-1, (4, 16)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        x = x + self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        h = self.plain(x)
+        return x + self.down(functional.silu(self.gate(h)) * self.up(h))
+
+
+class Convolutions(nn.Module):
+    """An inverted residual with plain ReLUs; one unit of the first layer is large, and what reads it small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expand, self.deep = nn.Conv2d(8, 24, 1), nn.Conv2d(24, 24, 3, padding=1, groups=24)
+        self.project, self.head = nn.Conv2d(24, 8, 1), nn.Linear(8, 4)
+        with torch.no_grad():
+            self.expand.weight[3] *= 50
+            self.deep.weight[3] /= 50
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.relu(self.deep(functional.relu(self.expand(x))))
+        return self.head(functional.adaptive_avg_pool2d(functional.relu(self.project(h)), 1).flatten(1))
+
+
+def prepared(net: nn.Module) -> tuple[Program, Context, Tensor]:
+    shape = (48, 10, 64) if isinstance(net, Attention) else (48, 8, 12, 12)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    program = capture(net.eval(), (x[:2],)).program
+    return program, Context(board(), calibration=[{program.inputs[0].name: x[:32]}], synthetic=False), x[32:]
+
+
+@pytest.fixture(params=[Attention, Convolutions])
+def net(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    return request.param()  # type: ignore[no-any-return]
+
+
+def error(program: Program, other: Program, x: Tensor) -> float:
+    [before], [after] = program.run([x]).values(), other.run([x]).values()
+    return float((after - before).norm() / before.norm())
+
+
+@pytest.mark.parametrize("choice", ["auto", "smooth", "cross-layer"])
+def test_the_float_function_stays(net: nn.Module, choice: EqualizeChoice) -> None:
+    program, context, x = prepared(net)
+    copy, _ = functional_copy(program)
+    found = equalize(copy, choice, trial_of(copy, "int8", 128, "auto", NEAREST, context), context.calibration, context)
+    assert found.settings
+    copy.module.recompile()
+    assert error(program, copy, x) < 1e-5
+    names = {str(n.target) for n in copy.graph.nodes if n.op == "get_attr"} & set(program.tensors())
+    assert any(not torch.equal(copy.get(name), program.get(name)) for name in names)
+
+
+def run(program: Program, context: Context, format: str, equalize: str) -> PassResult:
+    solver = {"solver": "nearest"} if format == "int8" else {"solver": "mse", "block": 64}
+    options = {**solver, "bias": "none", "max_error": 9.0}
+    return Quantize(format, equalize=equalize, **options).run(program, context)  # type: ignore[arg-type]
+
+
+def test_a_channel_fifty_times_as_large_costs_less(net: nn.Module) -> None:
+    program, context, x = prepared(net)
+    plain, equal = (run(program, context, "int8", how) for how in ("none", "auto"))
+    assert error(program, equal.program, x) < 0.7 * error(program, plain.program, x)
+    again = Quantize(sites=equal.settings).run(program, context)
+    assert again.program.hash() == equal.program.hash()
+
+
+def test_in_four_bits_too() -> None:
+    torch.manual_seed(0)
+    program, context, x = prepared(Attention())
+    plain, equal = (run(program, context, "int4", how) for how in ("none", "auto"))
+    assert equal.settings["q"]["equalize"] == "awq"
+    assert error(program, equal.program, x) < 0.8 * error(program, plain.program, x)
+    again = Quantize(sites=equal.settings).run(program, context)
+    assert again.program.hash() == equal.program.hash()
+
+
+def test_cross_layer_needs_no_data_and_evens_out_rows_and_columns() -> None:
+    torch.manual_seed(0)
+    program, _, _ = prepared(Convolutions())
+    result = Quantize(equalize="cross-layer").run(program, Context(board()))
+    assert {site for site, setting in result.settings.items() if "equalize" in setting} == {"deep", "project", "head"}
+    assert "no layer before it can take a scale" in {s.site: s.reason for s in result.skipped}["expand"]
+    copy, _ = functional_copy(program)
+    context = Context(board())
+    equalize(copy, "cross-layer", trial_of(copy, "int8", 128, "auto", NEAREST, context), [], context)
+    rows = copy.get("expand.weight").flatten(1).abs().amax(1)
+    columns = copy.get("deep.weight").flatten(1).abs().amax(1)
+    ratio = (rows / columns).detach()
+    assert float(ratio.max() / ratio.min()) < 1.5
+    before = [program.get(f"{name}.weight").flatten(1).abs().amax(1).detach() for name in ("expand", "deep")]
+    assert float((before[0] / before[1]).max() / (before[0] / before[1]).min()) > 1000
+
+
+def test_what_needs_data_is_refused_without_and_auto_leaves_it() -> None:
+    torch.manual_seed(0)
+    program, context, _ = prepared(Convolutions())
+    with pytest.raises(RecipeError, match="no calibration data"):
+        Quantize(equalize="smooth").run(program, Context(board()))
+    assert not any("equalize" in each for each in Quantize().run(program, Context(board())).settings.values())
+    with pytest.raises(RecipeError, match="calibration data"):
+        Quantize(sites={"deep": {"format": "int8", "equalize": "smooth", "alpha": 0.5}}).run(program, Context(board()))
+    with pytest.raises(RecipeError, match="no layer before it can take a scale"):
+        Quantize(sites={"expand": {"format": "int8", "equalize": "cross-layer"}}).run(program, context)
+    with pytest.raises(RecipeError, match="alpha is None"):
+        Quantize(sites={"deep": {"format": "int8", "equalize": "smooth"}}).run(program, context)
+
+
+def test_layers_that_are_kept_keep_their_scales() -> None:
+    torch.manual_seed(0)
+    program, context, _ = prepared(Convolutions())
+    result = Quantize(equalize="cross-layer", keep=("deep",)).run(program, context)
+    assert {site for site, setting in result.settings.items() if "equalize" in setting} == {"head"}
