@@ -27,7 +27,7 @@ _ORIGIN = "pkg.torch.onnx.fx_node"  # where torch's exporter notes which call a 
 
 def is_slots(node: ir.Node) -> bool:
     """Whether a node is a part of the map, from when it is translated until the model is cleaned."""
-    return "compressor.expand_slots" in node.metadata_props.get(_ORIGIN, "")
+    return "expand_slots" in node.metadata_props.get(_ORIGIN, "")
 
 
 def expand_slots(psi: Any, rows: int, seed: int, sizes: Sequence[int], scales: Sequence[float]) -> Any:

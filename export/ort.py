@@ -3,7 +3,8 @@
 ONNX Runtime's own converter does both, in a process of its own: it needs memory for the model twice over, and all of
 it goes back when it ends. "amd64" is never asked for: it writes NCHWc
 nodes, which fail everywhere else. Where convolutions share a weight, what follows each is not fused into it: the file
-would hold the weight once a convolution.
+would hold the weight once a convolution. Nor is a weight stored twice that is read both as it is and transposed, as the
+table of a tied output layer is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 
 from compressor.errors import ExportError, MismatchError
 from compressor.export.onnx_reference import mapped
@@ -34,6 +36,7 @@ _COMPILING = {"NnapiExecutionProvider", "CoreMLExecutionProvider", "QNNExecution
 _SAME_KERNELS = 1e-3  # of the output's RMS: both files run the same kernels, at most fused differently
 _CONVS = ("Conv", "ConvTranspose")
 _INTO_CONVS = ("ConvBNFusion", "ConvMulFusion", "ConvAddFusion")
+_FOLDING = ("ConstantFolding",)
 _CONVERTER = """
 import sys
 from pathlib import Path
@@ -76,7 +79,7 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
     arm = target.arch.startswith("aarch64")
     compiling = any(provider.name in _COMPILING for provider in target.providers)
     with tempfile.TemporaryDirectory(dir=onnx_path.parent) as folder, mapped(onnx_path) as source:
-        _convert(source, Path(folder), "Runtime" if compiling else "Fixed", arm, _copying(source))
+        _convert(source, Path(folder), "Runtime" if compiling else "Fixed", arm)
         model = onnx_path.with_suffix(".ort")
         config = onnx_path.with_suffix(".required_operators.config")
         _only(Path(folder), "*.ort").replace(model)
@@ -88,15 +91,42 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
 
 
 def _copying(source: Path) -> tuple[str, ...]:
-    """The runtime's fusions that would write one weight several times: a batch norm into each reader of a conv's."""
-    graph = onnx.load(source, load_external_data=False).graph
+    """The runtime's rewrites that would write a weight once more: a batch norm into each convolution that reads it, its
+    transpose beside it. Without the second a product reads the weight as it lies, which costs nothing."""
+    try:
+        graph = onnx.load(source, load_external_data=False).graph
+    except DecodeError:
+        return ()  # the converter says what is wrong with it
     stored = {tensor.name for tensor in graph.initializer}
-    weights = Counter(node.input[1] for node in graph.node if node.op_type in _CONVS and node.input[1] in stored)
-    return _INTO_CONVS if any(count > 1 for count in weights.values()) else ()
+    uses = Counter(name for node in graph.node for name in node.input if name in stored)
+    several = {name for name, count in uses.items() if count > 1}
+    convs = any(node.op_type in _CONVS and node.input[1] in several for node in graph.node)
+    constants = _constants(graph, stored)
+    turned = all(n.op_type == "Transpose" for n in constants) and any(n.input[0] in several for n in constants)
+    return (*(_INTO_CONVS if convs else ()), *(_FOLDING if turned else ()))
 
 
-def _convert(source: Path, folder: Path, style: str, arm: bool, disabled: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", _CONVERTER, str(source), str(folder), style, "arm" if arm else "", *disabled]
+def _constants(graph: onnx.GraphProto, stored: set[str]) -> list[onnx.NodeProto]:
+    """The nodes that depend on no input: they are to be computed now, not in every run."""
+    known, found = set(stored), []
+    for node in graph.node:
+        if all(name in known for name in node.input if name):
+            known.update(node.output)
+            found += [node] if node.op_type != "Constant" else []
+    return found
+
+
+def _convert(source: Path, folder: Path, style: str, arm: bool) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        _CONVERTER,
+        str(source),
+        str(folder),
+        style,
+        "arm" if arm else "",
+        *_copying(source),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = [line for line in (result.stdout + result.stderr).splitlines() if "rror" in line]

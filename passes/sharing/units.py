@@ -51,12 +51,17 @@ def find_units(program: Program, part: Part, norms: Norms, keep: Sequence[str]) 
         if not units[0].shared:
             skips += [Skip(unit.name, _nothing(part)) for unit in units]
             continue
-        kept = [unit for unit in units if any(is_kept(name, keep) or is_kept(unit.name, keep) for name in unit.shared)]
+        kept = [unit for unit in units if any(is_kept(name, keep) for name in _names(unit))]
         skips += [Skip(unit.name, "kept, as asked") for unit in kept]
         found.append([unit for unit in units if unit not in kept])
     if not found and not skips:
         skips.append(Skip(*NO_BLOCKS))
     return found, skips
+
+
+def _names(unit: Unit) -> list[str]:
+    """Those by which a user may ask to keep it."""
+    return [unit.name, unit.block.name, *unit.shared, *(name.rpartition(".")[0] for name in unit.shared)]
 
 
 def _units(program: Program, chain: Chain, part: Part, norms: Norms) -> list[Unit]:
