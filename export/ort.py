@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from compressor.errors import ExportError, MismatchError
 from compressor.export.onnx_reference import mapped

@@ -1,4 +1,4 @@
-"""Slots: permutations that a seed regenerates, balanced, exact without compression, with gradients that fit the weights."""
+"""Slots: permutations that a seed regenerates, even loads, exact without compression, and gradients that fit."""
 
 from __future__ import annotations
 

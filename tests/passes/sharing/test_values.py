@@ -42,7 +42,7 @@ def test_merged_is_the_least_squares_of_all_outputs(units: list[Unit], grams: Gr
     def error(weight: torch.Tensor) -> float:
         total = 0.0
         for name in names:
-            layer, gram = grams.of(name) or pytest.fail("a linear layer has inputs")
+            _, gram = grams.of(name) or pytest.fail("a linear layer has inputs")
             apart = (weight - PROGRAM.get(name).detach()).double()
             total += float((apart @ gram[0].double() @ apart.T).trace())
         return total
