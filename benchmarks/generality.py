@@ -1,6 +1,6 @@
 """How general the compiler is: every architecture of the zoo through capture, fold, int8, lowering and verification;
 and, beside that, pruned to half its multiply–accumulates, lowered and verified (`halving.py`), by our pass and, where
-it is installed (`pip install torch-pruning`), by Torch-Pruning.
+it is installed (`pip install torch-pruning`), by Torch-Pruning; and with thinner layers, and fewer (`thinning.py`).
 
     python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--budget 1h] [--until STAGE]
 
@@ -28,8 +28,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results" / "generality.json"
-STAGES = ("captured", "halved", "depgraph", "folded", "int8", "lowered", "verified")
-ASIDE = ("halved", "depgraph")  # a failure here does not end the row
+STAGES = ("captured", "halved", "depgraph", "factorized", "depth-folded", "folded", "int8", "lowered", "verified")
+ASIDE = ("halved", "depgraph", "factorized", "depth-folded")  # a failure here does not end the row
 EXACT = 1e-4  # relative error that folding may add
 RECYCLED = 30  # architectures a process
 BATCHES = 4  # of calibration
@@ -39,7 +39,7 @@ PRELOADED = [  # imported once, inherited by every process
     "torch.onnx._internal.exporter._core", "torch.onnx._internal.exporter._registration", "onnxscript", "onnxruntime",
     "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "compressor.passes.fold",
     "compressor.passes.quantize", "compressor.export.onnx", "compressor.export.check",
-    "compressor.passes.prune",
+    "compressor.passes.prune", "compressor.passes.factorize", "compressor.passes.linearize", "compressor.passes.drop",
 ]  # fmt: skip
 GOALS = {"captured or refused with a reason": 1.0, "verified end to end": 0.95, "halved": 0.95}
 
@@ -211,6 +211,7 @@ def _stages(architecture: Any, stages: tuple[str, ...]) -> Iterator[Row]:
     """The whole way by public functions only; yields what each stage found."""
     import torch
     from halving import depgraph_halved, halved
+    from thinning import depth_folded, factorized
 
     built = architecture.build()
     with torch.no_grad():
@@ -233,6 +234,8 @@ def _stages(architecture: Any, stages: tuple[str, ...]) -> Iterator[Row]:
     yield _aside(lambda: halved(original, context))
     if "depgraph" in stages:
         yield _aside(lambda: depgraph_halved(built, original, context))
+    yield _aside(lambda: factorized(original, context))
+    yield _aside(lambda: depth_folded(original, context))
     folded = Fold().run(original, context)
     error = max(_relative(original, folded.program, batch) for batch in batches)
     if not error <= EXACT:

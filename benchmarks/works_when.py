@@ -18,15 +18,18 @@ from cells import Cell, Cells, arguments
 from claims import CLAIMS, Claim, judged
 
 
-def main() -> int:
-    parser = arguments(__doc__, CLAIMS, "90min")
+def main(
+    description: str = __doc__, claims: Mapping[str, Claim] = CLAIMS, file: str = "works_when", budget: str = "90min"
+) -> int:
+    """Measures what the command line asks of these claims, and reports it; the exit status."""
+    parser = arguments(description, claims, budget)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    cells = Cells("works_when", options.budget)
+    cells = Cells(file, options.budget)
     for seed, name in itertools.product(range(options.seeds), options.only):
-        for arm, run in CLAIMS[name].arms.items():
+        for arm, run in claims[name].arms.items():
             cells.measure(f"{name} {arm} seed {seed}", functools.partial(run, seed))
-    held = [report(CLAIMS[name], cells, options.seeds) for name in options.only]
+    held = [report(claims[name], cells, options.seeds) for name in options.only]
     print(cells.took())
     return 0 if all(held) else 1
 

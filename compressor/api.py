@@ -24,6 +24,7 @@ from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.pipeline import Pipeline
 from compressor.prepare import Prepared, prepare
+from compressor.ranking import Ranks, inspect_ranks
 from compressor.recovering import trains
 from compressor.reporting import dry_report
 from compressor.request import Request
@@ -35,7 +36,10 @@ from compressor.unpacking import check_pack
 from compressor.versions import versions
 from compressor.workplace import workplace
 
-__all__ = ["compress", "groups_request", "help_request", "inspect_request", "run_request", "sensitivity_request"]
+__all__ = [
+    "compress", "groups_request", "help_request", "inspect_request", "ranks_request", "run_request",
+    "sensitivity_request",
+]  # fmt: skip
 
 
 def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
@@ -125,6 +129,13 @@ def sensitivity_request(request: Request) -> Sensitivities:
     target = load_target(request.target_name(None))
     prepared = prepare(request, target, request.seed or 0, Progress())
     return inspect_sensitivity(prepared, _context(prepared, Progress()))
+
+
+def ranks_request(request: Request) -> Ranks:
+    """What low rank does in each matrix of the model, on the data."""
+    target = load_target(request.target_name(None))
+    prepared = prepare(request, target, request.seed or 0, Progress())
+    return inspect_ranks(prepared, _context(prepared, Progress()))
 
 
 class _Said(Progress):

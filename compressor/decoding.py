@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from compressor.graph.concrete import READING, STEP
-from compressor.graph.kv_cache import going_on, length_of, of_length, with_past
+from compressor.graph.kv_cache import going_on, least_of, length_of, of_length, window_of, with_past
 from compressor.graph.naming import PAST, SEQUENCE
 from compressor.graph.program import Program
 from compressor.synthetic import accepts
@@ -36,9 +36,12 @@ def step(program: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def midway(program: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The second half of the texts' first tokens, with the first half as past."""
+    """The second half of the texts' first tokens, with the first half as past; where the cache is cut to a window, of
+    more tokens than fit into it: on fewer, nothing is cut, and an export from them would have lost it."""
     least, most = _SHOWN
-    text = _text(program, batch, min(max(length_of(program.inputs, batch), least), most))
+    length = min(max(length_of(program.inputs, batch), least), most)
+    window = window_of(program)
+    text = _text(program, batch, length if window is None else max(length, least_of(window)))
     return going_on(program, text, length_of(program.inputs, text) // 2)
 
 

@@ -3,6 +3,7 @@
     worse  ⇔  cost(after) > 1.01 · cost(before)        cost: predicted milliseconds or bytes, as the target says
 
 What the defaults chose is reverted; what the user named is warned about, unless `--gate` asks for reverting too.
+What only prepares (`linearize`) is judged, and goes, together with the pass after it.
 The other axis is reported and never grounds for reverting: on wasm compression buys size, not speed.
 """
 

@@ -139,6 +139,9 @@ class Workshop:
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.pipeline.ease(before, stage, reason)
 
+    def again(self, program: Program, stage: Stage) -> Stage:
+        return self.pipeline.again(program, stage)
+
     def times(self, before: Program, after: Artifact, attempt: int = 0) -> SideBySide | None:
         if not self.prepared.target.is_host:
             return None

@@ -27,7 +27,7 @@ from compressor.recipe import with_sites
 from compressor.report.model import Cost, PassReport, SkippedSite
 from compressor.verify import verify
 
-__all__ = ["Pipeline", "Stage", "cost_of", "take_back"]
+__all__ = ["Pipeline", "Stage", "cost_of", "is_transparent", "prepares", "take_back"]
 
 _KEPT = "; kept because you named this pass"
 
@@ -66,12 +66,26 @@ class Pipeline:
         """
         stages: list[Stage] = []
         digest = program.hash()
+        prepared: _Prepared | None = None
         for spec in specs:
-            stage, key = self._stage(program, digest, spec, [s.spec.name for s in stages])
+            since = None if prepared is None else prepared.cost
+            stage, key = self._stage(program, digest, spec, [s.spec.name for s in stages], since)
+            prepared = (
+                _Prepared(len(stages), program, digest, stage.report.before) if _begins(prepared, spec) else prepared
+            )
             stages.append(stage)
             if stage.kept:
                 program, digest = stage.program, self.cache.key(key, "done")
+            elif prepared is not None and not is_transparent(spec):
+                program, digest = prepared.program, prepared.digest
+                _take_back_all(stages, prepared.first, f"it prepares for {spec.name}, which was taken back")
+            prepared = prepared if is_transparent(spec) else None
         return stages
+
+    def again(self, program: Program, stage: Stage) -> Stage:
+        """The same pass on another program."""
+        spec = stage.spec if stage.spec.chosen_by == "recipe" else replace(stage.spec, sites={})
+        return self._stage(program, program.hash(), spec, [])[0]
 
     def ease(self, program: Program, stage: Stage, reason: str) -> Stage | None:
         """The same pass once more, on the program from before it, doing less damage.
@@ -91,28 +105,33 @@ class Pipeline:
         report = replace(tried.report, warning="; ".join([*warnings, text]))
         return replace(tried, report=report, eased={**ours, **milder}) if tried.kept else None
 
-    def _stage(self, program: Program, digest: str, spec: PassSpec, earlier: Sequence[str]) -> tuple[Stage, str]:
+    def _stage(
+        self, program: Program, digest: str, spec: PassSpec, earlier: Sequence[str], since: Cost | None = None
+    ) -> tuple[Stage, str]:
         self.context.progress.say(f"{spec}")
         key = self.cache.key(digest, spec, sorted(spec.sites.items()), self.keep, self.fingerprint)
         shelf = Shelf(self.cache, self.fingerprint)
         context = replace(self.context, checkpoint=self.cache.work(key), shelf=shelf)
         announce = None if self.announce is None else partial(self.announce, spec, self.keep, program)
-        shared = self.gate, self.cache, key, self.keep, earlier, announce, self.ledger
+        shared = self.gate, self.cache, key, self.keep, earlier, announce, self.ledger, since
         return _run_one(program, spec, context, *shared), key
 
 
 def _run_one(
     program: Program, spec: PassSpec, context: Context, gate: Gate, cache: Cache, key: str,
     keep: tuple[str, ...], earlier: Sequence[str], announce: Callable[[], None] | None = None,
-    ledger: Ledger | None = None,
+    ledger: Ledger | None = None, since: Cost | None = None,
 ) -> Stage:  # fmt: skip
+    """`since` is the cost from before what prepared for this pass: both are judged together."""
     objection: str | None
     started = time.perf_counter()
     done, before = spec.build(keep), cost_of(program, context)
     try:
         result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
         after = cost_of(result.program, context)
-        objection = None if _will_be_measured(context, gate) else gate.objection(before, after)
+        later = spec.build().prepares or (since is not None and is_transparent(spec))
+        unjudged = later or _will_be_measured(context, gate)
+        objection = None if unjudged else gate.objection(since or before, after)
     except CompressError as error:
         if spec.chosen_by != "default":
             raise
@@ -132,6 +151,32 @@ def _run_one(
         seconds=time.perf_counter() - started,
     )
     return Stage(program if revert else result.program, report, with_sites(spec, result.settings))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What was there before the first pass that only prepares for the next one."""
+
+    first: int
+    program: Program
+    digest: str
+    cost: Cost
+
+
+def _begins(prepared: _Prepared | None, spec: PassSpec) -> bool:
+    return prepared is None and spec.build().prepares
+
+
+def is_transparent(spec: PassSpec) -> bool:
+    """Whether a pass pays only with the one after it: it prepares for that, or trains what was prepared."""
+    kind = spec.build()
+    return kind.prepares or kind.trains
+
+
+def _take_back_all(stages: list[Stage], first: int, reason: str) -> None:
+    for index in range(first, len(stages) - 1):
+        if stages[index].kept:
+            stages[index] = take_back(stages[index], reason)
 
 
 def _will_be_measured(context: Context, gate: Gate) -> bool:
@@ -218,6 +263,11 @@ def cost_of(program: Program, context: Context) -> Cost:
     """Predicted latency (None without a model) and unique bytes."""
     estimate = context.latency.predict(program, context.target) if context.latency else None
     return Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
+
+
+def prepares(stage: Stage) -> bool:
+    """Whether a stage pays only with the pass after it."""
+    return stage.spec.build().prepares
 
 
 def take_back(stage: Stage, reason: str) -> Stage:

@@ -65,7 +65,7 @@ def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bo
 
     from compressor.graph.kv_cache import without_past
     from compressor.load import Loaded, load_model
-    from compressor.passes.recover import check_fit
+    from compressor.passes.recover import check_fit, fed
 
     if isinstance(teacher, nn.Module):
         loaded = Loaded(name=type(teacher).__name__, kind="nn.Module", module=teacher)
@@ -75,26 +75,20 @@ def load_teacher(teacher: str | Path | nn.Module, student: Program, *, trust: bo
     named = without_past(student.inputs, whole)
     program = _captured(loaded, named, synthetic=student.synthetic)
     check_fit(student, program)
-    example = _fed(student, program, named)
+    example = fed(student, program, named)
     return replace(program, example=tuple(example[spec.name] for spec in program.inputs), synthetic=student.synthetic)
 
 
 def taught(teacher: Program, student: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the teacher says to a batch of the student's, under the student's names where names do not tell."""
     from compressor.graph.kv_cache import answers
+    from compressor.passes.recover import fed
 
-    results = teacher.run(_fed(student, teacher, batch))
+    results = teacher.run(fed(student, teacher, batch))
     judged = answers(student.outputs)
     if all(spec.name in results for spec in judged):
         return results
     return {spec.name: value for spec, value in zip(judged, results.values(), strict=False)}
-
-
-def _fed(student: Program, teacher: Program, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A student's batch under the names of the teacher's inputs."""
-    from compressor.passes.recover import match_inputs
-
-    return {spec.name: batch[name] for spec, name in zip(teacher.inputs, match_inputs(student, teacher), strict=True)}
 
 
 def _captured(loaded: Any, named: Mapping[str, Tensor], *, synthetic: bool) -> Program:

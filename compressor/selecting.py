@@ -17,7 +17,7 @@ from compressor.errors import CompressError
 from compressor.gate import Gate
 from compressor.graph.cost import SLACK
 from compressor.graph.program import Program
-from compressor.pipeline import Stage, take_back
+from compressor.pipeline import Stage, is_transparent, prepares, take_back
 
 __all__ = ["Judge", "Selection", "select"]
 
@@ -37,6 +37,9 @@ class Judge(Protocol[C]):
 
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         """The stage once more with less damage, or None."""
+
+    def again(self, program: Program, stage: Stage) -> Stage:
+        """The pass of a stage on another program."""
 
     def times(self, before: Program, after: C, attempt: int) -> SideBySide | None:
         """Both measured side by side, loaded anew in each attempt; None where this machine is not the target."""
@@ -76,17 +79,43 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
             continue
         objection = _slower(judge, before, candidate, stages[last], gate)
         if objection is None and (fall := judge.drop(candidate)) is not None:
-            milder = judge.ease(before, stages[last], fall)
+            first = _prepared_by(stages, last)
+            milder = judge.ease(_program_before(original, stages, first), stages[first], fall)
             if milder is not None:
-                harsher, told = candidate, f"{stages[last].spec}: {fall}"
-                stages[last] = milder
+                harsher, told = candidate, f"{stages[first].spec}: {fall}"
+                stages[first] = milder
+                _redo(judge, stages, first, last)
                 continue
             objection, rejected = fall, rejected or candidate
             falls.append(f"{stages[last].spec}: {fall}")
         if objection is None:
             return Selection(candidate, tuple(stages), rejected, _reason(falls))
         stages[last] = take_back(stages[last], objection)
+        for index in range(_prepared_by(stages, last), last):
+            if stages[index].kept and stages[index].report.changed:
+                stages[index] = take_back(stages[index], f"it prepares for {stages[last].spec.name}: {objection}")
     return Selection(judge.build(original), tuple(stages), rejected, _reason(falls))
+
+
+def _prepared_by(stages: Sequence[Stage], last: int) -> int:
+    """The first of the stages that pay only with this one; itself where none does."""
+    first = last
+    for index in reversed(range(last)):
+        if not (stages[index].kept and stages[index].report.changed):
+            continue
+        if not is_transparent(stages[index].spec):
+            break
+        first = index if prepares(stages[index]) else first
+    return first
+
+
+def _redo(judge: Judge[C], stages: list[Stage], first: int, last: int) -> None:
+    """Run what came after a stage again, on what it is now."""
+    program = stages[first].program
+    for index in range(first + 1, last + 1):
+        if stages[index].kept and stages[index].report.changed:
+            stages[index] = judge.again(program, stages[index])
+            program = stages[index].program
 
 
 def _reason(falls: Sequence[str]) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compressor.data import Dataset
+from compressor.evaluated import Evaluated, evaluated
 from compressor.graph.functional import functional_copy
 from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.choosing.candidates import Candidate, Candidates, find_candidates
-from compressor.passes.quantizing.choosing.sensitivity import Judge, Sensitivity, measure_sensitivity, ranked
+from compressor.passes.quantizing.choosing.sensitivity import Sensitivity, measure_sensitivity, ranked
 from compressor.passes.quantizing.choosing.slower import predict_saved
 from compressor.passes.quantizing.codes.rounding import Rounding
 from compressor.quant.blocks import BLOCK_SIZES
@@ -21,16 +20,13 @@ from compressor.report.terminal import line, table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import Tensor
 
-    from compressor.graph.contract import Batch, Context
+    from compressor.graph.contract import Context
     from compressor.graph.program import Program
     from compressor.prepare import Prepared
 
 __all__ = ["Sensitivities", "inspect_sensitivity"]
 
-SAMPLES = 16  # for the outputs' error
-LABELLED = 128  # for a metric that counts labels
 SHOWN = 60  # rows of the table; --json has all
 
 
@@ -106,17 +102,12 @@ def inspect_sensitivity(prepared: Prepared, context: Context) -> Sensitivities:
     """
     program, _ = functional_copy(Fold().run(prepared.program, context).program)
     candidates = _largest_blocks(find_candidates(program, context, Quantize().limits, BLOCK_SIZES, _plain))
-    batches, labels = _evaluated(program, prepared)
-    metric, judge = None, None
-    if labels is not None:
-        metric, judge = prepared.metric.name, _judge(prepared, program, batches, labels)
+    data = evaluated(program, prepared)
     found = measure_sensitivity(
-        program, candidates.groups, candidates.options, batches, judge=judge, progress=context.progress
+        program, candidates.groups, candidates.options, data.batches, judge=data.judge, progress=context.progress
     )
-    drops = _drops(prepared, found) if metric else {}
     saved = _saved(program, context, candidates)
-    samples = sum(_count(batch) for batch in batches)
-    return Sensitivities(context.target.name, ranked(found), saved, samples, metric, drops)
+    return Sensitivities(context.target.name, ranked(found), saved, data.samples, data.metric, _drops(data, found))
 
 
 def _plain(format: str) -> Rounding:
@@ -134,41 +125,13 @@ def _largest_blocks(candidates: Candidates) -> Candidates:
     return candidates.only(lambda each: largest[each.layer, each.format] is each)
 
 
-def _evaluated(program: Program, prepared: Prepared) -> tuple[list[Batch], list[Tensor] | None]:
-    """Evaluation batches, and their labels where there are any; none of either without data."""
-    if prepared.dataset is None:
-        return [], None
-    labels = prepared.dataset.labels
-    batches = limited(program, prepared.dataset.evaluation, SAMPLES if labels is None else LABELLED)
-    if labels is None:
-        return batches, None
-    return batches, [label[: _count(batch)] for label, batch in zip(labels, batches, strict=False)]
-
-
-def _count(batch: Batch) -> int:
-    value = next(iter(batch.values()))
-    return len(value) if value.dim() else 1
-
-
-def _judge(prepared: Prepared, program: Program, batches: Sequence[Batch], labels: Sequence[Tensor]) -> Judge:
-    """The metric over outputs that are there already: a run hands out the next batch's."""
-    judged = Dataset(calibration=[], evaluation=list(batches), labels=list(labels), source="--data")
-    names = [spec.name for spec in program.outputs]
-
-    def judge(results: Sequence[Sequence[Tensor]]) -> float:
-        left: Iterator[Sequence[Tensor]] = iter(results)
-        return prepared.metric.evaluate(lambda _: dict(zip(names, next(left), strict=True)), judged, prepared.reference)
-
-    return judge
-
-
-def _drops(prepared: Prepared, found: Sequence[Sensitivity]) -> dict[tuple[str, str], float]:
+def _drops(data: Evaluated, found: Sequence[Sensitivity]) -> dict[tuple[str, str], float]:
     before = {each.layer: each.metric for each in found if each.format == "fp32"}
     drops: dict[tuple[str, str], float] = {}
     for each in found:
         exact = before[each.layer]
         if each.metric is not None and exact is not None:
-            drops[_key(each)] = prepared.metric.decline(exact, each.metric)
+            drops[_key(each)] = data.drop(exact, each.metric)
     return drops
 
 

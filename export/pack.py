@@ -14,7 +14,7 @@ import hashlib
 import json
 import struct
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +112,8 @@ def pack_model(model: Path) -> Path | None:
     if not parts:
         return None
     digest = hashlib.sha256(whole.data).hexdigest()
-    fields = {"version": 1, "bytes": len(whole), "sha256": digest, "parts": [asdict(part) for part in parts]}
-    header = json.dumps(fields).encode()
+    said = {"version": 1, "bytes": len(whole), "sha256": digest, "parts": [asdict(part) for part in parts]}
+    header = json.dumps(said).encode()
     out = model.with_name(model.name + SUFFIX)
     with out.open("wb") as file:
         file.write(MAGIC + struct.pack("<I", len(header)) + header)
@@ -142,11 +142,11 @@ def unpack_model(packed: Path, out: Path) -> None:
 
 
 def packed_parts(packed: Path) -> list[Part]:
-    """The parts of a file that `pack_model` wrote."""
+    """The parts of a file that `pack_model` wrote, or that was unpacked: then its header is one."""
     with packed.open("rb") as file:
         start = file.read(len(MAGIC) + 4)
         header = json.loads(file.read(struct.unpack("<I", start[len(MAGIC) :])[0]))
-    return [Part(**part) for part in header["parts"]]
+    return [Part(**{field.name: part[field.name] for field in fields(Part)}) for part in header["parts"]]
 
 
 def _packed(stored: np.ndarray[tuple[int], np.dtype[np.uint8]], codes: Codes) -> tuple[Part, bytes] | None:

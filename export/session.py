@@ -78,6 +78,8 @@ def runner(
     outputs = [value.name for value in loaded.get_outputs()]
 
     def run(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if missing := [name for name in names if name not in batch]:
+            raise ExportError(f"nothing is given for its input {missing[0]!r}", where=path.name)
         feed = {name: batch[name].detach().cpu().contiguous().numpy() for name in names}
         try:
             results = loaded.run(outputs, feed)

@@ -12,7 +12,7 @@ import json
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,12 +22,12 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes without types
-from torch import Tensor
 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
-from compressor.export.pack import SUFFIX, unpack_model
+from compressor.export.pack import SUFFIX, packed_parts, unpack_model
 from compressor.export.session import runner
+from compressor.export.statements import miscounted, misnamed
 from compressor.export.tvm_session import tvm_runner
 
 __all__ = ["PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacked", "verify_bundle"]
@@ -135,7 +135,8 @@ def _verify(path: Path, *, trust: bool) -> Verification:
                 _golden(path, manifest, files)
                 notes.append("model.so is machine code and was not run: --trust runs it")
             if trust or "model.so" not in files:
-                errors = _golden_errors(path, manifest, files)
+                errors, wrong = _compared(path, manifest, files)
+                problems += wrong
         except CompressError as error:
             problems.append(str(error))
     problems += [
@@ -203,27 +204,27 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
                     yield f"{name}: its content is not what the manifest's sha256 says"
 
 
-def _golden_errors(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> dict[str, float]:
-    """Relative RMS error of each output of the artifact; model.ort must do as model.onnx does."""
+def _compared(
+    path: Path, manifest: Mapping[str, Any], files: Iterable[str]
+) -> tuple[dict[str, float], list[str]]:  # fmt: skip
+    """Relative RMS error of each output of the artifact, and what the manifest says that is not so; model.ort must do
+    as model.onnx does."""
     inputs, outputs, arrays = _golden(path, manifest, files)
     batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
-    artifact = next(name for name in _ARTIFACTS if name in files)
-    actual = _run(path / artifact, inputs, outputs, batch)
+    artifact = path / next(name for name in _ARTIFACTS if name in files)
+    wrong = list(misnamed(manifest, arrays))
+    if artifact.suffix == ".so":
+        actual = tvm_runner(artifact, inputs, outputs)(batch)
+    else:
+        with unpacked(artifact) as model:
+            actual = runner(model)(batch)
+            wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
     missing = [name for name in outputs if name not in actual]
     if missing:
-        raise LoadError(f"the model has no output {missing[0]!r}", where=artifact)
+        raise LoadError(f"the model has no output {missing[0]!r}", where=artifact.name)
     if "model.ort" in files and not same_outputs(path / "model.onnx", path / "model.ort", batch):
         raise LoadError("it disagrees with model.onnx", where="model.ort")
-    return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}
-
-
-def _run(
-    artifact: Path, inputs: Sequence[str], outputs: Sequence[str], batch: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    if artifact.suffix == ".so":
-        return tvm_runner(artifact, inputs, outputs)(batch)
-    with unpacked(artifact) as model:
-        return runner(model)(batch)
+    return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}, wrong
 
 
 @contextmanager
@@ -324,10 +325,14 @@ def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 def _names(manifest: Mapping[str, Any], key: str) -> list[str]:
     entries = manifest.get(key)
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries or ()]
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in _listed(entries)]
     if not isinstance(entries, list) or not all(isinstance(name, str) for name in names):
         raise _bad(f"`{key}` is not a list of named tensors")
     return [str(name) for name in names]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> float:

@@ -34,13 +34,20 @@ from compressor.graph.spelled import spelled
 
 __all__ = ["Captured", "capture", "from_exported", "widened"]
 
+_UNBOUNDED = 2**31  # from here on a bound is none that a text meets
+
 
 @dataclass(frozen=True)
 class Captured:
-    """The program, and in words what the capture had to fix or leave out, with the reason."""
+    """The program, and in words what the capture had to fix or leave out, with the reason.
+
+    `longest`: past and sequence together may have no more places, or the model's code takes another way (or fails);
+    None where nothing in it asks how many there are.
+    """
 
     program: Program
     notes: tuple[str, ...] = ()
+    longest: int | None = None
 
 
 def capture(
@@ -67,7 +74,8 @@ def capture(
         failure: Exception | None = None
         for inputs, reference, wish in tries:
             try:
-                program = _export(model, inputs, wish, synthetic, growing)
+                exported = _export(model, inputs, wish, growing)
+                program = from_exported(exported, synthetic=synthetic)
             except CompressError:
                 raise
             except Exception as error:  # noqa: BLE001  torch.export raises many types; each means "not this wish"
@@ -77,7 +85,7 @@ def capture(
                 continue
             _agree(program, reference)
             notes = () if static else (*_fixed(program, failure), *(_stateful(name) for name in written()))
-            return Captured(program, notes)
+            return Captured(program, notes, None if growing is None else _longest(exported))
     raise _capture_error(failure) from failure
 
 
@@ -152,9 +160,7 @@ def _tries(model: nn.Module, given: Inputs, expected: list[Tensor], growing: int
     return tries
 
 
-def _export(
-    model: nn.Module, inputs: Inputs, wish: Sequence[str], synthetic: bool, growing: int | None
-) -> Program:  # fmt: skip
+def _export(model: nn.Module, inputs: Inputs, wish: Sequence[str], growing: int | None) -> ExportedProgram:
     args, kwargs = inputs
     lengths = _lengths(inputs)
     with spelled(model, kwargs), torch.no_grad():
@@ -164,8 +170,18 @@ def _export(
             for name, value in bound.items()
         }
         dims = asked if wish else None
-        exported = torch.export.export(model, args, kwargs, dynamic_shapes=dims, strict=False)
-    return from_exported(exported, synthetic=synthetic)
+        return torch.export.export(model, args, kwargs, dynamic_shapes=dims, strict=False)
+
+
+def _longest(exported: ExportedProgram) -> int | None:
+    """Places that the trace holds for: the least that a dimension which is no batch may have, and two of the others,
+    the fewest that torch.export assumes."""
+    values = [node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"]
+    sizes: list[Any] = [size for value in values if isinstance(value, Tensor) for size in value.shape[1:]]
+    symbols = {symbol for size in sizes if isinstance(size, torch.SymInt) for symbol in size.node.expr.free_symbols}
+    ends = [exported.range_constraints[each].upper for each in symbols if each in exported.range_constraints]
+    finite = [int(end) for end in ends if end.is_finite and end < _UNBOUNDED]
+    return min(finite) + 2 if finite else None
 
 
 def _dims(inputs: Inputs, wish: Sequence[str], growing: int | None) -> list[list[int]]:

@@ -117,6 +117,7 @@ class Pass(ABC):
     main: ClassVar[str] = ""
     exact: ClassVar[bool] = False
     structural: ClassVar[bool] = False  # takes something away that recovery brings back
+    prepares: ClassVar[bool] = False  # pays only with the pass after it, and is judged with it
     trains: ClassVar[bool] = False  # all processes of a torchrun run it together
     sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)
     keep: tuple[str, ...] = field(default=(), kw_only=True)  # globs of parameter names to leave alone

@@ -23,7 +23,7 @@ from compressor.errors import CaptureError
 from compressor.graph.blame import first_line
 from compressor.graph.causal import scores_of
 from compressor.graph.eager import close, owned, untouched
-from compressor.graph.kv_cache import PRESENT, is_past
+from compressor.graph.kv_cache import PRESENT, answers, is_past, with_past
 from compressor.graph.naming import PAST_KEY_VALUES, SEQUENCE
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
@@ -40,11 +40,14 @@ _WAY_OUT = "It is captured without; --no-kv-cache asks for that."
 @dataclass(frozen=True)
 class Decoder:
     """`forward` takes and gives the cache as tensors, `kwargs` are inputs for it with half of the example as its past,
-    and `growing` is the dimension along which a cache grows."""
+    and `growing` is the dimension along which a cache grows. `text` makes inputs of so many places, and `read` is what
+    the model makes of them at once."""
 
     forward: Callable[..., dict[str, Any]]
     kwargs: dict[str, Any]
     growing: int
+    text: Callable[[int], dict[str, Any]]
+    read: Callable[[dict[str, Any]], dict[str, Any]]
 
     def check(self, program: Program) -> None:
         """Raises CaptureError where the capture fixed how long a text or the past of one may be."""
@@ -52,9 +55,32 @@ class Decoder:
         if fixed or not any(SEQUENCE in spec.shape for spec in program.inputs):
             raise CaptureError(f"the model's code fixes the length of {fixed[0] if fixed else SEQUENCE}")
 
+    def window(self, program: Program, longest: int) -> int | None:
+        """How many places the model keeps of a text that is longer than what the program was captured for; None where
+        it takes none, or does with it what the program does.
 
-def decoder_of(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Decoder | None:
-    """The model's forward with its cache; None where it takes none, gives none, or scores no tokens.
+        Raises CaptureError where the program computes something else.
+        """
+        text = self.text(longest + LEAST)
+        with quiet(), torch.no_grad():
+            try:
+                theirs = self.read(text)
+            except Exception:  # noqa: BLE001  the model's own code: there its places end
+                return None
+            kept: int = min(leaf.shape[self.growing] for leaf in pytree.tree_leaves(theirs[PRESENT]))
+            if kept < longest + LEAST:
+                return kept
+            ours = program.run(with_past(program.inputs, owned(((), text))[1]))[answers(program.outputs)[0].name]
+        if not close(ours, theirs[LOGITS]):
+            raise CaptureError(f"the model's code takes another way for texts of more than {longest} tokens")
+        return None
+
+
+def decoder_of(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, least: int = LEAST
+) -> Decoder | None:  # fmt: skip
+    """The model's forward with its cache; None where it takes none, gives none, or scores no tokens. The example has
+    `least` places or more.
 
     Raises CaptureError where it has a cache that cannot be an input and an output.
     """
@@ -63,7 +89,7 @@ def decoder_of(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any])
     if tokens is None:
         return None
     with untouched(model), quiet(), torch.no_grad():
-        given = _long_enough(named, tokens)
+        given = _long_enough(named, tokens, least)
         found = _found(model, given, tokens)
         if found is None:
             return None
@@ -114,7 +140,15 @@ def _checked(flat: _Flat, given: dict[str, Any]) -> Decoder:
     for found, wanted in ((whole, plain), (flat(**rest)[LOGITS], plain[:, length // 2 :])):
         if not close(found, wanted):
             raise CaptureError("with its key–value cache it scores other tokens than without", way_out=_WAY_OUT)
-    return Decoder(flat.__call__, rest, flat.growing)
+
+    def text(places: int) -> dict[str, Any]:
+        return _cut(_long_enough(given, flat.tokens, places), -(-places // length) * length, places)[0]
+
+    def read(inputs: dict[str, Any]) -> dict[str, Any]:
+        with untouched(flat.model):
+            return flat(**owned(((), inputs))[1], **{PAST_KEY_VALUES: flat.empty()})
+
+    return Decoder(flat.__call__, rest, flat.growing, text, read)
 
 
 def _named(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +171,12 @@ def _is_tokens(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and not value.dtype.is_floating_point
 
 
-def _long_enough(named: dict[str, Any], tokens: str) -> dict[str, Any]:
+def _long_enough(named: dict[str, Any], tokens: str, least: int) -> dict[str, Any]:
     """The inputs, repeated along the sequence where it is too short to be cut in two."""
     length = named[tokens].shape[1]
-    if length >= LEAST or not length:
+    if length >= least or not length:
         return named
-    times = -(-LEAST // length)
+    times = -(-least // length)
     return {n: v.repeat(1, times) if _is_along(v, length) else v for n, v in named.items()}
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
 
 __all__ = [
-    "PRESENT", "answers", "cache_of", "going_on", "is_past", "length_of", "next_past", "of_length", "past_of",
-    "with_past", "without_past",
+    "PRESENT", "answers", "cache_of", "going_on", "is_past", "least_of", "length_of", "next_past", "of_length",
+    "past_of", "window_of", "with_past", "without_past",
 ]  # fmt: skip
 
 PRESENT = "present"
@@ -42,6 +42,21 @@ def cache_of(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
 def answers(outputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """The outputs that are no cache: what a model is judged by."""
     return tuple(spec for spec in outputs if not spec.name.startswith(f"{PRESENT}."))
+
+
+def window_of(program: Program) -> int | None:
+    """The most places that the program keeps, where it cuts its cache to a window; None where it grows on."""
+    kept = {PAST_KEY_VALUES + spec.name.removeprefix(PRESENT): spec for spec in program.outputs}
+    for spec in cache_of(program.inputs):
+        size = kept[spec.name].shape[spec.shape.index(PAST)] if spec.name in kept else None
+        if isinstance(size, int):
+            return size
+    return None
+
+
+def least_of(window: int) -> int:
+    """Places of a text, half of them the past, that show that a cache is cut to a window."""
+    return 2 * (window + 2)
 
 
 def with_past(inputs: Sequence[TensorSpec], batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

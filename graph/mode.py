@@ -1,7 +1,7 @@
 """The train/eval switch of a captured graph: the modes are arguments of its nodes.
 
     batch_norm(x, w, b, mean, variance, training, …)     dropout(x, p, train)     sdpa(q, k, v, mask, dropout_p, …)
-    fake_weight(w, scale, gain, blend, …, training)      and what else blends floats and integers (quant/fake.py)
+    fake_weight(w, scale, gain, blend, …, training)      and what else blends what goes into what stays (quant/fake.py)
 
 `.train()` and `.eval()` raise on a captured module, so that whoever trains a program switches its nodes.
 """
@@ -29,8 +29,8 @@ def batch_norms(program: Program) -> list[fx.Node]:
 
 def set_mode(program: Program, *, batch_norm: bool, dropout: bool = False, blending: bool = False) -> Program:
     """A copy whose batch norms use (and update) the batch's own statistics or the running ones, whose dropouts draw or
-    do not, and whose fake quantization blends floats and integers or rounds all. The probability that a capture in
-    eval mode lost (attention's) stays zero.
+    do not, and which blends what goes (floats, dense paths) into what stays, or has what stays alone. The probability
+    that a capture in eval mode lost (attention's) stays zero.
 
     The copy shares its tensors with the original; a caller that trains gives it tensors of its own first.
     """

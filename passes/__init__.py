@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
+    "drop": "compressor.passes.drop:Drop",
+    "factorize": "compressor.passes.factorize:Factorize",
     "fold": "compressor.passes.fold:Fold",
+    "linearize": "compressor.passes.linearize:Linearize",
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
     "recover": "compressor.passes.recover:Recover",

@@ -214,7 +214,8 @@ class Quantize(Pass):
             raise RecipeError(
                 "minmax's two scales are not trained", where="quantize", way_out="Take rule=fitted or rule=absmean."
             )
-        return Lesson(self.train, self.losses, self.rate, self.ranges, self.norm, budgets=self.budgets or "")
+        budgets = self.budgets or ""
+        return Lesson(self.train, self.losses, self.rate, ranges=self.ranges, norm=self.norm, budgets=budgets)
 
     def _rounding(self, context: Context, format: str = "") -> Rounding:
         format = format or self.format

@@ -18,9 +18,9 @@ from typing import ClassVar, Literal
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Value
 from compressor.graph.program import Program
+from compressor.passes.dropping.judge import Judge
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.sharing.clusters import Groups
-from compressor.passes.sharing.damage import Judge
 from compressor.passes.sharing.groups import NO_TIME, Grouping
 from compressor.passes.sharing.plan import Asked
 from compressor.passes.sharing.settings import parse_told
@@ -94,12 +94,12 @@ class Share(Pass):
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Every group alone, and of whole blocks their MLPs alone, too. Bytes are those of the program with it."""
         batches = limited(program, context.calibration, self.samples)
-        judge = Judge(program, batches)
+        judge = Judge(program, batches) if batches else None
         for part in dict.fromkeys((self.part, "mlp") if self.repeat else (self.part,)):
             for site, setting in self._grouping(part).offers(program, batches, context):
                 done = replace(self, sites={site: setting}).run(program, context).program
                 latency = context.latency.predict(done, context.target).latency_ms if context.latency else None
-                damage = judge.damage(done) if batches else None
+                damage = judge.damage(done) if judge else None
                 yield Option(site, setting, done.unique_bytes(), latency, damage)
 
     def run(self, program: Program, context: Context) -> PassResult:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from compressor.graph.program import Program
 from compressor.load import Loaded, to_program
 
-__all__ = ["VOCABULARY", "Growing", "llama", "program_of", "texts", "tiny_decoder"]
+__all__ = ["VOCABULARY", "Growing", "Windowed", "llama", "program_of", "texts", "tiny_decoder"]
 
 VOCABULARY = 61
 
@@ -36,6 +36,35 @@ class Growing(nn.Module):
         one = states[:, None]  # head
         mixed = functional.scaled_dot_product_attention(self.q(x)[:, None], one, one, attn_mask=seen)
         return self.out(x + mixed[:, 0]), {"states": states}
+
+
+class Windowed(nn.Module):
+    """Attention to the last `window` places, and a cache that is cut to them: always (`cut`), where it is longer
+    (`if`), or from a computed place on (`max`). What is asked for with the cache sees all that it holds."""
+
+    def __init__(self, window: int, how: str = "cut", width: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.window, self.how = window, how
+        self.words, self.out = nn.Embedding(VOCABULARY, width), nn.Linear(width, VOCABULARY)
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, ids: Tensor, past_key_values: Any = None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        x = self.words(ids)
+        kept = self.k(x), self.v(x)
+        if past_key_values is not None:
+            kept = tuple(torch.cat(pair, 1) for pair in zip(past_key_values[0], kept, strict=True))
+        places = torch.arange(kept[0].shape[1])
+        asked = places[places.shape[0] - ids.shape[1] :, None]
+        seen = (places <= asked) & (places > asked - self.window)
+        key, value = (each[:, None] for each in kept)
+        mixed = functional.scaled_dot_product_attention(self.q(x)[:, None], key, value, attn_mask=seen)
+        return self.out(x + mixed[:, 0]), [tuple(map(self._cut, kept))]
+
+    def _cut(self, kept: Tensor) -> Tensor:
+        if self.how == "max":
+            return kept[:, max(0, kept.shape[1] - self.window) :]
+        return kept[:, -self.window :] if self.how == "cut" or kept.shape[1] > self.window else kept
 
 
 def llama(*, layers: int = 2, positions: int = 256, **options: Any) -> nn.Module:

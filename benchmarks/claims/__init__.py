@@ -1,11 +1,13 @@
-"""The works-when checks of the methods behind the passes; `benchmarks/works_when.py` runs them."""
+"""The works-when checks of the methods behind the passes; `benchmarks/works_when.py` runs them, and those of low rank
+`benchmarks/low_rank_claims.py`."""
 
 from __future__ import annotations
 
-from . import language, learned, qmoe, taught, tinysam, vision, wanda
+from . import language, learned, low_rank, qmoe, taught, thin, tinysam, vision, wanda
 from .claim import Claim, Goal, Verdict, judged
 
-__all__ = ["CLAIMS", "Claim", "Goal", "Verdict", "judged"]
+__all__ = ["CLAIMS", "LOW_RANK", "Claim", "Goal", "Verdict", "judged"]
 
 PARTS = (language, learned, vision, taught, wanda, qmoe, tinysam)
 CLAIMS: dict[str, Claim] = {claim.name: claim for part in PARTS for claim in part.CLAIMS}
+LOW_RANK: dict[str, Claim] = {claim.name: claim for part in (low_rank, thin) for claim in part.CLAIMS}

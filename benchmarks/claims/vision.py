@@ -27,7 +27,7 @@ from compressor.targets.loader import load_target
 
 from .claim import Claim, Figures, Goal
 
-__all__ = ["CLAIMS", "Small", "accuracy", "lessons", "program_of"]
+__all__ = ["CLAIMS", "Small", "accuracy", "lessons", "program_of", "vit"]
 
 TESTS, BATCH = 4000, 64
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compressor.carbon import carbon_given
-from compressor.cli.options import as_json, carbon, duration, quiet
+from compressor.cli.options import as_json, carbon, duration, quiet, threads_option
 from compressor.errors import InputError, OutputError
 from compressor.targets.target import Figure
 
@@ -30,7 +30,7 @@ _MOST_WATTS = 1e5
     "--device", "url", default="local", show_default=True, metavar="URL",
     help="local, ssh://…, adb://…, rpc://…, qemu://…, or a saved name.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Threads a run. [default: the board's cores]")
+@threads_option("Threads a run.", "the board's cores")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples a run, where that varies.")
 @click.option("--time", "seconds", metavar="5s|1min", default="1s", show_default=True, help="Least time a bundle.")
 @click.option("--power", "watts", metavar="7W", help="What the board draws while it computes, where no sensor tells.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compressor.cli.options import as_json, quiet
+from compressor.cli.options import as_json, quiet, threads_option
 from compressor.cli.shown import shown
 from compressor.errors import InputError
 
@@ -26,7 +26,7 @@ __all__ = ["generate"]
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, help="Draw tokens; 0 takes the likeliest.")
 @click.option("--top-k", "top", type=click.IntRange(0), default=0, help="Draw of so many likeliest; 0 of all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
-@click.option("--threads", type=click.IntRange(1), help="Threads a run.")
+@threads_option("Threads a run.", "this machine's cores")
 @as_json
 @quiet
 def generate(

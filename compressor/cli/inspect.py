@@ -17,18 +17,19 @@ __all__ = ["inspect"]
 @model_options
 @click.option("--groups", is_flag=True, help="What can be pruned together, and what freezes the rest.")
 @click.option("--sensitivity", is_flag=True, help="What each number format in each layer does to the outputs.")
+@click.option("--ranks", is_flag=True, help="What low rank in each matrix does to the outputs.")
 @as_json
-def inspect(model: str, groups: bool, sensitivity: bool, as_json: bool, **options: Any) -> None:
+def inspect(model: str, groups: bool, sensitivity: bool, ranks: bool, as_json: bool, **options: Any) -> None:
     """Show each layer's shapes, MACs, bytes and predicted time, and which roof it hits."""
-    from compressor.api import groups_request, inspect_request, sensitivity_request
+    from compressor.api import groups_request, inspect_request, ranks_request, sensitivity_request
     from compressor.request import Request
 
-    if groups and sensitivity:
-        raise click.UsageError("--groups and --sensitivity are two tables: ask for one at a time.")
-
-    request = Request(model=model, **options)
-    ask = groups_request if groups else sensitivity_request if sensitivity else inspect_request
-    found = ask(request)
+    tables = {"--groups": groups, "--sensitivity": sensitivity, "--ranks": ranks}
+    asked = [name for name, wanted in tables.items() if wanted]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(asked)} are tables of their own: ask for one at a time.")
+    ask = {"--groups": groups_request, "--sensitivity": sensitivity_request, "--ranks": ranks_request}
+    found: Any = ask.get(asked[0] if asked else "", inspect_request)(Request(model=model, **options))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return

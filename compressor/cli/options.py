@@ -10,7 +10,7 @@ import click
 
 from compressor.errors import InputError
 
-__all__ = ["as_json", "carbon", "duration", "model_options", "quiet", "timed_device", "timed_target"]
+__all__ = ["as_json", "carbon", "duration", "model_options", "quiet", "threads_option", "timed_device", "timed_target"]
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 
@@ -34,7 +34,7 @@ def model_options(command: F) -> F:
             click.option(
                 "--batch", type=click.IntRange(1), default=1, show_default=True, help="Batch to cost and time."
             ),
-            click.option("--threads", type=click.IntRange(1), help="Threads to cost and time with."),
+            threads_option("Threads to cost and time with.", "the target's"),
             click.option(
                 "--seed", type=click.IntRange(0), default=None, help="Seed for synthetic inputs. [default: 0]"
             ),
@@ -42,6 +42,12 @@ def model_options(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def threads_option(what: str, default: str) -> Callable[[F], F]:
+    """`--threads`; where nothing is said a figure does not depend on the environment that it was taken in."""
+    told = f"{what} [default: {default}, whatever OMP_NUM_THREADS says: that bounds PyTorch alone]"
+    return click.option("--threads", type=click.IntRange(1), help=told)
 
 
 def duration(text: str) -> float:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["to_program"]
 
+_WINDOW = 256  # places of a cache that an example, and the golden vectors, are long enough to show
+
 
 def to_program(
     loaded: Loaded, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, synthetic: bool,
@@ -58,20 +60,38 @@ def _with_cache(
     loaded: Loaded, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool
 ) -> Captured:  # fmt: skip
     """A decoder with its cache, anything else as it is; also a decoder whose lengths do not stay dynamic with one."""
-    from compressor.graph.decoder import decoder_of
-    from compressor.graph.spelled import replaced
+    from compressor.graph.decoder import LEAST
+    from compressor.graph.kv_cache import least_of
 
     try:
-        decoder = decoder_of(model, args, kwargs)
-        if decoder is None:
-            return _plainly(loaded, args, kwargs, synthetic)
-        with replaced(model, decoder.forward):
-            captured = _plainly(loaded, (), decoder.kwargs, synthetic, growing=decoder.growing)
-        decoder.check(captured.program)
-        return captured
+        captured, window = _cached(loaded, model, args, kwargs, synthetic, LEAST)
+        if window is not None:  # a text that does not fit into it shows how the cache is cut
+            if window > _WINDOW:
+                raise CaptureError(f"its cache is cut to the last {window} places, too many to show in an example")
+            captured, window = _cached(loaded, model, args, kwargs, synthetic, least_of(window))
+            if window is not None:
+                raise CaptureError(f"its cache is cut to {window} places in a way that the graph does not follow")
+        return captured if captured is not None else _plainly(loaded, args, kwargs, synthetic)
     except CaptureError as error:
         captured = _plainly(loaded, args, kwargs, synthetic)
         return replace(captured, notes=(*captured.notes, f"captured without a key–value cache: {error.what}"))
+
+
+def _cached(
+    loaded: Loaded, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], synthetic: bool, least: int
+) -> tuple[Captured | None, int | None]:  # fmt: skip
+    """A decoder with its cache, from an example of `least` places, None for anything else; and the window that its
+    cache is cut to where that example did not show it."""
+    from compressor.graph.decoder import decoder_of
+    from compressor.graph.spelled import replaced
+
+    decoder = decoder_of(model, args, kwargs, least=least)
+    if decoder is None:
+        return None, None
+    with replaced(model, decoder.forward):
+        captured = _plainly(loaded, (), decoder.kwargs, synthetic, growing=decoder.growing)
+    decoder.check(captured.program)
+    return captured, None if captured.longest is None else decoder.window(captured.program, captured.longest)
 
 
 def _with_example(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], *, synthetic: bool) -> Program:

@@ -81,6 +81,7 @@ def _rows(found: Bench) -> Iterator[list[str]]:
     """A label, then a cell for each bundle; figures that nobody has are left out."""
     versus = {each.name: each for each in found.comparisons}
     known = list(dict.fromkeys(each.energy.label for each in found.cycles if each.energy is not None))
+    of = "an inference" if _unit(found) == "inference" else "a token"
     how = f" ({known[0]})" if len(known) == 1 else ""  # beside each figure where a sensor was lost on the way
     for label, cells in (
         ("first token", [_answered(each, "first_ms") for each in found.figures]),
@@ -94,7 +95,7 @@ def _rows(found: Bench) -> Iterator[list[str]]:
         ("throughput", [f"{display(each.throughput, 'count')}/s" for each in found.figures]),
         ("peak memory", [display(each.peak_memory_bytes, "bytes") for each in found.figures]),
         ("before the model", [display(each.runtime_bytes, "bytes") for each in found.figures]),
-        (f"energy an inference{how}", [_inference(each.energy, labelled=not how) for each in found.cycles]),
+        (f"energy {of}{how}", [_inference(each.energy, labelled=not how) for each in found.cycles]),
         ("above idle", [_above_idle(each.energy) for each in found.cycles]),
         (f"kWh of 1,000{how}", [_of_1000(each.energy, "kwh_per_1000") for each in found.cycles]),
         (f"g CO2e of 1,000{how}", [_of_1000(each.energy, "co2e_g_per_1000") for each in found.cycles]),
@@ -106,6 +107,11 @@ def _rows(found: Bench) -> Iterator[list[str]]:
     ):
         if any(cell not in ("–", "") for cell in cells):
             yield [label, *cells]
+
+
+def _unit(found: Bench) -> str:
+    """What a run computes: of decoders with a cache one token."""
+    return "token" if found.figures and all(each.answer is not None for each in found.figures) else "inference"
 
 
 def _answered(figures: Figures, name: str) -> str:
@@ -195,7 +201,7 @@ def _energy(found: Bench) -> Iterator[tuple[str, str]]:
             yield f"making {each.name}", making_text(each.making)
     for each in found.cycles:
         if each.break_even is not None:
-            text = break_even_text(each.break_even)
+            text = break_even_text(each.break_even, unit=_unit(found))
             yield f"{each.name} with its making, less energy than {found.cycles[0].name}", text
 
 

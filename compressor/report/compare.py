@@ -99,7 +99,8 @@ def _energy(report: Report) -> Row:
     )
     known = report.after.energy or report.before.energy
     estimated = known is not None and not known.measured
-    return Row("energy", "energy an inference", "joules", before, after, note="estimated" if estimated else "")
+    of = "an inference" if report.decoding is None else "a token"
+    return Row("energy", f"energy {of}", "joules", before, after, note="estimated" if estimated else "")
 
 
 def conflicts(report: Report) -> tuple[str, ...]:

@@ -20,14 +20,20 @@ def energy_lines(report: Report) -> Iterator[str]:
     before, after = report.before.energy, report.after.energy
     if before is not None and after is not None:
         kwh = f"{before.kwh_per_1000:.3g} → {after.kwh_per_1000:.3g} kWh"
-        yield f"1,000 inferences: {kwh}, {before.co2e_g_per_1000:.3g} → {after.co2e_g_per_1000:.3g} g CO2e"
+        yield f"1,000 {_unit(report)}s: {kwh}, {before.co2e_g_per_1000:.3g} → {after.co2e_g_per_1000:.3g} g CO2e"
         if report.carbon is not None:
             yield carbon_text(report.carbon)
         yield f"energy is {after.source}"
     if report.making is not None:
         yield f"making it: {making_text(report.making)}"
     if report.break_even is not None:
-        yield f"with its making, less energy than the original: {break_even_text(report.break_even)}"
+        when = break_even_text(report.break_even, unit=_unit(report))
+        yield f"with its making, less energy than the original: {when}"
+
+
+def _unit(report: Report) -> str:
+    """What energy is of: a decoder with a cache computes a token at a time."""
+    return "inference" if report.decoding is None else "token"
 
 
 def making_text(making: Making) -> str:
@@ -37,13 +43,14 @@ def making_text(making: Making) -> str:
     return f"{display(making.joules, 'joules')}, {seconds}, {making.seconds:.3g} s; {making.source}"
 
 
-def break_even_text(found: BreakEven, interval: str = "95%") -> str:
-    """From when on, or until when, with its interval (and what that is); "not certain" where it allows another."""
+def break_even_text(found: BreakEven, interval: str = "95%", *, unit: str = "inference") -> str:
+    """From when on, or until when, with its interval (and what that is); "not certain" where it allows another. `unit`
+    is what is counted."""
     doubt = "" if found.sure else ", not certain within the intervals"
     if found.count is None:
-        words = {"always": "from the first inference on", "never": "never", "equal": "the same at any number"}
+        words = {"always": f"from the first {unit} on", "never": "never", "equal": "the same at any number"}
         return f"{words[found.when]}{doubt}"
-    count = f"{times(found.count)} inferences"
+    count = f"{times(found.count)} {unit}s"
     text = f"from {count} on" if found.when == "from" else f"until {count}"
     if found.low is None or found.low == found.count == found.high:
         return f"{text}{doubt}"

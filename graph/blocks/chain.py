@@ -36,6 +36,7 @@ class Block:
 
     `nodes` are in graph order, with the stored tensors and the sizes that only this block reads. `parameters` are in an
     order that corresponds between the blocks of a chain. `branches` are in order; none without a residual stream.
+    `axis` is where the stream has its features.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Block:
     nodes: tuple[fx.Node, ...]
     parameters: tuple[str, ...]
     branches: tuple[Branch, ...]
+    axis: int = -1
 
 
 @dataclass(frozen=True)

@@ -45,31 +45,32 @@ class _Finder:
 
     def on_stream(self, steps: Sequence[Step]) -> list[Chain]:
         keys = [likeness(self.program, self.reach, step.entry, step.exit).digest for step in steps]
-        kinds = self._kinds(steps, keys)
+        kinds, axis = self._kinds(steps, keys)
         lead = [of[0] if of else "branch" for of in kinds]
         chains: list[Chain] = []
         for run in periods(keys, [step.gap for step in steps], lead):
-            blocks = [self._block([steps[i] for i in part], [kinds[i] for i in part]) for part in run]
+            blocks = [self._block([steps[i] for i in part], [kinds[i] for i in part], axis) for part in run]
             alike = {self._key(block) for block in blocks}
             chains += [Chain(tuple(blocks))] if len(alike) == 1 else [Chain((block,)) for block in blocks]
         return chains
 
     def without(self, run: Sequence[fx.Node]) -> Chain:
         pairs = itertools.pairwise(run)
-        return Chain(tuple(self._made(entry, end, ()) for entry, end in pairs), residual=False)
+        axis = features_axis(run[0].meta["val"].dim(), [])
+        return Chain(tuple(self._made(entry, end, (), axis) for entry, end in pairs), residual=False)
 
-    def _block(self, steps: Sequence[Step], kinds: Sequence[Sequence[Kind]]) -> Block:
+    def _block(self, steps: Sequence[Step], kinds: Sequence[Sequence[Kind]], axis: int) -> Block:
         branches = [
             self._branch(step, term, kind)
             for step, of in zip(steps, kinds, strict=True)
             for term, kind in zip(step.terms, of, strict=True)
         ]
-        return self._made(steps[0].entry, steps[-1].exit, branches)
+        return self._made(steps[0].entry, steps[-1].exit, branches, axis)
 
-    def _made(self, entry: fx.Node, end: fx.Node, branches: Sequence[Branch]) -> Block:
+    def _made(self, entry: fx.Node, end: fx.Node, branches: Sequence[Branch], axis: int) -> Block:
         parameters = likeness(self.program, self.reach, entry, end).parameters
         nodes = self.reach.owned(self.reach.between(entry, end))
-        return Block(self.names.of(parameters, nodes, end), entry, end, nodes, parameters, tuple(branches))
+        return Block(self.names.of(parameters, nodes, end), entry, end, nodes, parameters, tuple(branches), axis)
 
     def _branch(self, step: Step, term: fx.Node, kind: Kind) -> Branch:
         parameters = likeness(self.program, self.reach, step.entry, term).parameters
@@ -85,8 +86,8 @@ class _Finder:
         found = likeness(self.program, self.reach, block.entry, block.exit)
         return found.digest, len(found.parameters)
 
-    def _kinds(self, steps: Sequence[Step], keys: Sequence[str]) -> list[list[Kind]]:
-        """The kind of each branch of each step; those of equal steps are found once."""
+    def _kinds(self, steps: Sequence[Step], keys: Sequence[str]) -> tuple[list[list[Kind]], int]:
+        """The kind of each branch of each step (those of equal steps are found once), and the features' axis."""
         first = dict(reversed(list(zip(keys, steps, strict=True))))
         chosen = sorted(first.items(), key=lambda item: self.reach.place[item[1].entry])
         ends = [(step.entry, term) for _, step in chosen for term in step.terms]
@@ -101,4 +102,4 @@ class _Finder:
             ]
             for key, step in chosen
         }
-        return [kinds[key] for key in keys]
+        return [kinds[key] for key in keys], axis

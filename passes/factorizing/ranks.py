@@ -2,6 +2,7 @@
 
 two layers      r·(m + n)               fewer than m·n only where r < m·n / (m + n)
 Tucker-2        i·q + p·q·r + r·m       m outputs, n = p·i inputs: i channels at p positions of the kernel
+butterfly       r·(m + n) + 32·c·m      c blocks of 32 × 32 in each row of them
 
 rank = ⌊keep · m·n / (m + n)⌋, down to a multiple       q, r = α·i, α·m with the same number of weights
 """
@@ -9,12 +10,14 @@ rank = ⌊keep · m·n / (m + n)⌋, down to a multiple       q, r = α·i, α·
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from compressor.passes.factorizing.butterfly import BLOCK
 from compressor.passes.factorizing.settings import Choice
 
-__all__ = ["Shape", "ladder", "landed", "pair_rank", "twin"]
+__all__ = ["Shape", "flat_twin", "ladder", "landed", "pair_rank", "twin"]
 
+THIN = 0.3  # of a butterfly's weights that low rank has, at least: a quarter to a third in the paper
 RUNGS = 12  # ranks of a layer that the latency model is asked about
 
 
@@ -36,6 +39,11 @@ class Shape:
         return self.outputs * self.inputs
 
     @property
+    def blocked(self) -> bool:
+        """Whether it is made of whole blocks."""
+        return self.positions == 1 and self.outputs % BLOCK == 0 and self.inputs % BLOCK == 0
+
+    @property
     def full(self) -> int:
         """The rank that loses nothing."""
         return min(self.outputs, self.inputs)
@@ -48,12 +56,14 @@ class Shape:
     def weights(self, choice: Choice) -> int:
         """Weights of the layers that a choice makes of it."""
         if not choice.inner:
-            return choice.rank * (self.outputs + self.inputs)
+            return choice.rank * (self.outputs + self.inputs) + choice.blocks * BLOCK * self.outputs
         thin = choice.inner * (self.channels + self.positions * choice.rank)
         return thin + choice.rank * self.outputs
 
     def fits(self, choice: Choice) -> bool:
         """Whether there are such ranks."""
+        if choice.blocks and not (self.blocked and choice.blocks <= self.inputs // BLOCK):
+            return False
         wide = self.positions * choice.inner if choice.inner else self.inputs
         return 1 <= choice.rank <= min(self.outputs, wide) and 0 <= choice.inner <= self.channels
 
@@ -90,6 +100,15 @@ def twin(shape: Shape, pair: Choice, multiple: int) -> Choice | None:
     square, linear = shape.dense, shape.channels**2 + shape.outputs**2
     share = (math.sqrt(linear**2 + 4 * square * shape.weights(pair)) - linear) / (2 * square)
     rank, inner = (landed(int(share * width), multiple) for width in (shape.outputs, shape.channels))
-    found = Choice(rank, inner, pair.method, pair.refit)
+    found = replace(pair, rank=rank, inner=inner)
     useful = shape.fits(found) and inner < shape.channels and shape.weights(found) <= shape.weights(pair)
     return found if useful else None
+
+
+def flat_twin(shape: Shape, pair: Choice, multiple: int) -> Choice | None:
+    """Blocks and low rank with as many weights as the pair at most; None where there is none."""
+    room, row = shape.weights(pair), BLOCK * shape.outputs
+    count = min(max(int((1 - THIN) * room / row), 1), shape.inputs // BLOCK)
+    rank = (room - count * row) // (shape.outputs + shape.inputs)
+    found = replace(pair, rank=landed(rank, multiple), blocks=count)
+    return found if rank >= 1 and shape.fits(found) else None

@@ -11,12 +11,16 @@ from compressor.graph.contract import Context, Setting, Value
 __all__ = ["Choice", "Method", "choose_method", "parse_choice"]
 
 Method = Literal["auto", "svd", "activation"]
-_WAY_OUT = 'rank = 32, and if need be inner (Tucker-2), method ("svd" or "activation") and refit (true or false)'
+_WAY_OUT = (
+    'rank = 32, and if need be inner (Tucker-2) or blocks (butterfly), method ("svd" or "activation") and refit '
+    "(true or false)"
+)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is made of one layer: two layers with `rank` between them, or with `inner` three.
+    """What is made of one layer: two layers with `rank` between them, or with `inner` three; with `blocks` that many
+    blocks of a pattern for each run of outputs, beside the two (`butterfly.py`).
 
     `refit`: the weights are fitted to what the original computed, from what the layers before give by now.
     """
@@ -25,17 +29,21 @@ class Choice:
     inner: int = 0
     method: str = "svd"
     refit: bool = False
+    blocks: int = 0
 
     @property
     def asks_for_inputs(self) -> bool:
         return self.method == "activation"
 
     def setting(self) -> Setting:
-        inner: dict[str, Value] = {"inner": self.inner} if self.inner else {}
-        return {"rank": self.rank, **inner, "method": self.method, **({"refit": True} if self.refit else {})}
+        counts: dict[str, Value] = {"inner": self.inner, "blocks": self.blocks}
+        more = {name: count for name, count in counts.items() if count}
+        return {"rank": self.rank, **more, "method": self.method, **({"refit": True} if self.refit else {})}
 
     def told(self) -> str:
         """In words."""
+        if self.blocks:
+            return f"{self.blocks} blocks a row and rank {self.rank}"
         return f"ranks {self.inner} and {self.rank}" if self.inner else f"rank {self.rank}"
 
 
@@ -53,22 +61,23 @@ def choose_method(method: Method, context: Context, where: str = "factorize") ->
 def parse_choice(site: str, setting: Setting, context: Context) -> Choice:
     """What a setting asks for. Raises RecipeError, naming the site, for what cannot be read."""
     where = f"factorize: site {site!r}"
-    unknown = sorted(set(setting) - {"rank", "inner", "method", "refit"})
+    unknown = sorted(set(setting) - {"rank", "inner", "blocks", "method", "refit"})
     if unknown or "rank" not in setting:
         what = f"there is no setting {unknown[0]!r}" if unknown else "there is no rank"
         raise RecipeError(what, where=where, way_out=_WAY_OUT)
-    rank, inner = setting["rank"], setting.get("inner", 0)
+    rank, inner, blocks = setting["rank"], setting.get("inner", 0), setting.get("blocks", 0)
     method, refit = setting.get("method", "svd"), setting.get("refit", False)
     for name, value, right in (
         ("rank", rank, _is_count(rank) and rank >= 1),  # type: ignore[operator]
         ("inner", inner, _is_count(inner)),
+        ("blocks", blocks, _is_count(blocks) and not (blocks and inner)),
         ("method", method, method in get_args(Method)),
         ("refit", refit, isinstance(refit, bool)),
     ):
         if not right:
             raise RecipeError(f"{name} is {value!r}", where=where, way_out=_WAY_OUT)
     found = choose_method(method, context, where)  # type: ignore[arg-type]
-    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation")
+    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation", int(blocks))
 
 
 def _is_count(value: Value) -> bool:

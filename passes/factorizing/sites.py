@@ -24,7 +24,7 @@ from compressor.passes.reading.memory import memory_range
 
 __all__ = ["FEW", "Site", "find_sites"]
 
-FEW = 8  # outputs or inputs, below which a layer is no bottleneck that could be thinner
+FEW = 16  # outputs or inputs, below which hardly a rank is left that loses little and saves anything
 ZEROS = 0.1  # share of a weight that zeros take up where somebody put them there
 _BLOCKS = (torch.ops.compressor.linear_blocks.default, torch.ops.compressor.embedding_blocks.default)
 
@@ -79,7 +79,8 @@ class Site:
 
 def find_sites(program: Program, keep: Sequence[str] = ()) -> tuple[list[Site], list[Skip]]:
     """Every site of a functional program in order of first use, and where there is a weight but none, the reason."""
-    layers, skips = find_layers(program, keep)
+    layers, declined = find_layers(program, keep)
+    skips = [Skip(skip.site, skip.reason.replace("integer form", "form of low rank")) for skip in declined]
     sites, kept = [], {skip.site for skip in skips}
     skips += [
         Skip(layer_name(n), "its weight is in blocks of few bits") for n in program.nodes() if is_call(n, *_BLOCKS)

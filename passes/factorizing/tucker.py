@@ -52,7 +52,9 @@ def tucker(
     if columns % channels or not (1 <= inner <= channels and 1 <= rank <= min(outputs, columns // channels * inner)):
         raise InputError(f"a weight {tuple(matrix.shape)} of {channels} channels has no ranks {rank} and {inner}")
     weight = matrix.detach().double()
-    moments = None if gram is None else definite(gram.detach().double(), damping)[0]
+    moments = None if gram is None else gram.detach().double().clone()
+    if moments is not None:
+        moments.diagonal().add_(damping * moments.diagonal().mean().clamp(min=1e-30))
     best, least, projected = None, float("inf"), weight
     for _ in range(TURNS):
         found = _of_inputs(weight, _input_basis(projected, channels, inner, moments), rank, moments)
@@ -83,7 +85,7 @@ def _of_inputs(weight: Tensor, first: Tensor, rank: int, gram: Tensor | None) ->
     inner, channels = first.shape
     positions = weight.shape[1] // channels
     if gram is None:
-        square = torch.block_diag(*[first @ first.T] * positions)
+        square = torch.kron(torch.eye(positions, dtype=first.dtype), first @ first.T)
         cross = (weight.reshape(-1, channels) @ first.T).reshape(len(weight), -1)
     else:
         half = (gram.reshape(-1, channels) @ first.T).reshape(len(gram), positions * inner)

@@ -69,9 +69,10 @@ def merged(bench: Bench, run: Run) -> str | None:
     return None
 
 
-def run_map(bench: Bench, layers: Sequence[Layer], *, real: bool) -> LinearMap | str:
-    """What the layers make together, or why that is no one layer."""
+def run_map(bench: Bench, layers: Sequence[Layer], *, real: bool, biases: bool = True) -> LinearMap | str:
+    """What the layers make together, or why that is no one layer; without `biases` as if there were none."""
     maps = [map_of(layer, bench, real=real) for layer in layers]
+    maps = maps if biases else [replace(map_, bias=None, shifts=False) for map_ in maps]
     start: LinearMap | str = maps[0]
     return reduce(lambda made, next_: made if isinstance(made, str) else composed(made, next_), maps[1:], start)
 

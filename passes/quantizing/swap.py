@@ -62,7 +62,7 @@ def swapped(program: Program, layer: Layer, setting: Setting, weight: Tensor | N
 def rounded_weight(program: Program, layer: Layer, setting: Setting) -> Tensor:
     """The layer's weight, in its own layout, as the setting will say it; without inputs, so gptq's are mse's."""
     weight: Tensor = program.get(layer.weight).detach()
-    if is_block(setting) or is_searched(layer, setting):
+    if is_block(setting) or is_searched(setting):
         return from_matrix(round_as(to_matrix(weight, layer.kind), setting, None).values, weight, layer.kind)
     if format_of(setting) == "fp16":
         return weight.half().float()

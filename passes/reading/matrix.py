@@ -1,6 +1,7 @@
 """A layer as matrix products: weights as groups × outputs × inputs, what it reads as groups × positions × inputs.
 
     linear   y = x·Wᵀ          matmul   y = x·W          conv   y = unfold(x)·Wᵀ, group by group
+    conv_transpose, embedding            no product of what is read: the rows are those that share a scale
 
 Consecutive inputs of a convolution run along its input channels, at one kernel position after the other: the order
 in which TensorRT asks for 2:4 ("for each output channel and each position in the kernel, two of every four input
@@ -22,9 +23,12 @@ __all__ = ["from_matrix", "results_of", "rows_of", "to_matrix"]
 
 
 def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
-    """A weight ("linear", "matmul" or "conv") as groups × outputs × inputs."""
+    """A weight ("linear", "matmul", "conv", "conv_transpose" or "embedding") as groups × outputs × inputs; of a
+    transposed convolution in groups, the outputs of one."""
     if kind == "matmul":
         return weight.T.unsqueeze(0)
+    if kind == "conv_transpose":
+        return weight.movedim(0, -1).reshape(1, weight.shape[1], -1)
     return weight.movedim(1, -1).reshape(groups, len(weight) // groups, -1)
 
 
@@ -36,6 +40,9 @@ def from_matrix(matrix: Tensor, like: Tensor, kind: str) -> Tensor:
     """
     if kind == "matmul":
         return matrix.flatten(0, -2).T.to(like.dtype).contiguous()
+    if kind == "conv_transpose":
+        moved = matrix.reshape(*like.shape[1:], like.shape[0]).movedim(-1, 0)
+        return moved.to(like.dtype).clone(memory_format=torch.contiguous_format)
     last = (like.shape[0], *like.shape[2:], like.shape[1])
     return matrix.reshape(last).movedim(-1, 1).to(like.dtype).clone(memory_format=torch.contiguous_format)
 

@@ -20,7 +20,7 @@ from compressor.passes.recover.adapters import features_last
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.losses.values import by_sample, cosine
 from compressor.passes.recover.norms import recalibrate
-from compressor.passes.recover.objective import LOCAL, Objective, Part, judging, resolve
+from compressor.passes.recover.objective import BOUND, LOCAL, Objective, Part, judging, resolve
 from compressor.passes.recover.plan import LABELS, Plan, Seen, make_plan, tokens_of
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.stream import batch_inputs, rows
@@ -65,6 +65,7 @@ class Duo:
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
+        self._penalty = settings.penalty
         self.faces: Sequence[Mapping[str, Tensor]] = settings.variants.judged() if settings.variants else [{}]
         self.trained = [*self.student.parameters.values(), *self.objective.parameters()]
         self._remembered: dict[int, tuple[Tensor, ...]] = {}
@@ -83,6 +84,12 @@ class Duo:
         result: tuple[Tensor, Mapping[str, float]] = self.objective(self.see(part), self.ranks, share)
         return result
 
+    def penalty(self, fraction: float) -> Tensor:
+        """What the student's parameters cost by themselves at this share of the budget."""
+        if self._penalty is None:
+            return torch.zeros((), device=self.place.device)
+        return self._penalty(self.student.parameters, fraction)
+
     def see(self, batch: Batch) -> Seen:
         """What both compute on a batch, with the intermediate values that are compared."""
         with torch.no_grad(), self.place.autocast():
@@ -97,8 +104,14 @@ class Duo:
         mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
         return Seen(
             tuple(ours[: len(self.student.program.outputs)]), tuple(theirs[:count]), pairs[:points], pairs[points:],
-            mask, **self._own(batch),
+            mask, strays=self._strays(), **self._own(batch),
         )  # fmt: skip
+
+    def _strays(self) -> tuple[Tensor, ...]:
+        """How far factorized layers are from the teacher's, where a part asks."""
+        if not any(part.name == BOUND for part in self.parts):
+            return ()
+        return tuple(pair.strays(self.student.shared, self.teacher.shared[pair.dense]) for pair in self.plan.pairs)
 
     def _own(self, batch: Batch) -> dict[str, Any]:
         """What is known of a batch besides what the networks make of it."""
@@ -112,7 +125,8 @@ class Duo:
             self.student.set(face)
             sums += self._judged()
         loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
-        return loss / count, metric / count
+        with torch.no_grad():
+            return loss / count + float(self.penalty(1.0)), metric / count
 
     def _judged(self) -> Tensor:
         """This process's part: loss and metric times samples, and samples."""

@@ -27,6 +27,7 @@ from compressor.passes.recover.device import choose_place
 from compressor.passes.recover.labels import check_labels
 from compressor.passes.recover.objective import parse_losses
 from compressor.passes.recover.pace import Pace
+from compressor.passes.recover.penalty import Penalty
 from compressor.passes.recover.ranks import Ranks, ranks_here
 from compressor.passes.recover.session import Session
 from compressor.passes.recover.stream import Stream, batch_inputs, held_out
@@ -52,6 +53,7 @@ class Settings:
     ramps: stored numbers that rise from 0 to 1 over this share of the budget (fake quantization's blend). Nothing is
         taken for diverged before they are there, for it is judged as if they were.
     variants: which of the networks that the program can be learns in a step, and which are judged.
+    penalty: what is added to the loss for the parameters themselves; held-out losses hold it as at the budget's end.
     """
 
     rate: float | None = None
@@ -66,6 +68,7 @@ class Settings:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     ramps: Mapping[str, float] = field(default_factory=dict)
     variants: Variants | None = None
+    penalty: Penalty | None = None
 
 
 @dataclass(frozen=True)

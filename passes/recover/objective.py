@@ -4,6 +4,7 @@
 outputs with the teacher's, whatever its scale. (Muralidharan et al., 2024, Minitron, arXiv:2407.14679.)
 
     0.5*soft_ce+0.3*last_cosine+0.2*task     names joined by +, each with its weight or without
+    task+1*bound?                            the bound only where layers are factorized
     auto, distilbert, foldgpt, minitron, ofa, pela, blockwise     presets
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,15 @@ from compressor.passes.recover.plan import Plan, Seen
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.terms import FEATURES, TERMS, Sample, Term, build_term
 
-__all__ = ["LOCAL", "PRESETS", "Objective", "Part", "judging", "parse_losses", "resolve"]
+__all__ = ["BOUND", "LOCAL", "PRESETS", "Objective", "Part", "judging", "parse_losses", "resolve"]
 
+BOUND = "bound"  # on the weights of factorized layers: asks for no activations
 LOCAL = "local"  # no loss, but where blocks get their inputs: from the teacher
 PRESETS = {
     "distilbert": "0.5*soft_ce+0.3*last_cosine+0.2*task",
     "minitron": "output+task+hidden",
     "ofa": "output+1*branches",
-    "pela": "task+1*hidden",
+    "pela": "task+1*hidden+1*bound?",
     "foldgpt": "output+last",
     "blockwise": "local+hidden+output",
 }
@@ -37,10 +39,11 @@ _LARGEST = 1e4  # of α: where features agree already they are not blown up
 
 @dataclass(frozen=True)
 class Part:
-    """One loss with its weight; None leaves the weight to the balance."""
+    """One loss with its weight; None leaves the weight to the balance. An `optional` one goes where nothing fits it."""
 
     name: str
     weight: float | None
+    optional: bool = False
 
     def __str__(self) -> str:
         return self.name if self.weight is None else f"{self.weight:g}*{self.name}"
@@ -52,14 +55,14 @@ def parse_losses(text: str) -> tuple[Part, ...]:
         return ()
     parts = []
     for piece in PRESETS.get(text, text).split("+"):
-        match = re.fullmatch(r"\s*(?:(\d+(?:\.\d+)?|\.\d+)\s*\*\s*)?([a-z_]+)\s*", piece)
+        match = re.fullmatch(r"\s*(?:(\d+(?:\.\d+)?|\.\d+)\s*\*\s*)?([a-z_]+)(\?)?\s*", piece)
         name = match[2] if match else piece
         if match is None or name not in (*TERMS, LOCAL):
             raise RecipeError(
                 f"there is no loss called {name.strip()!r}", where="recover: losses",
                 way_out=did_you_mean(name, [*TERMS, LOCAL, *PRESETS, "auto"]),
             )  # fmt: skip
-        parts.append(Part(name, float(match[1]) if match[1] else None))
+        parts.append(Part(name, float(match[1]) if match[1] else None, optional=bool(match[3])))
     if all(part.name == LOCAL or part.weight == 0 for part in parts):
         raise RecipeError(
             f"{text!r} leaves no loss to train", where="recover: losses",
@@ -75,10 +78,17 @@ def resolve(parts: Sequence[Part], plan: Plan) -> tuple[Part, ...]:
     architecture, which features mislead (OFA-KD); everything else learns features, too.
     """
     if parts:
-        return tuple(parts)
+        fitting = [part for part in parts if not part.optional or _fits(part.name, plan)]
+        return tuple(replace(part, optional=False) for part in fitting or parts)
     scores_only = all(output.kind == "tokens" for output in plan.outputs) and not plan.shallower
     features = () if scores_only or not (plan.points and plan.alike) else (Part("hidden", None),)
     return (Part("output", None), *features)
+
+
+def _fits(name: str, plan: Plan) -> bool:
+    """Whether the networks have what a loss compares, as far as that can be told before anything is computed."""
+    found = {BOUND: plan.pairs, "relation": plan.attention, "relation_kl": plan.attention}
+    return name not in FEATURES or bool(found.get(name, plan.points))
 
 
 def judging(parts: Sequence[Part], plan: Plan, *, labelled: bool) -> list[tuple[str, float]]:

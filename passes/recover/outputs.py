@@ -10,7 +10,7 @@ networks are matched by name, else by position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,7 @@ from compressor.graph.edit import argument, is_call, tensor_of
 from compressor.graph.kv_cache import answers, is_past, with_past, without_past
 from compressor.graph.program import Program
 
-__all__ = ["Kind", "Output", "check_fit", "kind_of", "match_inputs", "match_outputs"]
+__all__ = ["Kind", "Output", "check_fit", "fed", "kind_of", "match_inputs", "match_outputs"]
 
 Kind = Literal["tokens", "classes", "values"]
 PEAKED = 0.8
@@ -85,18 +85,26 @@ def check_fit(student: Program, teacher: Program) -> None:
     """Raises InputError when the teacher cannot teach this student: other inputs, or no outputs in common."""
     example = dict(zip((spec.name for spec in student.inputs), student.example, strict=True))
     feeds = with_past(student.inputs, without_past(student.inputs, example))  # a teacher may have no cache
-    results = teacher.run([feeds[name] for name in match_inputs(student, teacher)])
+    results = teacher.run(fed(student, teacher, feeds))
     match_outputs(student, teacher, list(results.values()))
+
+
+def fed(student: Program, teacher: Program, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A student's batch under the names of the teacher's inputs; a cache that neither has is left out."""
+    pairs = zip(teacher.inputs, match_inputs(student, teacher), strict=True)
+    return {spec.name: batch[name] for spec, name in pairs if name in batch or not is_past(spec)}
 
 
 def match_inputs(student: Program, teacher: Program) -> tuple[str, ...]:
     """For each of the teacher's inputs, the student's that feeds it: by name, else by position.
 
+    What the teacher has of a cache and the student has not keeps its name.
+
     Raises InputError where the teacher takes something that the student does not.
     """
     ours = {spec.name: spec for spec in student.inputs}
     own = [spec for spec in student.inputs if not is_past(spec)]  # a teacher without a cache is fed the rest
-    by_name = all(spec.name in ours for spec in teacher.inputs)
+    by_name = all(spec.name in ours or is_past(spec) for spec in teacher.inputs)  # a student may have less of a cache
     if not by_name and len(teacher.inputs) != len(own):
         raise InputError(
             f"takes {', '.join(s.name for s in teacher.inputs)}; the student takes {', '.join(ours)}",
@@ -106,6 +114,8 @@ def match_inputs(student: Program, teacher: Program) -> tuple[str, ...]:
     names = tuple(t.name if by_name else s.name for s, t in zip(own, teacher.inputs, strict=not by_name))
     names = tuple(spec.name for spec in teacher.inputs) if by_name else names
     for name, spec in zip(names, teacher.inputs, strict=True):
+        if name not in ours:
+            continue
         if not _may_agree(ours[name].shape, spec.shape) or ours[name].dtype != spec.dtype:
             raise InputError(
                 f"input {spec.name!r} is {spec.dtype} {list(spec.shape)}, the student's {name!r} "

@@ -12,7 +12,8 @@ from compressor.graph.causal import predicted
 from compressor.graph.contract import Batch
 from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
-from compressor.passes.recover.outputs import Output, match_inputs, match_outputs
+from compressor.passes.recover import factors
+from compressor.passes.recover.outputs import Output, fed, match_inputs, match_outputs
 from compressor.passes.recover.points import Pair, attention_of, blocks_of, matched
 
 __all__ = ["LABELS", "Plan", "Seen", "make_plan", "padding", "tokens_of"]
@@ -26,7 +27,7 @@ class Plan:
     """Which inputs feed the teacher, which outputs, points and attention layers of both are compared.
 
     `shallower`: the student has fewer blocks. `mask` names the input that marks padding. `causal`: the teacher is a
-    language model that scores the next token.
+    language model that scores the next token. `pairs` are layers that became two.
     """
 
     feeds: tuple[str, ...]
@@ -36,6 +37,7 @@ class Plan:
     shallower: bool
     mask: str | None
     causal: bool = False
+    pairs: tuple[factors.Pair, ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -53,7 +55,8 @@ class Plan:
 class Seen:
     """What both networks computed on one batch: outputs, points, and (q, k, v) in a row for each attention layer.
 
-    `mask` [samples, positions] is true where there is no padding. `labels` are the user's.
+    `mask` [samples, positions] is true where there is no padding. `labels` are the user's. `strays`: how far factorized
+    layers are from the teacher's, one number each.
     """
 
     ours: tuple[Tensor, ...]
@@ -63,13 +66,14 @@ class Seen:
     mask: Tensor | None = None
     labels: Tensor | None = None
     tokens: Tensor | None = None
+    strays: tuple[Tensor, ...] = ()
 
 
 def make_plan(student: Program, teacher: Program, batch: Batch, temperature: float | None = None) -> Plan:
     """Match the two on one batch. Raises InputError where inputs or outputs do not fit."""
     feeds = match_inputs(student, teacher)
-    results = list(teacher.run([batch[name] for name in feeds]).values())
-    names = [spec.name for spec in teacher.inputs]
+    given = fed(student, teacher, batch)
+    results = list(teacher.run(given).values())
     ours, theirs = blocks_of(student), blocks_of(teacher)
     return Plan(
         feeds,
@@ -78,7 +82,8 @@ def make_plan(student: Program, teacher: Program, batch: Batch, temperature: flo
         tuple(matched(attention_of(student), attention_of(teacher))),
         len(ours) < len(theirs),
         padding(student, batch),
-        predicted(teacher, dict(zip(names, (batch[name] for name in feeds), strict=True))) is not None,
+        predicted(teacher, given) is not None,
+        factors.pairs_of(student, teacher),
     )
 
 

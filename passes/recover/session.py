@@ -77,7 +77,8 @@ class Session:
             self.duo.student.raise_ramps(self.ramps, fraction)
             if self.variants is not None:
                 self.duo.student.set(self.variants.at(self.step))
-            self._update(next(batches), rate(fraction, self.step, self.pace.total) * self.keeper.scale)
+            learning_rate = rate(fraction, self.step, self.pace.total) * self.keeper.scale
+            self._update(next(batches), learning_rate, fraction)
             self.step += 1
             self.pace.end()
             due = self.pace.due(self.step, fraction)
@@ -120,11 +121,12 @@ class Session:
         """The share of the budget that is behind now, for people."""
         return fraction if self.pace.total is None else self.step / self.pace.total
 
-    def _update(self, batch: Batch, learning_rate: float) -> None:
+    def _update(self, batch: Batch, learning_rate: float, fraction: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * self.rate
         self.optimizer.zero_grad(set_to_none=True)
         loss, _ = self.duo.loss(batch)
+        loss = loss + self.duo.penalty(fraction) / self.ranks.size
         torch.autograd.backward(self.scaler.scale(loss))
         self.ranks.sum_gradients(self.duo.trained)
         self.scaler.unscale_(self.optimizer)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from compressor.graph.contract import Batch
+from compressor.graph.naming import PAST_KEY_VALUES
 from compressor.graph.program import Program
 
 __all__ = ["Stream", "batch_inputs", "held_out", "rows"]
@@ -98,7 +99,8 @@ class Stream:
         return tensor[start : start + self.size] if self._is_cut(name) else tensor
 
     def _is_cut(self, name: str) -> bool:
-        return bool(self.inputs) and (name in self.inputs or name == LABELS)
+        """A cache that the student has no more of is cut, too: its teacher may have it."""
+        return bool(self.inputs) and (name in self.inputs or name == LABELS or name.startswith(f"{PAST_KEY_VALUES}."))
 
     def _mixed(self, pool: Sequence[int], seed: int) -> dict[str, Tensor]:
         """The samples of a pool in a random order."""

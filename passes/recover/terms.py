@@ -4,7 +4,7 @@ output     by kind: kl for scores, squared + cosine for values     kl, soft_ce, 
 ce         cross entropy with the user's labels                    task   ce, or the next token, or the teacher's best
 hidden     squared error at the points                             hidden_cosine, last, last_cosine   (the last one)
 relation   self-relations of q, k and v                            relation_kl
-branches   one-for-all: class scores from each point
+branches   one-for-all: class scores from each point               bound   how far factorized weights went (PELA)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from compressor.errors import RecipeError
 from compressor.passes.recover.adapters import adapter, features_last, thinned
+from compressor.passes.recover.factors import bound
 from compressor.passes.recover.losses.relations import relation
 from compressor.passes.recover.losses.scores import IGNORED, hard_ce, kl, ofa, soft_ce
 from compressor.passes.recover.losses.values import by_sample, cosine, squared
@@ -155,6 +156,13 @@ class BranchTerm(Term):
         return torch.stack(losses).mean(0)
 
 
+class BoundTerm(Term):
+    """PELA's bound on what factorized layers multiply by, the same number for every sample."""
+
+    def forward(self, seen: Seen) -> Tensor:
+        return bound(seen.strays).expand(len(seen.ours[0]))
+
+
 def _by_kind(ours: Tensor, theirs: Tensor, output: Output) -> Tensor:
     if output.kind == "values":
         return squared(ours, theirs, output.scale) + cosine(ours, theirs)
@@ -168,7 +176,7 @@ _SCORES: Mapping[str, Score] = {
     "mse": lambda ours, theirs, output: squared(ours, theirs, output.scale),
     "cosine": lambda ours, theirs, output: cosine(ours, theirs),
 }
-FEATURES = ("hidden", "hidden_cosine", "last", "last_cosine", "relation", "relation_kl", "branches")
+FEATURES = ("hidden", "hidden_cosine", "last", "last_cosine", "relation", "relation_kl", "branches", "bound")
 TERMS = (*_SCORES, "ce", "task", *FEATURES)
 
 
@@ -189,6 +197,10 @@ def build_term(name: str, plan: Plan, sample: Sample) -> Term:
         if not any(ours.shape[2] == theirs.shape[2] for ours, theirs in seen.attention):
             raise _missing(name, "the networks share no attention over the same positions", "")
         return RelationTerm("squared" if name == "relation" else "kl")
+    if name == "bound":
+        if not plan.pairs:
+            raise _missing(name, "no layer of the student is two in place of one of the teacher's", "")
+        return BoundTerm()
     if not plan.points:
         raise _missing(name, "the networks have no blocks that match", "Compare the outputs alone: output.")
     if name == "branches":

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from compressor.graph.contract import Batch
 from compressor.graph.edit import begin, finish, is_kept
+from compressor.graph.kv_cache import is_past, with_past
 from compressor.graph.mode import set_mode
 from compressor.graph.program import Program
 from compressor.passes.recover.device import Place, redirect
@@ -63,8 +64,10 @@ class Trainee:
 
     def flat(self, batch: Batch, names: Sequence[str] = ()) -> tuple[Tensor, ...]:
         """A batch's inputs on the device in the program's order, under the names that they have in the batch."""
-        wanted = names or [spec.name for spec in self.program.inputs]
-        return tuple(batch[name].to(self.place.device, non_blocking=True) for name in wanted)
+        specs = self.program.inputs
+        pairs = zip(specs, names or [spec.name for spec in specs], strict=True)
+        given = with_past(specs, {spec.name: batch[name] for spec, name in pairs if name in batch or not is_past(spec)})
+        return tuple(given[spec.name].to(self.place.device, non_blocking=True) for spec in specs)
 
     def raise_ramps(self, ramps: Mapping[str, float], fraction: float) -> None:
         """Set each ramp, a stored number, to where it is at this share of the budget: 1 from its own share on."""

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from compressor.errors import RecipeError
 from compressor.graph.contract import Batch, Setting, Skip
 from compressor.graph.program import Program
+from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.sharing.clusters import Groups, grouped
 from compressor.passes.sharing.settings import Told, parse_told
 from compressor.passes.sharing.similarity import alike
-from compressor.passes.sharing.together import bypass, why_not_bypassed, write_together
+from compressor.passes.sharing.together import write_together
 from compressor.passes.sharing.units import Norms, Part, Unit, find_units
 from compressor.passes.sharing.values import MEAN, MERGED, Grams, given
 
-__all__ = ["Asked", "as_told", "carry_out", "planned"]
+__all__ = ["Asked", "as_told", "carry_out", "others_of", "planned"]
 
 NEEDS_DATA = "cka compares what blocks compute on calibration data"
 
@@ -74,15 +75,22 @@ def as_told(
 
 
 def carry_out(program: Program, units: Sequence[Unit], told: Told, grams: Grams) -> list[str] | str:
-    """Rewrite this (copied) program; the parameters that are another's now or are gone, or why nothing was done."""
+    """Rewrite this (copied) program; the parameters that are another's now, or why nothing was done."""
     if told.weights not in (MEAN, MERGED, *told.units):
         return f"{told.weights} is none of the group"
     made = given(program, units, told.weights, grams)
-    others = [unit for unit in units if unit is not made.of]
-    if told.repeat:
-        write_together(program, units, made.of, made.values)
-        return [*made.values, *(name for unit in others for name in unit.shared)]
-    if reason := next((reason for unit in others if (reason := why_not_bypassed(unit))), None):
-        return f"its group is not made smaller: {reason}"
-    bypass(others)
-    return [name for unit in others for name in unit.block.parameters]
+    write_together(program, units, made.of, made.values)
+    return [*made.values, *(name for unit in units if unit is not made.of for name in unit.shared)]
+
+
+def others_of(program: Program, units: Sequence[Unit], told: Told) -> list[Candidate] | str:
+    """The blocks of a group that go when one stands for all, or why they cannot."""
+    if told.weights not in told.units:
+        return f"{told.weights} is none of the group"
+    found, skips = candidates_of(program, "block")
+    known, reasons = {each.site: each for each in found}, {skip.site: skip.reason for skip in skips}
+    names = [unit.block.name for unit in units if unit.name != told.weights]
+    absent = next((name for name in names if name not in known), None)
+    if absent is not None:
+        return f"{absent} has to stay: {reasons.get(absent, 'it is no block')}"
+    return [known[name] for name in names]

@@ -1,4 +1,4 @@
-"""The rewrite: the units of a group read one set of tensors, or all but one are bypassed.
+"""The rewrite: the units of a group read one set of tensors.
 
     block_b(x; W_b, own_b)  →  block_b(x; W_r, own_b)      r: the group's representative, whose names W_r is kept under
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from compressor.graph.edit import attribute, read, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.sharing.units import Unit
 
-__all__ = ["bypass", "why_not_bypassed", "with_values", "write_together"]
+__all__ = ["with_values", "write_together"]
 
 Values = Mapping[str, Tensor]  # by the representative's names
 
@@ -39,24 +39,3 @@ def write_together(program: Program, units: Sequence[Unit], of: Unit, values: Va
             for source in node.all_input_nodes:
                 if (wanted := names.get(attribute(source) or "")) not in (None, attribute(source)):
                     node.replace_input_with(source, read(program, str(wanted), node))
-
-
-def why_not_bypassed(unit: Unit) -> str | None:
-    """Why a block cannot go: something else than the stream reads it."""
-    inside = set(unit.block.nodes)
-    for node in unit.block.nodes:
-        outside = [user for user in node.users if user not in inside]
-        if outside and node is not unit.block.exit and node.op != "get_attr":
-            return f"{outside[0].name} reads {node.name} inside of it"
-    return None
-
-
-def bypass(units: Sequence[Unit]) -> None:
-    """Take blocks out of the graph: what comes after each reads what came before it."""
-    instead: dict[fx.Node, fx.Node] = {}
-    for unit in units:
-        entry, leaving = unit.block.entry, unit.block.exit
-        while entry in instead:
-            entry = instead[entry]
-        leaving.replace_all_uses_with(entry)
-        instead[leaving] = entry

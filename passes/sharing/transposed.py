@@ -21,7 +21,7 @@ from compressor.graph.contract import Batch, Context, PassResult, Setting, Skip
 from compressor.graph.edit import argument, attribute, finish, insert, is_call, is_kept, read, set_tensor, substitute
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.sharing.damage import Judge
+from compressor.passes.dropping.judge import Judge
 
 __all__ = ["Pair", "find_pairs", "tied"]
 
@@ -83,7 +83,8 @@ def tied(
         known = {pair.site for pair in pairs}
         skips = [Skip(site, "there is no such pair, or it is to be kept") for site in sites if site not in known]
         pairs = [pair for pair in pairs if pair.site in sites]
-    judge, settings, changed = Judge(copy, batches), dict[str, Setting](), list[str]()
+    judge = Judge(copy, batches) if batches else None
+    settings, changed = dict[str, Setting](), list[str]()
     for pair in context.progress.over(pairs, "tying"):
         source = _told(pair, sites[pair.site]) if sites is not None else _chosen(copy, pair, rule, judge)
         _write(copy, pair, pair.value(copy, source))
@@ -122,10 +123,10 @@ def _told(pair: Pair, setting: Setting) -> str:
     return source
 
 
-def _chosen(program: Program, pair: Pair, rule: str, judge: Judge) -> str:
+def _chosen(program: Program, pair: Pair, rule: str, judge: Judge | None) -> str:
     if rule == "mean":
         return "mean"
-    if rule == "central" or not judge.batches:
+    if rule == "central" or judge is None:
         return "up"
     damages: dict[str, float] = {}
     for source in SOURCES:

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
+from compressor.passes.dropping.judge import Judge
 from compressor.passes.reading.inputs import walk
 from compressor.passes.reading.matrix import from_matrix
 from compressor.passes.sharing.clusters import central
-from compressor.passes.sharing.damage import Judge
 from compressor.passes.sharing.together import with_values
 from compressor.passes.sharing.units import Unit
 from compressor.passes.sparsifying.layers import Layer, find_layers
@@ -76,14 +76,14 @@ def given(program: Program, units: Sequence[Unit], source: str, grams: Grams) ->
     return Given(source, of, {})
 
 
-def choose_values(program: Program, units: Sequence[Unit], rule: Weights, judge: Judge, grams: Grams) -> Given:
+def choose_values(program: Program, units: Sequence[Unit], rule: Weights, judge: Judge | None, grams: Grams) -> Given:
     """What the rule gives this group; `program` has the groups before it shared already."""
     middle = units[central(tuple(range(len(units))))].name
     sources = {"central": [middle], MEAN: [MEAN], MERGED: [MERGED]}.get(rule)
-    if sources is None and not judge.batches:
+    if sources is None and judge is None:
         sources = [middle]
     tried = [given(program, units, source, grams) for source in sources or [*(u.name for u in units), MEAN, MERGED]]
-    if len(tried) == 1:
+    if judge is None or len(tried) == 1:
         return tried[0]
     damages = [judge.damage(with_values(program, units, one.of, one.values)) for one in tried]
     best = min(range(len(tried)), key=damages.__getitem__)

@@ -21,7 +21,7 @@ def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
     done = run(tmp_path / "rows.json", "--only", "lenet", "torch-encoder-decoder")
-    shown = r"lenet +✓✓[.✓]✓✓✓✓"  # the third is DepGraph, where it is installed
+    shown = r"lenet +✓✓[.✓]✓✓✓✓✓✓"  # the third is DepGraph, where it is installed
     assert re.search(shown, done.stdout), done.stdout + done.stderr
     rows = {row["name"]: row["stages"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
     assert rows["lenet"]["verified"]["error"] < 2e-2

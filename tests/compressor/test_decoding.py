@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from decoders import Growing, program_of, tiny_decoder
+from decoders import Growing, Windowed, program_of, tiny_decoder
 
 from compressor.decoding import midway, places_of, reading, step
 from compressor.graph.kv_cache import with_past
@@ -30,3 +30,11 @@ def test_of_a_model_with_few() -> None:
     assert shapes(step(program, given)) == {"ids": (2, 1), "past_key_values.states": (2, 63, 16)}
     assert places_of(program, given, 48) == 48
     assert places_of(program, given, 160) == 64, "all it has"
+
+
+def test_texts_that_do_not_fit_into_a_window() -> None:
+    program = program_of(Windowed(40), mask=False, name="ids")
+    given = with_past(program.inputs, TEXT)
+    assert shapes(midway(program, given)) == {
+        "ids": (2, 42), "past_key_values.0.key": (2, 40, 16), "past_key_values.0.value": (2, 40, 16)
+    }  # fmt: skip

@@ -58,11 +58,18 @@ class Scale(Pass):
         return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}}, ("scaled",))
 
 
+@dataclass(frozen=True)
+class Ready(Scale):
+    """The same, only to prepare for what comes next."""
+
+    name: ClassVar[str] = "ready"
+    prepares: ClassVar[bool] = True
+
+
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "compressor.passlist.find_pass", lambda name: Scale if name == "scale" else passes.find_pass(name)
-    )
+    known = {"scale": Scale, "ready": Ready}
+    monkeypatch.setattr("compressor.passlist.find_pass", lambda name: known.get(name) or passes.find_pass(name))
     Scale.runs.clear()
 
 
@@ -238,3 +245,21 @@ def test_easing_runs_the_pass_again_with_less_damage_until_it_cannot(program: Pr
 def test_what_the_user_chose_is_not_eased(program: Program, chosen_by: str, options: dict[str, int]) -> None:
     [stage] = _pipeline().run(program, [_spec(8.0, chosen_by, **options)])
     assert _pipeline().ease(program, stage, "accuracy fell") is None
+
+
+@pytest.mark.parametrize("pad", [100, 0])
+def test_what_prepares_is_judged_with_the_pass_after_it(run: Run, program: Program, pad: int) -> None:
+    """Bigger by itself, and with what follows: both go, and the next pass builds on what was before them."""
+    ready = PassSpec("ready", {"factor": 3.0, "pad": pad}, {}, "default")
+    first, second, third = run(ready, _spec(2.0, "default"), _spec(5.0))
+    assert (first.kept, second.kept, third.kept) == ((False, False, True) if pad else (True, True, True))
+    scale = third.program.get("0.weight") / program.get("0.weight")
+    torch.testing.assert_close(scale, torch.full_like(scale, 5.0 if pad else 30.0))
+    if pad:
+        assert "got worse" in second.report.reverted
+        assert first.report.reverted == "it prepares for scale, which was taken back"
+
+
+def test_what_prepares_for_nothing_stands(run: Run) -> None:
+    [only] = run(PassSpec("ready", {"factor": 3.0}, {}, "default"))
+    assert only.kept

@@ -35,6 +35,7 @@ class Judged:
     noise: float = 1.0
     lucky: tuple[int, ...] = ()
     easier: dict[int, Stage] = field(default_factory=dict)
+    remade: dict[str, Program] = field(default_factory=dict)
 
     def build(self, program: Program) -> int:
         number = self._number(program)
@@ -50,6 +51,9 @@ class Judged:
 
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.easier.get(self._number(stage.program))
+
+    def again(self, program: Program, stage: Stage) -> Stage:
+        return replace(stage, program=self.remade[stage.spec.name])
 
     def times(self, before: Program, after: int, attempt: int) -> SideBySide | None:
         if self.milliseconds is None:
@@ -153,3 +157,30 @@ def test_where_less_damage_cannot_be_lowered_the_stage_before_is_kept(program: P
     chosen = select(program, stages, judge, Gate("size"))
     assert (chosen.kept, chosen.rejected, chosen.reason) == (1, 2, "fold: fell")
     assert chosen.stages[1].report.reverted == "disagrees with PyTorch"
+
+
+def _prepared(program: Program) -> tuple[list[Program], list[Stage]]:
+    """linearize, recover, fold: the first two pay only with the third."""
+    programs, stages = _stages(program, "user", "user", "user")
+    names = ("linearize", "recover", "fold")
+    return programs, [replace(s, spec=replace(s.spec, name=name)) for s, name in zip(stages, names, strict=True)]
+
+
+def test_what_prepares_goes_with_what_it_prepares_for(program: Program) -> None:
+    programs, stages = _prepared(program)
+    chosen = select(program, stages, Judged(programs, None, {3: "fell"}), Gate("latency"))
+    assert (chosen.kept, [s.kept for s in chosen.stages]) == (0, [False, False, False])
+    assert chosen.stages[0].report.reverted == "it prepares for fold: fell"
+
+
+def test_where_the_metric_falls_what_prepares_is_eased_and_the_rest_runs_again(program: Program) -> None:
+    programs, stages = _prepared(program)
+    mild, trained, merged = (program.copy() for _ in range(3))
+    easier = {1: replace(stages[0], program=mild, eased={"amount": 0.25})}
+    judge = Judged(
+        [*programs, mild, trained, merged], None, {3: "fell"}, easier=easier,
+        remade={"recover": trained, "fold": merged},
+    )  # fmt: skip
+    chosen = select(program, stages, judge, Gate("latency"))
+    assert (chosen.kept, chosen.rejected) == (6, None)
+    assert [s.program for s in chosen.stages] == [mild, trained, merged]

@@ -18,6 +18,7 @@ from compressor.export import verify
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import to_ort
 from compressor.export.verify import open_bundle, verify_bundle
+from compressor.export.weight_bits import weight_bits
 from compressor.graph.program import Program
 
 
@@ -282,3 +283,23 @@ def test_code_that_nobody_trusts_is_not_loaded(bundle: Path) -> None:
     trusted = verify_bundle(bundle, trust=True)
     assert "model.so: TVM cannot load it" in str(trusted)
     assert not trusted.ok
+
+
+@pytest.mark.parametrize("value", [None, True, 3, "x", {}, [None], [[1]]])
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_tensors_that_are_no_list_of_names(bundle: Path, key: str, value: Any) -> None:
+    restate(bundle, **{key: value})
+    assert f"`{key}`" in verify_bundle(bundle).problems[0]
+
+
+def test_a_manifest_that_was_edited_is_told_what_is_wrong(bundle: Path) -> None:
+    restate(bundle, inputs=[])
+    assert "nothing is given for its input 'x'" in verify_bundle(bundle).problems[0]
+    told = weight_bits(bundle / "model.onnx")
+    inputs = [{"name": "x", "dtype": "float16", "shape": ["batch", 3, 8, 8]}]
+    restate(bundle, weights={**told, "bits_on_disk": 1.58}, inputs=inputs)
+    found = verify_bundle(bundle)
+    assert [problem.partition(",")[0] for problem in found.problems] == [
+        "manifest.json: inputs: 'x' is said to be 'float16'", "manifest.json: weights: bits_on_disk is 1.58"
+    ]  # fmt: skip
+    assert found.errors["output"] < 1e-5, "what it computes is right"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from decoders import VOCABULARY, Growing, llama, program_of, tiny_decoder
+from boards import board
+from decoders import VOCABULARY, Growing, Windowed, llama, program_of, tiny_decoder
 from torch import Tensor, nn
 
 from compressor.errors import CaptureError
+from compressor.export.onnx import to_onnx
+from compressor.export.session import runner
+from compressor.graph.capture import capture
 from compressor.graph.decoder import decoder_of
-from compressor.graph.kv_cache import going_on
+from compressor.graph.kv_cache import going_on, next_past, with_past
+from compressor.graph.spelled import replaced
 from compressor.load import Loaded, to_program
 
 IDS = torch.randint(1, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(1))
@@ -54,6 +60,49 @@ def test_hugging_face_with_a_window_shorter_than_the_text() -> None:
         theirs = model(**batch).logits
     after = program.run(going_on(program, batch, 9))["logits"]
     torch.testing.assert_close(after, theirs[:, 9:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["cut", "if", "max"])
+@pytest.mark.parametrize("window", [5, 24])
+def test_a_cache_that_is_cut_to_a_window(how: str, window: int, tmp_path: Path) -> None:
+    """Longer or shorter than the example, the artifact goes on like PyTorch for 32 tokens past the window."""
+    model = Windowed(window, how).eval()
+    program = program_of(model, mask=False, name="ids")
+    to_onnx(program, board()).save(tmp_path / "model.onnx")
+    run = runner(tmp_path / "model.onnx")
+    ids = torch.randint(1, VOCABULARY, (2, window + 34), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        theirs = model(ids)[0]
+    for start in (2, window + 2):
+        out = run(with_past(program.inputs, {"ids": ids[:, :start]}))
+        torch.testing.assert_close(out["logits"], theirs[:, :start], rtol=1e-4, atol=1e-5)
+        for place in range(start, ids.shape[1]):
+            out = run({"ids": ids[:, place : place + 1], **next_past(out)})
+            torch.testing.assert_close(out["logits"][:, 0], theirs[:, place], rtol=1e-4, atol=1e-5)
+        assert out["present.0.key"].shape[1] == window
+
+
+def test_a_window_is_found_where_the_example_does_not_show_it() -> None:
+    ids = IDS[:, :8]
+    for model, longest, window in ((Windowed(24, "if"), 24, 24), (Growing(), None, None), (Other(), 20, None)):
+        decoder = decoder_of(model, (), {"ids": ids})
+        assert decoder is not None
+        with replaced(model, decoder.forward):
+            captured = capture(model, (), decoder.kwargs, growing=decoder.growing)
+        assert captured.longest == longest
+        if isinstance(model, Other):
+            with pytest.raises(CaptureError, match="takes another way for texts of more than 20 tokens"):
+                decoder.window(captured.program, 20)
+        else:
+            assert decoder.window(captured.program, longest or 56) == window, "beyond its table there is none, either"
+
+
+class Other(Growing):
+    """Computes otherwise behind 20 places."""
+
+    def forward(self, ids: Tensor, past_key_values: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+        scores, cache = super().forward(ids, past_key_values)
+        return (2 * scores if cache["states"].shape[1] > 20 else scores), cache
 
 
 def test_llama_masked_at_the_left() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import torch
-from decoders import tiny_decoder
+from decoders import Windowed, program_of, tiny_decoder
 
 from compressor.graph.kv_cache import (
     answers,
     cache_of,
     going_on,
     is_past,
+    least_of,
     length_of,
     next_past,
     of_length,
+    window_of,
     with_past,
     without_past,
 )
@@ -69,3 +71,9 @@ def test_going_on() -> None:
     batch = going_on(program, {"ids": torch.arange(10).reshape(2, 5)}, 3)
     assert batch["ids"].tolist() == [[3, 4], [8, 9]]
     assert batch["past_key_values.states"].shape == (2, 3, 16)
+
+
+def test_the_window_that_a_cache_is_cut_to() -> None:
+    assert window_of(tiny_decoder()) is None
+    assert window_of(program_of(Windowed(5), mask=False, name="ids")) == 5
+    assert least_of(5) // 2 > 5, "half of it fills the window"

@@ -71,6 +71,13 @@ def test_without_a_named_clock_the_time_stamp_counter_tells_it(tmp_path: Path, m
 
 
 @pytest.mark.usefixtures("four_cpus")
+def test_what_openmp_is_limited_to_is_no_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _on(monkeypatch, "aarch64")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert this_machine(_system(tmp_path, "\n".join(PI_4.format(i) for i in range(4)))).threads == 4
+
+
+@pytest.mark.usefixtures("four_cpus")
 def test_the_control_groups_share_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _on(monkeypatch, "aarch64")
     limits = {"sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/memory.max": "1000000000\n"}

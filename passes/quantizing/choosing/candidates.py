@@ -134,7 +134,7 @@ def _integer_settings(
     for layer in group:
         static = plan.static.get(layer.name)
         bad = target.objective == "size" and plan.damage.static.get(layer.name, 0.0) > limits.max_error
-        how = {} if layer.kind == "embedding" or len(group) > 1 else rounding.setting("int8")
+        how = {} if len(group) > 1 else rounding.setting("int8")
         found[layer.name] = {**WEIGHTS, **how} if static is None or bad else {**static, **how}
     weights = min(str(setting["weights"]) for setting in found.values())
     return {name: {**setting, "weights": weights} for name, setting in found.items()}

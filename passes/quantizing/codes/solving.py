@@ -105,7 +105,13 @@ def solve(
     if asking:
         _solve_on_data(program, layers, wanted, asking, batches, context, found)
     for name, layer in wanted.items():  # int8 rows by another solver than the writer's; blocks are searched there
-        if name not in found.codes and name not in shared and is_searched(layer, found.settings[name]):
+        if name in found.codes or not is_searched(found.settings[name]):
+            continue
+        if name in shared:
+            how = {key: value for key, value in found.settings[name].items() if key != "solver"}
+            found.settings[name] = how
+            found.skipped.append(Skip(name, "rounded to nearest: its weight is shared with another layer"))
+        else:
             matrix = _Matrix(layer, _groups(layer))
             found.codes[name] = round_as(matrix.of(program), found.settings[name], None)
     return found
@@ -142,10 +148,9 @@ def _solve_on_data(
             write_plain(matrix)
 
 
-def is_searched(layer: Layer, setting: Setting) -> bool:
+def is_searched(setting: Setting) -> bool:
     """Whether int8 weights have scales that are searched, and no data for it."""
-    searched = setting.get("format") == "int8" and rounding_of(setting).solver not in ("nearest", "gptq")
-    return searched and layer.kind in _KINDS
+    return setting.get("format") == "int8" and rounding_of(setting).solver not in ("nearest", "gptq")
 
 
 def round_as(matrix: Tensor, setting: Setting, gram: Tensor | None) -> Rounded:

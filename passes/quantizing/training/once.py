@@ -27,10 +27,11 @@ from compressor.passes.quantizing.training.choices import parse_budgets, parse_c
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.steps import codes_by
 from compressor.passes.quantizing.training.supernet import Supernet, make_supernet
-from compressor.passes.quantizing.training.teach import Taught, cannot_learn, summary
+from compressor.passes.quantizing.training.teach import ROUNDED, Taught
 from compressor.passes.reading.matrix import from_matrix
 from compressor.passes.recover import Ranks, Settings, parse_budget, recover
 from compressor.passes.recover.checkpoint import identity, read_checkpoint, write_checkpoint
+from compressor.passes.recover.lesson import cannot_learn, told
 from compressor.passes.recover.session import default_rate
 from compressor.quant.solvers.rounding import Rounded
 
@@ -122,7 +123,7 @@ def taught_once(program: Program, lesson: Lesson, context: Context, *, shared: b
             ranks=Ranks(),
         )  # fmt: skip
         tensors = {name: done.program.get(name).detach() for name in supernet.learned()}
-        text = (*done.notes, summary(done)) if done.improved else ()
+        text = (*done.notes, told(done, ROUNDED)) if done.improved else ()
         saved = {"tensors": tensors, "losses": done.losses, "marks": done.marks, "notes": list(text)}
         _keep(context, key, saved)
     if not saved["notes"]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context, Setting, Skip
-from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.settings import format_of, is_block, is_integer
@@ -21,18 +20,19 @@ from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
 from compressor.passes.quantizing.training.student import make_student
 from compressor.passes.quantizing.writing.integer import Pair
-from compressor.passes.recover import Recovered, Settings, parse_budget, recover
+from compressor.passes.recover import Settings, parse_budget, recover
+from compressor.passes.recover.lesson import cannot_learn, told, with_weights
 from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.session import default_rate
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["Taught", "cannot_learn", "summary", "taught"]
+__all__ = ["ROUNDED", "Taught", "taught"]
 
 # Of `recover`'s, by the fewest bits of a layer.
 RATES = {"int8": 0.3, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
-_NO_DATA = "not trained: there are no data to train on; give --data with samples that are not evaluated on"
+ROUNDED = "the rounded network"
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def taught(
     if not done.improved:
         text = f"{done.steps} steps did not lower the held-out loss below {done.before:.4g}: rounded without training"
         return Taught(program, skipped=(Skip(SITE, text, whole=True),))
-    trained = _with_weights(ready, done.program)
+    trained = with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
-    said = (*notes, summary(done), *done.notes)
+    said = (*notes, told(done, ROUNDED), *done.notes)
     return Taught(trained, student.codes(done.program), student.pairs_of(done.program), notes=said, setting=setting)
 
 
@@ -84,32 +84,7 @@ def _reason(settings: Mapping[str, Setting], context: Context) -> str:
     return "not trained: nothing is quantized" if nothing else cannot_learn(context)
 
 
-def cannot_learn(context: Context) -> str:
-    """Why there is nothing to train with; empty where there is."""
-    if not len(context.training):
-        return _NO_DATA
-    return "" if context.teacher is not None else "not trained: there is no original to learn from"
-
-
 def _rate(lesson: Lesson, settings: Mapping[str, Setting], program: Program) -> float:
     """Fewer bits take larger steps: a weight has further to go to its next code."""
     formats = {format_of(setting) for setting in settings.values()} & set(RATES)
     return lesson.rate or default_rate(program) * max(RATES[format] for format in formats)
-
-
-def _with_weights(program: Program, trained: Program) -> Program:
-    """The float program with what training made of its tensors; ties stay ties."""
-    copy, tensors = begin(program), trained.tensors()
-    for name, old in program.tensors().items():
-        if name in tensors and tensors[name] is not old:
-            set_tensor(copy, name, tensors[name])
-    return finish(copy)
-
-
-def summary(done: Recovered) -> str:
-    """What training was worth, in a sentence for the user."""
-    return (
-        f"trained for {done.steps} steps ({done.losses}): held-out loss of the rounded network {done.before:.4g} to "
-        f"{done.after:.4g}, agreement with the original {done.metric[0]:.4f} to {done.metric[1]:.4f}, best after "
-        f"{done.best_step}"
-    )

@@ -29,3 +29,11 @@ def test_sensitivity_is_a_table_of_its_own(digits: Path, capsys: pytest.CaptureF
     assert found["target"] == "raspberry-pi-5"
     assert {"layer", "format", "bytes_saved", "ms_saved", "error", "metric_drop"} <= set(found["layers"][0])
     assert run([*asked, "--groups"]) == 2
+
+
+def test_ranks_are_a_table_of_their_own(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["inspect", str(digits / "model.pt"), "--target", "raspberry-pi-5", "--ranks"]
+    assert run([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"matrix", "rank", "bytes_saved", "ms_saved", "error", "metric_drop"} <= set(found["matrices"][0])
+    assert run([*asked, "--sensitivity"]) == 2

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoders import Windowed
 from hostile.archives import small_pt2
 from hostile.models import Net
 
 from compressor.errors import InputError
 from compressor.graph.capture import capture
+from compressor.graph.kv_cache import cache_of
 from compressor.load.convert import to_program
 from compressor.load.loaded import Loaded
 from compressor.load.model import load_model
@@ -44,6 +46,17 @@ def test_example_that_does_not_fit(tmp_path: Path) -> None:
         to_program(loaded, (torch.ones(2, 5),), synthetic=True)
     with pytest.raises(InputError, match="got 2 inputs, the model takes 1: x"):
         to_program(loaded, (torch.ones(2, 4), torch.ones(2, 4)), synthetic=True)
+
+
+def test_a_window_too_long_to_show_leaves_the_cache_out() -> None:
+    ids = torch.full((2, 12), 5)
+    found = to_program(
+        Loaded("net", "module", module=Windowed(300).eval()), (), {"ids": ids}, synthetic=True, kv_cache=True
+    )
+    assert cache_of(found.program.inputs) == ()
+    assert found.notes == (
+        "captured without a key–value cache: its cache is cut to the last 300 places, too many to show in an example",
+    )
 
 
 def test_own_converter_comes_first() -> None:

@@ -133,4 +133,7 @@ def test_a_decoders_first_token_and_each_further_one() -> None:
     assert "first token 40 ms –" in text
     assert "a token, as it answers 2.5 ms –" in text
     assert "llama: 128 tokens read at once before the first one, 32 behind it, 5 answers" in text
+    both = " ".join(shown(found(measured("llama", answer=answer), measured("int4", answer=answer))).split())
+    assert "energy a token (measured)" in both
+    assert "inference" not in both
     assert "first token" not in shown(found(measured("plain")))

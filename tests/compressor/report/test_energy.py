@@ -6,7 +6,9 @@ import pytest
 from reports import energetic, figures, sample
 
 from compressor.devices.energy import WORLD, BreakEven, Making
+from compressor.report.compare import rows
 from compressor.report.energy import break_even_text, carbon_text, energy_lines, making_text, times
+from compressor.report.model import Decoding
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,16 @@ from compressor.report.energy import break_even_text, carbon_text, energy_lines,
 )
 def test_break_even_in_words(found: BreakEven, text: str) -> None:
     assert break_even_text(found) == text
+
+
+def test_a_decoders_energy_is_of_a_token() -> None:
+    decoding = Decoding(128, 128, 32, 4, 0.5, 0.1, 1.0)
+    lines = list(energy_lines(energetic(decoding=decoding)))
+    assert lines[0].startswith("1,000 tokens: ")
+    assert "from 10,000 tokens on" in lines[-1]
+    assert not any("inference" in line for line in lines)
+    assert {row.key: row.label for row in rows(energetic(decoding=decoding))}["energy"] == "energy a token"
+    assert {row.key: row.label for row in rows(energetic())}["energy"] == "energy an inference"
 
 
 def test_numbers_of_inferences() -> None:

@@ -11,23 +11,11 @@ from torch import nn
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
-from compressor.graph.cost import Estimate, Roofline
-from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.targets.loader import load_target
+from tests.per_kernel import PerKernel
 
 TARGET = load_target("x86-64")
-
-
-class PerKernel(Roofline):
-    """Predicts a millisecond a kernel, and `each` more for a million multiply–accumulates."""
-
-    def __init__(self, each: float = 0.0) -> None:
-        self.each = each
-
-    def predict(self, program: Program, target: Any, **more: Any) -> Estimate:
-        found = super().predict(program, target, **more)
-        return replace(found, latency_ms=len(found.kernels) + self.each * found.macs / 1e6)
 
 
 def inverted(width: int, wide: int, stride: int = 1, first_bias: bool = False) -> nn.Sequential:

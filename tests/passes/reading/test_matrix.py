@@ -85,3 +85,14 @@ def test_a_pointwise_kernel_is_laid_out_as_before() -> None:
     back = from_matrix(to_matrix(weight, "conv", 1), weight, "conv")
     assert back.stride() == weight.stride()
     assert functional.conv2d(torch.randn(2, 32, 4, 4), back).view(2, -1).shape == (2, 1024)
+
+
+@pytest.mark.parametrize("kind", ["conv_transpose", "embedding"])
+def test_rows_that_share_a_scale(kind: str) -> None:
+    weight = torch.randn(6, 4, 3, 2) if kind == "conv_transpose" else torch.randn(6, 4)
+    [matrix] = to_matrix(weight, kind)
+    axis = int(kind == "conv_transpose")
+    assert torch.equal(matrix.abs().amax(1), weight.movedim(axis, 0).flatten(1).abs().amax(1))
+    back = from_matrix(matrix[None], weight, kind)
+    assert torch.equal(back, weight)
+    assert back.is_contiguous()

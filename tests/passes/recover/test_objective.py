@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from boards import board
 from programs import text
 from recovery import digits_batches, digits_program, vit
 
 from compressor.errors import RecipeError
-from compressor.graph.contract import Batch
+from compressor.graph.contract import Batch, Context
 from compressor.graph.program import Program
+from compressor.passes.factorize import Factorize
 from compressor.passes.recover.device import choose_place
 from compressor.passes.recover.duo import Duo
 from compressor.passes.recover.engine import Settings
@@ -96,3 +98,23 @@ def test_a_state_is_judged_by_what_it_was_trained_for(
 ) -> None:
     plan = make_plan(digits_program(), digits_program(), digits_batches()[0])
     assert judging(resolve(parse_losses(text), plan), plan, labelled=labelled) == expected
+
+
+def test_pela_bounds_what_is_factorized_and_drops_the_bound_elsewhere() -> None:
+    batches, teacher = digits_batches(), digits_program()
+    cut = Factorize(amount=0.6, slower=True).run(teacher, Context(board())).program
+    assert str(duo(damaged_head(), teacher, batches, "pela").parts[-1]) == "1*hidden"
+    network = duo(cut, teacher, batches, "pela")
+    total, values = network.loss(batches[0])
+    assert "+".join(map(str, network.parts)) == "task+1*hidden+1*bound"
+    assert values["bound"] > 0
+    assert float(total.detach()) == pytest.approx(sum(values.values()), rel=1e-4)
+    torch.autograd.backward(total)
+    pairs = network.plan.pairs
+    assert all(network.student.shared[pair.first].grad is not None for pair in pairs)
+    assert pairs
+
+
+def test_a_bound_asked_for_in_vain_is_refused() -> None:
+    with pytest.raises(RecipeError, match="no layer of the student is two"):
+        duo(damaged_head(), digits_program(), digits_batches(), "output+bound")

@@ -9,7 +9,7 @@ from tiny import text_batches
 from compressor.errors import RecipeError
 from compressor.graph.contract import Progress
 from compressor.passes.sharing.clusters import Groups
-from compressor.passes.sharing.plan import Asked, as_told, carry_out, planned
+from compressor.passes.sharing.plan import Asked, as_told, carry_out, others_of, planned
 from compressor.passes.sharing.settings import Told
 from compressor.passes.sharing.values import Grams
 
@@ -51,3 +51,10 @@ def test_weights_of_a_stranger_are_declined() -> None:
     told = Told(("blocks.0", "blocks.1"), "block", "blocks.3", "own", True)
     done = carry_out(program, units, told, Grams(program, [], Progress()))
     assert done == "blocks.3 is none of the group"
+
+
+def test_where_one_block_stands_for_its_group_the_others_go() -> None:
+    program = copied(deep_gpt())
+    [(units, told)], _ = as_told(program, {"blocks.0": {**SETTING, "repeat": False}}, ())
+    going = others_of(program, units, told)
+    assert [each.site for each in going if not isinstance(each, str)] == ["blocks.1"]

@@ -1,4 +1,4 @@
-"""The rewrite: one tensor under one name, the same function as with copies; blocks that go."""
+"""The rewrite: one tensor under one name, the same function as with copies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from sharing_nets import copied, deep_gpt
 
 from compressor.graph.edit import finish
-from compressor.passes.sharing.together import bypass, why_not_bypassed, with_values, write_together
+from compressor.passes.sharing.together import with_values, write_together
 from compressor.passes.sharing.units import find_units
 
 
@@ -24,22 +24,3 @@ def test_sharing_computes_what_copies_compute_and_stores_them_once() -> None:
     assert not set(units[0].shared) & set(shared.tensors())
     assert "blocks.0.norm1.weight" in shared.tensors()
     assert torch.equal(deep_gpt().get("blocks.1.q.weight"), copied(deep_gpt()).get("blocks.1.q.weight"))
-
-
-def test_neighbours_go_and_the_stream_goes_on() -> None:
-    program = copied(deep_gpt())
-    [units], _ = find_units(program, "block", "own", ())
-    assert why_not_bypassed(units[1]) is None
-    bypass(units[1:3])
-    shorter = finish(program)
-    assert {name.split(".")[1] for name in shorter.tensors() if name.startswith("blocks.")} == {"0", "3"}
-    assert torch.isfinite(next(iter(shorter.run().values()))).all()
-
-
-def test_a_block_that_something_else_reads_cannot_go() -> None:
-    program = copied(deep_gpt())
-    [units], _ = find_units(program, "block", "own", ())
-    inner = next(node for node in units[1].nodes if "gelu" in str(node.target))
-    with program.graph.inserting_before(program.graph.output_node()):
-        program.graph.call_function(torch.ops.aten.sum.default, (inner,))
-    assert "reads" in str(why_not_bypassed(units[1]))

@@ -8,7 +8,7 @@ from sharing_nets import copied, deep_gpt
 from tiny import text_batches
 
 from compressor.graph.contract import Progress
-from compressor.passes.sharing.damage import Judge
+from compressor.passes.dropping.judge import Judge
 from compressor.passes.sharing.together import with_values
 from compressor.passes.sharing.units import Unit, find_units
 from compressor.passes.sharing.values import Grams, choose_values, given
@@ -64,6 +64,6 @@ def test_fitted_is_the_best_of_all(units: list[Unit], grams: Grams) -> None:
 
 def test_without_data_the_middle_block_lends_its_own(units: list[Unit]) -> None:
     nothing = Grams(PROGRAM, [], Progress())
-    assert choose_values(PROGRAM, units, "auto", Judge(PROGRAM, []), nothing).source == "blocks.0"
+    assert choose_values(PROGRAM, units, "auto", None, nothing).source == "blocks.0"
     merged, mean = (given(PROGRAM, units, source, nothing).values for source in ("merged", "mean"))
     assert all(torch.equal(merged[name], mean[name]) for name in mean)

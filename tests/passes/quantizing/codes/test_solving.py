@@ -100,6 +100,43 @@ def test_gptq_solves_with_data_and_says_where_not(program: Program) -> None:
     assert not any("solver" in setting for setting in plain.settings.values())
 
 
+class Tables(nn.Module):
+    """A table and a transposed convolution with outliers, and a table tied to the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.up = nn.Embedding(20, 64), nn.ConvTranspose1d(64, 32, 3, groups=2)
+        self.words, self.head = nn.Embedding(20, 32), nn.Linear(32, 20)
+        self.head.weight = self.words.weight
+        for weight in (self.table.weight, self.up.weight):
+            weight.data.pow_(5)  # long tails, where the largest is worth clipping
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.up(self.table(ids).movedim(-1, 1)).movedim(1, -1)
+        return self.head(torch.tanh(x[:, 1:-1]) + self.words(ids))
+
+
+def test_searched_scales_of_whatever_has_weights() -> None:
+    program = capture(Tables(), (torch.randint(0, 20, (2, 6)),)).program
+    found = {}
+    for solver in ("nearest", "mse"):
+        result = Quantize(mode="weight-only", solver=solver, bias="none").run(program, Context(board()))
+        found[solver] = result.program
+    for name in ("table", "up"):
+        weight, axis = program.get(f"{name}.weight").detach(), int(name == "up")
+        lost = []
+        for stored in found.values():
+            scale = stored.get(f"{name}.weight_scale").view([-1 if i == axis else 1 for i in range(weight.dim())])
+            lost.append(float((stored.get(f"{name}.weight") * scale - weight).square().sum()))
+        assert lost[1] < lost[0], "the search is for the least square error"
+    assert {skip.site: skip.reason for skip in result.skipped} == dict.fromkeys(
+        ("words", "head"), "rounded to nearest: its weight is shared with another layer"
+    )
+    again = Quantize(sites=result.settings).run(program, Context(board()))
+    assert again.program.hash() == result.program.hash()
+
+
 @pytest.mark.parametrize("format", ["int8", "int4", "ternary"])
 def test_the_same_again_from_the_settings(program: Program, format: str) -> None:
     block = {"block": 32} if format != "int8" else {}

@@ -1,0 +1,1 @@
+"""What `linearize` works with: activations between layers, what merges without them, importance, and training."""

@@ -1,0 +1,33 @@
+"""Every check of low rank speaks of arms that it has, and its committed figures belong to them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from claims import CLAIMS, LOW_RANK  # noqa: E402  found through the line above
+
+
+def test_goals_speak_of_arms_that_there_are() -> None:
+    for claim in LOW_RANK.values():
+        names = [name for goal in claim.goals for name in (goal.better, goal.than) if not name[0].isdigit()]
+        assert names
+        assert {name.split(".")[0] for name in names} <= set(claim.arms), claim.name
+
+
+def test_the_methods_of_the_issue_are_there() -> None:
+    assert set(LOW_RANK) == {
+        "greenformers", "pela", "laser", "low-rank-training", "pixelated-butterfly", "subformer-embedding",
+    }  # fmt: skip
+    assert not set(LOW_RANK) & set(CLAIMS)
+
+
+def test_committed_cells_belong_to_an_arm() -> None:
+    path = BENCHMARKS / "results" / "low_rank_claims.json"
+    for key in json.loads(path.read_text())["cells"] if path.exists() else ():
+        name, arm, *_ = key.split()
+        assert arm in LOW_RANK[name].arms
