@@ -28,6 +28,7 @@ from compressor.targets.loader import load_target
 from .claim import Claim, Figures, Goal
 
 __all__ = [
+    "BATCH",
     "CLAIMS",
     "LONG",
     "SAMPLES",

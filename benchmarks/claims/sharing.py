@@ -127,7 +127,7 @@ def averaged(seed: int) -> Figures:
 
 
 MOBILLAMA = Claim(
-    "mobillama", f"GPT of 0.3M from scratch, {SCRATCH} steps; the trained GPT of 1.9M with its MLPs averaged, {CURE} steps",
+    "mobillama", f"GPT of 0.3M from scratch, {SCRATCH} steps; the trained one of 1.9M, MLPs averaged, {CURE} steps",
     {
         "one-mlp": functools.partial(from_scratch, width=SAFE, blocks="all", part="mlp"),
         "own-mlps": from_scratch,
@@ -135,7 +135,7 @@ MOBILLAMA = Claim(
     },
     [
         Goal("one MLP and width 96 against an MLP a block and 64", "one-mlp.after", "own-mlps.after", "ratio", 1.0),
-        Goal("averaging trained MLPs is catastrophic: dense over it", "averaged.dense", "averaged.before", "ratio", 1 / 3),
+        Goal("averaging trained MLPs is catastrophic", "averaged.dense", "averaged.before", "ratio", 1 / 3),
         Goal("after the cure, against dense", "averaged.after", "averaged.dense", "ratio", 1.25),
     ],
 )  # fmt: skip
@@ -214,7 +214,7 @@ STABLE_RPS = Claim(
         **{f"magnitude-{n}": functools.partial(magnitude, n) for n in (10, 50)},
     },
     [
-        Goal("50 times fewer: slots against magnitude at the start", "slots-50.after", "magnitude-50.after", "points", 0.01),
+        Goal("50 times fewer: slots against magnitude", "slots-50.after", "magnitude-50.after", "points", 0.01),
         Goal("10 times fewer: a tie at least", "slots-10.after", "magnitude-10.after", "points", 0.0),
         Goal("a slot for every weight against dense", "slots-1.after", "dense.after", "points", -0.005),
     ],
