@@ -28,7 +28,7 @@ from compressor.graph.naming import PAST_KEY_VALUES, SEQUENCE
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 
-__all__ = ["Decoder", "decoder_of", "eager_scores"]
+__all__ = ["LEAST", "Decoder", "decoder_of", "eager_scores"]
 
 LOGITS = "logits"
 LEAST = 8  # places of an example: half of them are the past, and torch specializes on sizes of one

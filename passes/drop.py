@@ -20,12 +20,14 @@ from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.dropping.gates import learned_gates
+from compressor.passes.dropping.heal import Healed, heal
+from compressor.passes.dropping.judge import Judge, parted
 from compressor.passes.quantizing.calibrate import limited
 
-__all__ = ["Drop"]
+__all__ = ["By", "Drop"]
 
-By = Literal["auto", "greedy", "influence", "last", "random"]
+By = Literal["auto", "greedy", "influence", "gates", "last", "random"]
 MOST = 400  # runs of the calibration data that `auto` takes for greedy
 _NO_DATA = "there is no calibration data to tell what is missed least"
 
@@ -38,9 +40,13 @@ class Drop(Pass):
     unit: what goes: whole blocks ("block"), what mixes positions in them ("mixer": attention, convolutions, state
         spaces), what acts on each position alone ("mlp"), or either branch by itself ("any").
     by: "greedy" drops one after the other, each time the one whose absence changes the outputs least; "influence"
-        those that change the stream least, from one run; "last" and "random" are for comparison; "auto" is greedy, or
+        those that change the stream least, from one run; "gates" trains a gate on each, which the predicted latency and
+        the outputs pull at, and drops the lowest; "last" and "random" are for comparison; "auto" is greedy, or
         influence where that takes too many runs, and last without data.
     samples: how many calibration samples are looked at.
+    steps: training steps of "gates".
+    heal: "auto" folds what is missing into the layer before, where that brings the outputs nearer to the original's on
+        samples that it was not fitted to; "none" does not.
     """
 
     name: ClassVar[str] = "drop"
@@ -50,13 +56,19 @@ class Drop(Pass):
     unit: Unit = "block"
     by: By = "auto"
     samples: int = 64
+    steps: int = 100
+    heal: Literal["auto", "none"] = "auto"
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
         if not 0.0 < self.amount < 1.0:
             raise RecipeError(f"amount is {self.amount}", where="drop", way_out="It is a share of the blocks: 0.25.")
-        if self.samples < 1:
-            raise RecipeError(f"samples is {self.samples}; one is needed at least", where="drop")
+        for name, number in (("samples", self.samples), ("steps", self.steps)):
+            if number < 1:
+                raise RecipeError(f"{name} is {number}; one is needed at least", where="drop")
+
+    def learns(self) -> bool:
+        return self.by == "gates" and not self.sites
 
     def milder(self) -> Mapping[str, Value] | None:
         return {"amount": self.amount / 2} if self.amount > 0.1 else None
@@ -89,9 +101,29 @@ class Drop(Pass):
             going, notes = self._chosen(copy, found, count, context)
         if not going:
             return PassResult(program, (), tuple(skipped))
-        changed = tuple(name for each in going for name in each.parameters)
-        settings: Mapping[str, Setting] = {each.site: {"unit": each.unit} for each in going}
-        return PassResult(finish(without(copy, going)), changed, tuple(skipped), settings, notes)
+        healed, told = self._healed(copy, going, context)
+        gone = tuple(name for each in going for name in each.parameters)
+        settings = {each.site: _setting(each, each.site in healed.folded) for each in going}
+        changed = (*gone, *sorted(set(healed.folded.values())))
+        return PassResult(healed.program, changed, tuple(skipped), settings, (*notes, *told))
+
+    def _healed(self, program: Program, going: list[Candidate], context: Context) -> tuple[Healed, tuple[str, ...]]:
+        """Without what goes; with `sites`, what they say is folded is, on the same data."""
+        smaller = finish(without(program, going))
+        batches = limited(program, context.calibration, self.samples)
+        told = [site for site, setting in self.sites.items() if setting.get("heal")]
+        wanted = bool(told) if self.sites else self.heal == "auto"
+        if not wanted or not batches:
+            return Healed(smaller, {}, (0.0, 0.0)), (
+                "nothing was folded: there is no calibration data",
+            ) if told else ()
+        seen, apart = parted(program, batches)
+        if self.sites:
+            return heal(program, smaller, going, seen, None, told), ()
+        found = heal(program, smaller, going, seen, Judge(program, apart))
+        parts = ", ".join(f"{site} into {layer}" for site, layer in found.folded.items())
+        before, after = found.damage
+        return found, (f"folded {parts}: distance from the original {before:.3g} to {after:.3g}",) if parts else ()
 
     def _found(self, program: Program) -> tuple[list[Candidate], list[Skip]]:
         """What may go; with `sites`, exactly those, and why another cannot."""
@@ -117,6 +149,10 @@ class Drop(Pass):
         if by == "influence":
             return least(found, influence(program, found, batches), count), ()
         judge = Judge(program, batches)
+        if by == "gates":
+            gates = learned_gates(program, found, self.amount, self.steps, judge, context)
+            told = ", ".join(f"{each.site} {gate:.2f}" for each, gate in zip(found, gates, strict=True))
+            return least(found, gates, count), (f"the gates learned: {told}",)
         gone, damages = greedy(program, found, count, judge, context.progress)
         told = ", ".join(f"{each.site} {damage:.3g}" for each, damage in zip(gone, damages, strict=True))
         return gone, (f"dropped, with the outputs' distance from the original's after each: {told}",)
@@ -125,15 +161,19 @@ class Drop(Pass):
         """What `auto` means. Raises RecipeError where a way needs data and there is none."""
         if self.by == "auto":
             return ("greedy" if found * count <= MOST else "influence") if data else "last"
-        if self.by in ("greedy", "influence") and not data:
+        if self.by in ("greedy", "influence", "gates") and not data:
             raise RecipeError(f"by={self.by}: {_NO_DATA}", where="drop", way_out="Add --data, or choose by=last.")
         return self.by
+
+
+def _setting(each: Candidate, folded: bool) -> Setting:
+    return {"unit": each.unit, "heal": True} if folded else {"unit": each.unit}
 
 
 def _check(site: str, setting: Setting, candidate: Candidate | None) -> None:
     """Raises RecipeError for a setting that says nothing of its site."""
     unit = setting.get("unit")
-    if set(setting) - {"unit"} or (candidate is not None and unit != candidate.unit):
+    if set(setting) - {"unit", "heal"} or (candidate is not None and unit != candidate.unit):
         raise RecipeError(
             f"{dict(setting)} does not fit", where=f"drop: site {site!r}",
             way_out="Write unit, as a run of drop returns it: block, mixer or mlp.",

@@ -141,10 +141,10 @@ def patterned(kind: Pattern) -> Callable[[int], Figures]:
 def speed(width: int, seed: int) -> Figures:
     """A linear layer with a quarter of the weights as a butterfly, on 16 rows, in ONNX Runtime."""
     torch.manual_seed(seed)
-    program = capture(nn.Linear(width, width).eval(), (torch.randn(16, width),)).program
+    program = capture(nn.Linear(width, width).eval(), (torch.randn(1, 16, width),)).program
     given: Context = language.context(seed)
     cut = Factorize(amount=1 - BUDGET, form="butterfly", method="svd", slower=True).run(program, given).program
-    times = timed(program, cut, given, {program.inputs[0].name: torch.randn(16, width)})
+    times = timed(program, cut, given, {program.inputs[0].name: torch.randn(1, 16, width)})
     return {**times, "weights": cut.parameters() / program.parameters()}
 
 

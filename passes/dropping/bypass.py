@@ -21,7 +21,7 @@ from compressor.graph.naming import PAST_KEY_VALUES
 from compressor.graph.program import Program
 from compressor.passes.dropping.candidates import Candidate
 
-__all__ = ["sum_of", "without"]
+__all__ = ["ends_of", "sum_of", "without"]
 
 aten = torch.ops.aten
 
@@ -30,23 +30,41 @@ def without(program: Program, dropped: Sequence[Candidate]) -> Program:
     """A copy that still is to be finished (`edit.finish`), which runs."""
     copy = begin(program)
     twins = dict(zip(program.graph.nodes, copy.graph.nodes, strict=True))
-    order = {node: place for place, node in enumerate(program.graph.nodes)}
-    instead: dict[fx.Node, fx.Node] = {}
-    for candidate in sorted(dropped, key=lambda each: order[_end(each)]):
-        if candidate.branch is None:
-            old, new = twins[candidate.block.exit], twins[candidate.block.entry]
-        else:
-            total = sum_of(candidate.block.nodes, candidate.branch)
-            rest = next(node for node in total.all_input_nodes if node is not candidate.branch.exit)
-            old, new = twins[total], twins[rest]
-        while new in instead:
-            new = instead[new]
-        old.replace_all_uses_with(new)
-        instead[old] = new
+    for old, new in _resolved(program, dropped):
+        twins[old].replace_all_uses_with(twins[new])
     copy = _uncached(copy, {twins[node] for each in dropped for node in each.nodes})
     delete_unused(copy)
     copy.module.recompile()
     return copy
+
+
+def ends_of(program: Program, smaller: Program, dropped: Sequence[Candidate]) -> list[tuple[str, fx.Node, str]]:
+    """Where something is missing in `smaller`: the last site that went there, the original's node behind it, and the
+    name of the node that is read in its place."""
+    sites = [each.site for each in _ordered(program, dropped)]
+    found = {new.name: (site, old) for site, (old, new) in zip(sites, _resolved(program, dropped), strict=True)}
+    left = {node.name for node in smaller.graph.nodes}
+    return [(site, old, name) for name, (site, old) in found.items() if name in left]
+
+
+def _ordered(program: Program, dropped: Sequence[Candidate]) -> list[Candidate]:
+    order = {node: place for place, node in enumerate(program.graph.nodes)}
+    return sorted(dropped, key=lambda each: order[_end(each)])
+
+
+def _resolved(program: Program, dropped: Sequence[Candidate]) -> list[tuple[fx.Node, fx.Node]]:
+    """Each value that goes, in order, with what takes its place."""
+    instead: dict[fx.Node, fx.Node] = {}
+    for candidate in _ordered(program, dropped):
+        if candidate.branch is None:
+            old, new = candidate.block.exit, candidate.block.entry
+        else:
+            old = sum_of(candidate.block.nodes, candidate.branch)
+            new = next(node for node in old.all_input_nodes if node is not candidate.branch.exit)
+        while new in instead:
+            new = instead[new]
+        instead[old] = new
+    return list(instead.items())
 
 
 def sum_of(nodes: Iterable[fx.Node], branch: Branch) -> fx.Node:

@@ -13,11 +13,29 @@ from torch import Tensor
 from compressor.graph.contract import Batch
 from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
+from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.recover.plan import Seen, make_plan
 from compressor.passes.recover.stream import batch_inputs, rows
 from compressor.passes.recover.terms import build_term
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "parted"]
+
+APART = 4  # one sample in so many judges what the others are fitted to
+
+
+def parted(program: Program, batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Batches to fit to, and others to judge by; the same where there is a single sample that cannot be cut."""
+    inputs = batch_inputs(program)
+    count = sum(rows(batch, inputs) for batch in batches)
+    seen = limited(program, batches, count - count // APART)
+    skipped = sum(rows(batch, inputs) for batch in seen)
+    apart: list[Batch] = []
+    for batch in batches:
+        size = rows(batch, inputs)
+        if skipped < size:
+            apart.append({n: v[skipped:] if n in inputs else v for n, v in batch.items()} if skipped else batch)
+        skipped = max(0, skipped - size)
+    return seen, apart or seen
 
 
 class Judge:

@@ -43,7 +43,7 @@ class Choice:
     def told(self) -> str:
         """In words."""
         if self.blocks:
-            return f"{self.blocks} blocks a row and rank {self.rank}"
+            return f"{self.blocks} block{'s' if self.blocks > 1 else ''} a row and rank {self.rank}"
         return f"ranks {self.inner} and {self.rank}" if self.inner else f"rank {self.rank}"
 
 

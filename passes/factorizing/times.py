@@ -56,7 +56,8 @@ def predict_times(program: Program, choices: Mapping[str, Choice], context: Cont
     changed = finish(copy)
     before, after = (context.latency.predict(each, context.target) for each in (program, changed))
     totals = before.latency_ms, after.latency_ms
-    return Times(_by_site(before, old), _by_site(after, new), totals, after.calibrated)
+    kept = {name: new[name] | _fused(before, mine) for name, mine in old.items()}
+    return Times(_by_site(before, old), _by_site(after, kept), totals, after.calibrated)
 
 
 def _rewritten(program: Program, site: Site, choice: Choice) -> set[str]:
@@ -64,6 +65,11 @@ def _rewritten(program: Program, site: Site, choice: Choice) -> set[str]:
     known = {node.name for node in program.graph.nodes}
     rewrite(program, site, blank(site, choice))
     return {node.name for node in program.graph.nodes} - known
+
+
+def _fused(estimate: Estimate, mine: set[str]) -> set[str]:
+    """What is in the same kernels as these nodes: thin layers that it does not fuse with pay for it."""
+    return {node for kernel in estimate.kernels if mine.intersection(kernel.nodes) for node in kernel.nodes} - mine
 
 
 def _by_site(estimate: Estimate, nodes: Mapping[str, set[str]]) -> dict[str, float]:

@@ -43,6 +43,13 @@ def test_a_rank_that_is_not_faster(program: Program) -> None:
     assert times.all[0] - times.before["0"] + times.after["0"] > times.all[0]
 
 
+def test_what_does_not_fuse_any_more_counts(program: Program) -> None:
+    """The dense layer's kernel has the ReLU in it, the butterfly's sum is a kernel of its own with it."""
+    times = predict_times(program, {"0": Choice(8, blocks=1)}, CONTEXT)
+    assert times.whole("0") == pytest.approx(times.all[1])
+    assert times.after["0"] > predict_times(program, {"0": Choice(8)}, CONTEXT).after["0"]
+
+
 def test_nothing_is_known_without_a_model(program: Program) -> None:
     times = predict_times(program, {"0": Choice(8)}, Context(board()))
     assert times == Times()

@@ -46,7 +46,7 @@ def digits() -> tuple[Plan, Seen]:
 def test_every_term_is_a_number_a_sample_with_gradients_to_its_adapters(digits: tuple[Plan, Seen], name: str) -> None:
     plan, seen = digits
     if name.startswith(("relation", "bound")):
-        with pytest.raises(RecipeError, match="no attention|no layer of the student is two"):
+        with pytest.raises(RecipeError, match=r"no attention|no layer of the student is two"):
             build_term(name, plan, lambda: [seen])
         return
     term = build_term(name, plan, lambda: [seen])
