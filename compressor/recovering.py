@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECOVER", "load_teacher", "taught", "trains", "with_recovery"]
 
-RECOVER, SPARSIFY, NONE = "recover", "sparsify", "none"
+RECOVER, SPARSIFY, QUANTIZE, NONE = "recover", "sparsify", "quantize", "none"
 WITH_TEACHER = "3epochs"  # where --teacher is given and --recover is not
 
 
@@ -37,18 +37,22 @@ def with_recovery(
 
     if recover is not None and recover != NONE:
         parse_budget(recover, "--recover")
+    asked = next((s for s in specs if s.name == QUANTIZE and s.options.get("train") not in (None, NONE)), None)
+    if asked is not None and not has_data:
+        raise _nothing_to_learn_from(f"--passes {asked.name}: train={asked.options['train']}")
     budget = recover or (WITH_TEACHER if teacher else None)
     if budget in (None, NONE) or any(spec.name == RECOVER for spec in specs):
         return list(specs)
     if not has_data:
-        raise InputError(
-            "there is no data to train on", where="--recover" if recover else "--teacher",
-            way_out="Add --data: unlabelled inputs are enough.",
-        )  # fmt: skip
+        raise _nothing_to_learn_from("--recover" if recover else "--teacher")
     structural = [index for index, spec in enumerate(specs) if find_pass(spec.name).structural]
     place = structural[-1] + 1 if structural else 0
     options = {"budget": budget} | ({"zeros": "keep"} if any(s.name == SPARSIFY for s in specs[:place]) else {})
     return [*specs[:place], PassSpec(RECOVER, options), *specs[place:]]
+
+
+def _nothing_to_learn_from(where: str) -> InputError:
+    return InputError("there is no data to train on", where=where, way_out="Add --data: unlabelled inputs are enough.")
 
 
 def trains(specs: Sequence[PassSpec]) -> bool:

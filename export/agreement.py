@@ -10,7 +10,8 @@ What may differ, and by how much (stated here once; the tests hold every format 
                   one scale; but where another layer's float result lies at a rounding tie, a code may fall to the
                   other side, by one unit of 1/255 of the range
     int4 … ternary   2e-2 where x is rounded to int8 by block: each block's sum is whole, and B blocks' sums are
-                  added in float32, within (B + 2) · 2⁻²⁴ · Σ_b |s_x s_w acc_b| of exact; ties as above.
+                  added in float32, within (B + 2) · 2⁻²⁴ · Σ_b |s_x s_w acc_b| of exact. x itself is rounded
+                  as the runtime's x86 kernels do it, ties included; where another layer's sums come before, as above.
                   1e-4 where x stays float
 
 A program that is more sensitive than that (one rounding after the other in a deep network) is allowed twice what sums

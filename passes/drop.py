@@ -20,13 +20,14 @@ from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
+from compressor.passes.dropping.gates import learned_gates
 from compressor.passes.dropping.heal import Healed, heal
 from compressor.passes.dropping.judge import Judge, parted
 from compressor.passes.quantizing.calibrate import limited
 
-__all__ = ["Drop"]
+__all__ = ["By", "Drop"]
 
-By = Literal["auto", "greedy", "influence", "last", "random"]
+By = Literal["auto", "greedy", "influence", "gates", "last", "random"]
 MOST = 400  # runs of the calibration data that `auto` takes for greedy
 _NO_DATA = "there is no calibration data to tell what is missed least"
 
@@ -39,9 +40,11 @@ class Drop(Pass):
     unit: what goes: whole blocks ("block"), what mixes positions in them ("mixer": attention, convolutions, state
         spaces), what acts on each position alone ("mlp"), or either branch by itself ("any").
     by: "greedy" drops one after the other, each time the one whose absence changes the outputs least; "influence"
-        those that change the stream least, from one run; "last" and "random" are for comparison; "auto" is greedy, or
+        those that change the stream least, from one run; "gates" trains a gate on each, which the predicted latency and
+        the outputs pull at, and drops the lowest; "last" and "random" are for comparison; "auto" is greedy, or
         influence where that takes too many runs, and last without data.
     samples: how many calibration samples are looked at.
+    steps: training steps of "gates".
     heal: "auto" folds what is missing into the layer before, where that brings the outputs nearer to the original's on
         samples that it was not fitted to; "none" does not.
     """
@@ -53,14 +56,19 @@ class Drop(Pass):
     unit: Unit = "block"
     by: By = "auto"
     samples: int = 64
+    steps: int = 100
     heal: Literal["auto", "none"] = "auto"
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
         if not 0.0 < self.amount < 1.0:
             raise RecipeError(f"amount is {self.amount}", where="drop", way_out="It is a share of the blocks: 0.25.")
-        if self.samples < 1:
-            raise RecipeError(f"samples is {self.samples}; one is needed at least", where="drop")
+        for name, number in (("samples", self.samples), ("steps", self.steps)):
+            if number < 1:
+                raise RecipeError(f"{name} is {number}; one is needed at least", where="drop")
+
+    def learns(self) -> bool:
+        return self.by == "gates" and not self.sites
 
     def milder(self) -> Mapping[str, Value] | None:
         return {"amount": self.amount / 2} if self.amount > 0.1 else None
@@ -141,6 +149,10 @@ class Drop(Pass):
         if by == "influence":
             return least(found, influence(program, found, batches), count), ()
         judge = Judge(program, batches)
+        if by == "gates":
+            gates = learned_gates(program, found, self.amount, self.steps, judge, context)
+            told = ", ".join(f"{each.site} {gate:.2f}" for each, gate in zip(found, gates, strict=True))
+            return least(found, gates, count), (f"the gates learned: {told}",)
         gone, damages = greedy(program, found, count, judge, context.progress)
         told = ", ".join(f"{each.site} {damage:.3g}" for each, damage in zip(gone, damages, strict=True))
         return gone, (f"dropped, with the outputs' distance from the original's after each: {told}",)
@@ -149,7 +161,7 @@ class Drop(Pass):
         """What `auto` means. Raises RecipeError where a way needs data and there is none."""
         if self.by == "auto":
             return ("greedy" if found * count <= MOST else "influence") if data else "last"
-        if self.by in ("greedy", "influence") and not data:
+        if self.by in ("greedy", "influence", "gates") and not data:
             raise RecipeError(f"by={self.by}: {_NO_DATA}", where="drop", way_out="Add --data, or choose by=last.")
         return self.by
 

@@ -109,9 +109,16 @@ def block_bytes(rows: int, width: int, format: Format, block: int, *, dense: boo
 
 
 def round_by_block(x: Tensor, block: int) -> Tensor:
-    """x (…, K) as int8 codes with a scale a block would say it: what integer kernels do to activations."""
+    """x (…, K) as int8 codes with a scale a block would say it: what integer kernels do to activations.
+
+    q = round(x · (127 / max |x|)), ties to even; x̂ = q · (max |x| / 127)
+
+    The factor is rounded to float32 first, as ONNX Runtime's kernels do: x / scale falls to the other side of a tie now
+    and then, and where x lies on a lattice (pixels, codes) ties are common. Blocks of less than 1e-36 become zero.
+    """
     width = x.shape[-1]
     blocks = cut(x, block)
-    scale = blocks.abs().amax(-1, keepdim=True) / 127
-    codes = torch.round(blocks / torch.where(scale > 0, scale, torch.ones_like(scale)))
-    return (codes * scale).flatten(-2)[..., :width]
+    largest = blocks.abs().amax(-1, keepdim=True)
+    factor = torch.full_like(largest, 127) / largest  # `127 / largest` would be 127 times its reciprocal
+    codes = torch.round(blocks * torch.where(factor.isinf(), torch.zeros_like(factor), factor))
+    return (codes * (largest / 127)).flatten(-2)[..., :width]

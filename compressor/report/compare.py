@@ -131,13 +131,13 @@ def conflicts(report: Report) -> tuple[str, ...]:
 
 
 def skip_groups(done: PassReport) -> list[tuple[str, list[str]]]:
-    """What is said of which sites, the commonest first: "skipped 4: …" of sites that stayed as they were, "note on 4:
-    …" of those that were changed otherwise than asked, "note: …" of the pass as a whole."""
+    """What is said of which sites: "note: …" of the pass as a whole; then, the commonest first, "skipped 4: …" of those
+    that stayed as they were, and "note on 4: …" of those that were changed otherwise than asked."""
     groups: dict[tuple[str, str], list[str]] = {}
     for skip in done.skipped:
         kind = "note" if skip.whole else SKIPPED if done.declined(skip) else "note on"
         groups.setdefault((kind, skip.reason), []).append(skip.site)
-    ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+    ranked = sorted(groups.items(), key=lambda group: (group[0][0] != "note", -len(group[1])))
     return [
         (f"{kind}: {reason}", []) if kind == "note" else (f"{kind} {len(sites)}: {reason}", sites)
         for (kind, reason), sites in ranked

@@ -46,6 +46,8 @@ class _Finder:
     def on_stream(self, steps: Sequence[Step]) -> list[Chain]:
         keys = [likeness(self.program, self.reach, step.entry, step.exit).digest for step in steps]
         kinds, axis = self._kinds(steps, keys)
+        if not any(step.weighted for step in steps) and all(kind == "branch" for of in kinds for kind in of):
+            return []  # elementwise functions, such as GELU's x + c·x³
         lead = [of[0] if of else "branch" for of in kinds]
         chains: list[Chain] = []
         for run in periods(keys, [step.gap for step in steps], lead):

@@ -70,7 +70,8 @@ def _of(block: Block, unit: Unit) -> Iterable[Candidate]:
 
 def _reason(program: Program, candidate: Candidate, keep: Sequence[str]) -> str | None:
     """Why it cannot go, or None."""
-    names = (candidate.site, candidate.block.name, *candidate.parameters)
+    layers = (name.rpartition(".")[0] for name in candidate.parameters)
+    names = (candidate.site, candidate.block.name, *candidate.parameters, *layers)
     if any(is_kept(name, keep) for name in names):
         return "you asked to keep it"
     results = dict(zip(program.graph.output_node().args[0], program.outputs, strict=True))  # type: ignore[arg-type]

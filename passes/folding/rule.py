@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,7 +28,7 @@ class Bench:
     """The copy being rewritten, with what the user asked to keep.
 
     `allowance` is how many bytes folded constants may still add to the file. `latency` predicts what runs faster on
-    `target`, where both are known.
+    `target`, where both are known; `slower` remembers what was predicted to be slower, and how much.
     """
 
     program: Program
@@ -36,6 +36,7 @@ class Bench:
     allowance: int = 0
     latency: LatencyModel | None = None
     target: Target | None = None
+    slower: dict[object, str] = field(default_factory=dict)
 
     def kept(self, *nodes: fx.Node) -> str | None:
         """The first tensor that these nodes read and the user asked to leave alone."""

@@ -22,9 +22,10 @@ from compressor.passes.folding.composing import LinearMap, composed, map_of
 from compressor.passes.folding.layers import Layer, layer_of
 from compressor.passes.folding.rule import Bench
 
-__all__ = ["LONGEST", "Run", "before", "costs_more", "merged", "put", "run_map", "runs"]
+__all__ = ["LONGEST", "TOO_MANY", "Run", "before", "costs_more", "merged", "put", "run_map", "runs"]
 
 LONGEST = 8  # layers that are merged at a time
+TOO_MANY = 4  # times the multiply–accumulates: no target runs that faster, and none is asked
 aten = torch.ops.aten
 _CONV = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
 
@@ -85,17 +86,20 @@ def costs_more(bench: Bench, made: LinearMap, layers: Sequence[Layer], node: fx.
     fewer = macs < separate or (macs == separate and node is not layers[-1].node)  # a sum goes besides
     is_less = fewer and numbers <= old
     for_size = bench.target is not None and bench.target.objective == "size"
-    if bench.latency is None or bench.target is None or for_size:
+    if bench.latency is None or bench.target is None or for_size or macs > TOO_MANY * separate:
         if is_less or (for_size and numbers < old):
             return None
         if not fewer:
             return f"one layer would take {macs:,} multiply–accumulates a sample, apart they take {separate:,}"
         return f"one layer would store {numbers:,} weights, apart they store {old:,}"
-    now = bench.latency.predict(bench.program, bench.target).latency_ms
-    then = bench.latency.predict(_trial(bench, made, layers, node, source), bench.target).latency_ms
-    if then * SLACK < now or (is_less and then <= now * SLACK):
-        return None
-    return f"with one layer it is predicted to take {then:.4g} ms, without {now:.4g} ms"
+    key = (*(layer.name for layer in layers), node.name, made.geometry)
+    if key not in bench.slower:  # asking takes longer than everything else, and every round asks again
+        now = bench.latency.predict(bench.program, bench.target).latency_ms
+        then = bench.latency.predict(_trial(bench, made, layers, node, source), bench.target).latency_ms
+        if then * SLACK < now or (is_less and then <= now * SLACK):
+            return None
+        bench.slower[key] = f"with one layer it is predicted to take {then:.4g} ms, without {now:.4g} ms"
+    return bench.slower[key]
 
 
 def host_of(layers: Sequence[Layer]) -> Layer:

@@ -84,6 +84,8 @@ def _link(bench: Bench, node: fx.Node, name: str) -> Link | str:
     if is_gate(node):
         return "it is a gate: another value is multiplied with it"
     first, users = layer_of(bench, node.args[0]), list(node.users)
+    if first is None and edit.is_call(node.args[0], aten.batch_norm.default):
+        return "the batch norm before it stays: its layer is kept, or read elsewhere"
     if first is None:
         return "what it takes is not what one layer with stored weights makes"
     if len(first.node.users) > 1:

@@ -40,7 +40,7 @@ class Job:
 
     @cached_property
     def folded(self) -> Program:
-        return apart(self.plain, self.context)
+        return apart(self.plain, self.context, self.keep)
 
     @cached_property
     def found(self) -> Found:
@@ -72,7 +72,7 @@ class Job:
 
     def named(self, sites: Mapping[str, Setting]) -> tuple[list[Stretch], list[Skip]]:
         """The stretches that a recipe names, and those that are none. Raises RecipeError for a setting that is none."""
-        found = {name: named(self.folded, name, through) for name, through in pairs_of(sites).items()}
+        found = {name: named(self.folded, name, through, self.keep) for name, through in pairs_of(sites).items()}
         absent = [Skip(name, "the model has no such stretch of layers") for name, one in found.items() if one is None]
         return [one for one in found.values() if one is not None], absent
 
@@ -84,7 +84,7 @@ class Job:
         notes = [self._merges(chosen)]
         if lesson is not None and self._trains():
             nodes = [node for stretch in chosen for node in stretch.nodes]
-            base = trainable(self.plain, self.folded, nodes, self.context)
+            base = trainable(self.plain, self.folded, nodes, self.context, self.keep)
             trained = fade(base, nodes, self.context, lesson, self.keep)
             done = trained.done
             settings[TRAINING] = training_setting(lesson, done.losses, done.marks)

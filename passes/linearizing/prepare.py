@@ -10,7 +10,7 @@ Nodes keep their names in both.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -36,16 +36,18 @@ def functional(program: Program) -> Program:
     return edit.finish(copy)
 
 
-def apart(program: Program, context: Context) -> Program:
+def apart(program: Program, context: Context, keep: Sequence[str] = ()) -> Program:
     """The program folded, its layers not merged."""
-    whole = Fold().run(program, context)
+    whole = Fold(keep=tuple(keep)).run(program, context)
     if not any(site.partition(":")[0] in MERGING for site in whole.settings):
         return whole.program
     sites = {site: how for site, how in whole.settings.items() if site.partition(":")[0] not in MERGING}
-    return Fold(sites=sites).run(program, context).program if sites else program
+    return Fold(sites=sites, keep=tuple(keep)).run(program, context).program if sites else program
 
 
-def trainable(program: Program, folded: Program, nodes: Collection[str], context: Context) -> Program:
+def trainable(
+    program: Program, folded: Program, nodes: Collection[str], context: Context, keep: Sequence[str] = ()
+) -> Program:
     """The original with the batch norms before these activations folded, where the folded program says that a bias
     moves there."""
     bench = Bench(folded)
@@ -58,4 +60,4 @@ def trainable(program: Program, folded: Program, nodes: Collection[str], context
     norms = [node.args[0] for node in program.graph.nodes if node.name in moving]
     known = [norm for norm in norms if edit.is_call(norm, torch.ops.aten.batch_norm.default)]
     sites = {f"batch_norm:{edit.layer_name(norm)}": {"rule": "batch_norm"} for norm in known}
-    return Fold(sites=sites).run(program, context).program if sites else program
+    return Fold(sites=sites, keep=tuple(keep)).run(program, context).program if sites else program

@@ -18,14 +18,13 @@ from compressor.graph.program import Program
 from compressor.passes.folding.layers import layer_of
 from compressor.passes.folding.parallel import Parallel
 from compressor.passes.folding.rule import Bench
-from compressor.passes.folding.runs import put, run_map
+from compressor.passes.folding.runs import TOO_MANY, put, run_map
 from compressor.passes.linearizing.activations import Link, find_links
 from compressor.passes.linearizing.removal import removed
 
 __all__ = ["Found", "Stretch", "cost_of", "find_stretches", "named"]
 
 LONGEST = 4  # layers of a stretch
-TOO_MANY = 4.0  # times the multiply–accumulates: no target runs that faster
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,11 @@ def find_stretches(program: Program, context: Context, keep: Sequence[str] = ())
     return Found(tuple(chosen), (*skipped, *stay), len(between) + len(skipped) - gates)
 
 
-def named(program: Program, name: str, through: str) -> Stretch | None:
-    """The stretch of a folded program from one layer through another."""
-    links, _ = find_links(Bench(program))
-    wanted = (s for s in _segments(links) if (s.name, s.through) == (name, through))
+def named(program: Program, name: str, through: str, keep: Sequence[str] = ()) -> Stretch | None:
+    """The stretch of a folded program from one layer through another, if it may be touched."""
+    bench = Bench(program, tuple(keep))
+    links, _ = find_links(bench)
+    wanted = (s for s in _segments(links) if (s.name, s.through) == (name, through) and not _blocked(bench, s))
     return next(wanted, None)
 
 
@@ -139,15 +139,20 @@ def _gain(program: Program, stretch: Stretch, context: Context, base: float, kee
 
 def _unfit(bench: Bench, stretch: Stretch) -> str | None:
     """Why the layers are no one layer, or one that nothing runs faster, as far as their sizes tell."""
-    layers = [stretch.links[0].first, *(link.second for link in stretch.links)]
-    if (reason := next((r for layer in layers if (r := layer.blocked(bench)) is not None), None)) is not None:
+    if (reason := _blocked(bench, stretch)) is not None:
         return reason
+    layers = [stretch.links[0].first, *(link.second for link in stretch.links)]
     made = run_map(bench, layers, real=False, biases=False)
     if isinstance(made, str):
         return made
     if made.weight.numel() > TOO_MANY * sum(layer.weight.meta["val"].numel() for layer in layers):
         return f"one layer in place of {', '.join(stretch.layers)} would have {made.weight.numel():,} weights"
     return None
+
+
+def _blocked(bench: Bench, stretch: Stretch) -> str | None:
+    layers = [stretch.links[0].first, *(link.second for link in stretch.links)]
+    return next((reason for layer in layers if (reason := layer.blocked(bench)) is not None), None)
 
 
 def _with_sum(bench: Bench) -> None:

@@ -66,8 +66,14 @@ def carry_out(
     changed += apply_blocks(copy, layers, in_blocks, codes)
     skipped += [*solved.skipped, *done.skipped]
     settings = {site: solved.settings.get(site, setting) for site, setting in settings.items()}
+    settings |= {site: _trained(settings[site]) for site in done.codes}
     settings |= {} if done.setting is None else {SITE: done.setting}
     return PassResult(finish(copy), tuple(changed), tuple(skipped), settings, done.notes)
+
+
+def _trained(setting: Setting) -> Setting:
+    """Training found the codes and the bias, and no solver."""
+    return {key: value for key, value in setting.items() if key not in ("solver", "bias")}
 
 
 def _learned(

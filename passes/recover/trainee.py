@@ -141,10 +141,14 @@ def _is_statistic(tensor: Tensor) -> bool:
 def _own_tensors(
     program: Program, own: Program, place: Place, keep: Sequence[str], *, frozen: bool
 ) -> dict[str, Tensor]:
-    """Clones on the device in the copy's modules, ties kept; their names."""
+    """Clones on the device in the copy's modules, ties kept; by name, in the order of names.
+
+    A program that was saved and loaded has its tensors in another order than one that was just made: a checkpoint's
+    optimizer, which goes by places, must not know the difference.
+    """
     made: dict[tuple[object, ...], Tensor] = {}
     names: dict[str, Tensor] = {}
-    for name, tensor in program.tensors().items():
+    for name, tensor in sorted(program.tensors().items()):
         key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         if key not in made or not tensor.numel():
             trains = isinstance(tensor, nn.Parameter) and tensor.dtype.is_floating_point and not frozen

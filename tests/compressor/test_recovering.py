@@ -167,3 +167,11 @@ def test_what_a_teacher_says_goes_under_the_students_names() -> None:
 
 def test_recover_keeps_its_pass_through_replace() -> None:
     assert replace(Recover("3steps"), losses="kl").budget == "3steps"
+
+
+def test_bits_are_not_trained_without_data(digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--out", str(tmp_path / "o")]
+    assert run([*arguments, "--passes", "fold,int2:block=32:train=5steps"]) == 2
+    told = capfd.readouterr().err
+    assert "--passes quantize: train=5steps: there is no data to train on" in told
+    assert "Add --data" in told

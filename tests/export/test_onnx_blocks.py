@@ -64,6 +64,17 @@ def test_the_runtime_computes_what_the_reference_does(
     assert agreement.tolerance == (INT8 if integer else FP32).relative_rms
 
 
+@pytest.mark.parametrize("format", ["int4", "ternary"])
+@pytest.mark.parametrize("steps", [10, 16, 255])
+def test_inputs_on_a_lattice_fall_to_the_runtimes_side_of_a_tie(format: str, steps: int, tmp_path: Path) -> None:
+    """Pixels, or what another quantization left: of thousands of values some are ties, and one code is 1/127."""
+    program = layer(256, 64, (4,))
+    blocks = with_blocks(program, "linear", format=format, block=32)
+    path = lowered(blocks, tmp_path)
+    drawn = torch.randint(-steps, steps + 1, (512, 256), generator=torch.Generator().manual_seed(steps))
+    assert error(blocks, path, drawn / steps) < 2e-6
+
+
 def test_integer_activations_are_rounded_and_floats_are_not(tmp_path: Path) -> None:
     program = layer(256, 64, (16,))
     floats = with_blocks(program, "linear", integer=False)

@@ -50,7 +50,10 @@ def test_half_of_the_activations_go_and_fold_makes_fewer_layers(data: Context, t
 def test_kept_layers_keep_their_activations(data: Context) -> None:
     result = Linearize(amount=1.0, train="none", keep=("two.*",)).run(trained(), data)
     assert not any(name.startswith("two.") for name in result.changed)
-    assert "kept" in {s.site: s.reason for s in result.skipped}["two.expand"]
+    assert "kept" in {s.site: s.reason for s in result.skipped}["two.norm1"]
+    assert all(result.program.get(n).equal(t) for n, t in trained().tensors().items() if n.startswith("two."))
+    recipe = Linearize(keep=("two.*",), sites={"two.expand": {"through": "two.project"}}).run(trained(), data)
+    assert not recipe.changed
 
 
 def test_options_have_three_numbers(data: Context) -> None:

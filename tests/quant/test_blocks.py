@@ -159,6 +159,16 @@ def test_rows_are_rounded_by_block() -> None:
     assert not rounded[:, 64:].any()
 
 
+def test_the_factor_of_a_row_is_rounded_before_it_is_used() -> None:
+    """(q + 1/2) · max / 127 is a tie in exact arithmetic; in floats the order of operations says where it falls."""
+    largest = torch.arange(1, 2000, dtype=torch.float32)
+    ties = largest[:, None] * (torch.arange(32) + 0.5) / 127  # q + 1/2 times the scale, as near as floats come
+    rows = torch.cat([largest[:, None], ties[:, 1:]], 1)
+    codes = torch.round(round_by_block(rows, 32) / (largest / 127)[:, None])
+    assert torch.equal(codes, torch.round(rows * (torch.tensor(127.0) / largest)[:, None]))
+    assert not torch.equal(codes, torch.round(rows / (largest / 127)[:, None])), "which is another rule"
+
+
 def test_ternary_codes_are_those_of_two_bits_without_the_lowest() -> None:
     weight = normal(8, 256)
     found = quantize_blocks(weight, TERNARY, 64)

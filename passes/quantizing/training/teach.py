@@ -28,8 +28,9 @@ from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["ROUNDED", "Taught", "taught"]
 
-# Of `recover`'s, by the fewest bits of a layer.
-RATES = {"int8": 0.3, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
+# Of `recover`'s, by the fewest bits of a layer: as far as codes lie apart. Those of int8 are 16 times as near as those
+# of int4, and rounding to them leaves less than larger steps do: at 0.3 trained networks' loss first rose tenfold.
+RATES = {"int8": 0.03, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
 ROUNDED = "the rounded network"

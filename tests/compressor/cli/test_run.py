@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -50,6 +51,49 @@ def test_kill_9_leaves_no_half_artifact_and_loses_no_finished_stage(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == str(out)
     assert not [path for path in tmp_path.iterdir() if path.name not in ("out", "cache", "won")]
+
+
+KILLED = """
+    import os, signal, sys
+    from compressor.cli.main import run
+    from compressor.passes.recover import session
+
+    write, written = session.write_checkpoint, []
+
+    def killed(*args):
+        write(*args)
+        written.append(args)
+        if len(written) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    session.write_checkpoint = killed
+    session.WRITING = 0.0  # after every step
+    run(sys.argv[1:])
+"""
+
+
+def test_kill_9_in_the_middle_of_training_bits_changes_nothing(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same command again goes on, and makes the very model of a run that was not killed."""
+
+    def arguments(name: str) -> list[str]:
+        return [
+            str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "--threads", "1",
+            "--passes", "fold,int4:block=32:train=12steps", "--max-drop", "100%", "--out", str(tmp_path / name),
+            "--cache-dir", str(tmp_path / f"{name}-cache"),
+        ]  # fmt: skip
+
+    killed = [sys.executable, "-c", textwrap.dedent(KILLED), *arguments("killed")]
+    assert subprocess.run(killed, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    capfd.readouterr()
+    assert run(arguments("killed")) == 0
+    assert "continues after step 3" in capfd.readouterr().err
+    assert run(arguments("whole")) == 0
+    assert "continues after step" not in capfd.readouterr().err
+    [killed_model, model] = [(tmp_path / name / "model.onnx").read_bytes() for name in ("killed", "whole")]
+    assert killed_model == model
 
 
 def test_a_runtime_that_does_not_serve_the_board_is_refused(

@@ -143,6 +143,12 @@ def test_a_network_that_repeats_nothing_has_no_blocks() -> None:
     net = nn.Sequential(nn.Linear(4, 8), nn.GELU(approximate="tanh"), nn.Linear(8, 3))
     assert find_blocks(captured(net, torch.randn(2, 4))) == ()
 
+    class Cubed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 0.04 * x.pow(3)).tanh()
+
+    assert find_blocks(captured(nn.Sequential(nn.Linear(4, 8), Cubed(), nn.Linear(8, 3)), torch.randn(2, 4))) == ()
+
 
 def test_the_long_skip_around_blocks_is_no_block() -> None:
     class Skip(nn.Module):

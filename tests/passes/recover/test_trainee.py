@@ -30,6 +30,19 @@ def test_both_graphs_share_the_weights_that_are_trained() -> None:
     assert bool(program.get("head.3.weight").any()), "the program's own weights are untouched"
 
 
+def test_parameters_are_in_one_order_however_the_graph_reads_them() -> None:
+    """An optimizer's checkpoint goes by places, and a program that was saved and loaded reads its tensors in another
+    order than one that was just made."""
+    program = capture(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), (torch.randn(2, 4),)).program
+    other = edit.begin(program)
+    reads = {str(node.target): node for node in other.graph.nodes if node.op == "get_attr"}
+    next(iter(other.graph.nodes)).prepend(reads["1.weight"])
+    other = edit.finish(other)
+    assert list(program.tensors()) != list(other.tensors())
+    first, second = (list(Trainee(each, CPU).parameters) for each in (program, other))
+    assert first == second
+
+
 def test_tied_weights_stay_one() -> None:
     program = capture(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), (torch.randn(2, 4),)).program
     program.module.get_submodule("1").weight = program.get("0.weight")

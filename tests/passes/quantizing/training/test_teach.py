@@ -118,6 +118,28 @@ def test_a_killed_training_goes_on_to_the_same_weights(net: Program, context: Co
     assert again.program.hash() == whole.program.hash()
 
 
+def test_what_training_found_no_solver_did(net: Program, context: Context) -> None:
+    trained = Quantize("int4", block=32, train="10steps").run(net, context)
+    assert "program" in trained.settings, "it helped"
+    sites = [setting for site, setting in trained.settings.items() if site != "program"]
+    assert not any({"solver", "bias"} & set(setting) for setting in sites)
+    again = Quantize(sites=trained.settings).run(net, context)
+    assert again.program.hash() == trained.program.hash()
+    rounded = Quantize("int4", block=32).run(net, context)
+    assert "gptq" in {setting.get("solver") for setting in rounded.settings.values()}
+
+
+def test_int8_starts_where_its_codes_are_near(digits: tuple[Program, Context, PassResult]) -> None:
+    """At the default rate the loss never goes far above that of rounding, which is hard to beat."""
+    program, context, _ = digits
+    listener = Listener()
+    result = Quantize(train="40steps").run(program, replace(context, progress=listener))
+    assert not [skip for skip in result.skipped if skip.site == "program"]
+    told = [figures for _, figures in listener.told]
+    assert max(figures["held-out"] for figures in told) < 4 * told[0]["best"]
+    assert told[-1]["best"] < told[0]["best"]
+
+
 def test_what_is_kept_is_not_trained(net: Program, context: Context) -> None:
     result = Quantize("int4", block=32, train="10steps", rate=0.003, keep=("head",)).run(net, context)
     assert torch.equal(result.program.get("head.weight"), net.get("head.weight"))
