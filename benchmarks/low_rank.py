@@ -2,7 +2,7 @@
 
     python benchmarks/low_rank.py [--only minilm vit resnet gpt] [--budget 30min]
 
-Half (and a quarter) of the weights of every layer stay, in two layers each; 256 calibration samples, errors of others.
+Half (and a quarter) of the weights of every layer stay, in two layers each; 128 calibration samples, errors of others.
 
     layers   ‖(W − U·V)x‖ / ‖W·x‖ on the float model's inputs x, mean over the layers (biases corrected where marked)
     output   ‖y − ŷ‖ / ‖y‖ of the whole model, and its own figures (cosine, accuracy, perplexity); nothing is trained
@@ -31,7 +31,7 @@ from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.passes.factorizing.solve import Made, made
 from compressor.targets.loader import load_target
 
-SAMPLES, TESTS, HELD = 256, 512, 32
+SAMPLES, TESTS, HELD = 128, 500, 32
 KEEPS = (0.5, 0.25)
 NAMES = ("minilm", "vit", "resnet", "gpt")
 WAYS = ("plain", "activation", "activation+bias", "all")  # "all": refitted, too, to what the layers before give

@@ -67,9 +67,9 @@ def _images(name: str, tests: int) -> Subject:
 
     def accuracy(candidate: Runs) -> float:
         right = 0
-        for start in range(0, tests, 250):
-            [scores] = candidate.run({key: images[start : start + 250]}).values()
-            right += int((scores.argmax(1) == labels[start : start + 250]).sum())
+        for part, classes in zip(images[:tests].split(250), labels[:tests].split(250), strict=True):
+            [scores] = candidate.run({key: part}).values()
+            right += int((scores.argmax(1) == classes).sum())
         return right / tests
 
     return Subject(name, "accuracy", 1, program, batches, accuracy)

@@ -33,6 +33,7 @@ from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
 from compressor.export.onnx_registry import one_registry
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.export.onnx_signed import keep_quantized
+from compressor.export.onnx_slots import is_slots
 from compressor.graph.edit import finish, layer_name
 from compressor.graph.functional import functionalize, is_mutating
 from compressor.graph.lift import lift
@@ -214,7 +215,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """Recurrent weights at any size; never the transpose of a tied weight, which would store it twice, nor bfloat16."""
+    """Recurrent weights at any size; never the transpose of a tied weight, which would store it twice, nor bfloat16,
+    nor the map of weights that share slots, which is bigger than they are."""
+    if is_slots(node):
+        return False
     if node.op_type == "Transpose":
         return False if len(node.inputs[0].uses()) > 1 else None  # type: ignore[union-attr]
     if node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.BFLOAT16:

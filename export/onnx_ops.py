@@ -4,6 +4,7 @@
     compressor::dequantize  →  DequantizeLinear
     compressor::linear_blocks →  com.microsoft.MatMulNBits   (export/onnx_blocks.py)
     compressor::embedding_blocks →  com.microsoft.GatherBlockQuantized
+    compressor::expand_slots  →  Gather by a computed map           (export/onnx_slots.py)
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
     aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
@@ -26,6 +27,7 @@ from torch import fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.export.onnx_blocks import embedding_blocks, linear_blocks
+from compressor.export.onnx_slots import expand_slots
 from compressor.graph.edit import argument
 from compressor.graph.program import Program
 
@@ -154,6 +156,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.compressor.dequantize.default: dequantize,
     torch.ops.compressor.linear_blocks.default: linear_blocks,
     torch.ops.compressor.embedding_blocks.default: embedding_blocks,
+    torch.ops.compressor.expand_slots.default: expand_slots,
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
     torch.ops.aten.to.dtype_layout: to_dtype_layout,

@@ -2,7 +2,9 @@
 
 ONNX Runtime's own converter does both, in a process of its own: it needs memory for the model twice over, and all of
 it goes back when it ends. "amd64" is never asked for: it writes NCHWc
-nodes, which fail everywhere else.
+nodes, which fail everywhere else. Where convolutions share a weight, what follows each is not fused into it: the file
+would hold the weight once a convolution. Nor is a weight stored twice that is read both as it is and transposed, as the
+table of a tied output layer is.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from compressor.errors import ExportError, MismatchError
 from compressor.export.onnx_reference import mapped
@@ -29,6 +34,9 @@ __all__ = ["ORT_LIMIT", "Converted", "same_outputs", "to_ort"]
 ORT_LIMIT = 2**31 - 1  # offsets in the file are 32-bit
 _COMPILING = {"NnapiExecutionProvider", "CoreMLExecutionProvider", "QNNExecutionProvider", "XnnpackExecutionProvider"}
 _SAME_KERNELS = 1e-3  # of the output's RMS: both files run the same kernels, at most fused differently
+_CONVS = ("Conv", "ConvTranspose")
+_INTO_CONVS = ("ConvBNFusion", "ConvMulFusion", "ConvAddFusion")
+_FOLDING = ("ConstantFolding",)
 _CONVERTER = """
 import sys
 from pathlib import Path
@@ -36,11 +44,13 @@ sys.modules["torch"] = None  # onnxruntime.tools imports it where it can, for se
 import onnxruntime
 from onnxruntime.tools import convert_onnx_models_to_ort as tool
 session = onnxruntime.InferenceSession
+source, folder, style, platform, *disabled = sys.argv[1:]
 def lean(path, sess_options, **options):
     sess_options.add_session_config_entry("session.disable_prepacking", "1")  # nothing runs; saves a copy
+    if disabled:
+        options["disabled_optimizers"] = [*(options.get("disabled_optimizers") or []), *disabled]
     return session(path, sess_options=sess_options, **options)
 onnxruntime.InferenceSession = lean
-source, folder, style, platform = sys.argv[1:]
 tool.convert_onnx_models_to_ort(
     Path(source), Path(folder), [tool.OptimizationStyle[style]],
     target_platform=platform or None, enable_type_reduction=True,
@@ -80,8 +90,43 @@ def to_ort(onnx_path: Path, target: Target, *, batch: Batch | None = None, limit
     return Converted((model, config))
 
 
+def _copying(source: Path) -> tuple[str, ...]:
+    """The runtime's rewrites that would write a weight once more: a batch norm into each convolution that reads it, its
+    transpose beside it. Without the second a product reads the weight as it lies, which costs nothing."""
+    try:
+        graph = onnx.load(source, load_external_data=False).graph
+    except DecodeError:
+        return ()  # the converter says what is wrong with it
+    stored = {tensor.name for tensor in graph.initializer}
+    uses = Counter(name for node in graph.node for name in node.input if name in stored)
+    several = {name for name, count in uses.items() if count > 1}
+    convs = any(node.op_type in _CONVS and node.input[1] in several for node in graph.node)
+    constants = _constants(graph, stored)
+    turned = all(n.op_type == "Transpose" for n in constants) and any(n.input[0] in several for n in constants)
+    return (*(_INTO_CONVS if convs else ()), *(_FOLDING if turned else ()))
+
+
+def _constants(graph: onnx.GraphProto, stored: set[str]) -> list[onnx.NodeProto]:
+    """The nodes that depend on no input: they are to be computed now, not in every run."""
+    known, found = set(stored), []
+    for node in graph.node:
+        if all(name in known for name in node.input if name):
+            known.update(node.output)
+            found += [node] if node.op_type != "Constant" else []
+    return found
+
+
 def _convert(source: Path, folder: Path, style: str, arm: bool) -> None:
-    command = [sys.executable, "-c", _CONVERTER, str(source), str(folder), style, "arm" if arm else ""]
+    command = [
+        sys.executable,
+        "-c",
+        _CONVERTER,
+        str(source),
+        str(folder),
+        style,
+        "arm" if arm else "",
+        *_copying(source),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = [line for line in (result.stdout + result.stderr).splitlines() if "rror" in line]

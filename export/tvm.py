@@ -19,6 +19,7 @@ from typing import Any
 from torch import fx
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.slots import expanded
 from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
@@ -47,7 +48,7 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     with _telling(program), quiet():
         from tvm.relax.frontend.torch import from_exported_program
 
-        module = _unbounded(from_exported_program(as_exported(program)))
+        module = _unbounded(from_exported_program(as_exported(expanded(program))))
         llvm = tvm.target.Target(_llvm(target))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))

@@ -20,6 +20,7 @@ PASSES: dict[str, str] = {
     "prune": "compressor.passes.prune:Prune",
     "quantize": "compressor.passes.quantize:Quantize",
     "recover": "compressor.passes.recover:Recover",
+    "share": "compressor.passes.share:Share",
     "sparsify": "compressor.passes.sparsify:Sparsify",
 }
 

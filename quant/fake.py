@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import compressor.quant.fade  # noqa: F401  registers its operator
+import compressor.quant.fade
+import compressor.quant.slots  # noqa: F401  registers its operator
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import FORMATS, Granularity, QParams, choose_qparams, cut, spread
 from compressor.quant.ternary import Ternary, dequantize_ternary, quantize_ternary
@@ -193,7 +194,9 @@ def _(bounds: Tensor, x: Tensor, blend: Tensor, training: bool) -> None:
 
 _OPS = torch.ops.compressor
 BLENDING = (_OPS.fake_weight.default, _OPS.fake_absmean.default, _OPS.watch_range.default, _OPS.fade.default)
-TRAINABLE = (*BLENDING, _OPS.fake_bias.default, _OPS.fake_range.default, _OPS.fake_rows.default)
+TRAINABLE = (
+    *BLENDING, _OPS.expand_slots.default, _OPS.fake_bias.default, _OPS.fake_range.default, _OPS.fake_rows.default,
+)  # fmt: skip
 
 
 def _qparams(bounds: Tensor, gain: Tensor, format: str) -> QParams:

@@ -1,9 +1,10 @@
-"""The custom ops that carry quantization in the graph; each has a fake and a reference kernel.
+"""The custom ops that carry quantization and shared slots in the graph; each has a fake and a reference kernel.
 
     compressor::quantize       q = clamp(round(x / scale) + zero_point, low, high)
     compressor::dequantize     x = (q − zero_point) · scale
     compressor::linear_blocks  y = x̂ · Ŵᵀ + b        Ŵ in blocks of 4 or 2 bits; x̂ is x, or x in int8 by block
     compressor::embedding_blocks  y = Ŵ[ids]
+    compressor::expand_slots  w = sign · ψ[π]        (quant/slots.py)
 
 `scale` and `zero_point` are scalars (per tensor) or vectors along `axis` (per channel). They lower to ONNX's
 QuantizeLinear and DequantizeLinear (opset 21), whose rounding is half to even, as torch's is. Blocks lower to ONNX
@@ -18,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, round_by_block
+from compressor.quant.slots import expand_slots
 
-__all__ = ["dequantize", "embedding_blocks", "linear_blocks", "quantize"]
+__all__ = ["dequantize", "embedding_blocks", "expand_slots", "linear_blocks", "quantize"]
 
 
 @torch.library.custom_op("compressor::quantize", mutates_args=())

@@ -27,7 +27,19 @@ from compressor.targets.loader import load_target
 
 from .claim import Claim, Figures, Goal
 
-__all__ = ["CLAIMS", "LONG", "SAMPLES", "blocks_of", "context", "influence", "recovered", "shallower", "subject"]
+__all__ = [
+    "BATCH",
+    "CLAIMS",
+    "LONG",
+    "SAMPLES",
+    "blocks_of",
+    "context",
+    "influence",
+    "lessons",
+    "recovered",
+    "shallower",
+    "subject",
+]
 
 BATCH, STEPS, SAMPLES = 16, 80, 256
 LONG = 120  # steps where masks or widths are learned on the way

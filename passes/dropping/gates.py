@@ -40,8 +40,8 @@ class Pressure:
     amount: float
     scale: float
 
-    def __call__(self, tensors: Mapping[str, Tensor], fraction: float) -> Tensor:
-        gates = torch.stack([tensors[name] for name in self.names])
+    def __call__(self, parameters: Mapping[str, Tensor], fraction: float) -> Tensor:
+        gates = torch.stack([parameters[name] for name in self.names])
         costs = torch.tensor(self.costs).to(gates)
         over = ((costs * gates).sum() / costs.sum() - (1 - self.amount)) / self.amount
         apart = (16 * gates.square() * (1 - gates).square()).mean()

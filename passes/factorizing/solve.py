@@ -84,6 +84,8 @@ def _view(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | 
     elif seen is not None and seen.rows is not None and site.shape.inputs > WIDEST:
         seen, note = None, f"its {site.shape.inputs} inputs are more than the {WIDEST} that are weighed"
     asks = any(choice.asks_for_inputs for choice in choices)
+    if asks and seen is None and not note:
+        note = "the calibration data never reaches it"
     return _View(program, site, seen if asks else None, choices[0].refit), note
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from compressor.graph.edit import argument, attribute, is_call, layer_name, module_path
 from compressor.graph.program import Program
 
-__all__ = ["Pair", "attention_of", "blocks_of", "matched"]
+__all__ = ["Pair", "attention_of", "blocks_of", "features_axis", "matched"]
 
 aten = torch.ops.aten
 MOST = 8  # points: more cost memory and say little new
@@ -90,7 +90,7 @@ def matched(ours: Mapping[str, fx.Node], theirs: Mapping[str, fx.Node], most: in
         spread = [names[-(-(i + 1) * count // len(ours)) - 1] for i in range(len(ours))] if count else []
         pairs = [(f"{a} ~ {b}", ours[a], theirs[b]) for a, b in zip(ours, spread, strict=False)]
     kept = [pairs[-(-(i + 1) * len(pairs) // most) - 1] for i in range(most)] if len(pairs) > most else pairs
-    return [Pair(name, a, b, (_axis(a), _axis(b)), alike) for name, a, b in kept]
+    return [Pair(name, a, b, (features_axis(a), features_axis(b)), alike) for name, a, b in kept]
 
 
 def _members(program: Program) -> dict[str, list[fx.Node]]:
@@ -150,7 +150,7 @@ def _feeds_only(node: fx.Node, outputs: set[fx.Node]) -> bool:
     return node in outputs or all(user in outputs and user.op == "output" for user in node.users)
 
 
-def _axis(node: fx.Node) -> int:
+def features_axis(node: fx.Node) -> int:
     """Where the features lie: last behind a linear or layer norm, second behind a convolution or batch norm."""
     rank, current = node.meta["val"].dim(), node
     for _ in range(20):

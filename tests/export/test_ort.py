@@ -7,12 +7,14 @@ import pytest
 import torch
 from boards import board
 from quantized import with_int8
+from torch import Tensor, nn
 
 from compressor.errors import ExportError
 from compressor.export import ort
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.ort import Converted, same_outputs, to_ort
+from compressor.graph.capture import capture
 from compressor.graph.program import Program
 
 
@@ -106,3 +108,33 @@ def test_compiling_providers_get_optimizations_that_run_later(model: Path, monke
     files = to_ort(model, board()).files
     assert asked == ["Runtime", "Fixed"]
     assert files[1].read_text() == "ai.onnx;13;Relu\n"
+
+
+def test_batch_norms_stay_beside_convolutions_that_share_a_weight(tmp_path: Path) -> None:
+    program = shared_kernels()
+    path = tmp_path / "model.onnx"
+    to_onnx(program, board()).save(path)
+    model = to_ort(path, board(), batch={"x": program.example[0]}).files[0]
+    assert model.stat().st_size < path.stat().st_size + 30_000, "a second kernel would be 36 kB"
+
+
+def test_a_table_tied_to_the_output_is_stored_once(text_program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    to_onnx(text_program, board()).save(path)
+    to_ort(path, board())
+    assert "FusedMatMul" in path.with_suffix(".required_operators.config").read_text(), "it reads the table as it lies"
+
+
+def shared_kernels() -> Program:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(32, 32, 3, padding=1, bias=False)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(32) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for norm in self.norms:
+                x = torch.relu(norm(self.conv(x)))
+            return x
+
+    return capture(Twice().eval(), (torch.randn(2, 32, 8, 8),)).program

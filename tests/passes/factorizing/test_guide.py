@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from narrow_nets import linear_net, net_batches
 from programs import text
 
 from compressor.errors import RecipeError
-from compressor.graph.contract import Context, PassResult
+from compressor.graph.contract import Context, PassResult, Progress
 from compressor.graph.functional import functional_copy
 from compressor.graph.mode import set_mode
 from compressor.graph.program import Program
@@ -93,3 +95,17 @@ def test_a_tied_embedding_stays_one_while_it_is_trained() -> None:
     assert done.program.parameters() == cut.program.parameters() < program.parameters()
     changed = {n for n, t in done.program.tensors().items() if not torch.equal(t, cut.program.get(n))}
     assert {n for n in changed if n.endswith(("first.weight", "second.weight"))}
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_result(guided: PassResult, tmp_path: Path) -> None:
+    class Killed(Progress):
+        def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
+            if done > 0.4:
+                raise KeyboardInterrupt
+
+    interrupted = replace(CONTEXT, checkpoint=tmp_path / "training", progress=Killed())
+    with pytest.raises(KeyboardInterrupt):
+        Factorize(train="60steps", **OPTIONS).run(linear_net(), interrupted)  # type: ignore[arg-type]
+    assert (tmp_path / "training").exists()
+    again = Factorize(train="60steps", **OPTIONS).run(linear_net(), replace(interrupted, progress=Progress()))  # type: ignore[arg-type]
+    assert again.program.hash() == guided.program.hash()

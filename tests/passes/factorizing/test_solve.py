@@ -121,7 +121,7 @@ def test_an_embedding_is_cut_for_the_rows_that_are_read() -> None:
 def test_inputs_that_cannot_weigh(program: Program, batches: list[Batch]) -> None:
     [site] = [site for site in find_sites(program)[0] if site.name == "hidden"]
     choice = Choice(4, method="activation")
-    for seen, note in ((Seen(torch.zeros(9, 32)), "not finite, or all zero"), (None, "")):
+    for seen, note in ((Seen(torch.zeros(9, 32)), "not finite, or all zero"), (None, "never reaches it")):
         one = made(program, site, [choice], seen)
         assert note in one.note
         assert torch.allclose(one.parts.product, made(program, site, [Choice(4)], None).parts.product)
