@@ -71,3 +71,21 @@ def test_a_term_of_a_sum_of_branches_goes_alone() -> None:
     first = branches[0]
     assert first.branch is not None
     assert sum_of(first.block.nodes, first.branch).all_input_nodes[0] is first.branch.exit
+
+
+def test_blocks_between_views_can_go() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Attention(8), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = (x + self.one(x)).transpose(1, 2)
+            return (x + self.two(x).tanh()).transpose(1, 2)
+
+    program = captured(nn.Sequential(nn.Linear(5, 8), Turned(), Turned(), nn.Linear(8, 3)), torch.randn(2, 6, 5))
+    blocks, _ = candidates_of(program, "block")
+    assert [each.site for each in blocks] == ["1.one", "1.two", "2.one", "2.two"]
+    for each in blocks:
+        [value] = finish(without(program, [each])).run().values()
+        assert value.shape == (2, 6, 3)
