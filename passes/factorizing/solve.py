@@ -5,8 +5,9 @@
     b ← b + E[y − U·V·x̃]
 
 Reduced-rank regression is Izenman's (1975). To E[x̃·x̃ᵀ] comes a prior of as many rows of mean energy, in all directions,
-as there are inputs: few rows say nothing of most directions, which other data have. x̃ and y are centred where a bias takes on the mean. Without data, or with
-`method=svd`, it is the plain cut of W, and the bias stays. Of several choices the one with the least error is made.
+as there are inputs: few rows say nothing of most directions, which other data have. x̃ and y are centred where a bias
+takes on the mean. Without data, or with `method=svd`, it is the plain cut of W, and the bias stays. Of several choices
+the one with the least error is made.
 """
 
 from __future__ import annotations
