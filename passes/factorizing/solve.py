@@ -4,7 +4,8 @@
     U·V = the cut of W⋆ on E[x̃·x̃ᵀ]               the best rank-r map from x̃ to y (reduced-rank regression)
     b ← b + E[y − U·V·x̃]
 
-Reduced-rank regression is Izenman's (1975). x̃ and y are centred where a bias takes on the mean. Without data, or with
+Reduced-rank regression is Izenman's (1975). To E[x̃·x̃ᵀ] comes a prior of as many rows of mean energy, in all directions,
+as there are inputs: few rows say nothing of most directions, which other data have. x̃ and y are centred where a bias takes on the mean. Without data, or with
 `method=svd`, it is the plain cut of W, and the bias stays. Of several choices the one with the least error is made.
 """
 
@@ -26,7 +27,7 @@ from compressor.passes.factorizing.sites import Site
 from compressor.passes.factorizing.svd import Factors, Spectrum, decompose, decompose_table
 from compressor.passes.factorizing.swap import swapped
 from compressor.passes.factorizing.tucker import Tucker, tucker
-from compressor.passes.reading.fit import fitted, products
+from compressor.passes.reading.fit import RIDGE, fitted, products
 
 __all__ = ["WIDEST", "Made", "Parts", "made", "made_each", "solve", "spectrum_of"]
 
@@ -115,12 +116,14 @@ class _View:
         self.outputs = rows @ weight.T if targets is None else targets
         self.mean, self.wanted = rows.mean(0), self.outputs.mean(0)
         moved, given = (rows - self.mean, self.outputs - self.wanted) if self.centred else (rows, self.outputs)
+        prior = min(1.0, rows.shape[1] / len(rows))
         if refit and self.site.kind != "tied":
             residual = given - moved @ weight.T
             if float(residual.norm()) > _SAME * float(given.norm()):
-                step = fitted(moved, residual)
+                step = fitted(moved, residual, max(RIDGE, prior))
                 self.target = self.matrix if step is None else self.matrix + step
         self.gram = products(moved, moved[:, :0])[0] / len(rows)
+        self.gram.diagonal().add_(prior * self.gram.diagonal().mean())
 
     def _spectrum(self) -> Spectrum:
         if self.seen is not None and self.site.kind == "embedding" and self.seen.counts is not None:

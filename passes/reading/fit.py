@@ -11,22 +11,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["fitted", "products"]
+__all__ = ["RIDGE", "fitted", "products"]
 
 CHUNK = 2048  # rows multiplied at a time
 APART = 4  # one row in so many is not fitted at first
-RIDGE = 1e-2  # λ, relative to the mean of the diagonal
+RIDGE = 1e-2
 
 
-def fitted(inputs: Tensor, residual: Tensor) -> Tensor | None:
-    """D (outputs × inputs) for rows × inputs and rows × outputs; None where it would not help or is not finite."""
+def fitted(inputs: Tensor, residual: Tensor, ridge: float = RIDGE) -> Tensor | None:
+    """D (outputs × inputs) for rows × inputs and rows × outputs; None where it would not help or is not finite.
+
+    `ridge` is λ, relative to the mean of the diagonal.
+    """
     apart = len(inputs) - len(inputs) // APART
     gram, cross = products(inputs[:apart], residual[:apart])
     other, judged = products(inputs[apart:], residual[apart:])
-    trial = _solved(gram, cross)
+    trial = _solved(gram, cross, ridge)
     if trial is None or not 2 * (trial * judged.T).sum() > ((trial @ other) * trial).sum():
         return None
-    return _solved(gram + other, cross + judged)
+    return _solved(gram + other, cross + judged, ridge)
 
 
 def products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,9 +42,9 @@ def products(inputs: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     return gram, cross
 
 
-def _solved(gram: Tensor, cross: Tensor) -> Tensor | None:
-    ridge = RIDGE * gram.diagonal().mean().clamp(min=1e-12)
-    factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(ridge.expand(len(gram))))
+def _solved(gram: Tensor, cross: Tensor, ridge: float) -> Tensor | None:
+    added = ridge * gram.diagonal().mean().clamp(min=1e-12)
+    factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(added.expand(len(gram))))
     if failed:  # not finite, or so large that it is not definite any more
         return None
     step: Tensor = torch.cholesky_solve(cross, factor).T

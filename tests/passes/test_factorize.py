@@ -129,7 +129,7 @@ def test_data_lower_the_output_error_at_equal_ranks(program: Program, context: C
 
 def test_its_settings_do_exactly_the_same_again(program: Program, context: Context) -> None:
     before = program.hash()
-    keep = ("second.*",)
+    keep = ("second.*", "first.inner.*")
     for changes in ({}, {"method": "svd"}, {"rank": "latency", "amount": 0.3}, {"rank": "energy", "energy": 0.8}):
         result = Factorize(**changes, keep=keep).run(program, context)  # type: ignore[arg-type]
         again = Factorize(0.1, sites=result.settings).run(program, context)
@@ -200,7 +200,15 @@ def test_what_comes_after_it_works(program: Program, context: Context, test: Bat
     assert Sparsify("2of4").run(thin, context).changed
 
 
-def test_weights_in_blocks_and_sparse_ones_stay(context: Context) -> None:
+def test_its_layers_can_be_stored_in_blocks() -> None:
+    thin = Factorize(0.5).run(every(), Context(SIZE)).program
+    result = Quantize("int4", slower=True).run(thin, Context(load_target("x86-64")))
+    assert {"hidden.first.weight", "plain.first.weight"} <= set(result.changed)
+    told = {*result.changed, *(f"{skip.site}.weight" for skip in result.skipped)}
+    assert {"hidden.second.weight", "plain.second.weight"} <= told  # a bottleneck of 8 is narrower than any block
+
+
+def test_weights_in_blocks_and_sparse_ones_stay() -> None:
     program = every()
     blocks = Quantize("int4", slower=True).run(program, Context(load_target("x86-64"))).program
     reasons = {skip.site: skip.reason for skip in Factorize().run(blocks, Context(SIZE)).skipped}
