@@ -150,7 +150,7 @@ def accuracy(program: Program, key: str) -> float:
 
 
 def cost(program: Program, settings: Mapping[str, Setting] = NO_SETTINGS, size: int | None = None) -> float:
-    """Megabytes × giga-MACs, each counted with the bits of its two operands over 32 · 32."""
+    """Megabytes × mega-MACs, each counted with the bits of its two operands over 32 · 32."""
     work = 0.0
     for node in program.nodes():
         name = next((str(source.target) for source in node.all_input_nodes if source.op == "get_attr"), "")
@@ -160,7 +160,7 @@ def cost(program: Program, settings: Mapping[str, Setting] = NO_SETTINGS, size: 
             setting = settings.get(name.removesuffix(".weight"), {})
             bits = {"int8": 8, "int4": 4}.get(str(setting.get("format")), 32)
             work += weight.numel() * places * bits * (8 if "activation" in setting else 32) / 1024
-    return work / 1e9 * (program.unique_bytes() if size is None else size) / 1e6
+    return work / 1e6 * (program.unique_bytes() if size is None else size) / 1e6
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_goals_speak_of_arms_that_there_are() -> None:
 def test_cost_is_bytes_times_work_in_bits() -> None:
     program = capture(torch.nn.Conv2d(2, 3, 1, bias=False).eval(), (torch.randn(2, 2, 5, 5),)).program
     full = aqt.cost(program, size=1_000_000)
-    assert full == pytest.approx(2 * 3 * 25 / 1e9)
+    assert full == pytest.approx(2 * 3 * 25 / 1e6)
     [name] = [name.removesuffix(".weight") for name in program.tensors()]
     small = aqt.cost(program, {name: {"format": "int4", "block": 32, "activation": "int8"}}, 1_000_000)
     assert small == pytest.approx(full / 32)
