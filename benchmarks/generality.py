@@ -40,6 +40,7 @@ PRELOADED = [  # imported once, inherited by every process
     "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "compressor.passes.fold",
     "compressor.passes.quantize", "compressor.export.onnx", "compressor.export.check",
     "compressor.passes.prune", "compressor.passes.factorize", "compressor.passes.linearize", "compressor.passes.drop",
+    "compressor.passes.share",
 ]  # fmt: skip
 GOALS = {"captured or refused with a reason": 1.0, "verified end to end": 0.95, "halved": 0.95}
 

@@ -2,7 +2,7 @@
 
     factorized     half of the parameters of each layer that low rank makes smaller
     depth-folded   half of the activation functions out and what is left merged; where nothing merges to advantage, a
-                   quarter of the blocks left out
+                   quarter of the blocks left out; where no block can go, pairs of neighbours shared
 
 A cell says which pass did it. It holds where that pass changed something, the network runs and lowers, and ONNX Runtime
 computes what the smaller one does; how good the answers still are is measured elsewhere, on trained networks.
@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["depth_folded", "factorized"]
 
-FACTORIZED, DEPTH_FOLDED = ("factorize=0.5:slower=true",), ("linearize=0.5:train=none", "drop=0.25")
+FACTORIZED, DEPTH_FOLDED = ("factorize=0.5:slower=true",), ("linearize=0.5:train=none", "drop=0.25", "share=2")
 
 Row = dict[str, Any]
 

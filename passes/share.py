@@ -31,6 +31,7 @@ from compressor.passes.sharing.values import Weights
 
 __all__ = ["Share"]
 
+How = Literal["pairs", "cka", "sandwich", "random"]
 ALL = "all"
 
 
@@ -54,7 +55,7 @@ class Share(Pass):
     main: ClassVar[str] = "blocks"
     structural: ClassVar[bool] = True
     blocks: str = "2"
-    groups: Groups | Literal["random"] = "pairs"
+    groups: How = "pairs"
     part: Part = "block"
     weights: Weights = "auto"
     norms: Norms = "own"

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import torch
+from models import load
 from models.gpt import Gpt
 from models.vit import Vit
 from torch import Tensor
@@ -62,10 +63,19 @@ def from_scratch(seed: int, width: int = WIDTH, **options: Value) -> Figures:
     return {"after": subject().metric(trained), "parameters": program.parameters()}
 
 
-def _trained(program: Program, batches: Sequence[Batch], steps: int, seed: int, **settings: object) -> Program:
-    """On its task. The network is its own teacher, to which nothing listens."""
-    given = Settings(rate=RATE, **settings)  # type: ignore[arg-type]
-    return recover(program, program, batches, f"{steps}steps", losses="task", settings=given, seed=seed).program
+def _trained(
+    program: Program, batches: Sequence[Batch], steps: int, seed: int, teacher: Program | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> Program:  # fmt: skip
+    """On its task alone: the teacher (itself, where none is given) only tells what kind of outputs there are."""
+    given = Settings(rate=RATE, masks=masks or {})
+    teacher = teacher or program
+    return recover(program, teacher, batches, f"{steps}steps", losses="task", settings=given, seed=seed).program
+
+
+@functools.cache
+def _classifier() -> Program:
+    return program_of(load("mobilenetv2"))
 
 
 # ----------------------------------------------------------------------------------------------------------- CRaSh
@@ -150,7 +160,7 @@ def vit(tie: str, seed: int) -> Figures:
     program = program_of(Vit(width=64, depth=4))
     if tie != "none":
         program = Share("1", tie="ffn", weights="central").run(program, context(seed)).program
-    trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed)
+    trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed, _classifier())
     host, model = load_target("host"), Roofline()
     return {"after": accuracy(trained), "macs": float(model.predict(program, host).macs)}
 
@@ -187,7 +197,7 @@ def slots(ratio: str, seed: int) -> Figures:
     program = program_of(Small())
     if ratio != "0":
         program = Share(ratio, "random").run(program, context(seed)).program
-    trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed)
+    trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed, _classifier())
     return {"after": accuracy(trained), "size": program.unique_bytes()}
 
 
@@ -203,7 +213,7 @@ def magnitude(ratio: float, seed: int) -> Figures:
     for name, mask in masks.items():
         set_tensor(sparse, name, program.get(name).detach() * mask)
     lessons_of = images(program, 64 * PICTURES, seed, True)
-    return {"after": accuracy(_trained(sparse, lessons_of, PICTURES, seed, masks=masks))}
+    return {"after": accuracy(_trained(sparse, lessons_of, PICTURES, seed, _classifier(), masks))}
 
 
 STABLE_RPS = Claim(

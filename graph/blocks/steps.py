@@ -51,7 +51,9 @@ def find_streams(program: Program, reach: Reach) -> list[list[Step]]:
         run, current = [], step
         while True:
             link = following.get(current)
-            run.append(replace(current, exit=ends[current], gap=link is not None and link[2] is not ends[current]))
+            run.append(
+                replace(current, exit=ends[current], gap=link is not None and link[1].entry is not ends[current])
+            )
             if link is None:
                 break
             current = link[1]

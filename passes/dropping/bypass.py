@@ -30,7 +30,7 @@ def without(program: Program, dropped: Sequence[Candidate]) -> Program:
     """A copy that still is to be finished (`edit.finish`), which runs."""
     copy = begin(program)
     twins = dict(zip(program.graph.nodes, copy.graph.nodes, strict=True))
-    for old, new in _resolved(program, dropped):
+    for _, old, new in _resolved(program, dropped):
         twins[old].replace_all_uses_with(twins[new])
     copy = _uncached(copy, {twins[node] for each in dropped for node in each.nodes})
     delete_unused(copy)
@@ -41,8 +41,7 @@ def without(program: Program, dropped: Sequence[Candidate]) -> Program:
 def ends_of(program: Program, smaller: Program, dropped: Sequence[Candidate]) -> list[tuple[str, fx.Node, str]]:
     """Where something is missing in `smaller`: the last site that went there, the original's node behind it, and the
     name of the node that is read in its place."""
-    sites = [each.site for each in _ordered(program, dropped)]
-    found = {new.name: (site, old) for site, (old, new) in zip(sites, _resolved(program, dropped), strict=True)}
+    found = {new.name: (site, old) for site, old, new in _resolved(program, dropped)}
     left = {node.name for node in smaller.graph.nodes}
     return [(site, old, name) for name, (site, old) in found.items() if name in left]
 
@@ -52,25 +51,42 @@ def _ordered(program: Program, dropped: Sequence[Candidate]) -> list[Candidate]:
     return sorted(dropped, key=lambda each: order[_end(each)])
 
 
-def _resolved(program: Program, dropped: Sequence[Candidate]) -> list[tuple[fx.Node, fx.Node]]:
-    """Each value that goes, in order, with what takes its place."""
-    instead: dict[fx.Node, fx.Node] = {}
+def _resolved(program: Program, dropped: Sequence[Candidate]) -> list[tuple[str, fx.Node, fx.Node]]:
+    """The last site that went at each value that goes, the value, and what takes its place; in order."""
+    found: dict[fx.Node, tuple[str, fx.Node]] = {}
     for candidate in _ordered(program, dropped):
         if candidate.branch is None:
             old, new = candidate.block.exit, candidate.block.entry
         else:
-            old = sum_of(candidate.block.nodes, candidate.branch)
-            new = next(node for node in old.all_input_nodes if node is not candidate.branch.exit)
-        while new in instead:
-            new = instead[new]
-        instead[old] = new
-    return list(instead.items())
+            old, new = _bypassed(candidate, candidate.branch, found)
+        while new in found:
+            new = found[new][1]
+        found[old] = (candidate.site, new)
+    return [(site, old, new) for old, (site, new) in found.items()]
+
+
+def _bypassed(
+    candidate: Candidate, branch: Branch, found: dict[fx.Node, tuple[str, fx.Node]]
+) -> tuple[fx.Node, fx.Node]:
+    """The sum that a branch is a term of, and its other term. Where that has gone, too, nothing is left of the sum,
+    and the one that it is a term of itself is meant: (a + b) + stream."""
+    gone = branch.exit
+    while True:
+        total = _sum_with(candidate.block.nodes, gone)
+        if total not in found:
+            return total, next(node for node in total.all_input_nodes if node is not gone)
+        del found[total]
+        gone = total
 
 
 def sum_of(nodes: Iterable[fx.Node], branch: Branch) -> fx.Node:
     """The sum within a block's nodes that adds a branch to something."""
+    return _sum_with(nodes, branch.exit)
+
+
+def _sum_with(nodes: Iterable[fx.Node], term: fx.Node) -> fx.Node:
     inside = set(nodes)
-    return next(user for user in branch.exit.users if user in inside and is_call(user, aten.add.Tensor))
+    return next(user for user in term.users if user in inside and is_call(user, aten.add.Tensor))
 
 
 def _end(candidate: Candidate) -> fx.Node:

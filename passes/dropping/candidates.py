@@ -75,8 +75,7 @@ def _reason(program: Program, candidate: Candidate, keep: Sequence[str]) -> str 
     if any(is_kept(name, keep) for name in names):
         return "you asked to keep it"
     results = dict(zip(program.graph.output_node().args[0], program.outputs, strict=True))  # type: ignore[arg-type]
-    end = candidate.block.exit if candidate.branch is None else candidate.branch.exit
-    read = [results[node].name for node in candidate.nodes if node in results and node is not end]
+    read = [results[node].name for node in candidate.nodes if node in results and node is not candidate.block.exit]
     if others := [name for name in read if not name.startswith(f"{PRESENT}.")]:
         return f"the output {others[0]!r} is computed inside of it"
     return None

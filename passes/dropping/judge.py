@@ -24,8 +24,11 @@ APART = 4  # one sample in so many judges what the others are fitted to
 
 
 def parted(program: Program, batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
-    """Batches to fit to, and others to judge by; the same where there is a single sample that cannot be cut."""
-    inputs = batch_inputs(program)
+    """Batches to fit to, and others to judge by; the same where there is a single sample that cannot be cut.
+
+    A batch of a fixed size is one sample, as `limited` has it.
+    """
+    inputs = batch_inputs(program) if _divisible(program) else frozenset[str]()
     count = sum(rows(batch, inputs) for batch in batches)
     seen = limited(program, batches, count - count // APART)
     skipped = sum(rows(batch, inputs) for batch in seen)
@@ -36,6 +39,11 @@ def parted(program: Program, batches: Sequence[Batch]) -> tuple[list[Batch], lis
             apart.append({n: v[skipped:] if n in inputs else v for n, v in batch.items()} if skipped else batch)
         skipped = max(0, skipped - size)
     return seen, apart or seen
+
+
+def _divisible(program: Program) -> bool:
+    leading = {spec.shape[0] if spec.shape else 0 for spec in program.inputs}
+    return len(leading) == 1 and isinstance(leading.pop(), str)
 
 
 class Judge:

@@ -114,6 +114,8 @@ def test_it_is_a_structural_pass_and_gives_way_in_steps() -> None:
 def test_spelling() -> None:
     [spec] = parse_passes("share=all:part=mlp:weights=mean")
     assert spec.build() == Share("all", part="mlp", weights="mean")
+    [spec] = parse_passes("share=10:groups=random")
+    assert spec.build() == Share("10", "random")
 
 
 @pytest.mark.parametrize(

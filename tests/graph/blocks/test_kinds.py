@@ -6,8 +6,10 @@ import pytest
 import torch
 from blocks import Attention, captured
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
-from compressor.graph.blocks.kinds import features_axis, kind_of, spreads
+from compressor.graph.blocks.kinds import features_axis, kind_of, reads_beside, spreads
+from compressor.graph.blocks.reach import Reach
 from compressor.graph.program import Program
 
 
@@ -50,3 +52,21 @@ def test_kinds() -> None:
     assert kind_of({1, 2}, 2) == "mixer"
     assert kind_of({2}, 2) == "mlp"
     assert kind_of(set(), 2) == "branch"
+
+
+@pytest.mark.parametrize(("how", "told"), [("product", True), ("sum", False), ("stored", False)])
+def test_a_product_with_values_beside_the_stream_is_told(how: str, told: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.states = nn.Parameter(torch.randn(2, 3, 8))
+
+        def forward(self, x: Tensor, more: Tensor) -> Tensor:
+            if how == "sum":
+                return x.tanh() + more.mean(1, keepdim=True)
+            states = more if how == "product" else self.states
+            return functional.scaled_dot_product_attention(x, states, states)
+
+    program = captured(Net(), torch.randn(2, 6, 8), torch.randn(2, 3, 8))
+    x = program.graph.find_nodes(op="placeholder")[0]
+    assert reads_beside(Reach(program), x, program.graph.output_node().args[0][0]) is told  # type: ignore[index,arg-type]

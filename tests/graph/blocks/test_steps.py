@@ -62,3 +62,21 @@ def test_a_step_ends_behind_its_activation() -> None:
     [run] = find_streams(program, Reach(program))
     assert ["relu" in str(step.exit.target) for step in run] == [True, True]
     assert run[1].entry is run[0].exit
+
+
+def test_views_between_steps_are_a_gap() -> None:
+    class Turned(nn.Module):
+        def __init__(self, turned: bool) -> None:
+            super().__init__()
+            self.one, self.two, self.turned = nn.Linear(8, 8), nn.Linear(8, 8), turned
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x + self.one(x).tanh()
+            x = x.transpose(1, 2) if self.turned else x
+            return x + self.two(x).tanh()
+
+    for turned in (False, True):
+        program = captured(nn.Sequential(nn.Linear(8, 8), Turned(turned)), torch.randn(2, 8, 8))
+        [run] = find_streams(program, Reach(program))
+        assert [step.gap for step in run] == [turned, False]
+        assert all(step.weighted for step in run)

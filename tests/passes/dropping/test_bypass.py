@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from blocks import transformer
+from blocks import Attention, Stack, captured, transformer
+from torch import Tensor, nn
 
 from compressor.graph.edit import finish
-from compressor.passes.dropping.bypass import ends_of, without
+from compressor.passes.dropping.bypass import ends_of, sum_of, without
 from compressor.passes.dropping.candidates import candidates_of
 
 
@@ -33,3 +34,58 @@ def test_the_original_is_left_alone() -> None:
     before = program.hash()
     without(program, candidates_of(program, "block")[0][:2])
     assert program.hash() == before
+
+
+class Parallel(nn.Module):
+    """Branches are added to each other before the stream is, as in GPT-J."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(8), Attention(8)
+        self.mlp, self.gate = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return self.attention(y) + self.mlp(y) + self.gate(y).tanh() + x
+
+
+def test_branches_that_are_summed_before_the_stream_go_together() -> None:
+    torch.manual_seed(0)
+    program = captured(Stack([Parallel() for _ in range(3)], 8), torch.randn(2, 6, 5))
+    [block, *_], branches = candidates_of(program, "block")[0], candidates_of(program, "any")[0][:3]
+    assert [each.site.removeprefix("layers.0.") for each in branches] == ["mixer", "mlp", "mlp.1"]
+    smaller = finish(without(program, branches))
+    assert smaller.hash() == finish(without(program, [block])).hash()
+    assert ends_of(program, smaller, branches) == [("layers.0.mlp.1", block.block.exit, block.block.entry.name)]
+
+
+def test_a_term_of_a_sum_of_branches_goes_alone() -> None:
+    torch.manual_seed(0)
+    net = Stack([Parallel() for _ in range(2)], 8)
+    program = captured(net, torch.randn(2, 6, 5))
+    branches = candidates_of(program, "any")[0][:3]
+    for left, gone in ((2, branches[:2]), (0, branches[1:3]), (1, [branches[0], branches[2]])):
+        smaller = finish(without(program, gone))
+        read = {name.split(".")[2] for name in smaller.tensors() if name.startswith("layers.0.")}
+        assert read == {"norm", ("attention", "mlp", "gate")[left]}
+    first = branches[0]
+    assert first.branch is not None
+    assert sum_of(first.block.nodes, first.branch).all_input_nodes[0] is first.branch.exit
+
+
+def test_blocks_between_views_can_go() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Attention(8), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = (x + self.one(x)).transpose(1, 2)
+            return (x + self.two(x).tanh()).transpose(1, 2)
+
+    program = captured(nn.Sequential(nn.Linear(5, 8), Turned(), Turned(), nn.Linear(8, 3)), torch.randn(2, 6, 5))
+    blocks, _ = candidates_of(program, "block")
+    assert [each.site for each in blocks] == ["1.one", "1.two", "2.one", "2.two"]
+    for each in blocks:
+        [value] = finish(without(program, [each])).run().values()
+        assert value.shape == (2, 6, 3)

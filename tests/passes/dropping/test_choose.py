@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from blocks import transformer
+from blocks import captured, transformer
+from torch import Tensor, nn
 
 from compressor.graph.contract import Progress
 from compressor.graph.edit import begin, finish, set_tensor
-from compressor.passes.dropping.candidates import candidates_of
+from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
 from compressor.passes.dropping.judge import Judge
 
@@ -40,3 +42,32 @@ def test_greedy_tells_the_damage_after_each() -> None:
     gone, damages = greedy(program, found, 3, judge, Progress())
     assert len(gone) == len(damages) == 3
     assert all(damage > 0 for damage in damages)
+
+
+def test_greedy_stops_where_all_that_is_left_is_a_part_of_what_went() -> None:
+    program = transformer(2)
+    batch = {program.inputs[0].name: torch.randn(4, 6, 5)}
+    whole = candidates_of(program, "block")[0][0]
+    part = Candidate("layers.0.mlp", "mlp", whole.block, whole.block.branches[1])
+    gone, damages = greedy(program, [whole, part], 2, Judge(program, [batch]), Progress())
+    assert len(gone) == len(damages) == 1
+
+
+@pytest.mark.parametrize(("factor", "worth"), [(-2.0, 2.0), (0.0, 0.0), (3.0, 0.0)])
+def test_influence_of_a_turned_stream(factor: float, worth: float) -> None:
+    """x + factor · x: a cosine of −1 or 1."""
+
+    class Turn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4, bias=False)
+            self.linear.weight.data = factor * torch.eye(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.linear(x)
+
+    program = captured(nn.Sequential(Turn(), Turn()), torch.randn(2, 3, 4))
+    found, _ = candidates_of(program, "block")
+    batches = [{program.inputs[0].name: torch.randn(rows, 3, 4)} for rows in (2, 5)]
+    assert influence(program, found, batches) == pytest.approx([worth] * 2, abs=1e-6)
+    assert from_the_end(found, 2) == found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from blocks import transformer
+from blocks import captured, transformer
+from torch import Tensor, nn
 
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.passes.dropping.judge import Judge, parted
@@ -34,3 +35,20 @@ def test_a_quarter_of_the_samples_is_apart() -> None:
     assert sum(len(batch[name]) for batch in apart) == 4
     torch.testing.assert_close(together, torch.cat([batch[name] for batch in batches]))
     assert parted(program, [{name: torch.randn(1, 6, 5)}])[1]
+
+
+def test_batches_of_a_fixed_size_are_parted_whole() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x).reshape(2, 12)
+
+    program = captured(Fixed(), torch.randn(2, 3, 4))
+    name = program.inputs[0].name
+    batches = [{name: torch.randn(2, 3, 4)} for _ in range(5)]
+    seen, apart = parted(program, batches)
+    assert [id(batch) for batch in (*seen, *apart)] == [id(batch) for batch in batches]
+    assert len(apart) == 1
