@@ -11,6 +11,7 @@ Zeros in a weight count where the target makes use of their pattern (`graph/spar
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -71,6 +72,15 @@ class Estimate:
     @property
     def macs(self) -> int:
         return sum(kernel.macs for kernel in self.kernels)
+
+    def times(self, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
+        """Milliseconds of the kernels that compute any of a group's nodes (by name), for each group that has some."""
+        found: dict[str, float] = {}
+        for group, nodes in groups.items():
+            own = [kernel.latency_ms for kernel in self.kernels if not set(nodes).isdisjoint(kernel.nodes)]
+            if own:
+                found[group] = sum(own)
+        return found
 
 
 class LatencyModel(Protocol):

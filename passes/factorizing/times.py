@@ -57,7 +57,7 @@ def predict_times(program: Program, choices: Mapping[str, Choice], context: Cont
     before, after = (context.latency.predict(each, context.target) for each in (program, changed))
     totals = before.latency_ms, after.latency_ms
     kept = {name: new[name] | _fused(before, mine) for name, mine in old.items()}
-    return Times(_by_site(before, old), _by_site(after, kept), totals, after.calibrated)
+    return Times(before.times(old), after.times(kept), totals, after.calibrated)
 
 
 def _rewritten(program: Program, site: Site, choice: Choice) -> set[str]:
@@ -70,12 +70,3 @@ def _rewritten(program: Program, site: Site, choice: Choice) -> set[str]:
 def _fused(estimate: Estimate, mine: set[str]) -> set[str]:
     """What is in the same kernels as these nodes: thin layers that it does not fuse with pay for it."""
     return {node for kernel in estimate.kernels if mine.intersection(kernel.nodes) for node in kernel.nodes} - mine
-
-
-def _by_site(estimate: Estimate, nodes: Mapping[str, set[str]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, mine in nodes.items():
-        own = [kernel.latency_ms for kernel in estimate.kernels if mine.intersection(kernel.nodes)]
-        if own:
-            found[name] = sum(own)
-    return found

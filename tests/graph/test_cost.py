@@ -119,3 +119,13 @@ def test_without_integer_rates_blocks_still_move_as_they_are_stored(program: Pro
     fc = Roofline().predict(blocks, float_only).kernels[1]
     macs, moved = 4096 * 256, 256 * 32 * 68 + 4 * 256 + 4 * (4096 + 256)
     assert fc.latency_ms == pytest.approx(1e3 * (max(macs, moved) / 1e9 + 1e-6))
+
+
+def test_times_are_of_the_kernels_that_compute_any_of_a_groups_nodes() -> None:
+    program = capture(nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4)), (torch.randn(2, 8),)).program
+    estimate = Roofline().predict(program, board())
+    names = [node.name for node in program.graph.nodes if node.op == "call_function"]
+    found = estimate.times({"all": names, "none": ["missing"], "first": names[:1]})
+    assert found.keys() == {"all", "first"}
+    assert found["all"] == pytest.approx(sum(kernel.latency_ms for kernel in estimate.kernels))
+    assert found["first"] < found["all"]

@@ -6,14 +6,14 @@ its product, and the changes of layout that a convolution takes to be one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.contract import Context, Setting
-from compressor.graph.cost import SLACK, Estimate
+from compressor.graph.cost import SLACK
 from compressor.graph.edit import finish, is_call
 from compressor.graph.program import Program
 from compressor.passes.quantizing.settings import format_of, is_block, is_static
@@ -73,7 +73,7 @@ def predict_times(
     if _PRODUCT in after.unknown:
         return Times()
     totals = before.latency_ms, after.latency_ms
-    return Times(_by_layer(before, unchanged, blocks), _by_layer(after, made, blocks), totals, after.calibrated)
+    return Times(before.times(_of(blocks, unchanged)), after.times(_of(blocks, made)), totals, after.calibrated)
 
 
 def slow_integers(
@@ -96,7 +96,7 @@ def slow_integers(
     after = context.latency.predict(changed, context.target)
     tied = tied_names(program, find_layers(program)[0])
     layers = {name: settings[name] for name in static & names.keys() - tied}
-    times = Times(_by_layer(before, names, layers), _by_layer(after, names, layers), calibrated=after.calibrated)
+    times = Times(before.times(_of(layers, names)), after.times(_of(layers, names)), calibrated=after.calibrated)
     if after.latency_ms > SLACK * before.latency_ms:
         whole = f"{after.latency_ms:.3g} ms, fp32 {before.latency_ms:.3g} ms{times.origin}"
         return dict.fromkeys(layers, f"int8 is predicted to make the whole slower: {whole}")
@@ -118,7 +118,7 @@ def predict_saved(program: Program, context: Context, settings: Mapping[str, Set
     before, after = (context.latency.predict(each, context.target) for each in (plain, changed))
     if _PRODUCT in after.unknown:
         return {}
-    old, new = _by_layer(before, unchanged, settings), _by_layer(after, made, settings)
+    old, new = before.times(_of(settings, unchanged)), after.times(_of(settings, made))
     return {name: old[name] - new[name] for name in settings if name in old and name in new}
 
 
@@ -144,10 +144,5 @@ def _called(layer: Layer) -> set[str]:
     return {node.name for node in (*layer.nodes, *unpacked)}
 
 
-def _by_layer(estimate: Estimate, nodes: Mapping[str, set[str]], wanted: Mapping[str, Setting]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name in wanted:
-        own = [kernel.latency_ms for kernel in estimate.kernels if nodes.get(name, set()).intersection(kernel.nodes)]
-        if own:
-            found[name] = sum(own)
-    return found
+def _of(layers: Iterable[str], nodes: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    return {name: nodes[name] for name in layers if name in nodes}
