@@ -20,7 +20,7 @@ import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, rank
-from compressor.passes.quantizing.ties import storage_key
+from compressor.passes.quantizing.ties import storage_key, turned_names
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
 from compressor.quant.solvers.rounding import Rounded
@@ -51,7 +51,11 @@ class WeightWriter:
     layers: Sequence[Layer]
     solved: Mapping[str, Rounded] = field(default_factory=dict)
     written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
-    turned: dict[tuple[str, int], Codes] = field(default_factory=dict)  # the same codes, scales along another axis
+    along: dict[tuple[str, int], Codes] = field(default_factory=dict)  # the same codes, scales along another axis
+    turned: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turned = turned_names(self.program, self.layers)
 
     def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
         """Replace the layer's weight by codes that every call reads. A tied weight is written once."""
@@ -59,7 +63,7 @@ class WeightWriter:
         key = storage_key(tensor) if tensor.is_floating_point() else ()
         codes = self.written.get(key) or next((c for c in self.written.values() if c.weight == layer.weight), None)
         if codes is None:
-            solved, even = self.solved.get(layer.name), self._is_turned(layer, tensor)
+            solved, even = self.solved.get(layer.name), layer.name in self.turned
             values, qparams = weight_codes(self.program, layer, format, input_scale, solved, even=even)
             name = self._store(layer.weight, values, layer.nodes[0])
             codes = self.written[key] = self._scaled(layer, name, qparams)
@@ -68,12 +72,6 @@ class WeightWriter:
         for node in layer.nodes:
             (self._embed if layer.kind == "embedding" else self._dequantize)(layer, node, codes)
         return codes
-
-    def _is_turned(self, layer: Layer, weight: Tensor) -> bool:
-        """Whether another layer multiplies by the same matrix along its other axis."""
-        key = storage_key(weight)
-        others = (each for each in self.layers if each.axis != layer.axis)
-        return any(storage_key(self.program.get(each.weight)) == key for each in others)
 
     def _scaled(self, layer: Layer, name: str, qparams: QParams) -> Codes:
         at = layer.nodes[0]
@@ -84,12 +82,12 @@ class WeightWriter:
     def _turned(self, layer: Layer, codes: Codes) -> Codes:
         """Codes of one scale, read along this layer's axis."""
         place = (codes.weight, layer.axis)
-        if place not in self.turned:
+        if place not in self.along:
             size = self.program.get(codes.weight).shape[layer.axis]
             scale, zero = (part[:1].repeat(size) for part in (codes.qparams.scale, codes.qparams.zero_point))
             qparams = QParams(scale, zero, codes.qparams.format, Granularity(layer.axis))
-            self.turned[place] = self._scaled(layer, codes.weight, qparams)
-        return self.turned[place]
+            self.along[place] = self._scaled(layer, codes.weight, qparams)
+        return self.along[place]
 
     def _store(self, name: str, codes: Tensor, before: fx.Node) -> str:
         """In place of the float weight, or beside it where a layer that stays float reads it too."""
