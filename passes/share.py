@@ -76,7 +76,9 @@ class Share(Pass):
         elif self.blocks != ALL and not (self.blocks.isdecimal() and int(self.blocks) > 0):
             raise RecipeError(f"blocks is {self.blocks!r}", where="share", way_out="It is 2 or more, or all.")
         elif self.blocks != ALL and int(self.blocks) == 1 and self.tie == "none" and not self.sites:
-            raise RecipeError("blocks is 1, which shares none", where="share", way_out="Take 2 or more, all, or tie=ffn.")
+            raise RecipeError(
+                "blocks is 1, which shares none", where="share", way_out="Take 2 or more, all, or tie=ffn."
+            )
         if self.samples < 1:
             raise RecipeError(f"samples is {self.samples}; one is needed at least", where="share")
         if not self.repeat and (self.part != "block" or self.weights not in ("auto", "central")):
