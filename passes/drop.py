@@ -119,8 +119,8 @@ class Drop(Pass):
             ) if told else ()
         seen, apart = parted(program, batches)
         if self.sites:
-            return heal(program, smaller, going, seen, None, told), ()
-        found = heal(program, smaller, going, seen, Judge(program, apart))
+            return heal(program, smaller, going, seen, None, told, self.keep), ()
+        found = heal(program, smaller, going, seen, Judge(program, apart), keep=self.keep)
         parts = ", ".join(f"{site} into {layer}" for site, layer in found.folded.items())
         before, after = found.damage
         return found, (f"folded {parts}: distance from the original {before:.3g} to {after:.3g}",) if parts else ()

@@ -25,6 +25,7 @@ from compressor.graph.edit import (
     begin,
     finish,
     is_call,
+    is_kept,
     set_argument,
     set_tensor,
     tensor_of,
@@ -67,9 +68,10 @@ class _Lever:
 
 def heal(
     original: Program, smaller: Program, dropped: Sequence[Candidate], batches: Sequence[Batch], judge: Judge | None,
-    only: Sequence[str] | None = None,
+    only: Sequence[str] | None = None, keep: Sequence[str] = (),
 ) -> Healed:  # fmt: skip
     """Fold what can be folded, in order. `judge` has the samples that decide; without one all of `only` are kept.
+    Nothing is folded into a layer that is to be left alone (`keep`).
 
     `smaller` is `original` without the dropped parts, finished; its nodes have the original's names.
     """
@@ -78,7 +80,7 @@ def heal(
     for site, behind, stream in ends_of(original, smaller, dropped):
         if only is not None and site not in only:
             continue
-        lever = _lever(best, _named(best, stream))
+        lever = _lever(best, _named(best, stream), keep)
         tried = None if lever is None else _moved(original, best, lever, _sum(behind), batches)
         if lever is None or tried is None:
             continue
@@ -101,8 +103,8 @@ def _sum(node: fx.Node) -> fx.Node:
     return node
 
 
-def _lever(program: Program, stream: fx.Node) -> _Lever | None:
-    """The layer that ends in a stream's value, or in the last term of the sum that it is."""
+def _lever(program: Program, stream: fx.Node, keep: Sequence[str]) -> _Lever | None:
+    """The layer that ends in a stream's value, or in the last term of the sum that it is; none that is kept."""
     at = _sum(stream)
     terms = [at] if not is_call(at, aten.add.Tensor) else [t for t in reversed(at.all_input_nodes) if same_shape(t, at)]
     for term in terms:
@@ -110,6 +112,9 @@ def _lever(program: Program, stream: fx.Node) -> _Lever | None:
             continue
         weight, bias = (attribute(argument(term, name)) for name in ("weight", "bias"))
         alone = all(name is None or _readers(program, name) == 1 for name in (weight, bias))
+        names = [name for stored in (weight, bias) if stored for name in (stored, stored.rpartition(".")[0])]
+        if any(is_kept(name, keep) for name in names):
+            continue
         if weight is not None and alone and not (is_call(term, *_CONVOLUTIONS) and argument(term, "groups") != 1):
             return _Lever(term, at, weight, bias)
     return None

@@ -94,3 +94,15 @@ def test_the_first_block_is_folded_into_what_embeds() -> None:
     first = Drop(sites={"layers.0": {"unit": "block", "heal": True}}).run(program, context(program))
     assert first.settings == {"layers.0": {"unit": "block", "heal": True}}  # into the embedding, a linear layer here
     assert "embed" in first.changed
+
+
+def test_nothing_is_folded_into_a_layer_that_is_kept() -> None:
+    torch.manual_seed(0)
+    program = captured(Stack([Straight() for _ in range(3)], 8), torch.randn(2, 6, 5))
+    given = context(program)
+    site = {"layers.2": {"unit": "block", "heal": True}}
+    free = Drop(sites=site).run(program, given).program
+    kept = Drop(sites=site, keep=("layers.1.*",)).run(program, given).program
+    for name, tensor in kept.tensors().items():
+        assert torch.equal(tensor, program.get(name))
+    assert any(not torch.equal(tensor, program.get(name)) for name, tensor in free.tensors().items())
