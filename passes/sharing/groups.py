@@ -37,6 +37,7 @@ class Grouping:
     ) -> PassResult:
         """Every group, or those of `sites`. Raises RecipeError for sites that say no group."""
         copy, left = functional_copy(program)
+        copy = finish(copy)  # it is run, to try whose weights to take
         judge = Judge(copy, batches) if batches else None
         grams = Grams(copy, batches, context.progress)
         groups: Sequence[tuple[Sequence[Unit], Told | None]]
@@ -63,7 +64,7 @@ class Grouping:
 
     def offers(self, program: Program, batches: Sequence[Batch], context: Context) -> Iterator[tuple[str, Setting]]:
         """The setting of each group, its weights chosen as if it were alone."""
-        copy, _ = functional_copy(program)
+        copy = finish(functional_copy(program)[0])
         judge = Judge(copy, batches) if batches else None
         grams = Grams(copy, batches, context.progress)
         for units in planned(copy, self.asked, batches)[0]:

@@ -78,6 +78,7 @@ def tied(
     """Every pair tied, or those of `sites`. `rule`: "central" and "auto" without data take W₁, "mean" the mean, others
     try all on data. Raises RecipeError for a setting that a pair does not have."""
     copy, left = functional_copy(program)
+    copy = finish(copy)  # it is run, to try what to tie to
     pairs, skips = find_pairs(copy, keep)
     if sites is not None:
         known = {pair.site for pair in pairs}

@@ -138,3 +138,24 @@ def test_a_network_without_blocks_is_left_alone() -> None:
     done = Share().run(program, replace(context(), calibration=()))
     assert done.program is program
     assert done.skipped
+
+
+class WithConstant(nn.Module):
+    """A residual MLP that makes a number while it runs: capture lifts it, with an operator that writes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.down(torch.relu(self.up(x))) * torch.tensor(0.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"blocks": "1", "tie": "ffn"}])
+def test_numbers_made_in_the_forward_are_no_hindrance(options: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    program = capture(nn.Sequential(*(WithConstant() for _ in range(4))), (torch.randn(2, 16),)).program
+    batches = [{program.inputs[0].name: torch.randn(2, 16)}]
+    done = Share(**options).run(program, context(calibration=batches))  # type: ignore[arg-type]
+    assert done.changed
+    assert torch.isfinite(next(iter(done.program.run().values()))).all()
