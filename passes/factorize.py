@@ -48,7 +48,8 @@ class Factorize(Pass):
     refit: fit the thin layers to what the original layers gave, from what the layers before give by now.
     form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less. "butterfly" puts a
         pattern of 32 × 32 blocks beside two thinner ones, for linear layers, with as many weights in all.
-    slower: thin layers also where the target is predicted not to run them faster.
+    slower: thin layers also where the target is predicted not to run them faster; `fold` after it merges those again
+        where that is predicted to be faster, before it does not.
     samples: how many calibration samples are used.
     train: how long the thin layers learn from the original while the dense ones fade out, as `recover` counts:
         600steps, 3epochs, 5min; or none.
@@ -73,7 +74,13 @@ class Factorize(Pass):
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
-        self._lesson()
+        if self._lesson() is None and not self.sites:
+            for name in ("losses", "rate"):
+                if getattr(self, name) != getattr(Factorize, name):
+                    raise RecipeError(
+                        f"{name} is for training alone", where="factorize",
+                        way_out=f"Leave {name} out, or train: train=600steps.",
+                    )  # fmt: skip
         for name, value, right in (
             ("amount", self.amount, 0.0 < self.amount < 1.0),
             ("energy", self.energy, 0.0 < self.energy < 1.0),

@@ -22,6 +22,7 @@ from compressor.passes.linearizing.settings import TRAINING, lesson_of, setting_
 from compressor.passes.linearizing.stretches import Stretch
 from compressor.passes.linearizing.training import Lesson
 from compressor.passes.recover import parse_budget
+from compressor.passes.recover.objective import parse_losses
 
 __all__ = ["Linearize"]
 
@@ -64,6 +65,7 @@ class Linearize(Pass):
             raise RecipeError("samples and rate are numbers above 0", where="linearize")
         if self.train != "none":
             parse_budget(self.train, "linearize: train")
+        parse_losses(self.losses)
         if parse_budget(self.search, "linearize: search").unit == "seconds":
             raise RecipeError(
                 f"search is {self.search!r}; how much fits into a time differs from run to run", where="linearize",

@@ -33,6 +33,7 @@ __all__ = ["Share"]
 
 How = Literal["pairs", "cka", "sandwich", "random"]
 ALL = "all"
+OF_BLOCKS = ("part", "weights", "norms", "repeat", "tie")  # options that say nothing of weights in slots
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,17 @@ class Share(Pass):
         """Raises RecipeError for options that make no sense."""
         if self.groups == "random":
             parse_slots({"weights_a_slot": self.blocks, "seed": 0})
+            if idle := [name for name in OF_BLOCKS if getattr(self, name) != getattr(Share, name)]:
+                raise RecipeError(
+                    f"groups=random takes no notice of {idle[0]}: it shares no blocks", where="share",
+                    way_out=f"Leave {idle[0]} out; a second share in the list may have it.",
+                )  # fmt: skip
         elif self.blocks != ALL and not (self.blocks.isdecimal() and int(self.blocks) > 0):
             raise RecipeError(f"blocks is {self.blocks!r}", where="share", way_out="It is 2 or more, or all.")
+        elif self.blocks != ALL and int(self.blocks) == 1 and self.tie == "none" and not self.sites:
+            raise RecipeError(
+                "blocks is 1, which shares none", where="share", way_out="Take 2 or more, all, or tie=ffn."
+            )
         if self.samples < 1:
             raise RecipeError(f"samples is {self.samples}; one is needed at least", where="share")
         if not self.repeat and (self.part != "block" or self.weights not in ("auto", "central")):

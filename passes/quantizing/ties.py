@@ -13,7 +13,7 @@ from compressor.graph.edit import attribute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer
 
-__all__ = ["other_readers", "storage_key", "tied_groups", "tied_names"]
+__all__ = ["other_readers", "storage_key", "tied_groups", "tied_names", "turned_names"]
 
 
 def storage_key(tensor: Tensor) -> tuple[int, ...]:
@@ -32,6 +32,12 @@ def tied_groups(program: Program, layers: Sequence[Layer]) -> list[list[Layer]]:
 def tied_names(program: Program, layers: Sequence[Layer]) -> set[str]:
     """The names of the layers whose weight another of them reads, too."""
     return {each.name for group in tied_groups(program, layers) if len(group) > 1 for each in group}
+
+
+def turned_names(program: Program, layers: Sequence[Layer]) -> set[str]:
+    """The names of the layers whose weight some of them multiply by along one axis, some along the other."""
+    groups = (group for group in tied_groups(program, layers) if len({layer.axis for layer in group}) > 1)
+    return {layer.name for group in groups for layer in group}
 
 
 def other_readers(program: Program, layers: Sequence[Layer]) -> set[fx.Node]:

@@ -250,7 +250,8 @@ def test_options_have_three_numbers(program: Program, context: Context) -> None:
 @pytest.mark.parametrize(
     "given",
     ["factorize=0", "factorize=1", "factorize:samples=0", "factorize:energy=0.8", "factorize=0.3:rank=energy",
-     "factorize:rank=energy:energy=1", "factorize:method=qr", "factorize:rank=0.3"],
+     "factorize:rank=energy:energy=1", "factorize:method=qr", "factorize:rank=0.3",
+     "factorize:losses=mse", "factorize:rate=0.1", "factorize:train=9steps:rate=-1"],
 )  # fmt: skip
 def test_options_that_make_no_sense(given: str) -> None:
     with pytest.raises(RecipeError, match="factorize"):

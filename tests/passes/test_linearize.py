@@ -78,7 +78,7 @@ def test_what_cannot_merge_stays_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"amount": 0}, {"amount": 1.5}, {"train": "soon"}, {"search": "5min"}, {"rate": 0}]
+    "options", [{"amount": 0}, {"amount": 1.5}, {"train": "soon"}, {"search": "5min"}, {"rate": 0}, {"losses": "hope"}]
 )
 def test_options_that_make_no_sense(options: dict[str, float]) -> None:
     with pytest.raises(RecipeError):

@@ -123,6 +123,8 @@ def test_spelling() -> None:
     [
         ({"blocks": "0"}, "blocks is '0'"), ({"blocks": "many"}, "blocks is 'many'"), ({"samples": 0}, "samples is 0"),
         ({"repeat": False, "part": "mlp"}, "without repeat"), ({"blocks": "0.5", "groups": "random"}, "weights_a_slot"),
+        ({"groups": "random", "tie": "ffn"}, "notice of tie"), ({"groups": "random", "part": "mlp"}, "notice of part"),
+        ({"blocks": "1"}, "shares none"), ({"blocks": "01", "groups": "cka"}, "shares none"),
         ({"sites": {"blocks.0": {"units": "x"}}}, "missing key"), ({"sites": {"slots": {}}}, "no setting"),
     ],
 )  # fmt: skip

@@ -4,7 +4,8 @@
     b  →  dequantize(bq, s_x · s)       int32, counted in the unit of the integer accumulator
     embedding(W, ids)  →  embedding(Wq, ids) · embedding(s, ids)      only the rows that are read are converted
 
-Tensors that share memory (an embedding tied to the output layer) keep sharing one integer tensor.
+Tensors that share memory (an embedding tied to the output layer) keep sharing one integer tensor. Where one call
+multiplies by its rows and another by its columns (a matrix tied to its transpose), one scale does for all of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, rank
-from compressor.passes.quantizing.ties import storage_key
+from compressor.passes.quantizing.ties import storage_key, turned_names
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
 from compressor.quant.solvers.rounding import Rounded
@@ -33,12 +34,13 @@ ACCUMULATOR = 2**30  # a bias may use half of an int32 accumulator
 
 @dataclass(frozen=True)
 class Codes:
-    """Where a quantized weight's codes and scales are stored."""
+    """Where a quantized weight's codes and scales are stored; `axis` is the one that the scales lie along."""
 
     weight: str
     scale: str
     zero_point: str
     qparams: QParams
+    axis: int = 0
 
 
 @dataclass
@@ -49,6 +51,11 @@ class WeightWriter:
     layers: Sequence[Layer]
     solved: Mapping[str, Rounded] = field(default_factory=dict)
     written: dict[tuple[int, ...], Codes] = field(default_factory=dict)
+    along: dict[tuple[str, int], Codes] = field(default_factory=dict)  # the same codes, scales along another axis
+    turned: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turned = turned_names(self.program, self.layers)
 
     def weight(self, layer: Layer, format: Format, input_scale: Tensor | None = None) -> Codes:
         """Replace the layer's weight by codes that every call reads. A tied weight is written once."""
@@ -56,15 +63,31 @@ class WeightWriter:
         key = storage_key(tensor) if tensor.is_floating_point() else ()
         codes = self.written.get(key) or next((c for c in self.written.values() if c.weight == layer.weight), None)
         if codes is None:
-            values, qparams = weight_codes(self.program, layer, format, input_scale, self.solved.get(layer.name))
-            at = layer.nodes[0]
-            name = self._store(layer.weight, values, at)
-            scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
-            zero = add_tensor(self.program, f"{layer.weight}_zero_point", qparams.zero_point, at)
-            codes = self.written[key] = Codes(name, str(scale.target), str(zero.target), qparams)
+            solved, even = self.solved.get(layer.name), layer.name in self.turned
+            values, qparams = weight_codes(self.program, layer, format, input_scale, solved, even=even)
+            name = self._store(layer.weight, values, layer.nodes[0])
+            codes = self.written[key] = self._scaled(layer, name, qparams)
+        elif codes.axis != layer.axis:
+            codes = self._turned(layer, codes)
         for node in layer.nodes:
             (self._embed if layer.kind == "embedding" else self._dequantize)(layer, node, codes)
         return codes
+
+    def _scaled(self, layer: Layer, name: str, qparams: QParams) -> Codes:
+        at = layer.nodes[0]
+        scale = add_tensor(self.program, f"{layer.weight}_scale", qparams.scale, at, buffer=True)
+        zero = add_tensor(self.program, f"{layer.weight}_zero_point", qparams.zero_point, at)
+        return Codes(name, str(scale.target), str(zero.target), qparams, layer.axis)
+
+    def _turned(self, layer: Layer, codes: Codes) -> Codes:
+        """Codes of one scale, read along this layer's axis."""
+        place = (codes.weight, layer.axis)
+        if place not in self.along:
+            size = self.program.get(codes.weight).shape[layer.axis]
+            scale, zero = (part[:1].repeat(size) for part in (codes.qparams.scale, codes.qparams.zero_point))
+            qparams = QParams(scale, zero, codes.qparams.format, Granularity(layer.axis))
+            self.along[place] = self._scaled(layer, codes.weight, qparams)
+        return self.along[place]
 
     def _store(self, name: str, codes: Tensor, before: fx.Node) -> str:
         """In place of the float weight, or beside it where a layer that stays float reads it too."""
@@ -122,9 +145,10 @@ class WeightWriter:
 
 
 def weight_codes(
-    program: Program, layer: Layer, format: Format, input_scale: Tensor | None, solved: Rounded | None
-) -> tuple[Tensor, QParams]:
-    """Codes in the weight's shape, and symmetric scales, one an output channel.
+    program: Program, layer: Layer, format: Format, input_scale: Tensor | None, solved: Rounded | None,
+    *, even: bool = False,
+) -> tuple[Tensor, QParams]:  # fmt: skip
+    """Codes in the weight's shape, and symmetric scales, one an output channel; with `even` they are all the same.
 
     The scales are wide enough that the accumulator holds the bias in a normal unit: codes that were found on narrower
     ones are given up for the nearest.
@@ -133,8 +157,9 @@ def weight_codes(
     qparams = choose_qparams(weight, format, Granularity(layer.axis))
     scale = qparams.scale if solved is None else solved.grid.scale[:, 0]
     wide = _wide(program, layer, scale, input_scale)
-    if solved is None or not torch.equal(wide, scale):
+    if solved is None or even or not torch.equal(wide, scale):
         wide = torch.maximum(wide, qparams.scale)
+        wide = wide.max().expand_as(wide).contiguous() if even else wide
         qparams = QParams(wide, qparams.zero_point, format, qparams.granularity)
         return quantize(weight, qparams), qparams
     codes = from_matrix(solved.codes, torch.empty(weight.shape, dtype=torch.int8), layer.kind)

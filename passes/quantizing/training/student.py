@@ -22,7 +22,7 @@ from compressor.passes.quantizing.codes.rounding import rounding_of
 from compressor.passes.quantizing.codes.weights import matrix_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, is_integer, is_static
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, is_transparent, rank
-from compressor.passes.quantizing.ties import storage_key
+from compressor.passes.quantizing.ties import storage_key, turned_names
 from compressor.passes.quantizing.training.lesson import Lesson
 from compressor.passes.quantizing.training.steps import (
     Step,
@@ -77,10 +77,16 @@ class Student:
 
 
 def make_student(program: Program, settings: Mapping[str, Setting], lesson: Lesson) -> Student:
-    """A copy of a functional program that can be trained. What the settings do not name stays float."""
+    """A copy of a functional program that can be trained.
+
+    What the settings do not name stays float, and so does a matrix that other layers read transposed: its one scale is
+    not learned, it is rounded afterwards.
+    """
     copy = begin(program)
     every, _ = find_layers(copy)
-    chosen = [layer for layer in every if is_integer(settings.get(layer.name, {}))]
+    rounded = [layer for layer in every if is_integer(settings.get(layer.name, {}))]
+    turned = turned_names(copy, rounded)
+    chosen = [layer for layer in rounded if layer.name not in turned]
     student = Student(copy, lesson, layers=[(layer, settings[layer.name]) for layer in chosen])
     first = next(iter(copy.nodes()))
     student.blend = str(add_tensor(copy, "quantizing_blend", torch.zeros(()), first, buffer=True).target)

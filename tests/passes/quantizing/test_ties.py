@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import find_layers
-from compressor.passes.quantizing.ties import other_readers, storage_key, tied_groups, tied_names
+from compressor.passes.quantizing.ties import other_readers, storage_key, tied_groups, tied_names, turned_names
 
 
 class Tied(nn.Module):
@@ -56,3 +56,21 @@ def test_the_key_tells_views_apart() -> None:
     weight = torch.randn(4, 4)
     assert storage_key(weight) == storage_key(weight.view(4, 4))
     assert len({storage_key(each) for each in (weight, weight.T, weight[1:], weight.clone())}) == 4
+
+
+class Transposed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.other = nn.Linear(8, 12), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.other(torch.relu(self.up(x)) @ self.up.weight)
+
+
+def test_a_matrix_read_along_both_axes_is_told() -> None:
+    program = capture(Transposed().eval(), (torch.randn(2, 8),)).program
+    layers, _ = find_layers(program)
+    assert turned_names(program, layers) == {layer.name for layer in layers if layer.weight == "up.weight"}
+    assert len(layers) == 3
+    alike = tied()
+    assert turned_names(alike, find_layers(alike)[0]) == set()

@@ -148,3 +148,31 @@ def test_a_weight_as_a_matrix_has_a_row_an_output() -> None:
     point, last = find_layers(program)[0]
     assert torch.equal(matrix_of(program, point), program.get("point.weight").flatten(1))
     assert torch.equal(matrix_of(program, last), program.get("last").T)
+
+
+class Turned(nn.Module):
+    """A feed-forward block whose second matrix is the first one's transpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(16, 24)
+        self.down = nn.Parameter(torch.zeros(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.down, functional.relu(self.up(x)), self.up.weight)
+
+
+@pytest.mark.parametrize("setting", [WEIGHTS, STATIC])
+def test_rows_and_columns_of_one_matrix_share_codes_and_one_scale(setting: Setting) -> None:
+    torch.manual_seed(0)
+    program = capture(Turned(), (torch.randn(3, 16),)).program
+    names = [layer.name for layer in find_layers(program)[0]]
+    assert len(names) == 2
+    done = Quantize(sites=dict.fromkeys(names, setting)).run(program, Context(board())).program
+    tensors = done.tensors()
+    codes = [name for name, tensor in tensors.items() if tensor.dtype == torch.int8 and tensor.dim() == 2]
+    assert codes == ["up.weight"]
+    scales = [tensor for name, tensor in tensors.items() if name.startswith("up.weight_scale")]
+    assert sorted(len(scale) for scale in scales) == [16, 24]
+    assert len(torch.cat(scales).unique()) == 1
+    assert relative(done, program) < 0.03

@@ -164,3 +164,25 @@ def test_it_can_be_saved_and_run_like_any_program() -> None:
     assert not student.codes(student.program)
     [expected], [found] = program.run().values(), student.program.run().values()
     assert torch.equal(expected, found)
+
+
+class Transposed(nn.Module):
+    """A matrix tied to its transpose, and a layer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.last = nn.Linear(8, 12), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.relu(self.up(x)) @ self.up.weight)
+
+
+def test_a_matrix_that_is_read_transposed_too_is_rounded_after_the_training() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 8)
+    program = functional_copy(capture(Transposed().eval(), (x,)).program)[0]
+    settings: dict[str, Setting] = {layer.name: {"format": "int8"} for layer in find_layers(program)[0]}
+    assert len(settings) == 3
+    student = make_student(edit.finish(program), settings, Lesson("10steps"))
+    assert [layer.name for layer, _ in student.layers] == ["last"]
+    assert torch.isfinite(next(iter(student.program.run().values()))).all()
