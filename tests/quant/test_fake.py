@@ -163,7 +163,16 @@ def test_what_is_not_a_number_stays_visible() -> None:
 
 def test_the_operators_are_known_to_be_trainable() -> None:
     names = {str(op).split(".")[1] for op in fake.TRAINABLE}
-    assert names == {"fake_weight", "fake_absmean", "fake_bias", "fake_range", "fake_rows", "watch_range", "fade"}
+    assert names == {
+        "fake_weight",
+        "fake_absmean",
+        "fake_bias",
+        "fake_range",
+        "fake_rows",
+        "watch_range",
+        "fade",
+        "expand_slots",
+    }
     assert {op for op in fake.TRAINABLE if any(a.name == "training" for a in op._schema.arguments)} == set(
         fake.BLENDING
     )
