@@ -26,12 +26,13 @@ from compressor.passes.recover.trainee import untrainable
 
 BATCHES = net_batches(512)
 CONTEXT = Context(board(), calibration=BATCHES, training=BATCHES, teacher=linear_net(), synthetic=False)
-OPTIONS = {"amount": 0.8, "method": "svd", "rate": 0.003, "slower": True}
+OPTIONS = {"amount": 0.8, "method": "svd", "slower": True}
+TRAINING = {"train": "60steps", "rate": 0.003}
 
 
 @pytest.fixture(scope="module")
 def guided() -> PassResult:
-    return Factorize(train="60steps", **OPTIONS).run(linear_net(), CONTEXT)  # type: ignore[arg-type]
+    return Factorize(**OPTIONS, **TRAINING).run(linear_net(), CONTEXT)  # type: ignore[arg-type]
 
 
 def error(program: Program) -> float:
@@ -105,7 +106,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(guided: PassResult, tm
 
     interrupted = replace(CONTEXT, checkpoint=tmp_path / "training", progress=Killed())
     with pytest.raises(KeyboardInterrupt):
-        Factorize(train="60steps", **OPTIONS).run(linear_net(), interrupted)  # type: ignore[arg-type]
+        Factorize(**OPTIONS, **TRAINING).run(linear_net(), interrupted)  # type: ignore[arg-type]
     assert (tmp_path / "training").exists()
-    again = Factorize(train="60steps", **OPTIONS).run(linear_net(), replace(interrupted, progress=Progress()))  # type: ignore[arg-type]
+    again = Factorize(**OPTIONS, **TRAINING).run(linear_net(), replace(interrupted, progress=Progress()))  # type: ignore[arg-type]
     assert again.program.hash() == guided.program.hash()
