@@ -1,7 +1,7 @@
 """What sharing, unstructured sparsity and low rank do to five indicators of cost (The Efficiency Misnomer, 2021).
 
-Sparsity is the pass `sparsify`, on the trained resnet. Sharing and low rank have no pass yet: their networks are made
-by hand, with random weights, since no indicator depends on the values.
+Sparsity is the pass `sparsify`, on the trained resnet. Sharing and low rank are on networks made by hand, with random
+weights, since no indicator depends on the values; `structure.py` has the passes themselves on trained networks.
 """
 
 from __future__ import annotations

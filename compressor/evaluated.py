@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compressor.data import Dataset
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 
 if TYPE_CHECKING:
     from torch import Tensor

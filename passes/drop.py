@@ -22,8 +22,8 @@ from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
 from compressor.passes.dropping.gates import learned_gates
 from compressor.passes.dropping.heal import Healed, heal
-from compressor.passes.dropping.judge import Judge, parted
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
+from compressor.passes.recover.judge import Judge, parted
 
 __all__ = ["By", "Drop"]
 

@@ -27,7 +27,7 @@ from compressor.passes.factorizing.rewrite import rewrite
 from compressor.passes.factorizing.settings import Choice, Method, choose_method, parse_choice
 from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.passes.factorizing.solve import solve
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 from compressor.passes.recover.lesson import SITE
 
 __all__ = ["Factorize"]

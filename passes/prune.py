@@ -25,7 +25,7 @@ from compressor.passes.pruning.masks import masks
 from compressor.passes.pruning.once import as_told, eighths, one_shot
 from compressor.passes.pruning.rounds import iterative
 from compressor.passes.pruning.scores import Score
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 from compressor.passes.recover import parse_budget
 
 __all__ = ["WAYS", "Prune"]

@@ -21,7 +21,6 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.carry import carry_out, check_target
 from compressor.passes.quantizing.choosing.choose import Wanted, choose_formats, list_options
 from compressor.passes.quantizing.choosing.mixed import MixedPlan, Teach
@@ -39,6 +38,7 @@ from compressor.passes.quantizing.scaling.trial import trial_of
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
 from compressor.passes.quantizing.writing.ffsplit import apply_splits, is_split, plan_splits
 from compressor.passes.quantizing.writing.outliers import apply_ranges
+from compressor.passes.reading.samples import limited
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule

@@ -18,8 +18,8 @@ from typing import ClassVar, Literal
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Value
 from compressor.graph.program import Program
-from compressor.passes.dropping.judge import Judge
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
+from compressor.passes.recover.judge import Judge
 from compressor.passes.sharing.clusters import Groups
 from compressor.passes.sharing.groups import NO_TIME, Grouping
 from compressor.passes.sharing.plan import Asked

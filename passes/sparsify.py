@@ -19,7 +19,7 @@ from compressor.graph.contract import Context, Option, Pass, PassResult, Skip
 from compressor.graph.edit import finish
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 from compressor.passes.sparsifying.layers import Layer, find_layers, unfit
 from compressor.passes.sparsifying.pattern import parse_pattern
 from compressor.passes.sparsifying.remarks import remarks, weights_of

@@ -6,9 +6,8 @@ import functools
 
 import torch
 from boards import board
-from tiny import TinyGpt, text_batches
+from tiny import TinyGpt, text_batches, trained_gpt
 from torch import Tensor, nn
-from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context
@@ -23,15 +22,7 @@ __all__ = ["context", "copied", "deep_gpt", "residual_cnn"]
 def deep_gpt(steps: int = 24) -> Program:
     """Four blocks, trained for seconds."""
     torch.manual_seed(0)
-    model, lines = TinyGpt(depth=4), torch.cat([batch["ids"] for batch in text_batches(12)])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(steps):
-        ids = lines[torch.randint(len(lines), (16,))]
-        loss = functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    return capture(model.eval(), (lines[:2],)).program
+    return trained_gpt(TinyGpt(depth=4), torch.cat([batch["ids"] for batch in text_batches(12)]), steps)
 
 
 class Residual(nn.Module):

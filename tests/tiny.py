@@ -13,7 +13,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 
-__all__ = ["next_byte_loss", "text_batches", "tiny_gpt"]
+__all__ = ["TinyGpt", "next_byte_loss", "text_batches", "tiny_gpt", "trained_gpt"]
 
 LENGTH = 32
 TEXT = Path(__file__).resolve().parents[1] / "LICENSE"
@@ -60,7 +60,11 @@ class TinyGpt(nn.Module):
 def tiny_gpt(steps: int = 60) -> Program:
     """Trained on the first three quarters of the text."""
     torch.manual_seed(0)
-    model, lines = TinyGpt(), _lines()[:256]
+    return trained_gpt(TinyGpt(), _lines()[:256], steps)
+
+
+def trained_gpt(model: TinyGpt, lines: Tensor, steps: int) -> Program:
+    """A model trained on the next byte of so many batches of lines."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         ids = lines[torch.randint(len(lines), (16,))]

@@ -17,7 +17,7 @@ from compressor.passes.drop import By, Drop
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Unit, candidates_of
 from compressor.passes.dropping.choose import least
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 
 from .claim import Arm, Claim, Figures, Goal
 from .language import context, recovered, subject

@@ -20,8 +20,8 @@ from torch import Tensor, fx
 
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import visit
 from compressor.passes.quantizing.sites import Layer, find_layers
+from compressor.passes.reading.samples import visit
 from compressor.quant.codecs.base3 import pack_trits, unpack_trits
 from compressor.quant.codecs.choose import choose_codec
 from compressor.quant.codecs.dictionary import decode_rows, encode_rows

@@ -20,8 +20,8 @@ from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Candidate
-from compressor.passes.dropping.judge import Judge
-from compressor.passes.quantizing.calibrate import visit
+from compressor.passes.reading.samples import visit
+from compressor.passes.recover.judge import Judge
 
 __all__ = ["by_chance", "from_the_end", "greedy", "influence", "least"]
 

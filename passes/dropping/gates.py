@@ -21,8 +21,8 @@ from compressor.graph.edit import add_tensor, begin, finish, insert, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import sum_of, without
 from compressor.passes.dropping.candidates import Candidate
-from compressor.passes.dropping.judge import Judge
 from compressor.passes.recover import Settings, recover
+from compressor.passes.recover.judge import Judge
 
 __all__ = ["Pressure", "gated", "learned_gates", "savings"]
 

@@ -33,10 +33,10 @@ from compressor.graph.edit import (
 from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import ends_of
 from compressor.passes.dropping.candidates import Candidate
-from compressor.passes.dropping.judge import Judge
-from compressor.passes.quantizing.calibrate import visit
 from compressor.passes.reading.fit import fitted
 from compressor.passes.reading.matrix import from_matrix, rows_of, to_matrix
+from compressor.passes.reading.samples import visit
+from compressor.passes.recover.judge import Judge
 
 __all__ = ["Healed", "heal"]
 

@@ -79,8 +79,7 @@ class Site:
 
 def find_sites(program: Program, keep: Sequence[str] = ()) -> tuple[list[Site], list[Skip]]:
     """Every site of a functional program in order of first use, and where there is a weight but none, the reason."""
-    layers, declined = find_layers(program, keep)
-    skips = [Skip(skip.site, skip.reason.replace("integer form", "form of low rank")) for skip in declined]
+    layers, skips = find_layers(program, keep, "form of low rank")
     sites, kept = [], {skip.site for skip in skips}
     skips += [
         Skip(layer_name(n), "its weight is in blocks of few bits") for n in program.nodes() if is_call(n, *_BLOCKS)

@@ -16,7 +16,7 @@ from compressor.passes.linearizing.prepare import apart, functional, trainable
 from compressor.passes.linearizing.settings import TRAINING, pairs_of, setting_of, training_setting
 from compressor.passes.linearizing.stretches import Found, Stretch, find_stretches, named
 from compressor.passes.linearizing.training import Lesson, fade
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 from compressor.passes.recover.trainee import untrainable
 
 __all__ = ["Job"]

@@ -22,7 +22,7 @@ from compressor.graph.dimensions.labels import Vector
 from compressor.graph.edit import argument, tensor_of
 from compressor.graph.work import COMPUTE, kind_of
 from compressor.passes.pruning.units import UnitScores, add_rows
-from compressor.passes.quantizing.calibrate import visit
+from compressor.passes.reading.samples import visit
 
 __all__ = ["activation", "input_axis", "wanda"]
 

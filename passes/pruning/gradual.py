@@ -23,7 +23,7 @@ from compressor.passes.pruning.correct import Correction
 from compressor.passes.pruning.job import NOTHING, Job
 from compressor.passes.pruning.masked import Masked
 from compressor.passes.pruning.tutor import Tutor
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import limited
 from compressor.passes.recover import recalibrate
 
 __all__ = ["Shrinking", "gradual"]

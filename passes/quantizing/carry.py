@@ -14,7 +14,6 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Context, PassResult, Setting, Skip
 from compressor.graph.edit import finish
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.choosing.plan import STATIC_KINDS, activation_format_of
 from compressor.passes.quantizing.choosing.support import refusal
 from compressor.passes.quantizing.codes.solving import solve
@@ -25,6 +24,7 @@ from compressor.passes.quantizing.writing.bfloat import apply_bfloat
 from compressor.passes.quantizing.writing.blocks import apply_blocks
 from compressor.passes.quantizing.writing.half import apply_half
 from compressor.passes.quantizing.writing.integer import apply_integer
+from compressor.passes.reading.samples import limited
 from compressor.targets.target import Target
 
 __all__ = ["carry_out", "check_target"]

@@ -16,11 +16,11 @@ from torch import Tensor, fx
 
 from compressor.graph.contract import Batch, Setting
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.codes.weights import fake_weight
 from compressor.passes.quantizing.settings import OUTPUT
 from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.swap import swapped
+from compressor.passes.reading.samples import limited, visit
 from compressor.quant.formats import INT8
 
 __all__ = ["Damage", "measure_damage", "relative_error"]

@@ -105,12 +105,15 @@ class Tail:
     high: float = math.inf
 
 
-def find_layers(program: Program, keep: Sequence[str] = ()) -> tuple[list[Layer], list[Skip]]:
-    """Every layer in order of first use, and where there is a weight but no layer, with the reason."""
+def find_layers(
+    program: Program, keep: Sequence[str] = (), form: str = "integer form"
+) -> tuple[list[Layer], list[Skip]]:
+    """Every layer in order of first use, and where there is a weight but no layer, with the reason: such as that the
+    operator has no `form` of what a pass makes of layers."""
     calls: dict[tuple[str, Callable[..., Any]], list[fx.Node]] = {}
     skips: dict[str, Skip] = {}
     for node in program.nodes():
-        for skip in _declined(program, node):
+        for skip in _declined(program, node, form):
             skips[skip.site] = skip
         if (weight := _stored_weight(program, node)) is not None:
             calls.setdefault((weight, node.target), []).append(node)  # type: ignore[arg-type]
@@ -224,7 +227,7 @@ def _stored_weight(program: Program, node: fx.Node) -> str | None:
     return attribute(node.args[position])
 
 
-def _declined(program: Program, node: fx.Node) -> list[Skip]:
+def _declined(program: Program, node: fx.Node, form: str) -> list[Skip]:
     """Why a call with large float weights is no layer."""
     if node.target in _LAYERS:
         kind, _, position, *_ = _LAYERS[node.target]
@@ -239,5 +242,5 @@ def _declined(program: Program, node: fx.Node) -> list[Skip]:
     for source in [] if is_call(node, *blocks) else node.all_input_nodes:
         tensor = tensor_of(program, source)
         if tensor is not None and tensor.is_floating_point() and tensor.dim() >= 2 and tensor.numel() >= LARGE:
-            found.append(Skip(str(attribute(source)), f"{op_name(node)} has no integer form"))
+            found.append(Skip(str(attribute(source)), f"{op_name(node)} has no {form}"))
     return found

@@ -11,7 +11,7 @@ from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
 from compressor.passes.dropping.candidates import Candidate
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 from compressor.passes.sharing.clusters import central
 from compressor.passes.sharing.plan import Asked, as_told, carry_out, others_of, planned
 from compressor.passes.sharing.settings import Told

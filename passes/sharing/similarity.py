@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import visit
+from compressor.passes.reading.samples import visit
 from compressor.passes.recover.points import features_axis
 
 __all__ = ["alike", "hidden_states", "linear_cka"]

@@ -21,7 +21,7 @@ from compressor.graph.contract import Batch, Context, PassResult, Setting, Skip
 from compressor.graph.edit import argument, attribute, finish, insert, is_call, is_kept, read, set_tensor, substitute
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 
 __all__ = ["Pair", "find_pairs", "tied"]
 

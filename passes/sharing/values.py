@@ -18,9 +18,9 @@ from torch import Tensor
 
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
-from compressor.passes.dropping.judge import Judge
 from compressor.passes.reading.inputs import walk
 from compressor.passes.reading.matrix import from_matrix
+from compressor.passes.recover.judge import Judge
 from compressor.passes.sharing.clusters import central
 from compressor.passes.sharing.together import with_values
 from compressor.passes.sharing.units import Unit

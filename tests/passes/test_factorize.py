@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from boards import board
+from digits_net import digits_data, digits_model
 from every_layer import every
 from programs import text
 from torch import Tensor
@@ -31,27 +30,18 @@ from compressor.passes.sparsify import Sparsify
 from compressor.passlist import parse_passes
 from compressor.targets import load_target
 
-DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 LAYERS = ("first.inner.0", "first.outer.0", "pointwise.0", "second.inner.0", "second.outer.0")
 SIZE = board(objective="size")
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    with np.load(DIGITS / "data.npz") as archive:
-        return torch.from_numpy(archive["calibration/x"])
+    return digits_data()["calibration/x"]
 
 
 @pytest.fixture(scope="module")
 def program(images: Tensor) -> Program:
-    spec = importlib.util.spec_from_file_location("digits_model", DIGITS / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    source = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(source)
-    model = source.build()
-    model.load_state_dict(torch.load(DIGITS / "state_dict.pt", weights_only=True))
-    return Fold().run(capture(model.eval(), (images[:2],)).program, Context(board())).program
+    return Fold().run(capture(digits_model(), (images[:2],)).program, Context(board())).program
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from boards import board
+from digits_net import digits_data, digits_model
 from torch import Tensor
 
 from compressor.errors import RecipeError
@@ -26,7 +25,6 @@ from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
 from compressor.targets.target import Provider, Target
 
-DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 UNSIGNED = board()
 SIGNED = replace(UNSIGNED, providers=(Provider("CPUExecutionProvider", ("fp32", "int8"), ("*",), "int8", "test"),))
 TENSORRT = replace(UNSIGNED, providers=(Provider("TensorrtExecutionProvider", ("int8",), ("*",), "int8", "test"),))
@@ -34,20 +32,12 @@ TENSORRT = replace(UNSIGNED, providers=(Provider("TensorrtExecutionProvider", ("
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Tensor]:
-    with np.load(DIGITS / "data.npz") as archive:
-        return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    return digits_data()
 
 
 @pytest.fixture(scope="module")
 def program(data: dict[str, Tensor]) -> Program:
-    spec = importlib.util.spec_from_file_location("digits_model", DIGITS / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    source = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(source)
-    model = source.build()
-    model.load_state_dict(torch.load(DIGITS / "state_dict.pt", weights_only=True))
-    captured = capture(model.eval(), (data["calibration/x"][:2],)).program
+    captured = capture(digits_model(), (data["calibration/x"][:2],)).program
     return Fold().run(captured, Context(UNSIGNED)).program
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from boards import board
+from digits_net import digits_data, digits_model
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,27 +30,18 @@ from compressor.passes.sparsify import Sparsify
 from compressor.passlist import parse_passes
 from compressor.targets import load_target
 
-DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 ORIN = ("jetson-orin-nano", "jetson-agx-orin")
 OTHERS = ("jetson-xavier-nx", "x86-64", "raspberry-pi-5")
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    with np.load(DIGITS / "data.npz") as archive:
-        return torch.from_numpy(archive["calibration/x"])
+    return digits_data()["calibration/x"]
 
 
 @pytest.fixture(scope="module")
 def program(images: Tensor) -> Program:
-    spec = importlib.util.spec_from_file_location("digits_model", DIGITS / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    source = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(source)
-    model = source.build()
-    model.load_state_dict(torch.load(DIGITS / "state_dict.pt", weights_only=True))
-    return Fold().run(capture(model.eval(), (images[:2],)).program, Context(board())).program
+    return Fold().run(capture(digits_model(), (images[:2],)).program, Context(board())).program
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from torch import fx
 
 from compressor.graph.contract import Batch, Context, Option, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.choosing.candidates import Candidate, Candidates, find_candidates
 from compressor.passes.quantizing.choosing.knapsack import Choice, choose
 from compressor.passes.quantizing.choosing.plan import Limits
@@ -41,6 +40,7 @@ from compressor.passes.quantizing.settings import is_static
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.training import Once
 from compressor.passes.quantizing.training.choices import spell_choices, trained_options
+from compressor.passes.reading.samples import limited
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES, FINEST
 
 __all__ = ["MixedPlan", "Teach", "average_bits", "ends", "plan_mixed"]

@@ -18,12 +18,13 @@ from compressor.errors import InputError
 from compressor.graph.contract import Batch, Context, Option, Setting, Skip
 from compressor.graph.functional import mutated
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited, observe
+from compressor.passes.quantizing.calibrate import observe
 from compressor.passes.quantizing.codes.rounding import NEAREST, Rounding
 from compressor.passes.quantizing.damage import Damage, measure_damage
 from compressor.passes.quantizing.settings import is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.ties import tied_groups
+from compressor.passes.reading.samples import limited
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import INT7, INT8, INT8_AFFINE, UINT8, Format, Granularity, bits_per_weight, ranges
 from compressor.targets.target import Target

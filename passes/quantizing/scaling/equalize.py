@@ -23,10 +23,10 @@ from compressor.errors import RecipeError
 from compressor.graph.contract import Batch, Context, Setting, Skip, Value
 from compressor.graph.edit import add_tensor, is_kept, set_argument, set_tensor
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import visit
 from compressor.passes.quantizing.scaling.absorb import Consumer, Fold, find_folds
 from compressor.passes.quantizing.scaling.handles import add_handles, drop_handles
 from compressor.passes.quantizing.scaling.trial import Trial, Watched
+from compressor.passes.reading.samples import visit
 
 __all__ = ["EqualizeChoice", "Equalized", "equalize", "replay"]
 

@@ -16,8 +16,8 @@ from torch import Tensor, fx
 from compressor.graph.contract import Batch
 from compressor.graph.edit import begin, finish, insert, is_call, set_tensor
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import visit
 from compressor.passes.quantizing.sites import Layer, find_layers, source_of
+from compressor.passes.reading.samples import visit
 
 __all__ = ["with_norms"]
 

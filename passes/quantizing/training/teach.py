@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
 from compressor.passes.quantizing.settings import format_of, is_block, is_integer
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.norms import with_norms
 from compressor.passes.quantizing.training.student import make_student
 from compressor.passes.quantizing.writing.integer import Pair
+from compressor.passes.reading.samples import limited
 from compressor.passes.recover import Settings, parse_budget, recover
 from compressor.passes.recover.lesson import cannot_learn, told, with_weights
 from compressor.passes.recover.ranks import Ranks

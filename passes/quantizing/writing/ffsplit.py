@@ -25,9 +25,9 @@ from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.edit import add_tensor, attribute, delete_unused, insert, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.pruning.settings import parse_places, spell_units
-from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.sites import Layer, find_layers
 from compressor.passes.quantizing.ties import other_readers
+from compressor.passes.reading.samples import limited, visit
 
 __all__ = ["SPLIT", "FeedForward", "apply_splits", "find_ffns", "is_split", "neuron_scores", "plan_splits"]
 

@@ -22,11 +22,11 @@ from compressor.graph.concrete import op_name
 from compressor.graph.contract import Context, Option, Setting, Skip
 from compressor.graph.edit import insert, set_tensor, tensor_of
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, node_names
 from compressor.passes.quantizing.ties import storage_key
+from compressor.passes.reading.samples import limited, visit
 from compressor.quant.formats import FP16
 
 __all__ = ["HalfPlan", "apply_half", "plan_half"]

@@ -21,12 +21,12 @@ from torch import Tensor, fx
 from compressor.graph.contract import Batch, Context, Setting, Value
 from compressor.graph.edit import add_tensor, insert
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited, visit
 from compressor.passes.quantizing.choosing.plan import Limits, activation_format_of, weight_format_of
 from compressor.passes.quantizing.codes.weights import fake_weight
 from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import OUTLIERS
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
+from compressor.passes.reading.samples import limited, visit
 from compressor.quant.calibrators import calibrator
 from compressor.quant.formats import Format, choose_qparams, dequantize, quantize
 

@@ -11,7 +11,7 @@ from compressor.graph.contract import Progress
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 
 
 def test_least_the_end_and_chance() -> None:

@@ -15,7 +15,7 @@ from compressor.graph.program import Program
 from compressor.passes.drop import Drop
 from compressor.passes.dropping.candidates import candidates_of
 from compressor.passes.dropping.gates import Pressure, gated, learned_gates, savings
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 from compressor.targets.loader import load_target
 
 

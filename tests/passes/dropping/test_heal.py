@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from compressor.graph.contract import Batch, Context
 from compressor.graph.program import Program
 from compressor.passes.drop import Drop
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 from compressor.targets.loader import load_target
 
 

@@ -22,8 +22,8 @@ from compressor.graph.contract import Context, Progress
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.quantize import Quantize
-from compressor.passes.quantizing.calibrate import visit
 from compressor.passes.reading.inputs import walk
+from compressor.passes.reading.samples import visit
 from compressor.passes.recover.engine import recover
 from compressor.passes.share import Share
 from compressor.passes.sparsifying.layers import find_layers

@@ -8,7 +8,7 @@ from sharing_nets import copied, deep_gpt
 from tiny import text_batches
 
 from compressor.graph.contract import Progress
-from compressor.passes.dropping.judge import Judge
+from compressor.passes.recover.judge import Judge
 from compressor.passes.sharing.together import with_values
 from compressor.passes.sharing.units import Unit, find_units
 from compressor.passes.sharing.values import Grams, choose_values, given

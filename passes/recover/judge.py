@@ -13,7 +13,7 @@ from torch import Tensor
 from compressor.graph.contract import Batch
 from compressor.graph.kv_cache import answers
 from compressor.graph.program import Program
-from compressor.passes.quantizing.calibrate import limited
+from compressor.passes.reading.samples import is_divisible, limited
 from compressor.passes.recover.plan import Seen, make_plan
 from compressor.passes.recover.stream import batch_inputs, rows
 from compressor.passes.recover.terms import build_term
@@ -28,7 +28,7 @@ def parted(program: Program, batches: Sequence[Batch]) -> tuple[list[Batch], lis
 
     A batch of a fixed size is one sample, as `limited` has it.
     """
-    inputs = batch_inputs(program) if _divisible(program) else frozenset[str]()
+    inputs = batch_inputs(program) if is_divisible(program) else frozenset[str]()
     count = sum(rows(batch, inputs) for batch in batches)
     seen = limited(program, batches, count - count // APART)
     skipped = sum(rows(batch, inputs) for batch in seen)
@@ -39,11 +39,6 @@ def parted(program: Program, batches: Sequence[Batch]) -> tuple[list[Batch], lis
             apart.append({n: v[skipped:] if n in inputs else v for n, v in batch.items()} if skipped else batch)
         skipped = max(0, skipped - size)
     return seen, apart or seen
-
-
-def _divisible(program: Program) -> bool:
-    leading = {spec.shape[0] if spec.shape else 0 for spec in program.inputs}
-    return len(leading) == 1 and isinstance(leading.pop(), str)
 
 
 class Judge:

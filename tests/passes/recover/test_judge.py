@@ -7,7 +7,7 @@ from blocks import captured, transformer
 from torch import Tensor, nn
 
 from compressor.graph.edit import begin, finish, set_tensor
-from compressor.passes.dropping.judge import Judge, parted
+from compressor.passes.recover.judge import Judge, parted
 
 
 def test_nothing_changed_is_no_distance_and_more_noise_is_more() -> None:
