@@ -113,21 +113,6 @@ class WeightWriter:
         bias = insert(self.program, ops.dequantize.default, (stored, scales, zeros, 0), like=node)
         node.replace_input_with(source, bias)
 
-    def bias_after(self, layer: Layer, node: fx.Node) -> None:
-        """linear(x, W, b) → linear(x, W) + b, with b of the output's rank.
-
-        ONNX Runtime would otherwise fuse product and bias into a float Gemm before it looks for integer products.
-        """
-        source = layer.bias(node)
-        if source is None or layer.kind != "linear":
-            return
-        node.args = node.args[: layer.positions[2]]
-        following = node.next
-        shape = [1] * (rank(node) - 1) + [-1]
-        row = insert(self.program, aten.view.default, (source, shape), like=node, before=following)
-        total = insert(self.program, aten.add.Tensor, (node, row), like=node, before=following)
-        node.replace_all_uses_with(total, delete_user_cb=lambda user: user is not total)
-
     def _dequantize(self, layer: Layer, node: fx.Node, codes: Codes) -> None:
         parts = (read(self.program, name, node) for name in (codes.weight, codes.scale, codes.zero_point))
         weight = insert(self.program, ops.dequantize.default, (*parts, layer.axis), like=node)
