@@ -19,7 +19,7 @@ from torch import Tensor, fx
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
-from compressor.passes.quantizing.sites import Layer, rank
+from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.ties import storage_key, turned_names
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
