@@ -4,8 +4,10 @@
 
 (onnxruntime docs/ContribOperators.md.) ONNX Runtime makes the same operator of the pairs by itself, but leaves the sum
 outside, one more pass over the result: 7% of a small language model's time (1.31.1, AVX-512). Only its CPU kernels know
-the operator. For others the bias is given the rank of the result, for ONNX Runtime would otherwise fuse product and
-bias into a float Gemm before it looks for products of integers.
+the operator, in fp32, with one scale for x and a bias of W's width. Signed x stay outside too: as every check here asks,
+ONNX Runtime on x86 makes weights unsigned, so as not to saturate, and has no kernel for int8 × uint8 (of pairs it makes
+both unsigned). Outside, the bias gets the rank of the result, for ONNX Runtime would otherwise fuse product and bias
+into a float Gemm before it looks for products of integers.
 """
 
 from __future__ import annotations
@@ -19,21 +21,25 @@ _BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 
 def join_biases(model: ir.Model, *, inside: bool) -> None:
     """Every product of integers with the bias that follows it; `inside` where the runtime has the operator."""
+    rows: dict[tuple[ir.Value, int], ir.Value] = {}
     for node in list(model.graph):
         if node.op_type != "MatMul" or node.domain:
             continue
         parts, total = [_codes(value) for value in node.inputs], _sum(node)
         if total is None or None in parts:
             continue
-        bias = total.inputs[1] if total.inputs[0] is node.outputs[0] else total.inputs[0]
-        if inside:
-            _join(model, node, total, [part for part in parts if part is not None], bias)
-        else:
-            _reshape(model, total, bias, len(node.outputs[0].shape or ()))
+        left, right = (part for part in parts if part is not None)
+        bias = next(value for value in total.inputs if value is not None and value is not node.outputs[0])
+        rank = len(node.outputs[0].shape or ())
+        if inside and _is_known(left, right, bias):
+            _join(model, node, total, [left, right], bias)
+        elif rank > 2:
+            rows[bias, rank] = row = rows.get((bias, rank)) or _row(model, bias, rank)
+            _reshape(model, total, bias, row)
 
 
 def _codes(value: ir.Value | None) -> ir.Node | None:
-    """The node that makes floats of bytes: of a value with one scale, or of stored columns with one each."""
+    """The node that makes floats of bytes: of a value with one scale, or of a stored matrix with one a column."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None or len(node.inputs) < 3:
         return None
@@ -42,8 +48,18 @@ def _codes(value: ir.Value | None) -> ir.Node | None:
         return None
     if len(scale.shape) == 0:
         return node
-    along = node.attributes.get_int("axis", 1)
-    return node if codes.is_initializer() and len(scale.shape) == 1 and along in (1, -1) else None
+    columns = node.attributes.get_int("axis", 1) in (1, -1) and codes.shape is not None and len(codes.shape) == 2
+    return node if codes.is_initializer() and len(scale.shape) == 1 and columns else None
+
+
+def _is_known(left: ir.Node, right: ir.Node, bias: ir.Value) -> bool:
+    """Whether the operator has a kernel for these: unsigned codes of one scale, floats, a bias for every column."""
+    (codes, scale), columns = left.inputs[:2], right.inputs[0]
+    if codes is None or scale is None or columns is None or not columns.shape or not bias.shape:
+        return False
+    floats = all(value is not None and value.dtype == ir.DataType.FLOAT for value in (scale, right.inputs[1], bias))
+    plain = codes.dtype == ir.DataType.UINT8 and scale.shape is not None and len(scale.shape) == 0
+    return floats and plain and columns.shape[-1] == bias.shape[0]
 
 
 def _sum(product: ir.Node) -> ir.Node | None:
@@ -57,7 +73,7 @@ def _sum(product: ir.Node) -> ir.Node | None:
     return readers[0] if shape is not None and len(shape) == 1 else None
 
 
-def _join(model: ir.Model, product: ir.Node, total: ir.Node, parts: list[ir.Node], bias: ir.Value | None) -> None:
+def _join(model: ir.Model, product: ir.Node, total: ir.Node, parts: list[ir.Node], bias: ir.Value) -> None:
     codes, scales, points = ([part.inputs[place] for part in parts] for place in range(3))
     given = [*codes, *scales, *(None if _is_zero(point) else point for point in points), bias]
     made = ir.node("MatMulIntegerToFloat", given, domain="com.microsoft", version=1)
@@ -79,16 +95,20 @@ def _is_zero(point: ir.Value | None) -> bool:
     return stored is not None and not stored.numpy().any()
 
 
-def _reshape(model: ir.Model, total: ir.Node, bias: ir.Value | None, rank: int) -> None:
-    if bias is None or bias.const_value is None or rank < 3:
-        return
-    name = f"{bias.name}_row"
-    row = model.graph.initializers.get(name)
-    if row is None:
-        shape = [1] * (rank - 1) + [bias.const_value.size]
-        stored = ir.tensor(bias.const_value.numpy().reshape(shape), dtype=bias.const_value.dtype, name=name)
-        row = ir.Value(name=name, type=bias.type, shape=ir.Shape(shape), const_value=stored)
-        model.graph.register_initializer(row)
+def _reshape(model: ir.Model, total: ir.Node, bias: ir.Value, row: ir.Value) -> None:
     total.replace_input_with(list(total.inputs).index(bias), row)
     if not bias.uses() and not bias.is_graph_output():
         del model.graph.initializers[str(bias.name)]
+
+
+def _row(model: ir.Model, bias: ir.Value, rank: int) -> ir.Value:
+    """The same vector, stored with `rank` dimensions."""
+    if bias.const_value is None:
+        raise ValueError(f"{bias.name} is no stored tensor")
+    name, shape = f"{bias.name}_row", [1] * (rank - 1) + [bias.const_value.size]
+    while name in model.graph.initializers:  # the model's own, or another rank's
+        name += "_"
+    stored = ir.tensor(bias.const_value.numpy().reshape(shape), dtype=bias.const_value.dtype, name=name)
+    row = ir.Value(name=name, type=bias.type, shape=ir.Shape(shape), const_value=stored)
+    model.graph.register_initializer(row)
+    return row

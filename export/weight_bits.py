@@ -94,10 +94,11 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
             again = name.endswith(_SECOND) and name.removesuffix(_SECOND) in tensors
             yield name, f"int{numbers['bits']}", 0 if again else rows * width, scales
             others.update((name, *scales))
-        elif node.op_type == _PRODUCT and (name := node.input[1]) in tensors:
-            scales = [each for each in (node.input[3], node.input[5]) if each]
-            yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), scales
-            others.update((node.input[2], node.input[4], *scales))
+        elif node.op_type == _PRODUCT:
+            for name, *beside in (node.input[place:6:2] for place in (0, 1)):  # codes, scale, zero point
+                if name in tensors:
+                    yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), list(filter(None, beside))
+            others.update(node.input[2:6])
         elif node.op_type == "DequantizeLinear" and (name := node.input[0]) in tensors:
             apart = any(name == bias for found in biases.values() for bias, *_ in found)
             scales = [] if apart else list(node.input[1:])

@@ -15,6 +15,7 @@ from __future__ import annotations
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Setting
 from compressor.passes.quantizing.codes.rounding import KEYS, check_rounding
+from compressor.passes.quantizing.scaling.ways import check_ways
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
@@ -85,6 +86,7 @@ def check_settings(site: str, setting: Setting, *, static: bool, glue: bool) -> 
     if unknown := set(setting) - known:
         raise RecipeError(f"unknown key {min(unknown)!r}", where=where, way_out=f"Known: {', '.join(sorted(known))}.")
     check_rounding(setting, where)
+    check_ways(setting, where)
     if blocks:
         _check_blocks(setting, where)
         return

@@ -25,7 +25,6 @@ __all__ = [
 SolverChoice = Literal["auto", "nearest", "mse", "hqq", "gptq"]
 BiasChoice = Literal["auto", "none", "correct"]
 KEYS = ("solver", "scale", "rule", "bias")
-EQUALIZED = ("smooth", "awq", "cross-layer")
 _NEEDS = "and there is no calibration data"
 _WAY_OUT = "Give --data, or solver=mse and bias=none."
 
@@ -88,8 +87,6 @@ def choose_rounding(
 
 def check_rounding(setting: Setting, where: str) -> None:
     """Raises RecipeError for a value that there is not."""
-    if "equalize" in setting or "alpha" in setting:
-        _check_equalized(setting, where)
     ternary = setting.get("format") == "ternary"
     known = {"solver": SOLVERS, "scale": SHARES, "rule": RULES, "bias": get_args(BiasChoice)}
     for key, values in known.items():
@@ -99,15 +96,6 @@ def check_rounding(setting: Setting, where: str) -> None:
             raise RecipeError(f"{key} is {value!r}, not one of {', '.join(values)}", where=where, way_out=way_out)
         if key in ("scale", "rule") and key in setting and not ternary:
             raise RecipeError(f"{key} is for ternary weights alone", where=where)
-
-
-def _check_equalized(setting: Setting, where: str) -> None:
-    how, alpha = setting.get("equalize"), setting.get("alpha")
-    if how not in EQUALIZED:
-        raise RecipeError(f"equalize is {how!r}, not one of {', '.join(EQUALIZED)}", where=where)
-    number = isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 <= alpha <= 1
-    if number == (how == "cross-layer") or (alpha is not None and not number):
-        raise RecipeError(f"alpha is {alpha!r}; smooth and awq have one between 0 and 1", where=where)
 
 
 def plain_solver(format: str) -> Solver:

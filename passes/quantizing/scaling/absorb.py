@@ -10,6 +10,7 @@ free: of one product for queries, keys and values, the values'.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +33,7 @@ split_with_sizes chunk unbind getitem repeat repeat_interleave narrow cat
 """
 _LAYOUT = frozenset(_LAYOUT_NAMES.split())
 _POOLS = ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "upsample_nearest", "mean")
+_FACTORS = (aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar)  # never div with a rounding
 _ATTENTION = "scaled_dot_product_attention"
 _STUCK = "{} in between does not commute with a scale"
 _NONE = -1  # the number of what has no unit
@@ -215,9 +217,9 @@ def _through(node: fx.Node, known: Mapping[fx.Node, Units], values: Values) -> U
     if name in _LAYOUT:
         moved = _moved(node, known, values)
         return stuck if moved is None else moved
-    if name.startswith(_POOLS):
+    if name.startswith(_POOLS) and isinstance(value, Tensor):  # else with the places of the largest
         return _constant(known[mine[0]], value.shape, name, node) if len(mine) == 1 else stuck
-    if name in ("mul", "div") and len(mine) == 1 and (name == "mul" or node.args[0] is mine[0]):
+    if is_call(node, *_FACTORS) and len(mine) == 1 and (name == "mul" or node.args[0] is mine[0]):
         twice = sum(argument is mine[0] for argument in node.args) > 1
         return stuck if twice else torch.broadcast_to(known[mine[0]], value.shape)
     if name in ("add", "sub") and len(node.args) == 2 and all(argument in known for argument in node.args):
@@ -255,7 +257,8 @@ def _constant(units: Tensor, shape: Sequence[int], name: str, node: fx.Node) -> 
         dims = argument(node, "dim")
         dims = [dims] if isinstance(dims, int) else list(dims or range(units.dim()))
     else:
-        dims = list(range(2, units.dim()))
+        pooled = re.search(r"\d", name)  # of how many dimensions, the last ones; there may be no batch
+        dims = list(range(-int(pooled[0]), 0)) if pooled else []
     for dim in dims:
         if not bool((units == units.narrow(dim, 0, 1)).all()):
             return stuck
@@ -270,7 +273,8 @@ def _weighted(units: Tensor, shape: Sequence[int]) -> Units | str:
     """Through sums over positions: all positions have the same units."""
     if not bool((units == units.narrow(-2, 0, 1)).all()):
         return "attention in between mixes units"
-    return torch.broadcast_to(units.narrow(-2, 0, 1), tuple(shape))
+    kept = units.narrow(-2, 0, 1) if len(shape) >= units.dim() else units.select(-2, 0)  # a vector of weights
+    return torch.broadcast_to(kept, tuple(shape))
 
 
 def _readers(source: fx.Node, owner: Mapping[fx.Node, Layer]) -> list[Layer]:

@@ -27,6 +27,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.scaling.absorb import Consumer, Fold, find_folds
 from compressor.passes.quantizing.scaling.handles import add_handles, drop_handles
 from compressor.passes.quantizing.scaling.trial import Trial, Watched
+from compressor.passes.quantizing.scaling.ways import How, ways_of, written
 from compressor.passes.reading.samples import visit
 
 __all__ = ["EqualizeChoice", "Equalized", "equalize", "replay"]
@@ -37,7 +38,6 @@ GAIN = 0.98  # of the error before; less is noise
 NEAR, MUCH = 0.5, 2.0  # of the error that a layer stays float for; times the error after
 SWEEPS = 3  # of cross-layer equalization over chains
 LARGEST = 1e4  # a scale or its inverse: float32 has seven digits
-How = tuple[str, float]  # "smooth" or "awq" and its α, or "cross-layer" and 0
 
 
 @dataclass
@@ -83,7 +83,7 @@ def equalize(
         folds, reasons = find_folds(program)
     if choice != "auto":
         found.skipped += [Skip(name, f"its inputs keep their scales: {reason}") for name, reason in reasons.items()]
-    folds = [fold for fold in folds if not _is_kept(fold, keep) and any(map(trial.rounds, fold.layers))]
+    every, folds = folds, [fold for fold in folds if not _is_kept(fold, keep) and any(map(trial.rounds, fold.layers))]
     watched = _watch(program, folds, batches) if choice != "cross-layer" else {}
     chosen: list[tuple[Fold, How]] = []
     for fold in folds:
@@ -97,8 +97,7 @@ def equalize(
             continue
         _apply(program, fold, _scale(program, fold, how, watched))
         chosen.append((fold, how))
-        said: dict[str, Value] = {"equalize": how[0], **({"alpha": how[1]} if how[1] else {})}
-        found.settings |= {layer.name: said for layer in fold.layers}
+    found.settings |= {name: written(ways) for name, ways in _ways(every, chosen).items() if any(ways)}
     _sweep(program, chosen)
     drop_handles(program, handles)
     return found
@@ -114,26 +113,48 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
         return
     add_handles(program, said.keys() & find_folds(program)[1].keys())
     folds, reasons = find_folds(program)
-    served = {layer.name: fold for fold in folds for layer in fold.layers}
-    for site, setting in said.items():
+    served = _by_layer(folds)
+    for site in said:
         where = f"quantize: site {site!r}"
         if site not in served:
             raise RecipeError(reasons.get(site, "the model has no such layer"), where=where)
-        if setting["equalize"] != "cross-layer" and (context.synthetic or not batches):
-            raise RecipeError(
-                "its inputs' scales ask for data, and there is no calibration data", where=where, way_out="Give --data."
-            )
-    wanted = [fold for fold in folds if any(layer.name in said for layer in fold.layers)]
-    smooth = [fold for fold in wanted if _said(fold, said)[0] != "cross-layer"]
-    watched = _watch(program, smooth, batches)
-    for fold in wanted:
-        _apply(program, fold, _scale(program, fold, _said(fold, said), watched))
-    _sweep(program, [(fold, _said(fold, said)) for fold in wanted])
+    wanted = [(fold, how) for fold in folds if (how := _said(fold, served, said)) is not None]
+    smooth = [(fold, how) for fold, how in wanted if how[0] != "cross-layer"]
+    if smooth and (context.synthetic or not batches):
+        site = next(layer.name for layer in smooth[0][0].layers if layer.name in said)
+        what = "its inputs' scales ask for data, and there is no calibration data"
+        raise RecipeError(what, where=f"quantize: site {site!r}", way_out="Give --data.")
+    watched = _watch(program, [fold for fold, _ in smooth], batches)
+    for fold, how in wanted:
+        _apply(program, fold, _scale(program, fold, how, watched))
+    _sweep(program, wanted)
 
 
-def _said(fold: Fold, settings: Mapping[str, Setting]) -> How:
-    setting = next(settings[layer.name] for layer in fold.layers if layer.name in settings)
-    return str(setting["equalize"]), float(setting.get("alpha", 0.0))
+def _by_layer(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
+    """The folds that end in each layer, in the program's order."""
+    found: dict[str, list[Fold]] = {}
+    for fold in folds:
+        for layer in fold.layers:
+            found.setdefault(layer.name, []).append(fold)
+    return found
+
+
+def _ways(folds: Sequence[Fold], chosen: Sequence[tuple[Fold, How]]) -> dict[str, list[How | None]]:
+    """By layer, how the scale that each fold before it gives was found; None where it gives none."""
+    how = {fold.source: each for fold, each in chosen}
+    return {name: [how.get(fold.source) for fold in before] for name, before in _by_layer(folds).items()}
+
+
+def _said(fold: Fold, served: Mapping[str, list[Fold]], settings: Mapping[str, Setting]) -> How | None:
+    """How settings say that a fold's scale was found."""
+    for layer in fold.layers:
+        if layer.name in settings:
+            before = served[layer.name]
+            ways = ways_of(settings[layer.name], len(before), f"quantize: site {layer.name!r}")
+            way = ways[[each.source for each in before].index(fold.source)]
+            if way is None or way[0] != "cross-layer" or fold.layer is not None:
+                return way
+    return None
 
 
 def _choose(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -157,3 +159,60 @@ def test_a_table_that_is_an_output_layer_too_is_not_scaled() -> None:
     found, reasons = folds(Tied(), 2, 5, 3)
     assert found == {}
     assert "shared with another layer" in reasons["head"]
+
+
+class Between(nn.Module):
+    """Two layers with some function between them."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.between = nn.Linear(8, 8), nn.Linear(8, 8), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.second(self.between(self.first(x)))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("between", "shape", "reason"),
+    [
+        (lambda x: torch.div(x, 2, rounding_mode="floor"), (2, 5, 8), "div in between does not commute"),
+        (
+            lambda x: torch.div(x, torch.full((8,), 2.0), rounding_mode="trunc"),
+            (2, 5, 8),
+            "div in between does not commute",
+        ),
+        (lambda x: functional.max_pool1d(x, 3, 1, 1), (5, 8), "max_pool1d in between mixes units"),
+        (lambda x: functional.avg_pool1d(x, 3, 1, 1), (5, 8), "avg_pool1d in between mixes units"),
+        (
+            lambda x: functional.adaptive_max_pool1d(x.mT, 5, return_indices=True)[0].mT.contiguous(),
+            (2, 5, 8),
+            "does not commute",
+        ),
+    ],
+)
+def test_what_rounds_or_mixes_takes_no_scale(
+    between: Callable[[Tensor], Tensor], shape: tuple[int, ...], reason: str
+) -> None:
+    found, reasons = folds(Between(between), *shape)
+    assert found == {}
+    assert reason in reasons["second"]
+
+
+def test_places_of_the_largest_are_no_units() -> None:
+    class Largest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 1), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(functional.adaptive_max_pool2d(self.first(x), 1).flatten(1))
+
+    found, reasons = folds(Largest(), 2, 3, 6, 6)
+    assert found == {}
+    assert "adaptive_max_pool2d in between does not commute" in reasons["second"]
+
+
+def test_a_vector_of_weights_over_positions_is_a_sum_like_attentions() -> None:
+    found, _ = folds(Between(lambda x: torch.linspace(0, 1, 5) @ x), 2, 5, 8)
+    assert [c.units.tolist() for c in found["second"].consumers] == [list(range(8))]

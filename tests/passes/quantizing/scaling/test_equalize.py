@@ -146,3 +146,31 @@ def test_layers_that_are_kept_keep_their_scales() -> None:
     program, context, _ = prepared(Convolutions())
     result = Quantize(equalize="cross-layer", keep=("deep",)).run(program, context)
     assert {site for site, setting in result.settings.items() if "equalize" in setting} == {"head"}
+
+
+class Joined(nn.Module):
+    """What one layer reads comes from a layer and from a norm, one channel of each far larger than the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(32, 32), nn.LayerNorm(32), nn.Linear(64, 32)
+        with torch.no_grad():
+            self.first.weight[3] *= 60
+            self.norm.weight[5] *= 8
+            self.second.weight[:, 3] /= 60
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.cat([torch.relu(self.first(x)), self.norm(x)], -1))
+
+
+@pytest.mark.parametrize("choice", ["auto", "smooth", "cross-layer"])
+def test_a_layer_with_several_before_it_says_the_scale_of_each(choice: EqualizeChoice) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 6, 32)
+    program = capture(Joined().eval(), (x[:2],)).program
+    context = Context(board(), calibration=[{program.inputs[0].name: x}], synthetic=False)
+    done = Quantize(equalize=choice, max_error=1.0).run(program, context)
+    assert "equalize" in done.settings["second"]
+    if choice == "cross-layer":
+        assert done.settings["second"]["equalize"] == "cross-layer, none"
+    assert Quantize(sites=done.settings).run(program, context).program.hash() == done.program.hash()
