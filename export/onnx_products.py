@@ -4,7 +4,7 @@
 
 (onnxruntime docs/ContribOperators.md.) ONNX Runtime makes the same operator of the pairs by itself, but leaves the sum
 outside, one more pass over the result: 7% of a small language model's time (1.31.1, AVX-512). Only its CPU kernels know
-the operator, in fp32, with one scale for x and a bias of W's width. Signed x stay outside too: as every check here asks,
+the operator, in fp32, with one scale for x and a bias of W's width. Signed x stay outside too: as every check asks,
 ONNX Runtime on x86 makes weights unsigned, so as not to saturate, and has no kernel for int8 × uint8 (of pairs it makes
 both unsigned). Outside, the bias gets the rank of the result, for ONNX Runtime would otherwise fuse product and bias
 into a float Gemm before it looks for products of integers.
