@@ -35,7 +35,7 @@ __all__ = ["EqualizeChoice", "Equalized", "equalize", "replay"]
 EqualizeChoice = Literal["auto", "none", "smooth", "cross-layer"]
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 GAIN = 0.98  # of the error before; less is noise
-NEAR, MUCH = 0.5, 2.0  # of the error that a layer stays float for; times the error after
+NEAR, MUCH = 0.5, 1.5  # of the error that a layer stays float for; times the error after
 SWEEPS = 3  # of cross-layer equalization over chains
 LARGEST = 1e4  # a scale or its inverse: float32 has seven digits
 
