@@ -40,9 +40,9 @@ class Drop(Pass):
     unit: what goes: whole blocks ("block"), what mixes positions in them ("mixer": attention, convolutions, state
         spaces), what acts on each position alone ("mlp"), or either branch by itself ("any").
     by: "greedy" drops one after the other, each time the one whose absence changes the outputs least; "influence"
-        those that change the stream least, from one run; "gates" trains a gate on each, which the predicted latency and
-        the outputs pull at, and drops the lowest; "last" and "random" are for comparison; "auto" is greedy, or
-        influence where that takes too many runs, and last without data.
+        those that change the stream least, from one run; "gates" learns which to close, all together, under the time
+        that they take; "last" and "random" are for comparison; "auto" is greedy, or influence where that takes too many
+        runs, and last without data.
     samples: how many calibration samples are looked at.
     steps: training steps of "gates".
     heal: "auto" folds what is missing into the layer before, where that brings the outputs nearer to the original's on
@@ -150,7 +150,7 @@ class Drop(Pass):
             return least(found, influence(program, found, batches), count), ()
         judge = Judge(program, batches)
         if by == "gates":
-            gates = learned_gates(program, found, self.amount, self.steps, judge, context)
+            gates = learned_gates(program, found, count, self.steps, judge, context)
             told = ", ".join(f"{each.site} {gate:.2f}" for each, gate in zip(found, gates, strict=True))
             return least(found, gates, count), (f"the gates learned: {told}",)
         gone, damages = greedy(program, found, count, judge, context.progress)
