@@ -22,6 +22,7 @@ from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
 from compressor.passes.dropping.gates import learned_gates
 from compressor.passes.dropping.heal import Healed, heal
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge, parted
 
@@ -66,6 +67,10 @@ class Drop(Pass):
         for name, number in (("samples", self.samples), ("steps", self.steps)):
             if number < 1:
                 raise RecipeError(f"{name} is {number}; one is needed at least", where="drop")
+        if self.by != "gates":
+            refuse_idle(self, ("steps",), f"by={self.by}", "take by=gates")
+        if self.by in ("last", "random") and self.heal == "none":
+            refuse_idle(self, ("samples",), f"by={self.by}:heal=none", "take a way that looks at data: by=greedy")
 
     def learns(self) -> bool:
         return self.by == "gates" and not self.sites

@@ -27,6 +27,7 @@ from compressor.passes.factorizing.rewrite import rewrite
 from compressor.passes.factorizing.settings import Choice, Method, choose_method, parse_choice
 from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.passes.factorizing.solve import solve
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.lesson import SITE
 
@@ -74,13 +75,8 @@ class Factorize(Pass):
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
-        if self._lesson() is None and not self.sites:
-            for name in ("losses", "rate"):
-                if getattr(self, name) != getattr(Factorize, name):
-                    raise RecipeError(
-                        f"{name} is for training alone", where="factorize",
-                        way_out=f"Leave {name} out, or train: train=600steps.",
-                    )  # fmt: skip
+        if self._lesson() is None:
+            refuse_idle(self, ("losses", "rate"), "train=none", "train: train=600steps")
         for name, value, right in (
             ("amount", self.amount, 0.0 < self.amount < 1.0),
             ("energy", self.energy, 0.0 < self.energy < 1.0),
@@ -89,11 +85,8 @@ class Factorize(Pass):
             if not right:
                 way_out = "It is a number above 0." if name == "samples" else "It is a share: 0.5."
                 raise RecipeError(f"{name} is {value}", where="factorize", way_out=way_out)
-        idle = "amount" if self.rank == "energy" else "energy"
-        if getattr(self, idle) != getattr(Factorize, idle):
-            raise RecipeError(
-                f"rank={self.rank} takes no notice of {idle}", where="factorize", way_out=f"Leave {idle} out."
-            )
+        idle, other = ("amount", "ratio") if self.rank == "energy" else ("energy", "energy")
+        refuse_idle(self, (idle,), f"rank={self.rank}", f"take rank={other}")
 
     def milder(self) -> Mapping[str, Value] | None:
         """Half as much goes."""
