@@ -49,8 +49,8 @@ class Factorize(Pass):
     refit: fit the thin layers to what the original layers gave, from what the layers before give by now.
     form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less. "butterfly" puts a
         pattern of 32 × 32 blocks beside two thinner ones, for linear layers, with as many weights in all.
-    slower: thin layers also where the target is predicted not to run them faster; `fold` after it merges those again
-        where that is predicted to be faster, before it does not.
+    slower: thin layers also where the target is predicted not to run them faster; `fold` after it leaves them as they
+        are where one layer would store more.
     samples: how many calibration samples are used.
     train: how long the thin layers learn from the original while the dense ones fade out, as `recover` counts:
         600steps, 3epochs, 5min; or none.
