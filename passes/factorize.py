@@ -98,7 +98,8 @@ class Factorize(Pass):
         return self._lesson() is not None
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer, ranks of an eighth to seven eighths of its weights. Bytes are those of the weights."""
+        """For every layer, ranks of an eighth to seven eighths of its weights, and butterflies where they can be. Bytes are
+        those of the weights."""
         copy, _ = functional_copy(program)
         sites, _ = find_sites(copy, self.keep)
         return offers(copy, sites, self._usual(context), limited(copy, context.calibration, self.samples), context)

@@ -29,7 +29,7 @@ from compressor.passes.factorizing.svd import Spectrum
 from compressor.passes.factorizing.times import Times, predict_times
 from compressor.passes.quantizing.sites import rank as dims
 
-__all__ = ["Chosen", "Form", "RankBy", "Wish", "choose", "surveyed"]
+__all__ = ["Chosen", "Form", "RankBy", "Wish", "butterfly_of", "choose", "surveyed"]
 
 RankBy = Literal["ratio", "energy", "latency"]
 Form = Literal["auto", "pair", "tucker", "butterfly"]
@@ -131,8 +131,13 @@ def _by_latency(
 def _other(site: Site, pair: Choice, form: Form, multiple: int) -> Choice | None:
     """What it may become with as many weights as the pair."""
     if form == "butterfly":
-        return flat_twin(site.shape, pair, multiple) if _multiplies(site) else None
+        return butterfly_of(site, pair, multiple)
     return twin(site.shape, pair, multiple) if form != "pair" else None
+
+
+def butterfly_of(site: Site, pair: Choice, multiple: int) -> Choice | None:
+    """Blocks and low rank with as many weights as the pair at most; None where it cannot be."""
+    return flat_twin(site.shape, pair, multiple) if _multiplies(site) else None
 
 
 def _multiplies(site: Site) -> bool:
