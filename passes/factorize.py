@@ -98,8 +98,8 @@ class Factorize(Pass):
         return self._lesson() is not None
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer, ranks of an eighth to seven eighths of its weights, and butterflies where they can be. Bytes are
-        those of the weights."""
+        """For every layer, ranks of an eighth to seven eighths of its weights, and butterflies where they can be.
+        Bytes are those of the weights."""
         copy, _ = functional_copy(program)
         sites, _ = find_sites(copy, self.keep)
         return offers(copy, sites, self._usual(context), limited(copy, context.calibration, self.samples), context)
@@ -125,7 +125,7 @@ class Factorize(Pass):
         settings = {site.name: one.choice.setting() for site, one in found}
         settings |= {} if done.setting is None else {SITE: done.setting}
         declined = (*chosen.skipped, *done.skipped)
-        return PassResult(done.program, changed, declined, settings, (*remarks(found), *done.notes))
+        return PassResult(done.program, changed, declined, settings, (*remarks(found), *chosen.notes, *done.notes))
 
     def _lesson(self) -> Lesson | None:
         """How to train, or None; a recipe's own word counts alone."""
