@@ -7,7 +7,7 @@ scale for 32 weights, which adds one bit. *once* trains for all three budgets to
 takes for the three of them: there a mixed network is planned for one budget and trained by itself, in all its weights.
 *shared* has one adapter for all formats of a layer in place of one each. All learn from the float network, on windows
 drawn by the seed. `two` is the network with all layers in 2 bits. Finished cells are kept in
-`results/one_quantllm.json`, and a later run goes on from there; a seed of 400 steps takes about an hour and a half on
+`results/one_quantllm.json`, and a later run goes on from there; a seed of 400 steps takes about 50 minutes on
 one quiet core.
 """
 

@@ -30,6 +30,7 @@ from compressor.export.onnx_clean import clean, name_interface, own_zero_points,
 from compressor.export.onnx_file import INLINE_LIMIT, save, weight_bytes
 from compressor.export.onnx_norms import keep_sums_apart
 from compressor.export.onnx_ops import TRANSLATIONS, shortcuts
+from compressor.export.onnx_products import join_biases
 from compressor.export.onnx_registry import one_registry
 from compressor.export.onnx_rnn import RECURRENT_TRANSLATIONS, has_projection, is_packing
 from compressor.export.onnx_signed import keep_quantized
@@ -85,6 +86,7 @@ def to_onnx(program: Program, target: Target, *, exported: ExportedProgram | Non
         store_transposed(model)
         optimizer.optimize_ir(model, should_fold=_should_fold)
         keep_quantized(model)
+        join_biases(model, inside=target.on_cpu)
         own_zero_points(model)
         name_interface(model, program)
         clean(model)

@@ -29,6 +29,7 @@ _INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT
 _BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
 _BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
 _SECOND = "_sizes"  # ends the name of a second matrix of codes for the same weights (ternary {min, 0, max})
+_PRODUCT = "MatMulIntegerToFloat"  # codes, codes, their scales, their zero points, bias
 _FAR = 3  # nodes from a bias's sum up to the codes: product, transpose
 _Tensors = Mapping[str, onnx.TensorProto]
 
@@ -93,6 +94,10 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
             again = name.endswith(_SECOND) and name.removesuffix(_SECOND) in tensors
             yield name, f"int{numbers['bits']}", 0 if again else rows * width, scales
             others.update((name, *scales))
+        elif node.op_type == _PRODUCT and (name := node.input[1]) in tensors:
+            scales = [each for each in (node.input[3], node.input[5]) if each]
+            yield name, _INTEGERS[tensors[name].data_type], _count(tensors[name]), scales
+            others.update((node.input[2], node.input[4], *scales))
         elif node.op_type == "DequantizeLinear" and (name := node.input[0]) in tensors:
             apart = any(name == bias for found in biases.values() for bias, *_ in found)
             scales = [] if apart else list(node.input[1:])

@@ -184,7 +184,7 @@ class Quantize(Pass):
         format = "int4" if self.format == "mixed" else self.format
         trial = trial_of(copy, format, self.block, self.mode, self._rounding(context, format), context)
         batches = limited(copy, context.calibration, self.samples)
-        trial = replace(trial, bearable=self.max_error / 2)  # what stays below is far from being left in float
+        trial = replace(trial, limit=min(self.max_error, type(self).max_error))  # who bears more still wants less
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _wanted(self, context: Context, heavy: tuple[str, ...] = ()) -> Wanted:

@@ -44,7 +44,7 @@ def test_a_quantized_matrix_is_stored_as_the_kernels_want_it(tmp_path: Path) -> 
     program = capture(model, (torch.rand(2, 5, 8),)).program
     names = [node.name for node in program.nodes() if "linear" in node.name]
     program = with_int8(program, *names)
-    lowered = to_onnx(program, board())
+    lowered = to_onnx(program, board("CUDAExecutionProvider"))
     kinds = [node.op_type for node in lowered.model.graph]
     assert "Transpose" not in kinds
     weight = lowered.model.graph.initializers["0.weight_0"].const_value

@@ -102,7 +102,7 @@ def _mixed(program: Program, context: Context, wanted: Wanted, teach: Teach | No
 def _integer(program: Program, context: Context, wanted: Wanted) -> IntegerPlan:
     """int8 where it is not predicted to be slower; inputs with rare large values are split in the program."""
     outliers = split_ranges(program, find_layers(program, wanted.keep)[0], context, wanted.limits)
-    limits = replace(wanted.limits, judged=outliers.errors)
+    limits = replace(wanted.limits, judged=outliers.errors, extremes=outliers.extremes)
     plan = plan_integer(program, context, limits, wanted.keep, wanted.rounding("int8"))
     slow = {} if wanted.slower else slow_integers(program, context, plan.settings)
     kept = {site: each for site, each in plan.settings.items() if site not in slow}

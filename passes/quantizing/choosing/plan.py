@@ -37,7 +37,10 @@ FEW = 256  # weights below this many elements save less than their scales and th
 
 @dataclass(frozen=True)
 class Limits:
-    """How to calibrate, and what to tolerate; `judged` are errors of layers that are known already."""
+    """How to calibrate, and what to tolerate; `judged` are errors of layers that are known already.
+
+    The inputs of the layers called `extremes` are calibrated by their extremes, whatever the calibrator.
+    """
 
     static: bool
     calibrator: str
@@ -45,6 +48,7 @@ class Limits:
     samples: int
     max_error: float
     judged: Mapping[str, float] = field(default_factory=dict)
+    extremes: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -147,7 +151,13 @@ def _calibrate(
     plan.glue = glue = integer_glue(program, fixed, chain(*inputs.values()), chain(*outputs.values()))
     outputs |= {name: [tail(node).node] for name, node in glue.items()}
     nodes = {node for group in (*inputs.values(), *outputs.values()) for node in group}
-    watched = {node: calibrator(limits.calibrator, activation, percentile=limits.percentile) for node in nodes}
+    extreme = {node for name in limits.extremes for node in inputs.get(name, ())}
+    watched = {
+        node: calibrator(
+            "minmax" if node in extreme else limits.calibrator, activation, percentile=limits.percentile
+        )
+        for node in nodes
+    }  # fmt: skip
     observe(program, batches, watched)
     found = {node: watcher.range() for node, watcher in watched.items()}
     for name in (*inputs, *glue):

@@ -19,7 +19,7 @@ from torch import Tensor, fx
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import add_tensor, attribute, insert, read, set_tensor, substitute, tensor_of
 from compressor.graph.program import Program
-from compressor.passes.quantizing.sites import Layer, rank
+from compressor.passes.quantizing.sites import Layer
 from compressor.passes.quantizing.ties import storage_key, turned_names
 from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant.formats import Format, Granularity, QParams, choose_qparams, dequantize, quantize
@@ -112,21 +112,6 @@ class WeightWriter:
         zeros = add_tensor(self.program, f"{name}_zero_point", torch.zeros_like(counted), node)
         bias = insert(self.program, ops.dequantize.default, (stored, scales, zeros, 0), like=node)
         node.replace_input_with(source, bias)
-
-    def bias_after(self, layer: Layer, node: fx.Node) -> None:
-        """linear(x, W, b) → linear(x, W) + b, with b of the output's rank.
-
-        ONNX Runtime would otherwise fuse product and bias into a float Gemm before it looks for integer products.
-        """
-        source = layer.bias(node)
-        if source is None or layer.kind != "linear":
-            return
-        node.args = node.args[: layer.positions[2]]
-        following = node.next
-        shape = [1] * (rank(node) - 1) + [-1]
-        row = insert(self.program, aten.view.default, (source, shape), like=node, before=following)
-        total = insert(self.program, aten.add.Tensor, (node, row), like=node, before=following)
-        node.replace_all_uses_with(total, delete_user_cb=lambda user: user is not total)
 
     def _dequantize(self, layer: Layer, node: fx.Node, codes: Codes) -> None:
         parts = (read(self.program, name, node) for name in (codes.weight, codes.scale, codes.zero_point))

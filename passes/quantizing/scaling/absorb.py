@@ -4,13 +4,14 @@
 
 P is what ends in parameters of its own for every unit: a linear or convolution (rows and bias), a norm or a product
 with a stored vector (weight and bias). Unit numbers travel forward from P through the graph as a tensor on
-which layout operators run as they are; what does not commute ends the search with the reason.
+which layout operators run as they are. Units that meet what does not commute keep their scale, and the rest of P's are
+free: of one product for queries, keys and values, the values'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ split_with_sizes chunk unbind getitem repeat repeat_interleave narrow cat
 """
 _LAYOUT = frozenset(_LAYOUT_NAMES.split())
 _POOLS = ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "upsample_nearest", "mean")
+_ATTENTION = "scaled_dot_product_attention"
+_STUCK = "{} in between does not commute with a scale"
 _NONE = -1  # the number of what has no unit
 Units = Any  # a tensor of unit numbers, or a list of them
 
@@ -75,11 +78,11 @@ def find_folds(program: Program) -> tuple[list[Fold], dict[str, str]]:
         fold = _source(program, node, owner.get(node))
         if fold is None:
             continue
-        found = _follow(fold, owner, values)
-        if isinstance(found, str):
+        found, why = _follow(fold, owner, values)
+        if why:
             for layer in _readers(node, owner):
-                reasons.setdefault(layer.name, found)
-        elif found and (reason := _unfit(program, found)) is None:
+                reasons.setdefault(layer.name, why)
+        if found and (reason := _unfit(program, found)) is None:
             fold.consumers = found
             folds.append(fold)
         elif found:
@@ -130,37 +133,64 @@ def _sole(program: Program, name: str, *nodes: fx.Node) -> bool:
     return True
 
 
-def _follow(fold: Fold, owner: Mapping[fx.Node, Layer], values: Values) -> list[Consumer] | str:
-    """The layers that all of the units end in, or why they do not."""
+def _follow(fold: Fold, owner: Mapping[fx.Node, Layer], values: Values) -> tuple[list[Consumer], str]:
+    """The layers that units end in which all end in layers, and why the others, if any, do not."""
     shape = values[fold.source].shape
     convolved = fold.layer is not None and fold.layer.kind == "conv"
     axis = 1 if convolved or is_call(fold.source, aten.batch_norm.default) else len(shape) - 1
     if shape[axis] != fold.size or len(shape) < 2:
-        return "its batch has no dimension of its own"
+        return [], "its batch has no dimension of its own"
     along = [-1 if place == axis else 1 for place in range(len(shape))]
     known: dict[fx.Node, Units] = {fold.source: torch.arange(fold.size).view(along).expand(shape)}
     found: dict[str, Consumer] = {}
     seen: dict[str, set[fx.Node]] = {}
+    held = _Held(fold.size)
     for node in fold.source.graph.nodes:
         read = [source for source in node.all_input_nodes if source in known]
-        if not read:
-            continue
         layer = owner.get(node)
-        if layer is not None and layer.kind in ("conv", "linear", "matmul") and read == [layer.data(node)]:
+        if read and layer is not None and layer.kind in ("conv", "linear", "matmul") and read == [layer.data(node)]:
             units = _columns(known[read[0]], layer)
             if units is None or (layer.name in found and not torch.equal(found[layer.name].units, units)):
-                return f"{layer.name} reads different units in one channel"
+                held.add(known[read[0]], f"{layer.name} reads different units in one channel")
+                continue
             found[layer.name] = Consumer(layer, units)
             seen.setdefault(layer.name, set()).add(node)
-            continue
-        moved = _through(node, known, values)
-        if isinstance(moved, str):
-            return moved
-        known[node] = moved
+        elif read:
+            moved = _through(node, known, values)
+            if isinstance(moved, str):
+                held.add([known[source] for source in read], moved)
+                continue
+            known[node] = moved
+            held.add([known[source] for source in read if source in _still(node)], _STUCK.format(op_name(node)))
     for name, consumer in found.items():
         if seen[name] != set(consumer.layer.nodes):
-            return f"{name} is called on something else too"
-    return list(found.values())
+            held.add(consumer.units, f"{name} is called on something else too")
+    free = [replace(consumer, units=held.without(consumer.units)) for consumer in found.values()]
+    return [consumer for consumer in free if bool((consumer.units != _NONE).any())], held.why
+
+
+class _Held:
+    """Units that keep their scale, and the first reason."""
+
+    def __init__(self, size: int) -> None:
+        self.units, self.why = torch.zeros(size, dtype=torch.bool), ""
+
+    def add(self, units: Units, why: str) -> None:
+        for part in units if isinstance(units, (list, tuple)) else [units]:
+            if isinstance(part, (list, tuple)):
+                self.add(part, why)
+            elif isinstance(part, Tensor) and bool((own := part[part != _NONE]).numel()):
+                self.units[own] = True
+                self.why = self.why or why
+
+    def without(self, units: Tensor) -> Tensor:
+        """The units, those that are held made another's."""
+        return torch.where((units != _NONE) & self.units[units.clamp(min=0)], torch.full_like(units, _NONE), units)
+
+
+def _still(node: fx.Node) -> tuple[Any, ...]:
+    """Inputs whose units keep their scale though another one's pass: attention's queries and keys."""
+    return node.args[:2] if op_name(node) == _ATTENTION else ()
 
 
 def _columns(units: Tensor, layer: Layer) -> Tensor | None:
@@ -173,7 +203,7 @@ def _columns(units: Tensor, layer: Layer) -> Tensor | None:
 def _through(node: fx.Node, known: Mapping[fx.Node, Units], values: Values) -> Units | str:
     """The units of what a node returns, or why it does not commute with their scales."""
     name = op_name(node)
-    stuck = f"{name} in between does not commute with a scale"
+    stuck = _STUCK.format(name)
     if node.op == "output":
         return "what it reads is an output of the model"
     if node.op != "call_function" or node.kwargs.get("dtype") is not None:
@@ -193,8 +223,9 @@ def _through(node: fx.Node, known: Mapping[fx.Node, Units], values: Values) -> U
     if name in ("add", "sub") and len(node.args) == 2 and all(argument in known for argument in node.args):
         one, two = (torch.broadcast_to(known[argument], value.shape) for argument in node.args)  # type: ignore[index]
         return one if torch.equal(one, two) else stuck
-    if name == "scaled_dot_product_attention" and mine == [node.args[2]]:
-        return _weighted(known[mine[0]], value.shape) if not argument(node, "enable_gqa") else stuck
+    values_read = [source for source in mine if source not in _still(node)]
+    if name == _ATTENTION and values_read == [node.args[2]]:
+        return _weighted(known[values_read[0]], value.shape) if not argument(node, "enable_gqa") else stuck
     if name in ("matmul", "bmm") and len(mine) == 1 and node.args[1] is mine[0] and known[mine[0]].dim() > 2:
         return _weighted(known[mine[0]], value.shape)
     return stuck

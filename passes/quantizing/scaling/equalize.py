@@ -12,6 +12,7 @@ al., 2019, arXiv:1906.04721) and is repeated, for a layer in the middle of a cha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,6 +34,7 @@ __all__ = ["EqualizeChoice", "Equalized", "equalize", "replay"]
 EqualizeChoice = Literal["auto", "none", "smooth", "cross-layer"]
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 GAIN = 0.98  # of the error before; less is noise
+NEAR, MUCH = 0.5, 1.5  # of the error that a layer stays float for; times the error after
 SWEEPS = 3  # of cross-layer equalization over chains
 LARGEST = 1e4  # a scale or its inverse: float32 has seven digits
 How = tuple[str, float]  # "smooth" or "awq" and its α, or "cross-layer" and 0
@@ -85,8 +87,9 @@ def equalize(
     watched = _watch(program, folds, batches) if choice != "cross-layer" else {}
     chosen: list[tuple[Fold, How]] = []
     for fold in folds:
-        spare = choice == "auto" and fold.source in handles and _is_bearable(program, fold, trial, watched)
-        how = None if spare else _choose(program, fold, choice, trial, watched)
+        how = _choose(program, fold, choice, trial, watched)
+        if how is not None and choice == "auto" and fold.source in handles:
+            how = how if _is_worth(program, fold, how, trial, watched) else None
         if how is None:
             reason = "no layer gives them" if choice == "cross-layer" else "no scale lowers its error"
             names = [layer.name for layer in fold.layers] if choice != "auto" else []
@@ -150,10 +153,14 @@ def _choose(
     return best
 
 
-def _is_bearable(program: Program, fold: Fold, trial: Trial, watched: Mapping[str, Watched]) -> bool:
-    """Whether the layers round well enough as they are: a product in front of them takes time in every run."""
-    known = all(layer.name in watched for layer in fold.layers)
-    return known and max(_errors(program, fold, torch.ones(fold.size), trial, watched)) <= trial.bearable**2
+def _is_worth(program: Program, fold: Fold, how: How, trial: Trial, watched: Mapping[str, Watched]) -> bool:
+    """Whether a product in front of the layers, which takes time in every run, is worth what it takes from the error:
+    it keeps them from float, or the error is near that and falls much."""
+    before, after = (
+        math.sqrt(max(_errors(program, fold, scale, trial, watched)))
+        for scale in (torch.ones(fold.size), _scale(program, fold, how, watched))
+    )
+    return before > trial.limit or (before > NEAR * trial.limit and before > MUCH * after)
 
 
 def _error(program: Program, fold: Fold, scale: Tensor, trial: Trial, watched: Mapping[str, Watched]) -> float:

@@ -66,13 +66,13 @@ class Watched:
 class Trial:
     """How layers will be rounded: the setting of their weights, and `activation` where they are static.
 
-    `bearable` is the relative output error up to which a layer is not worth a product of its own.
+    `limit` is the relative output error above which a layer would stay float.
     """
 
     program: Program
     setting: Setting
     activation: Format | None = None
-    bearable: float = 0.0
+    limit: float = 0.0
 
     @property
     def fold(self) -> str:

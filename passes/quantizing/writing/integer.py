@@ -74,7 +74,6 @@ def apply_integer(
     pairs = {node: learned.get(pair, pair) for node, pair in planned.items()}
     static = [layer for layer in layers if is_static(settings[layer.name])]
     scales = {node: pairs[layer.data(node)].qparams()[0] for layer in static for node in layer.nodes}
-    floats = {node for layer in static for node in layer.nodes if tail(node).node not in pairs}
     integer = {node for layer in static for node in layer.nodes}
     insert_pairs(program, pairs, {node for layer in every for node in layer.nodes} - integer, PairWriter(program))
     writer = WeightWriter(program, layers, solved or {})
@@ -84,8 +83,6 @@ def apply_integer(
         for node in layer.nodes if own else ():
             if bias_in_integers(layer, node):
                 writer.bias(layer, node, codes, scales[node])
-            elif node in floats:
-                writer.bias_after(layer, node)
     return [layer.weight for layer in layers]
 
 

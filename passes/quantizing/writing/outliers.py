@@ -6,11 +6,13 @@
 One token's activations may be ten times all others' (BERT's first token behind the GELU): no scale a channel helps,
 for the channels are those that the other tokens use. Steps for x₁ are then as fine as its own values ask for, and the
 few large values have steps that are small beside themselves. It costs a second integer product, so it is done where
-the first alone errs too much and the target multiplies int8 more than twice as fast as fp32. The weight is stored once.
+the first alone errs too much, with the extremes as its range too, and the target multiplies int8 more than twice as
+fast as fp32. The weight is stored once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,32 +42,41 @@ SHARES = (0.5, 0.25, 0.125, 0.0625)  # of the largest value, for T
 
 @dataclass(frozen=True)
 class Outliers:
-    """T and r as settings say them, and the relative output errors of the layers that were split."""
+    """T and r as settings say them, and the relative output errors of the layers that were split.
+
+    `extremes` are layers that need no more than a range that cuts nothing off.
+    """
 
     settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
+    extremes: frozenset[str] = frozenset()
 
 
 def split_ranges(program: Program, layers: Sequence[Layer], context: Context, limits: Limits) -> Outliers:
     """Rewrite, in a functional program, the layers whose static error is above the limit and falls below it so."""
     activation, target = activation_format_of(context.target), context.target
-    fast = target.objective == "latency" and target.rate("int8") > 2 * target.rate("fp32")
-    if not (fast and activation is not None and limits.static and context.calibration):
+    if activation is None or not limits.static or not context.calibration:
         return Outliers()
+    fast = target.objective == "latency" and target.rate("int8") > 2 * target.rate("fp32")
     fitting = [layer for layer in layers if layer.kind in ("linear", "matmul") and len(layer.nodes) == 1]
     fitting = [layer for layer in fitting if rank(layer.nodes[0]) > 2]
     settings: dict[str, dict[str, Value]] = {}
     found: dict[str, float] = {}
+    extremes: set[str] = set()
     for layer, x in _inputs(program, fitting, limited(program, context.calibration, SAMPLES)):
         judge = _Judge(x, program.get(layer.weight).detach(), layer, (activation, weight_format_of(target)), limits)
-        plain = judge.error(1.0)
-        errors = {share: judge.error(share) for share in SHARES} if plain > limits.max_error else {1.0: plain}
-        best = min(errors, key=lambda share: errors[share])
-        if errors[best] <= limits.max_error < plain:
+        if judge.error(1.0, limits.calibrator) <= limits.max_error:
+            continue
+        if judge.error(1.0, "minmax") <= limits.max_error:
+            extremes.add(layer.name)
+            continue
+        errors = {share: judge.error(share, limits.calibrator) for share in SHARES} if fast else {}
+        best = min(errors, key=lambda share: errors[share], default=1.0)
+        if errors.get(best, math.inf) <= limits.max_error:
             settings[layer.name] = {LIMIT: best * float(x.abs().max()), TIMES: best / (1 - best)}
             found[layer.name] = errors[best]
     apply_ranges(program, settings)
-    return Outliers(settings, found)
+    return Outliers(settings, found, frozenset(extremes))
 
 
 def apply_ranges(program: Program, settings: Mapping[str, Setting]) -> None:
@@ -102,18 +113,17 @@ class _Judge:
         self.exact, self.fake = (matrix if layer.axis == 1 else matrix.T for matrix in matrices)
         self.wanted = x @ self.exact
 
-    def error(self, share: float) -> float:
+    def error(self, share: float, kind: str) -> float:
+        """`kind` is that of the calibrator."""
         if share == 1.0:
-            return relative_error(self.wanted, self._rounded([self.x])[0] @ self.fake)
+            return relative_error(self.wanted, self._rounded([self.x], kind)[0] @ self.fake)
         limit, times = share * float(self.x.abs().max()), share / (1 - share)
         near = self.x.clamp(-limit, limit)
-        one, two = self._rounded([near, (self.x - near) * times])
+        one, two = self._rounded([near, (self.x - near) * times], kind)
         return relative_error(self.wanted, one @ self.fake + two @ self.fake / times)
 
-    def _rounded(self, parts: list[Tensor]) -> list[Tensor]:
-        watcher = [
-            calibrator(self.limits.calibrator, self.activation, percentile=self.limits.percentile) for _ in parts
-        ]
+    def _rounded(self, parts: list[Tensor], kind: str) -> list[Tensor]:
+        watcher = [calibrator(kind, self.activation, percentile=self.limits.percentile) for _ in parts]
         for each, part in zip(watcher, parts, strict=True):
             each.observe(part)
         found = [each.range() for each in watcher]

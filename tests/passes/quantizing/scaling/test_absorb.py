@@ -42,6 +42,26 @@ def test_a_norm_before_three_layers_and_values_through_attention() -> None:
     assert reasons == {}
 
 
+class Joint(nn.Module):
+    """One product for queries, keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4).unbind()
+        return self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def test_of_a_joint_product_the_values_alone_take_a_scale() -> None:
+    found, reasons = folds(Joint(), 2, 5, 8)
+    assert found["out"].layer is not None
+    assert found["out"].layer.name == "qkv"
+    assert [c.units.tolist() for c in found["out"].consumers] == [list(range(16, 24))]
+    assert reasons == {"qkv": "no layer before it can take a scale"}
+
+
 class Gated(nn.Module):
     """An RMS norm written out, a gate, a concatenation and a flattening."""
 
