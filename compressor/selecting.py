@@ -22,6 +22,7 @@ from compressor.pipeline import Stage, is_transparent, prepares, take_back
 __all__ = ["Judge", "Selection", "select"]
 
 C = TypeVar("C")
+_BEFORE = " (with what came before it at more damage than now)"
 
 ATTEMPTS = 3  # sessions differ by several percent in where their memory falls: slower is what is so in each of them
 
@@ -84,7 +85,7 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
             if milder is not None:
                 harsher, told = candidate, f"{stages[first].spec}: {fall}"
                 stages[first] = milder
-                _redo(judge, stages, first, last)
+                _redo(judge, stages, first)
                 continue
             objection, rejected = fall, rejected or candidate
             falls.append(f"{stages[last].spec}: {fall}")
@@ -109,13 +110,16 @@ def _prepared_by(stages: Sequence[Stage], last: int) -> int:
     return first
 
 
-def _redo(judge: Judge[C], stages: list[Stage], first: int, last: int) -> None:
-    """Run what came after a stage again, on what it is now."""
+def _redo(judge: Judge[C], stages: list[Stage], first: int) -> None:
+    """Run what came after a stage again, on what it is now: what found nothing to do may find something, and what is
+    reported are its figures. What was taken back stays so, and says that it was tried on what is no more."""
     program = stages[first].program
-    for index in range(first + 1, last + 1):
-        if stages[index].kept and stages[index].report.changed:
+    for index in range(first + 1, len(stages)):
+        if stages[index].kept:
             stages[index] = judge.again(program, stages[index])
-            program = stages[index].program
+            program = stages[index].program if stages[index].kept else program
+        elif not (reason := stages[index].report.reverted or "").endswith(_BEFORE):
+            stages[index] = take_back(stages[index], f"{reason}{_BEFORE}")
 
 
 def _reason(falls: Sequence[str]) -> str:

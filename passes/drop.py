@@ -22,6 +22,7 @@ from compressor.passes.dropping.candidates import Candidate, Unit, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
 from compressor.passes.dropping.gates import learned_gates
 from compressor.passes.dropping.heal import Healed, heal
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge, parted
 
@@ -40,9 +41,9 @@ class Drop(Pass):
     unit: what goes: whole blocks ("block"), what mixes positions in them ("mixer": attention, convolutions, state
         spaces), what acts on each position alone ("mlp"), or either branch by itself ("any").
     by: "greedy" drops one after the other, each time the one whose absence changes the outputs least; "influence"
-        those that change the stream least, from one run; "gates" trains a gate on each, which the predicted latency and
-        the outputs pull at, and drops the lowest; "last" and "random" are for comparison; "auto" is greedy, or
-        influence where that takes too many runs, and last without data.
+        those that change the stream least, from one run; "gates" learns which to close, all together, under the time
+        that they take; "last" and "random" are for comparison; "auto" is greedy, or influence where that takes too many
+        runs, and last without data.
     samples: how many calibration samples are looked at.
     steps: training steps of "gates".
     heal: "auto" folds what is missing into the layer before, where that brings the outputs nearer to the original's on
@@ -66,6 +67,10 @@ class Drop(Pass):
         for name, number in (("samples", self.samples), ("steps", self.steps)):
             if number < 1:
                 raise RecipeError(f"{name} is {number}; one is needed at least", where="drop")
+        if self.by != "gates":
+            refuse_idle(self, ("steps",), f"by={self.by}", "take by=gates")
+        if self.by in ("last", "random") and self.heal == "none":
+            refuse_idle(self, ("samples",), f"by={self.by}:heal=none", "take a way that looks at data: by=greedy")
 
     def learns(self) -> bool:
         return self.by == "gates" and not self.sites
@@ -150,7 +155,7 @@ class Drop(Pass):
             return least(found, influence(program, found, batches), count), ()
         judge = Judge(program, batches)
         if by == "gates":
-            gates = learned_gates(program, found, self.amount, self.steps, judge, context)
+            gates = learned_gates(program, found, count, self.steps, judge, context)
             told = ", ".join(f"{each.site} {gate:.2f}" for each, gate in zip(found, gates, strict=True))
             return least(found, gates, count), (f"the gates learned: {told}",)
         gone, damages = greedy(program, found, count, judge, context.progress)

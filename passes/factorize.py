@@ -27,6 +27,7 @@ from compressor.passes.factorizing.rewrite import rewrite
 from compressor.passes.factorizing.settings import Choice, Method, choose_method, parse_choice
 from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.passes.factorizing.solve import solve
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.lesson import SITE
 
@@ -48,8 +49,8 @@ class Factorize(Pass):
     refit: fit the thin layers to what the original layers gave, from what the layers before give by now.
     form: "tucker" makes convolutions with a kernel three layers, "pair" two; "auto" what loses less. "butterfly" puts a
         pattern of 32 × 32 blocks beside two thinner ones, for linear layers, with as many weights in all.
-    slower: thin layers also where the target is predicted not to run them faster; `fold` after it merges those again
-        where that is predicted to be faster, before it does not.
+    slower: thin layers also where the target is predicted not to run them faster; `fold` after it leaves them as they
+        are where one layer would store more.
     samples: how many calibration samples are used.
     train: how long the thin layers learn from the original while the dense ones fade out, as `recover` counts:
         600steps, 3epochs, 5min; or none.
@@ -74,13 +75,8 @@ class Factorize(Pass):
 
     def __post_init__(self) -> None:
         """Raises RecipeError for options that make no sense."""
-        if self._lesson() is None and not self.sites:
-            for name in ("losses", "rate"):
-                if getattr(self, name) != getattr(Factorize, name):
-                    raise RecipeError(
-                        f"{name} is for training alone", where="factorize",
-                        way_out=f"Leave {name} out, or train: train=600steps.",
-                    )  # fmt: skip
+        if self._lesson() is None:
+            refuse_idle(self, ("losses", "rate"), "train=none", "train: train=600steps")
         for name, value, right in (
             ("amount", self.amount, 0.0 < self.amount < 1.0),
             ("energy", self.energy, 0.0 < self.energy < 1.0),
@@ -89,11 +85,8 @@ class Factorize(Pass):
             if not right:
                 way_out = "It is a number above 0." if name == "samples" else "It is a share: 0.5."
                 raise RecipeError(f"{name} is {value}", where="factorize", way_out=way_out)
-        idle = "amount" if self.rank == "energy" else "energy"
-        if getattr(self, idle) != getattr(Factorize, idle):
-            raise RecipeError(
-                f"rank={self.rank} takes no notice of {idle}", where="factorize", way_out=f"Leave {idle} out."
-            )
+        idle, other = ("amount", "ratio") if self.rank == "energy" else ("energy", "energy")
+        refuse_idle(self, (idle,), f"rank={self.rank}", f"take rank={other}")
 
     def milder(self) -> Mapping[str, Value] | None:
         """Half as much goes."""
@@ -105,7 +98,8 @@ class Factorize(Pass):
         return self._lesson() is not None
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """For every layer, ranks of an eighth to seven eighths of its weights. Bytes are those of the weights."""
+        """For every layer, ranks of an eighth to seven eighths of its weights, and butterflies where they can be.
+        Bytes are those of the weights."""
         copy, _ = functional_copy(program)
         sites, _ = find_sites(copy, self.keep)
         return offers(copy, sites, self._usual(context), limited(copy, context.calibration, self.samples), context)
@@ -131,7 +125,7 @@ class Factorize(Pass):
         settings = {site.name: one.choice.setting() for site, one in found}
         settings |= {} if done.setting is None else {SITE: done.setting}
         declined = (*chosen.skipped, *done.skipped)
-        return PassResult(done.program, changed, declined, settings, (*remarks(found), *done.notes))
+        return PassResult(done.program, changed, declined, settings, (*remarks(found), *chosen.notes, *done.notes))
 
     def _lesson(self) -> Lesson | None:
         """How to train, or None; a recipe's own word counts alone."""

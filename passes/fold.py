@@ -20,6 +20,7 @@ from compressor.graph.functional import functionalize, mutated
 from compressor.graph.program import Program
 from compressor.passes.folding import RULES
 from compressor.passes.folding.rule import Bench, Rule
+from compressor.passes.recover.factors import thinned_from
 
 __all__ = ["Fold"]
 
@@ -59,7 +60,8 @@ class _Folding:
         self.declined: dict[str, str] = {}
         low, high = _ALLOWANCE
         allowance = min(max(program.unique_bytes() // 100, low), high)
-        self.bench = Bench(edit.begin(program), request.keep, allowance, context.latency, context.target)
+        thin = {} if context.teacher is None else thinned_from(program, context.teacher)
+        self.bench = Bench(edit.begin(program), request.keep, allowance, context.latency, context.target, thin=thin)
         edit.delete_unused(self.bench.program)  # what nothing needs would count as a reader
         self.left = functionalize(self.bench.program)
         self.changing = mutated(self.bench.program)

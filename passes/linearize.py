@@ -21,6 +21,7 @@ from compressor.passes.linearizing.job import Job
 from compressor.passes.linearizing.settings import TRAINING, lesson_of, setting_of
 from compressor.passes.linearizing.stretches import Stretch
 from compressor.passes.linearizing.training import Lesson
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.recover import parse_budget
 from compressor.passes.recover.objective import parse_losses
 
@@ -65,6 +66,10 @@ class Linearize(Pass):
             raise RecipeError("samples and rate are numbers above 0", where="linearize")
         if self.train != "none":
             parse_budget(self.train, "linearize: train")
+        else:
+            refuse_idle(self, ("losses", "rate"), "train=none", "train: train=600steps")
+        if self.by == "greedy":
+            refuse_idle(self, ("search",), "by=greedy", "take by=gates")
         parse_losses(self.losses)
         if parse_budget(self.search, "linearize: search").unit == "seconds":
             raise RecipeError(

@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Value
 from compressor.graph.program import Program
+from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge
 from compressor.passes.sharing.clusters import Groups
@@ -33,7 +34,8 @@ __all__ = ["Share"]
 
 How = Literal["pairs", "cka", "sandwich", "random"]
 ALL = "all"
-OF_BLOCKS = ("part", "weights", "norms", "repeat", "tie")  # options that say nothing of weights in slots
+OF_BLOCKS = ("part", "weights", "norms", "repeat", "tie", "samples")  # options that say nothing of weights in slots
+OF_GROUPS = ("groups", "part", "norms", "repeat")  # those that say nothing where no block shares with another
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,7 @@ class Share(Pass):
         """Raises RecipeError for options that make no sense."""
         if self.groups == "random":
             parse_slots({"weights_a_slot": self.blocks, "seed": 0})
-            if idle := [name for name in OF_BLOCKS if getattr(self, name) != getattr(Share, name)]:
-                raise RecipeError(
-                    f"groups=random takes no notice of {idle[0]}: it shares no blocks", where="share",
-                    way_out=f"Leave {idle[0]} out; a second share in the list may have it.",
-                )  # fmt: skip
+            refuse_idle(self, OF_BLOCKS, "groups=random", "give it to a second share in the list")
         elif self.blocks != ALL and not (self.blocks.isdecimal() and int(self.blocks) > 0):
             raise RecipeError(f"blocks is {self.blocks!r}", where="share", way_out="It is 2 or more, or all.")
         elif self.blocks != ALL and int(self.blocks) == 1 and self.tie == "none" and not self.sites:
@@ -81,6 +79,12 @@ class Share(Pass):
             )
         if self.samples < 1:
             raise RecipeError(f"samples is {self.samples}; one is needed at least", where="share")
+        if self.blocks == "1":
+            refuse_idle(self, OF_GROUPS, "share=1", "take 2 blocks or more")
+        elif self.groups == "sandwich":
+            refuse_idle(self, ("blocks",), "groups=sandwich", "count blocks with groups=pairs or groups=cka")
+        if not self.repeat:
+            refuse_idle(self, ("norms",), "repeat=false", "let every block run: repeat=true")
         if not self.repeat and (self.part != "block" or self.weights not in ("auto", "central")):
             raise RecipeError(
                 "without repeat a whole block stays with its own weights", where="share",

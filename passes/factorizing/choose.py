@@ -5,8 +5,9 @@
     latency   the least damage per predicted time saved (`allocate.py`), until the share of all weights is gone
 
 A rank that holds as many weights as the layer does is declined, and where the target's objective is latency, one that
-the latency model says takes no less time. A convolution may become Tucker-2 with as many weights instead: what of the
-two is left is compared on data when it is solved.
+the latency model says takes no less time: in float32, for a pass is not told which formats follow, and a note says so.
+A convolution may become Tucker-2 with as many weights instead: what of the two is left is compared on data when it is
+solved.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ from compressor.passes.factorizing.svd import Spectrum
 from compressor.passes.factorizing.times import Times, predict_times
 from compressor.passes.quantizing.sites import rank as dims
 
-__all__ = ["Chosen", "Form", "RankBy", "Wish", "choose", "surveyed"]
+__all__ = ["IN_FLOAT", "Chosen", "Form", "RankBy", "Wish", "butterfly_of", "choose", "surveyed"]
 
+IN_FLOAT = (
+    "times were compared in float32, as the layers are: a number format after this changes them, and what thin layers "
+    "gain in it was not predicted"
+)
 RankBy = Literal["ratio", "energy", "latency"]
 Form = Literal["auto", "pair", "tucker", "butterfly"]
 
@@ -49,10 +54,11 @@ class Wish:
 
 @dataclass
 class Chosen:
-    """By site what it may become, best guess first, and why others stay as they are."""
+    """By site what it may become, best guess first, why others stay as they are, and what decided."""
 
     choices: dict[str, list[Choice]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def choose(program: Program, sites: Sequence[Site], wish: Wish, batches: Sequence[Batch], context: Context) -> Chosen:
@@ -78,6 +84,8 @@ def choose(program: Program, sites: Sequence[Site], wish: Wish, batches: Sequenc
                 del chosen.choices[site.name]
                 chosen.skipped.append(Skip(site.name, _no_butterfly(site)))
     _restrict(program, chosen, twins, wish, context)
+    timed = wish.rank == "latency" or (context.target.objective == "latency" and not wish.slower)
+    chosen.notes = (IN_FLOAT,) if timed and pairs and context.latency is not None else ()
     return chosen
 
 
@@ -131,8 +139,13 @@ def _by_latency(
 def _other(site: Site, pair: Choice, form: Form, multiple: int) -> Choice | None:
     """What it may become with as many weights as the pair."""
     if form == "butterfly":
-        return flat_twin(site.shape, pair, multiple) if _multiplies(site) else None
+        return butterfly_of(site, pair, multiple)
     return twin(site.shape, pair, multiple) if form != "pair" else None
+
+
+def butterfly_of(site: Site, pair: Choice, multiple: int) -> Choice | None:
+    """Blocks and low rank with as many weights as the pair at most; None where it cannot be."""
+    return flat_twin(site.shape, pair, multiple) if _multiplies(site) else None
 
 
 def _multiplies(site: Site) -> bool:

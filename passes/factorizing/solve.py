@@ -30,7 +30,7 @@ from compressor.passes.factorizing.swap import swapped
 from compressor.passes.factorizing.tucker import Tucker, tucker
 from compressor.passes.reading.fit import RIDGE, fitted, products
 
-__all__ = ["WIDEST", "Made", "Parts", "made", "made_each", "solve", "spectrum_of"]
+__all__ = ["WIDEST", "Made", "Parts", "losses", "made", "made_each", "solve", "spectrum_of"]
 
 WIDEST = 8192  # inputs of a layer that are weighed by how they go together: time grows with their cube
 JUDGED = 2048  # rows that errors are measured on
@@ -93,8 +93,19 @@ def _view(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | 
 
 def spectrum_of(program: Program, site: Site, seen: Seen | None) -> Spectrum:
     """The decomposition of a site's matrix, weighed by what it reads where that is known."""
-    usable = seen is not None and seen.usable and (seen.rows is None or site.shape.inputs <= WIDEST)
-    return _View(program, site, seen if usable else None, refit=False).spectrum
+    return _View(program, site, _usable(site, seen), refit=False).spectrum
+
+
+def losses(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | None) -> list[float]:
+    """What each of the choices, pairs and butterflies, loses of a site's outputs (of its weights where `seen` is not
+    given), relative: √(E‖y − ŷ‖² / E‖y‖²) with nothing refit."""
+    view = _View(program, site, _usable(site, seen), refit=False)
+    return [view.lost(choice) for choice in choices]
+
+
+def _usable(site: Site, seen: Seen | None) -> Seen | None:
+    weighed = seen is not None and seen.usable and (seen.rows is None or site.shape.inputs <= WIDEST)
+    return seen if weighed else None
 
 
 class _View:
@@ -151,6 +162,17 @@ class _View:
         bias = self._bias(parts.product) if self.centred else None
         error = self._error(parts.product, bias)
         return Made(choice, parts, None if bias is None else bias.float(), error, error, note)
+
+    def lost(self, choice: Choice) -> float:
+        """The relative error by the second moments of what is read."""
+        if not choice.blocks:
+            return self.spectrum.error(choice.rank)
+        missing = self.matrix - butterfly(self.matrix, choice.rank, choice.blocks, self.gram).product
+        lost, whole = (
+            float((part.square() if self.gram is None else (part @ self.gram) * part).sum())
+            for part in (missing, self.matrix)
+        )
+        return math.sqrt(max(lost, 0.0) / max(whole, 1e-30))
 
     def compared(self, found: Made) -> Made:
         """With the error of the plain cut of the same ranks."""

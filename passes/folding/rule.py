@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +28,8 @@ class Bench:
     """The copy being rewritten, with what the user asked to keep.
 
     `allowance` is how many bytes folded constants may still add to the file. `latency` predicts what runs faster on
-    `target`, where both are known; `slower` remembers what was predicted to be slower, and how much.
+    `target`, where both are known; `slower` remembers what was predicted to be slower, and how much. `thin` has the
+    weights of layers that a pass before made several on purpose, and the weight that each is of.
     """
 
     program: Program
@@ -37,6 +38,7 @@ class Bench:
     latency: LatencyModel | None = None
     target: Target | None = None
     slower: dict[object, str] = field(default_factory=dict)
+    thin: Mapping[str, str] = field(default_factory=dict)
 
     def kept(self, *nodes: fx.Node) -> str | None:
         """The first tensor that these nodes read and the user asked to leave alone."""

@@ -2,12 +2,14 @@
 
 With a latency model one layer is better where the program is predicted to run faster with it, and, where it takes no
 more multiply–accumulates and weights, where it is not predicted to run slower. Without one, or where the target asks
-for small files, fewer multiply–accumulates and no more weights are better.
+for small files, fewer multiply–accumulates and no more weights are better. What a pass before took apart to store less
+(`factorize`, of layers that the original has as one) is never put together again at more weights, faster or not.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -83,6 +85,8 @@ def costs_more(bench: Bench, made: LinearMap, layers: Sequence[Layer], node: fx.
     numbers, old = made.weight.numel(), sum(_numbers(layer) for layer in layers)
     macs = numbers * _positions(host_of(layers), node)
     separate = sum(_numbers(layer) * _positions(layer, layer.node) for layer in layers)
+    if numbers > old and (dense := _undone(bench, layers)):
+        return f"one layer would store {numbers:,} weights, apart they store {old:,}: {dense} was made thinner before"
     fewer = macs < separate or (macs == separate and node is not layers[-1].node)  # a sum goes besides
     is_less = fewer and numbers <= old
     for_size = bench.target is not None and bench.target.objective == "size"
@@ -152,6 +156,12 @@ def _trial(bench: Bench, made: LinearMap, layers: Sequence[Layer], node: fx.Node
     bias = torch.ones(made.outputs) if made.bias is not None else None
     put(Bench(copy), replace(made, weight=weight, bias=bias), theirs, twins[node], twins[source])
     return edit.finish(copy)
+
+
+def _undone(bench: Bench, layers: Sequence[Layer]) -> str:
+    """A weight that a pass before made two of these layers, on purpose; "" where there is none."""
+    made = Counter(bench.thin.get(str(layer.weight.target), "") for layer in layers)
+    return next((dense for dense, count in made.items() if dense and count > 1), "")
 
 
 def _numbers(layer: Layer) -> int:

@@ -28,13 +28,13 @@ from compressor.graph.edit import attribute
 from compressor.graph.program import Program
 from compressor.graph.work import COMPUTE, kind_of
 from compressor.passes.pruning.allocate import Allocation
-from compressor.passes.pruning.concrete import below, drawn, median
 from compressor.passes.pruning.job import NOTHING, Job
 from compressor.passes.pruning.masked import Masked, normalized_over
 from compressor.passes.pruning.resume import Resume
 from compressor.passes.pruning.rows import Place
 from compressor.passes.pruning.tutor import Tutor
 from compressor.passes.recover import recalibrate
+from compressor.passes.recover.concrete import below, drawn, median
 
 __all__ = ["Lesson", "masked_axes", "masks"]
 

@@ -9,7 +9,7 @@ arXiv:2310.10700, from the authors' code). Pairs are told by name, `fc.first.wei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from compressor.graph.program import Program
 
-__all__ = ["EPSILON", "Pair", "bound", "pairs_of"]
+__all__ = ["EPSILON", "Pair", "bound", "pairs_of", "thinned_from"]
 
 EPSILON = 1e-3
 _FIRST, _SECOND, _MORE = "first.weight", "second.weight", ("core.weight", "blocks.weight")
@@ -49,12 +49,29 @@ def pairs_of(student: Program, teacher: Program) -> tuple[Pair, ...]:
     """Every pair, in the order of names."""
     ours, theirs = student.tensors(), teacher.tensors()
     found = []
-    for second in sorted(name for name in ours if name.endswith(_SECOND)):
-        stem = second.removesuffix(_SECOND)
-        first, dense = f"{stem}{_FIRST}", f"{stem}weight" if not stem.endswith("_") else stem[:-1]
-        if first in ours and not any(f"{stem}{more}" in ours for more in _MORE) and dense in theirs:
-            found += _nearest(Pair(first, second, dense, False, False), ours, theirs[dense])
+    for stem, dense in _stems(ours, theirs).items():
+        if not any(f"{stem}{more}" in ours for more in _MORE):
+            found += _nearest(Pair(f"{stem}{_FIRST}", f"{stem}{_SECOND}", dense, False, False), ours, theirs[dense])
     return tuple(found)
+
+
+def thinned_from(student: Program, teacher: Program) -> dict[str, str]:
+    """For each weight of a layer that became two or three thin ones, whatever was done to them since, the name of the
+    teacher's weight."""
+    ours, theirs = student.tensors(), teacher.tensors()
+    stems = _stems(ours, theirs).items()
+    roles = (_FIRST, _SECOND, *_MORE)
+    return {f"{stem}{role}": dense for stem, dense in stems for role in roles if f"{stem}{role}" in ours}
+
+
+def _stems(ours: Collection[str], theirs: Collection[str]) -> dict[str, str]:
+    """How the names of thin layers begin that the teacher has not, and its dense weight's name, in order."""
+    found = {}
+    for stem in sorted(name.removesuffix(_SECOND) for name in ours if name.endswith(_SECOND)):
+        dense = f"{stem}weight" if not stem.endswith("_") else stem[:-1]
+        if f"{stem}{_FIRST}" in ours and dense in theirs:
+            found[stem] = dense
+    return found
 
 
 def bound(strays: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,10 @@
 Modules come from node metadata and parameter names, so that no architecture is known by name. Pruning keeps names:
 points match by name where that finds at least half of the student's, else by relative depth; so also where the
 student's are the teacher's first ones: a student with fewer blocks has numbered them anew.
+
+`graph/blocks` tells blocks by another rule, for another end: what can be left out or share weights goes from one value
+to another of its shape. So it has none in a plain net, and not those of a residual net that change the width, with
+which its stages begin. Networks to compare need points at every depth, whatever the shapes: this rule finds them.
 """
 
 from __future__ import annotations

@@ -184,3 +184,26 @@ def test_where_the_metric_falls_what_prepares_is_eased_and_the_rest_runs_again(p
     chosen = select(program, stages, judge, Gate("latency"))
     assert (chosen.kept, chosen.rejected) == (6, None)
     assert [s.program for s in chosen.stages] == [mild, trained, merged]
+
+
+def test_after_less_damage_later_stages_tell_of_what_is_there_now(program: Program) -> None:
+    """One that found nothing to do runs again; one that was taken back says that its figures are of another program."""
+    programs, stages = _stages(program, "user", "user", "default")
+    idle = replace(stages[1], program=stages[0].program, report=replace(stages[1].report, changed=()))
+    idle = replace(idle, spec=replace(idle.spec, name="linearize"))
+    gone = replace(stages[2], report=replace(stages[2].report, reverted="size got worse"))
+    mild, acted = program.copy(), program.copy()
+    easier = {1: replace(stages[0], program=mild, eased={"amount": 0.25})}
+
+    class Fresh(Judged):
+        def again(self, program: Program, stage: Stage) -> Stage:
+            assert program is mild
+            made = super().again(program, stage)
+            return replace(made, report=replace(made.report, before=Cost(None, 7), changed=("b",)))
+
+    judge = Fresh([*programs, mild, acted], None, {1: "fell"}, easier=easier, remade={"linearize": acted})
+    chosen = select(program, [stages[0], idle, gone], judge, Gate("size"))
+    assert chosen.kept == 5
+    assert [stage.program for stage in chosen.stages[:2]] == [mild, acted]
+    assert chosen.stages[1].report.before == Cost(None, 7)
+    assert chosen.stages[2].report.reverted == "size got worse (with what came before it at more damage than now)"

@@ -19,9 +19,11 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, PassResult
 from compressor.graph.functional import is_mutating
 from compressor.graph.program import Program
+from compressor.passes.factorize import Factorize
 from compressor.passes.fold import Fold
 from compressor.quant import ops
 from compressor.targets.loader import load_target
+from tests.per_kernel import PerKernel
 
 CONTEXT = Context(load_target("x86-64"))
 
@@ -333,3 +335,29 @@ def test_minilm_keeps_its_embeddings_at_every_length(minilm: Program) -> None:
     mask[1, 9:] = 0
     assert disagreement(minilm, result.program, {"input_ids": ids, "attention_mask": mask}) < 1e-5
     assert result.program.outputs == minilm.outputs
+
+
+def test_what_factorize_took_apart_is_not_put_together_again_at_more_bytes() -> None:
+    """Though one kernel is faster than two: the user asked for thin layers that are slower."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(48, 48), nn.ReLU(), nn.Conv1d(7, 32, 3), nn.ReLU(), nn.Linear(46, 24))
+    original = capture(net.eval(), (torch.randn(2, 7, 48),)).program
+    given = Context(load_target("x86-64"), latency=PerKernel(), teacher=original)
+    thin = Factorize(0.6, slower=True).run(original, given).program
+    assert {"0.second.weight", "4.second.weight"} <= thin.tensors().keys()
+    result = Fold().run(thin, given)
+    assert result.program.unique_bytes() == thin.unique_bytes()
+    reasons = {skip.site: skip.reason for skip in result.skipped}
+    assert "0.weight was made thinner before" in reasons["linear_pair:0.second"]
+    ignorant = Fold().run(thin, Context(load_target("x86-64"), latency=PerKernel()))
+    assert ignorant.program.unique_bytes() > thin.unique_bytes()
+
+
+def test_what_factorize_took_apart_is_put_together_where_that_stores_less() -> None:
+    """Two thin layers with nothing between them that a cut left wider than what they are made of."""
+    torch.manual_seed(0)
+    original = capture(nn.Sequential(nn.Linear(48, 48)).eval(), (torch.randn(2, 48),)).program
+    given = Context(load_target("x86-64"), latency=PerKernel(), teacher=original)
+    thin = Factorize(sites={"0": {"rank": 48}}).run(original, given).program
+    assert thin.unique_bytes() > original.unique_bytes()
+    assert Fold().run(thin, given).program.unique_bytes() == original.unique_bytes()

@@ -12,7 +12,7 @@ from every_layer import every, functional
 from compressor.graph.contract import Batch, Context
 from compressor.graph.cost import Roofline
 from compressor.graph.program import Program
-from compressor.passes.factorizing.choose import Chosen, Wish, choose, surveyed
+from compressor.passes.factorizing.choose import IN_FLOAT, Chosen, Wish, choose, surveyed
 from compressor.passes.factorizing.settings import Choice
 from compressor.passes.factorizing.sites import Site, find_sites
 from compressor.targets.target import Figure
@@ -78,6 +78,8 @@ def test_ranks_by_energy(program: Program, batches: list[Batch]) -> None:
 def test_what_saves_no_time_is_declined(program: Program) -> None:
     slow = chosen(program, [], board(node_overhead=Figure(1e-3, "test")))
     assert not slow.choices
+    assert slow.notes == (IN_FLOAT,)
+    assert chosen(program, []).notes == (), "bytes decided"
     assert {skip.site for skip in slow.skipped} == set(by_name(program))
     assert all("is predicted to take no less time: 2" in skip.reason for skip in slow.skipped if skip.site == "hidden")
     assert (

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import torch
 from boards import board
 from every_layer import every, functional
+from torch import nn
 
+from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.cost import Roofline
+from compressor.passes.factorize import Factorize
 from compressor.passes.factorizing.offers import offers
 from compressor.passes.factorizing.settings import Choice, parse_choice
 from compressor.passes.factorizing.sites import find_sites
@@ -44,3 +48,27 @@ def test_without_a_latency_model_or_data() -> None:
     found = list(offers(program, find_sites(program)[0][:2], Choice(1), [], Context(board())))
     assert found
     assert all(option.latency_ms is None and option.damage is not None for option in found)
+
+
+def test_butterflies_are_offered_to_linear_layers_of_whole_blocks() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(128, 96), nn.GELU(), nn.Linear(96, 40))
+    program = functional(capture(net.eval(), (torch.randn(2, 128),)).program)
+    batches = [{program.inputs[0].name: torch.randn(256, 128)}]
+    context = Context(board(), Roofline(), batches, synthetic=False)
+    for usual in (Choice(1), Choice(1, method="activation", refit=True)):
+        found = list(offers(program, find_sites(program)[0], usual, batches, context))
+        flat = [option for option in found if "blocks" in option.setting]
+        assert len(flat) == 2  # at a quarter of the weights no rank is left beside the blocks
+        assert {option.site for option in flat} == {"0"}
+        damages = [option.damage or 0 for option in flat]
+        assert damages == sorted(damages, reverse=True)
+        assert all(option.latency_ms and option.bytes < 4 * 128 * 96 for option in flat)
+    option = flat[1]
+    done = Factorize(sites={"0": option.setting}).run(program, context)
+    assert done.settings == {"0": option.setting}
+    weights = sum(done.program.get(f"0.{role}.weight").numel() for role in ("first", "second", "blocks"))
+    assert option.bytes == 4 * weights
+    [given] = program.run(batches[0]).values()
+    [thin] = done.program.run(batches[0]).values()
+    assert float((given - thin).detach().norm() / given.norm()) == pytest.approx(option.damage, rel=0.5)

@@ -12,7 +12,7 @@ from compressor.graph.contract import Context
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.factorize import Factorize
-from compressor.passes.recover.factors import bound, pairs_of
+from compressor.passes.recover.factors import bound, pairs_of, thinned_from
 
 
 class Net(nn.Module):
@@ -56,6 +56,15 @@ def test_all_are_found_and_others_are_none(teacher: Program) -> None:
     other = begin(student)
     set_tensor(other, "fc.first.weight", -student.get("fc.first.weight"))
     assert [pair.dense for pair in pairs_of(finish(other), teacher)] == ["table.weight"]
+
+
+def test_thin_weights_are_told_whatever_was_done_to_them_since(teacher: Program) -> None:
+    student = cut(teacher, "bare", "fc")
+    other = begin(student)
+    set_tensor(other, "fc.first.weight", -student.get("fc.first.weight"))
+    named = {"fc.first.weight": "fc.weight", "fc.second.weight": "fc.weight"}
+    assert thinned_from(finish(other), teacher) == {"bare_first.weight": "bare", "bare_second.weight": "bare", **named}
+    assert thinned_from(student, student) == {}
 
 
 def test_the_bound_is_a_mean_of_squares_beyond_epsilon() -> None:

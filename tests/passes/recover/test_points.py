@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from classics import ResNet50
 from recovery import digits_program, vit
 from torch import nn
 
+from compressor.graph.blocks import find_blocks
 from compressor.graph.capture import capture
 from compressor.passes.recover.points import attention_of, blocks_of, matched
 
@@ -22,6 +24,15 @@ def test_without_blocks_layers_are_points() -> None:
     program = capture(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)),
                       (torch.randn(2, 4),)).program  # fmt: skip
     assert list(blocks_of(program)) == ["0", "2"], "the last layer is an output"
+
+
+def test_points_are_at_blocks_that_cannot_be_dropped_too() -> None:
+    """Why points have a rule of their own: stages of a residual net begin with a block of another width."""
+    program = capture(ResNet50(), (torch.randn(1, 3, 64, 64),)).program
+    droppable = {block.name for chain in find_blocks(program) for block in chain.blocks}
+    points = set(blocks_of(program))
+    assert points - droppable == {"blocks.0", "blocks.3", "blocks.7", "blocks.13"}
+    assert droppable < points
 
 
 def test_attention_is_found_by_its_module() -> None:

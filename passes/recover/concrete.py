@@ -10,11 +10,12 @@ arXiv:2310.06694.)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["BETA", "HIGH", "LOW", "below", "drawn", "median"]
+__all__ = ["BETA", "HIGH", "LOW", "below", "drawn", "logistic", "median"]
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 EPSILON = 1e-6  # keeps log u finite
@@ -22,8 +23,13 @@ EPSILON = 1e-6  # keeps log u finite
 
 def drawn(log_alpha: Tensor, generator: torch.Generator) -> Tensor:
     """One mask each; differentiable by log α."""
-    u = torch.rand(log_alpha.shape, generator=generator).clamp(EPSILON, 1 - EPSILON).to(log_alpha)
-    return _stretched(torch.sigmoid((u.log() - (1 - u).log() + log_alpha) / BETA))
+    return _stretched(torch.sigmoid((logistic(log_alpha.shape, generator).to(log_alpha) + log_alpha) / BETA))
+
+
+def logistic(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """log u − log(1 − u): what makes a mask random."""
+    u = torch.rand(tuple(shape), generator=generator).clamp(EPSILON, 1 - EPSILON)
+    return u.log() - (1 - u).log()
 
 
 def below(log_alpha: Tensor, x: float = 0.0) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.passes.pruning.concrete import BETA, HIGH, LOW, below, drawn, median
+from compressor.passes.recover.concrete import BETA, HIGH, LOW, below, drawn, median
 
 
 @pytest.mark.parametrize("log_alpha", [-3.0, -0.5, 0.0, 1.0, 4.0])
