@@ -105,8 +105,9 @@ class Talker:
         )  # fmt: skip
 
 
-def open_talker(bundle: Path, *, threads: int | None = None) -> Talker:
+def open_talker(bundle: str | Path, *, threads: int | None = None) -> Talker:
     """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache."""
+    bundle = Path(bundle)
     contents = open_bundle(bundle)
     said = _interface(contents)
     with unpacked(bundle / (PACKED if PACKED in contents.digests else _MODEL)) as model:

@@ -128,13 +128,13 @@ class Program:
         Trained parameters and the integers that stand for quantized ones; no running statistics, counters, tables,
         scales or zero points.
         """
-        quantized = {node.args[0] for node in self.graph.nodes if str(node.target).startswith("compressor.")}
-        quantized_names = {str(n.target) for n in quantized if isinstance(n, fx.Node) and n.op == "get_attr"}
+        quantized = _first_read(self.graph, "compressor.")
+        tables = {name for name in _first_read(self.graph, "aten.embedding.") if not self.get(name).is_floating_point()}
         blocks, tensors = _block_counts(self.graph, self.tensors()), self.tensors().items()
         counts = {
             (t.untyped_storage().data_ptr(), t.storage_offset()): blocks.get(name, t.numel())
             for name, t in tensors
-            if isinstance(t, nn.Parameter) or name in quantized_names or name in blocks
+            if isinstance(t, nn.Parameter) or name in quantized | tables or name in blocks
         }
         return sum(counts.values())
 
@@ -146,6 +146,12 @@ class Program:
         """
         specs = [spec.to_json() for spec in (*self.inputs, *self.outputs)]
         return _sha(_graph_digest(self.module), json.dumps(specs, sort_keys=True))
+
+
+def _first_read(graph: fx.Graph, operators: str) -> set[str]:
+    """The names of stored tensors that such operators read first."""
+    first = (node.args[0] for node in graph.nodes if str(node.target).startswith(operators))
+    return {str(read.target) for read in first if isinstance(read, fx.Node) and read.op == "get_attr"}
 
 
 def _block_counts(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:

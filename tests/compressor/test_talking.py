@@ -22,7 +22,7 @@ from compressor.talking import Talker, open_talker
 
 @pytest.fixture
 def talker(decoder_bundle: Path) -> Talker:
-    return open_talker(decoder_bundle, threads=1)
+    return open_talker(str(decoder_bundle), threads=1)  # as a user writes it
 
 
 def test_it_says_what_the_model_does(talker: Talker) -> None:

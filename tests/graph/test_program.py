@@ -100,6 +100,18 @@ def test_quantized_weights_still_count_as_parameters() -> None:
     assert edit.finish(program).parameters() == 32
 
 
+def test_a_table_of_codes_counts_and_its_scales_do_not() -> None:
+    from compressor.graph.contract import Context
+    from compressor.passes.quantize import Quantize
+    from compressor.targets.loader import load_target
+
+    net = nn.Sequential(nn.Embedding(40, 16), nn.Linear(16, 4, bias=False))
+    program = capture(net, (torch.randint(0, 40, (2, 8)),)).program
+    done = Quantize("int8", mode="weight-only").run(program, Context(load_target("x86-64"))).program
+    assert done.tensors()["0.weight"].dtype is torch.int8
+    assert done.parameters() == program.parameters() == 40 * 16 + 16 * 4
+
+
 def test_overlapping_storage_counts_once() -> None:
     base = torch.arange(10.0)
     assert stored(base[:6], base[4:], base[2:5]).unique_bytes() == 40

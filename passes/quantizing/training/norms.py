@@ -2,7 +2,8 @@
 
     linear(x, W)  →  linear(norm(x), r · W)        r the root mean square of x where it is known
 
-It keeps what is rounded by row of one size, whatever the layers before do. The function changes, which only training
+It keeps what is rounded by row of one size, whatever the layers before do. Tables and weights that another layer reads
+too stay without. The function changes, which only training
 mends. (Ma et al., 2024, BitNet b1.58, arXiv:2402.17764; SubLN of Wang et al., 2023, BitNet, arXiv:2310.11453.)
 """
 
@@ -17,6 +18,7 @@ from compressor.graph.contract import Batch
 from compressor.graph.edit import begin, finish, insert, is_call, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, find_layers, source_of
+from compressor.passes.quantizing.ties import tied_names
 from compressor.passes.reading.samples import visit
 
 __all__ = ["with_norms"]
@@ -29,7 +31,9 @@ _NORMS = (aten.layer_norm.default, aten.rms_norm.default)
 def with_norms(program: Program, names: Sequence[str], batches: Sequence[Batch]) -> tuple[Program, list[str]]:
     """A copy with a norm before each of these layers, and the names of those that got one."""
     copy = begin(program)
-    layers = [layer for layer in find_layers(copy)[0] if layer.name in names]
+    every = find_layers(copy)[0]
+    tied = tied_names(copy, every)  # their weight is read elsewhere, where it may not grow
+    layers = [each for each in every if each.kind in ("linear", "matmul") and each.name in set(names) - tied]
     bare = [layer for layer in layers if not all(is_call(source_of(layer.data(n)), *_NORMS) for n in layer.nodes)]
     sizes = _sizes(copy, bare, batches)
     made: dict[fx.Node, fx.Node] = {}

@@ -13,6 +13,7 @@ from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
+from compressor.passes.quantizing.sites import find_layers
 from compressor.passes.quantizing.training.norms import with_norms
 
 LAYER_NORM = torch.ops.aten.layer_norm.default
@@ -67,3 +68,26 @@ def test_it_runs_in_onnx_runtime(tmp_path: Path) -> None:
     assert changed == names
     to_onnx(normed, board()).save(tmp_path / "model.onnx")
     assert check(normed, tmp_path / "model.onnx").error < 1e-5
+
+
+class Decoder(nn.Module):
+    """A table whose weight is the output layer's too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.inner, self.head = nn.Embedding(40, 32), nn.Linear(32, 32), nn.Linear(32, 40, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inner(self.table(ids))))
+
+
+def test_neither_tables_nor_what_is_tied_to_them_get_one() -> None:
+    torch.manual_seed(0)
+    ids = torch.randint(0, 40, (4, 8))
+    program = capture(Decoder().eval(), (ids,)).program
+    normed, names = with_norms(program, ["table", "inner", "head"], [{program.inputs[0].name: ids}])
+    assert names == ["inner"]
+    [table] = [layer.weight for layer in find_layers(program)[0] if layer.name == "table"]
+    assert torch.equal(normed.get(table), program.get(table))
+    assert normed.run({program.inputs[0].name: ids}).keys() == program.run({program.inputs[0].name: ids}).keys()
