@@ -5,7 +5,7 @@ All text passes through `plain` or `escape`: bundles may come from anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,10 @@ def render_bench(found: Bench, console: Console) -> None:
     console.print(line(_title(found), console, "bold"))
     if found.figures:
         headings = ["", *(plain(each.name) for each in found.figures)]
-        rows = ([plain(cell) for cell in row] for row in _rows(found))
-        console.print(table(headings, rows, right=range(1, len(headings))))
+        rows = [[plain(cell) for cell in row] for row in _rows(found)]
+        for columns in _columns(headings, rows, console.width):
+            part = [[row[0], *(row[index] for index in columns)] for row in rows]
+            console.print(table(["", *(headings[i] for i in columns)], part, right=range(1, len(columns) + 1)))
     else:
         for text in _verified(found):
             console.print(line(text, console))
@@ -44,6 +46,18 @@ def render_bench(found: Bench, console: Console) -> None:
         console.print(line(text, console, "yellow"))
     for term, text in _facts(found):
         console.print(line(f"{term}: {text}", console, "dim"))
+
+
+def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
+    """The columns of numbers that fit beside the labels, then the next ones below."""
+    widths = [max(len(row[index]) for row in (headings, *rows)) + 1 for index in range(len(headings))]
+    part: list[int] = []
+    for index in range(1, len(headings)):
+        if part and widths[0] + sum(widths[each] for each in (*part, index)) > width:
+            yield part
+            part = []
+        part.append(index)
+    yield part
 
 
 def bench_html(found: Bench) -> str:

@@ -17,9 +17,9 @@ from compressor.devices.figures import Answer, Energy
 from compressor.report.bench import bench_html, render_bench
 
 
-def shown(bench: Bench) -> str:
+def shown(bench: Bench, width: int = 100) -> str:
     stream = io.StringIO()
-    render_bench(bench, Console(file=stream, width=100))
+    render_bench(bench, Console(file=stream, width=width))
     return stream.getvalue()
 
 
@@ -27,6 +27,15 @@ def test_every_figure_is_in_the_table() -> None:
     text = shown(found(measured("fp32", 4.0), measured("int8", 2.0)))
     for word in ("4 ms", "2 ms", "60 MB", "45 MB", "500 /s", "8 mJ", "3.5 mJ", "4, 2.25 W", "0.5 [0.5, 0.5] faster"):
         assert word in text.replace("500/s", "500 /s"), word
+
+
+def test_more_bundles_than_fit_are_shown_below_with_the_labels_again() -> None:
+    every = found(*(measured(f"bundle-{number}", 4.0 / number) for number in range(1, 6)))
+    lines = shown(every, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    labels = [each for each in lines if each.startswith("latency p50")]
+    assert len(labels) > 1
+    assert all(f"bundle-{number}" in " ".join(lines) for number in range(1, 6))
 
 
 def test_energy_of_a_thousand_and_over_the_life() -> None:
