@@ -118,7 +118,8 @@ def _redo(judge: Judge[C], stages: list[Stage], first: int) -> None:
         if stages[index].kept:
             stages[index] = judge.again(program, stages[index])
             program = stages[index].program if stages[index].kept else program
-        elif not (reason := stages[index].report.reverted or "").endswith(_BEFORE):
+        else:
+            reason = (stages[index].report.reverted or "").removesuffix(_BEFORE)
             stages[index] = take_back(stages[index], f"{reason}{_BEFORE}")
 
 

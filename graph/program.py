@@ -128,13 +128,13 @@ class Program:
         Trained parameters and the integers that stand for quantized ones; no running statistics, counters, tables,
         scales or zero points.
         """
-        quantized = _first_read(self.graph, "compressor.")
-        tables = {name for name in _first_read(self.graph, "aten.embedding.") if not self.get(name).is_floating_point()}
+        tables = _first_read(self.graph, "aten.embedding.")
+        codes = _first_read(self.graph, "compressor.") | {n for n in tables if not self.get(n).is_floating_point()}
         blocks, tensors = _block_counts(self.graph, self.tensors()), self.tensors().items()
         counts = {
             (t.untyped_storage().data_ptr(), t.storage_offset()): blocks.get(name, t.numel())
             for name, t in tensors
-            if isinstance(t, nn.Parameter) or name in quantized | tables or name in blocks
+            if isinstance(t, nn.Parameter) or name in codes or name in blocks
         }
         return sum(counts.values())
 

@@ -13,7 +13,7 @@ arXiv:2106.08295.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -127,9 +127,9 @@ class Quantize(Pass):
 
         if not 0.0 <= self.ffsplit < 1.0:
             raise RecipeError(f"ffsplit is {self.ffsplit}, not a share of the neurons", where="quantize")
-        if not self.sites:
-            own = [field for field in fields(self) if field.name not in ("sites", "keep")]
-            check_together({field.name: getattr(self, field.name) for field in own}, {f.name: f.default for f in own})
+        check_together(
+            self, self.format, trained=self.train is not None, calibrator=self.calibrator, solver=self.solver
+        )
 
     @property
     def limits(self) -> Limits:
@@ -184,7 +184,7 @@ class Quantize(Pass):
         format = "int4" if self.format == "mixed" else self.format
         trial = trial_of(copy, format, self.block, self.mode, self._rounding(context, format), context)
         batches = limited(copy, context.calibration, self.samples)
-        trial = replace(trial, limit=min(self.max_error, type(self).max_error))  # who bears more still wants less
+        trial = replace(trial, limit=min(self.max_error, type(self).max_error))  # more is borne, not wished for
         return equalize(copy, self.equalize, trial, batches, context, self.keep)
 
     def _wanted(self, context: Context, heavy: tuple[str, ...] = ()) -> Wanted:

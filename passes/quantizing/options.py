@@ -3,14 +3,13 @@
     int4:bits=3        bits are for mixed            int8:ranges=settle        ranges are for training
     fp16:solver=gptq   fp16 has no codes to solve    percentile=99             with calibrator=percentile alone
 
-What has its default value counts as not given. Recipes are not asked: their sites say everything.
+How it is refused: `passes/reading/options.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from compressor.errors import RecipeError
+from compressor.graph.contract import Pass
+from compressor.passes.reading.options import refuse_idle
 from compressor.quant.blocks import BLOCK_FORMATS
 
 __all__ = ["check_together"]
@@ -27,24 +26,14 @@ _FORMATS = {
 _OF_TRAINING = ("losses", "rate", "ranges")
 
 
-def check_together(given: Mapping[str, object], usual: Mapping[str, object]) -> None:
-    """Raises RecipeError for options (`given`, by name) that the others leave without effect; `usual` are defaults."""
-    format, changed = str(given["format"]), {name for name, value in given.items() if value != usual[name]}
-    for name in (name for name in given if name in changed):
-        formats = _FORMATS.get(name, (format,))
+def check_together(given: Pass, format: str, *, trained: bool, calibrator: str, solver: str) -> None:
+    """Raises RecipeError for options of `quantize` that the others, named here, leave without effect."""
+    for name, formats in _FORMATS.items():
         if format not in formats:
-            way_out = f"Leave {name} out, or take {' or '.join(formats)}."
-            raise RecipeError(f"{format} takes no notice of {name}", where="quantize", way_out=way_out)
-        if name in _OF_TRAINING and given["train"] is None:
-            way_out = f"Leave {name} out, or train: train=600steps."
-            raise RecipeError(f"{name} is for training alone", where="quantize", way_out=way_out)
-    if "percentile" in changed and given["calibrator"] != "percentile":
-        raise RecipeError(
-            f"calibrator={given['calibrator']} keeps no percentile", where="quantize",
-            way_out="Write calibrator=percentile.",
-        )  # fmt: skip
-    if given["solver"] == "hqq" and "rule" in changed:
-        raise RecipeError(
-            f"solver=hqq finds scales of its own, not those of rule={given['rule']}", where="quantize",
-            way_out="Leave one of them out.",
-        )  # fmt: skip
+            refuse_idle(given, (name,), format, f"take {' or '.join(formats)}")
+    if not trained:
+        refuse_idle(given, _OF_TRAINING, "train=none", "train: train=600steps")
+    if calibrator != "percentile":
+        refuse_idle(given, ("percentile",), f"calibrator={calibrator}", "take calibrator=percentile")
+    if solver == "hqq":  # its scales are its own
+        refuse_idle(given, ("rule",), "solver=hqq", "take another solver")

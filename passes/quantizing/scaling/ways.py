@@ -50,9 +50,8 @@ def check_ways(setting: Setting, where: str) -> None:
     if "," in str(how):
         if alpha is not None:
             raise RecipeError("alpha stands in equalize where that is a list", where=where)
-        for word in str(how).split(","):
-            name, _, number = word.strip().partition(" ")
-            if word.strip() != _NONE:
+        for name, number in map(_parts, str(how).split(",")):
+            if (name, number) != (_NONE, ""):
                 _check(name, _number(number), where)
         return
     _check(how, alpha, where)
@@ -67,8 +66,13 @@ def _check(how: Value | None, alpha: Value | None, where: str) -> None:
 
 
 def _way(word: str) -> How | None:
-    name, _, number = word.strip().partition(" ")
+    name, number = _parts(word)
     return None if name == _NONE else (name, float(number or 0.0))
+
+
+def _parts(word: str) -> tuple[str, str]:
+    name, _, number = word.strip().partition(" ")
+    return name, number
 
 
 def _number(text: str) -> Value | None:

@@ -3,8 +3,8 @@
     linear(x, W)  →  linear(norm(x), r · W)        r the root mean square of x where it is known
 
 It keeps what is rounded by row of one size, whatever the layers before do. Tables and weights that another layer reads
-too stay without. The function changes, which only training
-mends. (Ma et al., 2024, BitNet b1.58, arXiv:2402.17764; SubLN of Wang et al., 2023, BitNet, arXiv:2310.11453.)
+too stay without. The function changes, which only training mends. (Ma et al., 2024, BitNet b1.58, arXiv:2402.17764;
+SubLN of Wang et al., 2023, BitNet, arXiv:2310.11453.)
 """
 
 from __future__ import annotations

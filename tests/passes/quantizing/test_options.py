@@ -25,11 +25,11 @@ from compressor.passlist import parse_passes
         ("fp16:train=5steps", "fp16 takes no notice of train", "Leave train out"),
         ("int8:norm=true:train=5steps", "int8 takes no notice of norm", "take int4"),
         ("int8:ffsplit=0.2", "int8 takes no notice of ffsplit", "mixed"),
-        ("int8:ranges=settle", "ranges is for training alone", "train=600steps"),
-        ("ternary:losses=mse", "losses is for training alone", "train=600steps"),
-        ("int4:rate=0.1", "rate is for training alone", "train=600steps"),
-        ("int8:percentile=99", "calibrator=mse keeps no percentile", "Write calibrator=percentile"),
-        ("ternary:rule=absmean:solver=hqq", "finds scales of its own", "Leave one of them out"),
+        ("int8:ranges=settle", "train=none takes no notice of ranges", "train=600steps"),
+        ("ternary:losses=mse", "train=none takes no notice of losses", "train=600steps"),
+        ("int4:rate=0.1", "train=none takes no notice of rate", "train=600steps"),
+        ("int8:percentile=99", "calibrator=mse takes no notice of percentile", "take calibrator=percentile"),
+        ("ternary:rule=absmean:solver=hqq", "solver=hqq takes no notice of rule", "take another solver"),
     ],
 )
 def test_what_would_do_nothing_is_refused(text: str, what: str, way_out: str) -> None:
