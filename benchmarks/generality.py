@@ -5,7 +5,8 @@ it is installed (`pip install torch-pruning`), by Torch-Pruning; and with thinne
     python benchmarks/generality.py [--only GLOB ...] [--jobs 1] [--limit 180] [--budget 1h] [--until STAGE]
 
 Architectures run in other processes with a time limit each, so that neither a crash nor a hang ends the run.
-Finished rows are kept in `results/generality.json`, and a later run goes on from there.
+Finished rows are kept in `results/generality.json`, and a later run goes on from there; where only columns beside the
+main way are new, the rest of a row is not run again.
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ def main() -> int:
         if time.perf_counter() - started > limit:
             return None
         if not hasattr(local, "worker"):
-            local.worker = Worker(context, stages, arguments.limit)
+            local.worker = Worker(context, arguments.limit)
             workers.append(local.worker)
-        return local.worker.row(name)
+        before = None if arguments.again else rows.get(name)
+        return merged(before, local.worker.row(name, lacking(before, stages)))
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for row in pool.map(one, missing):
@@ -118,28 +120,28 @@ class Worker:
     Keeping it alive spares every architecture the imports and tables that the first one builds.
     """
 
-    def __init__(self, context: Any, stages: tuple[str, ...], limit: float) -> None:
-        self.context, self.stages, self.limit = context, stages, limit
+    def __init__(self, context: Any, limit: float) -> None:
+        self.context, self.limit = context, limit
         self.process: Any = None
         self.done = 0
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str, stages: tuple[str, ...]) -> Row:
         """The row of one architecture, whatever happens to the process."""
         if self.process is None:
             self.pipe, theirs = self.context.Pipe()
-            self.process = self.context.Process(target=_child, args=(theirs, self.stages), daemon=True)
+            self.process = self.context.Process(target=_child, args=(theirs,), daemon=True)
             self.process.start()
             theirs.close()
         started = time.perf_counter()
-        row = self._wait(name, started)
+        row = self._wait(name, stages, started)
         self.done += 1
         if self.done >= RECYCLED:
             self.stop()
         return row | {"seconds": round(time.perf_counter() - started, 2)}
 
-    def _wait(self, name: str, started: float) -> Row:
+    def _wait(self, name: str, stages: tuple[str, ...], started: float) -> Row:
         current, row = "built", {"name": name, "stages": {}}
-        self.pipe.send(name)
+        self.pipe.send((name, stages))
         try:
             while self.pipe.poll(max(0.0, self.limit - (time.perf_counter() - started))):
                 current, row = self.pipe.recv()
@@ -162,7 +164,7 @@ class Worker:
         self.process, self.done = None, 0
 
 
-def _child(pipe: Any, stages: tuple[str, ...]) -> None:
+def _child(pipe: Any) -> None:
     import warnings
 
     import torch
@@ -170,7 +172,7 @@ def _child(pipe: Any, stages: tuple[str, ...]) -> None:
     warnings.simplefilter("ignore")  # the models' own; what capture lets through on stderr is its tests' business
     torch.set_num_threads(1)
     while True:
-        name = pipe.recv()
+        name, stages = pipe.recv()
         pipe.send((None, _try(name, stages, lambda stage, row: pipe.send((stage, row)))))
 
 
@@ -208,6 +210,22 @@ def next_stage(row: Row, stages: tuple[str, ...]) -> str | None:
     return next((stage for stage in ("built", *stages) if stage not in row["stages"]), None)
 
 
+def lacking(row: Row | None, stages: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be run: all, or, where the main way is done, capture and what is missing beside it."""
+    main = [stage for stage in stages if stage not in ASIDE]
+    if row is None or any(stage not in row["stages"] for stage in main):
+        return stages
+    return ("captured", *(stage for stage in stages if stage not in row["stages"]))
+
+
+def merged(before: Row | None, row: Row) -> Row:
+    """The row with what was known of it before; the seconds are those of all runs."""
+    if before is None:
+        return row
+    both = before["stages"] | row["stages"]
+    return row | {"stages": both, "seconds": round(before.get("seconds", 0) + row["seconds"], 2)}
+
+
 def _stages(architecture: Any, stages: tuple[str, ...]) -> Iterator[Row]:
     """The whole way by public functions only; yields what each stage found."""
     import torch
@@ -232,11 +250,13 @@ def _stages(architecture: Any, stages: tuple[str, ...]) -> Iterator[Row]:
 
     batches = [_varied(original, seed) for seed in range(BATCHES)]
     context = Context(load_target(TARGET), calibration=batches, synthetic=True)
-    yield _aside(lambda: halved(original, context))
-    if "depgraph" in stages:
-        yield _aside(lambda: depgraph_halved(built, original, context))
-    yield _aside(lambda: factorized(original, context))
-    yield _aside(lambda: depth_folded(original, context))
+    beside = {
+        "halved": lambda: halved(original, context), "depgraph": lambda: depgraph_halved(built, original, context),
+        "factorized": lambda: factorized(original, context), "depth-folded": lambda: depth_folded(original, context),
+    }  # fmt: skip
+    for stage in ASIDE:
+        if stage in stages:
+            yield _aside(beside[stage])
     folded = Fold().run(original, context)
     error = max(_relative(original, folded.program, batch) for batch in batches)
     if not error <= EXACT:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "benchmarks" / "generality.py"
+sys.path.insert(0, str(SCRIPT.parent))
+
+from generality import STAGES, lacking, merged  # found through the line above
 
 
 def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,6 +33,15 @@ def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
     assert "control flow depends on data" in refused["reason"]
     assert done.returncode == 1  # half of two is no 95%
     assert "ran 0 of 1" in run(tmp_path / "rows.json", "--only", "lenet").stdout
+
+
+def test_a_new_column_does_not_run_the_main_way_again() -> None:
+    main = ("built", "captured", "halved", "depgraph", "folded", "int8", "lowered", "verified")
+    row = {"name": "lenet", "stages": dict.fromkeys(main, {"ok": True}), "seconds": 4.0}
+    assert lacking(row, STAGES) == ("captured", "factorized", "depth-folded")
+    assert lacking(None, STAGES) == lacking({"name": "lenet", "stages": {"built": {"ok": True}}}, STAGES) == STAGES
+    both = merged(row, {"name": "lenet", "stages": {"factorized": {"ok": True}}, "seconds": 1.5})
+    assert (set(both["stages"]), both["seconds"]) == ({*main, "factorized"}, 5.5)
 
 
 def test_the_committed_table_meets_its_goals() -> None:
