@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SCRIPT = ROOT / "benchmarks" / "generality.py"
-sys.path.insert(0, str(SCRIPT.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from generality import STAGES, lacking, merged  # found through the line above
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPT = ROOT / "benchmarks" / "generality.py"
 
 
 def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +38,7 @@ def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
 
 def test_a_new_column_does_not_run_the_main_way_again() -> None:
     main = ("built", "captured", "halved", "depgraph", "folded", "int8", "lowered", "verified")
-    row = {"name": "lenet", "stages": dict.fromkeys(main, {"ok": True}), "seconds": 4.0}
+    row = {"name": "lenet", "stages": {stage: {"ok": True} for stage in main}, "seconds": 4.0}
     assert lacking(row, STAGES) == ("captured", "factorized", "depth-folded")
     assert lacking(None, STAGES) == lacking({"name": "lenet", "stages": {"built": {"ok": True}}}, STAGES) == STAGES
     both = merged(row, {"name": "lenet", "stages": {"factorized": {"ok": True}}, "seconds": 1.5})
