@@ -7,7 +7,7 @@ from.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,8 +139,8 @@ class Workshop:
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.pipeline.ease(before, stage, reason)
 
-    def again(self, program: Program, stage: Stage) -> Stage:
-        return self.pipeline.again(program, stage)
+    def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
+        return self.pipeline.again(program, stages)
 
     def times(self, before: Program, after: Artifact, attempt: int = 0) -> SideBySide | None:
         if not self.prepared.target.is_host:

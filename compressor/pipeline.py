@@ -82,10 +82,10 @@ class Pipeline:
             prepared = prepared if is_transparent(spec) else None
         return stages
 
-    def again(self, program: Program, stage: Stage) -> Stage:
-        """The same pass on another program."""
-        spec = stage.spec if stage.spec.chosen_by == "recipe" else replace(stage.spec, sites={})
-        return self._stage(program, program.hash(), spec, [])[0]
+    def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
+        """The same passes on another program."""
+        specs = (stage.spec for stage in stages)
+        return self.run(program, [spec if spec.chosen_by == "recipe" else replace(spec, sites={}) for spec in specs])
 
     def ease(self, program: Program, stage: Stage, reason: str) -> Stage | None:
         """The same pass once more, on the program from before it, doing less damage.

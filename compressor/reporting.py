@@ -159,7 +159,9 @@ def _verdict(selection: Selection[Artifact], findings: Findings) -> Verdict:
         return Verdict("compressed", f"closest result; {'; '.join(findings.missed)}")
     if selection.rejected is not None:
         kept = " and ".join(str(s.spec) for s in selection.stages if s.kept and s.report.changed)
-        return Verdict("original-kept", f"{selection.reason}; kept: {kept or 'the original as it was'}")
+        return Verdict(
+            "best-kept" if kept else "original-kept", f"{selection.reason}; kept: {kept or 'the original as it was'}"
+        )
     changed = any(stage.kept and stage.report.changed for stage in selection.stages)
     return Verdict("compressed" if changed else "unchanged")
 

@@ -3,13 +3,14 @@
 From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
 (what the defaults chose, or `--gate`), when what the defaults chose, or a second try with less damage, cannot be
 lowered or its artifact disagrees with PyTorch, or when the metric fell beyond `--max-drop` and the pass cannot do less
-damage. The first that stands is kept: the best so far, down to the original.
+damage. The first that stands is kept: the best so far, down to the original. What came after the stage that was to
+blame for the metric was judged with its damage, so it is tried once more without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from compressor.devices.side_by_side import SideBySide
@@ -39,8 +40,8 @@ class Judge(Protocol[C]):
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         """The stage once more with less damage, or None."""
 
-    def again(self, program: Program, stage: Stage) -> Stage:
-        """The pass of a stage on another program."""
+    def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
+        """The passes of these stages on another program, one after the other."""
 
     def times(self, before: Program, after: C, attempt: int) -> SideBySide | None:
         """Both measured side by side, loaded anew in each attempt; None where this machine is not the target."""
@@ -50,21 +51,50 @@ class Judge(Protocol[C]):
 class Selection(Generic[C]):
     """What is kept, the stages with what was taken back, and what fell beyond `--max-drop` (saved beside it).
 
-    `reason` names the first stage after which the metric had fallen too far, and where it stood in the end.
+    `reason` names the first stage after which the metric had fallen too far, and where it stood in the end. `blamed` is
+    that stage's index while what came after it has not been tried without it.
     """
 
     kept: C
     stages: tuple[Stage, ...]
     rejected: C | None = None
     reason: str = ""
+    blamed: int | None = None
 
 
 def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Gate) -> Selection[C]:
-    """Walk back from the last stage to the first candidate that nothing speaks against."""
+    """Walk back from the last stage to the first candidate that nothing speaks against; then, from the stage that was
+    to blame, on again."""
+    first = chosen = _walk(original, stages, judge, gate)
+    while chosen.blamed is not None:  # each time a later one
+        done = max(chosen.blamed, -1 if (last := _last_kept(chosen.stages)) is None else last) + 1
+        standing = _program_before(original, chosen.stages, done)
+        try:
+            rest = judge.again(standing, stages[done:])
+        except CompressError as error:
+            rest = [
+                _also(stage, f"without {chosen.stages[chosen.blamed].spec}: {error}") for stage in chosen.stages[done:]
+            ]
+        tried = _walk(original, [*chosen.stages[:done], *rest], judge, gate, done)
+        chosen = replace(tried, rejected=first.rejected, reason=first.reason)
+    return chosen
+
+
+def _also(stage: Stage, reason: str) -> Stage:
+    return stage if stage.kept else take_back(stage, f"{stage.report.reverted}; {reason}")
+
+
+def _walk(
+    original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Gate, settled: int = 0
+) -> Selection[C]:  # fmt: skip
+    """`blamed` is the first stage that cost the metric too much, and was eased or taken back, where another after it
+    had been taken back for that; None where there is none after those that are `settled`."""
     stages = list(stages)
     rejected: C | None = None
     harsher: C | None = None  # what a stage with less damage takes the place of
     falls: list[str] = []  # from the last stage on backwards
+    fell: list[int] = []
+    eased: int | None = None
     told = ""
     while (last := _last_kept(stages)) is not None:
         before = _program_before(original, stages, last)
@@ -74,6 +104,7 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
             if stages[last].eased:
                 rejected = rejected or harsher
                 falls.append(told)
+                fell.append(last)
             elif stages[last].spec.chosen_by != "default":
                 raise
             stages[last] = take_back(stages[last], str(error))
@@ -85,17 +116,24 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
             if milder is not None:
                 harsher, told = candidate, f"{stages[first].spec}: {fall}"
                 stages[first] = milder
+                eased = first
                 _redo(judge, stages, first)
                 continue
             objection, rejected = fall, rejected or candidate
+            fell.append(last)
             falls.append(f"{stages[last].spec}: {fall}")
         if objection is None:
-            return Selection(candidate, tuple(stages), rejected, _reason(falls))
+            return Selection(candidate, tuple(stages), rejected, _reason(falls), _blamed(fell, eased, settled))
         stages[last] = take_back(stages[last], objection)
         for index in range(_prepared_by(stages, last), last):
             if stages[index].kept and stages[index].report.changed:
                 stages[index] = take_back(stages[index], f"it prepares for {stages[last].spec.name}: {objection}")
-    return Selection(judge.build(original), tuple(stages), rejected, _reason(falls))
+    return Selection(judge.build(original), tuple(stages), rejected, _reason(falls), _blamed(fell, eased, settled))
+
+
+def _blamed(fell: Sequence[int], eased: int | None, settled: int) -> int | None:
+    first = min([*fell, *([] if eased is None else [eased])], default=None)
+    return first if first is not None and first >= settled and max(fell, default=first) > first else None
 
 
 def _prepared_by(stages: Sequence[Stage], last: int) -> int:
@@ -113,14 +151,12 @@ def _prepared_by(stages: Sequence[Stage], last: int) -> int:
 def _redo(judge: Judge[C], stages: list[Stage], first: int) -> None:
     """Run what came after a stage again, on what it is now: what found nothing to do may find something, and what is
     reported are its figures. What was taken back stays so, and says that it was tried on what is no more."""
-    program = stages[first].program
-    for index in range(first + 1, len(stages)):
-        if stages[index].kept:
-            stages[index] = judge.again(program, stages[index])
-            program = stages[index].program if stages[index].kept else program
-        else:
-            reason = (stages[index].report.reverted or "").removesuffix(_BEFORE)
-            stages[index] = take_back(stages[index], f"{reason}{_BEFORE}")
+    standing = [index for index in range(first + 1, len(stages)) if stages[index].kept]
+    for index in set(range(first + 1, len(stages))) - set(standing):
+        reason = (stages[index].report.reverted or "").removesuffix(_BEFORE)
+        stages[index] = take_back(stages[index], f"{reason}{_BEFORE}")
+    for index, stage in zip(standing, judge.again(stages[first].program, [stages[i] for i in standing]), strict=True):
+        stages[index] = stage
 
 
 def _reason(falls: Sequence[str]) -> str:

@@ -16,7 +16,12 @@ from compressor.report.plots import error_by_layer, latency_by_layer, ratio_bar,
 __all__ = ["POLICY", "to_html"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept": "original kept"}
+OUTCOMES = {
+    "compressed": "compressed",
+    "unchanged": "unchanged",
+    "best-kept": "best that holds kept",
+    "original-kept": "original kept",
+}
 MEANING = {
     "synthetic": "on made-up inputs, not your data: it says little about real accuracy",
     "estimated": "from a declared power, not measured: `compress bench` measures where the board has a sensor",

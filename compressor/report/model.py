@@ -180,9 +180,10 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`compressed`; `unchanged` when no pass survived; `original-kept` when a budget or `--max-drop` was missed."""
+    """`compressed`; `unchanged` when no pass survived; where `--max-drop` was missed, `best-kept` if some pass stands,
+    else `original-kept`."""
 
-    outcome: Literal["compressed", "unchanged", "original-kept"]
+    outcome: Literal["compressed", "unchanged", "best-kept", "original-kept"]
     reason: str = ""
 
 

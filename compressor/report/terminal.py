@@ -24,14 +24,19 @@ __all__ = ["line", "render", "table"]
 REASONS = 3  # of a pass's reasons for skipping, the commonest are shown
 WORST = 5  # layers shown by error
 STYLES = {"better": "green", "worse": "red", "same": "dim", "": "dim"}
-OUTCOMES = {"compressed": "compressed", "unchanged": "unchanged", "original-kept": "ORIGINAL KEPT"}
+OUTCOMES = {
+    "compressed": "compressed",
+    "unchanged": "unchanged",
+    "best-kept": "BEST THAT HOLDS KEPT",
+    "original-kept": "ORIGINAL KEPT",
+}
 
 
 def render(report: Report, console: Console) -> None:
     """Print a report, 80 columns wide where the console is."""
     verdict = f"{OUTCOMES[report.verdict.outcome]}{': ' if report.verdict.reason else ''}{report.verdict.reason}"
     console.print(line(f"{report.model} for {report.target}, objective {report.objective}", console, "bold"))
-    console.print(line(verdict, console, "bold red" if report.verdict.outcome == "original-kept" else "bold"))
+    console.print(line(verdict, console, "bold red" if report.verdict.outcome.endswith("-kept") else "bold"))
     console.print(_figures(report))
     for text in _cautions(report):
         console.print(line(text, console))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.devices.side_by_side import SideBySide
-from compressor.errors import MismatchError
+from compressor.errors import MismatchError, PassError
 from compressor.gate import Gate
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -52,8 +53,8 @@ class Judged:
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.easier.get(self._number(stage.program))
 
-    def again(self, program: Program, stage: Stage) -> Stage:
-        return replace(stage, program=self.remade[stage.spec.name])
+    def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
+        return [replace(stage, program=self.remade[stage.spec.name]) for stage in stages]
 
     def times(self, before: Program, after: int, attempt: int) -> SideBySide | None:
         if self.milliseconds is None:
@@ -129,9 +130,52 @@ def test_a_default_that_cannot_be_lowered_is_taken_back_and_a_named_one_fails(pr
 
 def test_nothing_left_keeps_the_original(program: Program) -> None:
     programs, stages = _stages(program, "user", "user")
-    chosen = select(program, stages, Judged(programs, None, {1: "fell", 2: "fell more"}), Gate("latency"))
+    alone = program.copy()
+    judge = Judged(
+        [*programs, alone], None, {1: "fell", 2: "fell more", 3: "fell by itself too"}, remade={"fold": alone}
+    )
+    chosen = select(program, stages, judge, Gate("latency"))
     assert (chosen.kept, chosen.rejected) == (0, 2)
     assert chosen.reason == "fold: fell; in the end, fold: fell more"
+    assert [s.report.reverted for s in chosen.stages] == ["fell", "fell by itself too"]
+
+
+def test_what_came_after_the_stage_to_blame_is_tried_once_more_without_it(program: Program) -> None:
+    """fold stands, factorize costs too much, and quantize after it was only judged with its damage."""
+    programs, stages = _stages(program, "user", "user", "user")
+    names = ("fold", "factorize", "quantize")
+    stages = [replace(s, spec=replace(s.spec, name=name)) for s, name in zip(stages, names, strict=True)]
+    alone = program.copy()
+    judge = Judged([*programs, alone], None, {2: "fell", 3: "fell more"}, remade={"quantize": alone})
+    chosen = select(program, stages, judge, Gate("latency"))
+    assert (chosen.kept, chosen.rejected, chosen.blamed) == (4, 3, None)
+    assert [s.report.reverted for s in chosen.stages] == [None, "fell", None]
+    assert chosen.reason == "factorize: fell; in the end, quantize: fell more"
+
+
+def test_what_was_lost_to_damage_since_eased_is_tried_once_more(program: Program) -> None:
+    programs, stages = _stages(program, "user", "user")
+    stages[1] = replace(stages[1], spec=replace(stages[1].spec, name="quantize"))
+    mild, alone = program.copy(), program.copy()
+    easier = {1: replace(stages[0], program=mild, eased={"amount": 0.25})}
+    judge = Judged(
+        [*programs, mild, alone], None, {1: "fell", 2: "fell more"}, easier=easier, remade={"quantize": alone}
+    )
+    chosen = select(program, stages, judge, Gate("latency"))
+    assert (chosen.kept, chosen.rejected) == (4, 2)
+    assert [s.program for s in chosen.stages] == [mild, alone]
+
+
+def test_what_fails_without_the_stage_to_blame_costs_no_result(program: Program) -> None:
+    class Failing(Judged):
+        def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
+            raise PassError("cannot", where="pass quantize")
+
+    programs, stages = _stages(program, "user", "user", "user")
+    judge = Failing(programs, None, {2: "fell", 3: "fell more"})
+    chosen = select(program, stages, judge, Gate("latency"))
+    assert (chosen.kept, chosen.blamed) == (1, None)
+    assert "cannot" in (chosen.stages[2].report.reverted or "")
 
 
 def test_a_fallen_metric_asks_for_less_damage_first(program: Program) -> None:
@@ -196,10 +240,10 @@ def test_after_less_damage_later_stages_tell_of_what_is_there_now(program: Progr
     easier = {1: replace(stages[0], program=mild, eased={"amount": 0.25})}
 
     class Fresh(Judged):
-        def again(self, program: Program, stage: Stage) -> Stage:
+        def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
             assert program is mild
-            made = super().again(program, stage)
-            return replace(made, report=replace(made.report, before=Cost(None, 7), changed=("b",)))
+            [made] = super().again(program, stages)
+            return [replace(made, report=replace(made.report, before=Cost(None, 7), changed=("b",)))]
 
     judge = Fresh([*programs, mild, acted], None, {1: "fell"}, easier=easier, remade={"linearize": acted})
     chosen = select(program, [stages[0], idle, gone], judge, Gate("size"))
