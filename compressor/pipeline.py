@@ -10,9 +10,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from compressor.cache import Cache, Shelf, write_json
 from compressor.crew import Announce
@@ -40,6 +43,7 @@ class Stage:
     report: PassReport
     spec: PassSpec
     eased: Mapping[str, Value] | None = None  # options that `Pipeline.ease` chose
+    rescaled: Mapping[str, Tensor] = field(default_factory=dict)  # as the pass's result says it
 
     @property
     def kept(self) -> bool:
@@ -150,7 +154,8 @@ def _run_one(
         notes=result.notes,
         seconds=time.perf_counter() - started,
     )
-    return Stage(program if revert else result.program, report, with_sites(spec, result.settings))
+    kept = program if revert else result.program
+    return Stage(kept, report, with_sites(spec, result.settings), rescaled=result.rescaled)
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
             "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
             "settings": {site: dict(setting) for site, setting in result.settings.items()},
             "notes": result.notes,
+            "rescaled": {layer: factors.tolist() for layer, factors in result.rescaled.items()},
             "spent": None if spent is None else spent.to_json(),
         },
     )
@@ -250,7 +256,9 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
-        result = PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
+        rescaled = {layer: torch.tensor(factors) for layer, factors in said["rescaled"].items()}
+        changed, notes = tuple(said["changed"]), tuple(said["notes"])
+        result = PassResult(program, changed, skipped, said["settings"], notes, rescaled)
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from compressor.accounting import Account, pays_off, power_of
 from compressor.devices.energy import Making
@@ -17,6 +19,7 @@ from compressor.graph.cost import Estimate
 from compressor.graph.program import Program
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
+from compressor.pipeline import Stage
 from compressor.prepare import Prepared
 from compressor.report.layers import layer_errors
 from compressor.report.model import (
@@ -91,7 +94,7 @@ def full_report(
         after=findings.after,
         **_prediction(findings.estimates[1]),
         passes=tuple(stage.report for stage in selection.stages),
-        layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
+        layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0], _rescaled(selection.stages))),
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
         agreement=Agreement(
@@ -106,6 +109,15 @@ def full_report(
         break_even=pays_off(making, before, after, findings.measured) if changed else None,
         **_common(request, prepared),
     )
+
+
+def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:
+    """What brings layers' values back to the original's units: what all stages that are kept say, multiplied."""
+    found: dict[str, Tensor] = {}
+    for stage in stages:
+        for layer, factors in stage.rescaled.items() if stage.kept else ():
+            found[layer] = factors * found[layer] if layer in found else factors
+    return found
 
 
 def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], context: Context) -> Report:

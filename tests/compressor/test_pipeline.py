@@ -55,7 +55,8 @@ class Scale(Pass):
             output.args = (
                 (edit.insert(changed, torch.ops.aten.add.Tensor, (result, row), like=result, before=output),),
             )
-        return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}}, ("scaled",))
+        settings, back = {"0.weight": {"factor": self.factor}}, {"0": torch.full((1, 3), 1 / self.factor)}
+        return PassResult(edit.finish(changed), ("0.weight",), (), settings, ("scaled",), back)
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def test_finished_stages_resume_from_the_cache(run: Run, tmp_path: Path) -> None
     [first, second] = run(_spec(2.0), _spec(3.0), cache=cache)
     assert Scale.runs == [2.0, 13.0, 3.0]  # the first pass ran once
     assert (first.report.changed, first.report.notes) == (("0.weight",), ("scaled",))
+    assert torch.equal(first.rescaled["0"], torch.full((1, 3), 0.5))
     assert second.kept
 
 
