@@ -171,7 +171,8 @@ def embedded(thin: bool, seed: int) -> Figures:
     program = fresh(seed)
     width = Gpt().words.embedding_dim
     if thin:
-        sites: dict[str, Setting] = {"words": {"rank": width // 4, "method": "svd"}}
+        [table] = [site.name for site in find_sites(functional_copy(program)[0])[0] if site.kind == "tied"]
+        sites: dict[str, Setting] = {table: {"rank": width // 4, "method": "svd"}}
         program = Factorize(sites=sites).run(program, language.context(seed)).program
     whole = language.subject().program.unique_bytes()
     saved = (whole - program.unique_bytes()) / (4 * Gpt().words.weight.numel())
