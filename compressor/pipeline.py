@@ -24,10 +24,12 @@ from compressor.gate import Gate
 from compressor.graph import storage
 from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
 from compressor.graph.program import Program
+from compressor.holding import skipped_sites
 from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
 from compressor.recipe import with_sites
-from compressor.report.model import Cost, PassReport, SkippedSite
+from compressor.report.compare import NOTHING
+from compressor.report.model import Cost, PassReport
 from compressor.verify import verify
 
 __all__ = ["Pipeline", "Stage", "cost_of", "is_transparent", "prepares", "take_back"]
@@ -148,7 +150,7 @@ def _run_one(
         options=dict(spec.options),
         chosen_by=spec.chosen_by,
         changed=result.changed,
-        skipped=tuple(SkippedSite(s.site, s.reason, s.whole) for s in result.skipped),
+        skipped=skipped_sites(program, result.skipped),
         reverted=objection if revert else None,
         warning=_warning(result, None if revert else objection),
         notes=result.notes,
@@ -192,7 +194,7 @@ def _will_be_measured(context: Context, gate: Gate) -> bool:
 def _warning(result: PassResult, objection: str | None) -> str | None:
     if objection is not None:
         return f"{objection}{_KEPT}"
-    return None if result.changed else "changed nothing"
+    return None if result.changed else NOTHING
 
 
 def _fresh(

@@ -37,6 +37,7 @@ from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Objective
 from compressor.targets.tvm import TVM
+from compressor.verdict import verdict
 from compressor.versions import versions
 
 __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
@@ -89,7 +90,7 @@ def full_report(
     before, after = findings.before.energy, findings.after.energy
     changed = kept.program is not prepared.program
     return Report(
-        verdict=_verdict(selection, findings),
+        verdict=verdict(selection, findings.missed),
         before=findings.before,
         after=findings.after,
         **_prediction(findings.estimates[1]),
@@ -130,9 +131,9 @@ def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], cont
     for spec in specs:
         sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
         passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites)))
-    verdict = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
+    would = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
     return Report(
-        verdict=verdict, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
+        verdict=would, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
         **_prediction(estimate), **_common(request, prepared),
     )  # fmt: skip
 
@@ -164,18 +165,6 @@ def _account(request: Request, prepared: Prepared) -> Account:
     timed = prepared.timed_batch(request.batch)
     rows = next((tensor.shape[0] for tensor in timed.values() if tensor.dim()), 1)
     return Account(power_of(prepared.target, request.threads), rows, request.carbon_intensity())
-
-
-def _verdict(selection: Selection[Artifact], findings: Findings) -> Verdict:
-    if findings.missed:
-        return Verdict("compressed", f"closest result; {'; '.join(findings.missed)}")
-    if selection.rejected is not None:
-        kept = " and ".join(str(s.spec) for s in selection.stages if s.kept and s.report.changed)
-        return Verdict(
-            "best-kept" if kept else "original-kept", f"{selection.reason}; kept: {kept or 'the original as it was'}"
-        )
-    changed = any(stage.kept and stage.report.changed for stage in selection.stages)
-    return Verdict("compressed" if changed else "unchanged")
 
 
 def _predict(program: Program, prepared: Prepared, request: Request, context: Context) -> Estimate | None:
