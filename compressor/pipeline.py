@@ -192,9 +192,10 @@ def _will_be_measured(context: Context, gate: Gate) -> bool:
 
 
 def _warning(result: PassResult, objection: str | None) -> str | None:
+    told = [result.missed] if result.missed else []
     if objection is not None:
-        return f"{objection}{_KEPT}"
-    return None if result.changed else NOTHING
+        return "; ".join([*told, f"{objection}{_KEPT}"])
+    return "; ".join(told) or (None if result.changed else NOTHING)
 
 
 def _fresh(
@@ -244,6 +245,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
             "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
             "settings": {site: dict(setting) for site, setting in result.settings.items()},
             "notes": result.notes,
+            "missed": result.missed,
             "rescaled": {layer: factors.tolist() for layer, factors in result.rescaled.items()},
             "spent": None if spent is None else spent.to_json(),
         },
@@ -260,7 +262,7 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
         rescaled = {layer: torch.tensor(factors) for layer, factors in said["rescaled"].items()}
         changed, notes = tuple(said["changed"]), tuple(said["notes"])
-        result = PassResult(program, changed, skipped, said["settings"], notes, rescaled)
+        result = PassResult(program, changed, skipped, said["settings"], notes, rescaled, str(said["missed"]))
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):

@@ -176,7 +176,11 @@ class Quantize(Pass):
         skipped = (*left, *scaled.skipped, *plan.skipped)
         once = plan.once if isinstance(plan, MixedPlan) else None
         result = self._carried(copy, context, scaled.said(plan.settings), skipped, once)
-        return replace(result, notes=(*plan.notes, *result.notes), rescaled=scaled.rescaled)
+        if once is not None:
+            of = f"this network is that of {self.bits:g} bits a weight, of one training for {self.budgets}"
+            result = replace(result, notes=(*result.notes, of))
+        missed = plan.missed if isinstance(plan, MixedPlan) else ""
+        return replace(result, notes=(*plan.notes, *result.notes), rescaled=scaled.rescaled, missed=missed)
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):

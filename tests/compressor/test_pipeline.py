@@ -56,7 +56,8 @@ class Scale(Pass):
                 (edit.insert(changed, torch.ops.aten.add.Tensor, (result, row), like=result, before=output),),
             )
         settings, back = {"0.weight": {"factor": self.factor}}, {"0": torch.full((1, 3), 1 / self.factor)}
-        return PassResult(edit.finish(changed), ("0.weight",), (), settings, ("scaled",), back)
+        missed = f"{self.factor:g} is less than 5" if self.factor == 4.5 else ""
+        return PassResult(edit.finish(changed), ("0.weight",), (), settings, ("scaled",), back, missed)
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,15 @@ def test_finished_stages_resume_from_the_cache(run: Run, tmp_path: Path) -> None
     assert (first.report.changed, first.report.notes) == (("0.weight",), ("scaled",))
     assert torch.equal(first.rescaled["0"], torch.full((1, 3), 0.5))
     assert second.kept
+
+
+def test_a_goal_that_is_missed_is_a_warning_from_the_cache_too(run: Run, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    warnings = [run(_spec(4.5), cache=cache)[0].report.warning for _ in range(2)]
+    assert warnings == ["4.5 is less than 5"] * 2
+    assert Scale.runs == [4.5]
+    [bigger] = run(_spec(4.5, pad=100), cache=cache)
+    assert (bigger.report.warning or "").startswith("4.5 is less than 5; size got worse by")
 
 
 def test_a_damaged_entry_is_computed_again(run: Run, tmp_path: Path) -> None:
