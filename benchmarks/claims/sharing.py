@@ -55,8 +55,8 @@ def unseen(seed: int, calibration: Sequence[Batch] = ()) -> Context:
 
 
 def fresh_gpt(width: int, seed: int) -> Program:
+    [ids] = subject().batches(BATCH, 0)[0].values()  # before the seed: loading draws weights, too
     torch.manual_seed(seed)
-    [ids] = subject().batches(BATCH, 0)[0].values()
     return capture(Gpt(width).eval(), (ids[:2],)).program
 
 
