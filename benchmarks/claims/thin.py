@@ -36,9 +36,10 @@ RATE = 3e-3  # from scratch
 
 def fresh(seed: int) -> Program:
     """The GPT as it is before training."""
-    torch.manual_seed(seed)
     subject = language.subject()
-    return capture(Gpt().eval(), (subject.batches(2, 0)[0][subject.program.inputs[0].name][:2],)).program
+    [ids] = subject.batches(2, 0)[0].values()
+    torch.manual_seed(seed)
+    return capture(Gpt().eval(), (ids[:2],)).program
 
 
 def trained(program: Program, seed: int, steps: int) -> Program:
