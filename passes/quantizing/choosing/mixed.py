@@ -113,7 +113,10 @@ def plan_mixed(
     achieved = average_bits(chosen, weights)
     plan.notes = _notes(plan.found, achieved, bits, len(chosen), sorted(held), bool(batches))
     if achieved > bits:
-        plan.missed = f"{achieved:.2f} bits a weight is the least that the layers can have; {bits:g} was asked for"
+        ends_held = " with first and last ones held at eight" if held else ""
+        plan.missed = (
+            f"{achieved:.2f} bits a weight is the least that the layers can have{ends_held}; {bits:g} was asked for"
+        )
     _add_glue(plan, candidates)
     return plan
 
