@@ -128,8 +128,9 @@ def influence(seed: int = 0) -> list[float]:
     """1 − E[cos(x_in, x_out)] of every block (Minitron's block influence)."""
     model, found = load("gpt"), [0.0] * len(blocks())
 
-    def look(number: int, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
-        found[number] = 1 - float(torch.nn.functional.cosine_similarity(given[0], made, dim=-1).mean())
+    def look(number: int, given: tuple[torch.Tensor, ...], made: tuple[torch.Tensor, ...]) -> None:
+        after, _ = made  # and the block's keys and values
+        found[number] = 1 - float(torch.nn.functional.cosine_similarity(given[0], after, dim=-1).mean())
 
     for number, block in enumerate(model.blocks):
         block.register_forward_hook(lambda _, given, made, number=number: look(number, given, made))
