@@ -128,6 +128,8 @@ def _run_one(
     done, before = spec.build(keep), cost_of(program, context)
     try:
         result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
+        if not result.changed:  # a recipe leaves the pass out: what it only wrote otherwise has to go, too
+            result = replace(result, program=program)
         after = cost_of(result.program, context)
         later = spec.build().prepares or (since is not None and is_transparent(spec))
         unjudged = later or _will_be_measured(context, gate)

@@ -107,7 +107,7 @@ class Drop(Pass):
         if not going:
             return PassResult(program, (), tuple(skipped))
         healed, told = self._healed(copy, going, context)
-        gone = tuple(name for each in going for name in each.parameters)
+        gone = tuple(name for each in going for name in each.gone)
         settings = {each.site: _setting(each, each.site in healed.folded) for each in going}
         changed = (*gone, *sorted(set(healed.folded.values())))
         return PassResult(healed.program, changed, tuple(skipped), settings, (*notes, *told))

@@ -198,6 +198,16 @@ def test_a_pass_that_changes_nothing_says_so(run: Run) -> None:
     assert run(_spec(1.0))[0].report.warning == "changed nothing"
 
 
+def test_what_changes_nothing_leaves_the_program_as_it_was(
+    run: Run, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe leaves the pass out, so it must not have written anything otherwise, either."""
+    monkeypatch.setattr(Scale, "run", lambda self, program, context: PassResult(program.copy()))
+    for _ in range(2):  # made, and from the cache
+        [stage] = run(_spec(2.0), cache=Cache(tmp_path))
+        assert stage.program is program
+
+
 def test_a_failing_default_is_reverted_and_a_failing_named_pass_fails(run: Run) -> None:
     [stage] = run(_spec(13.0, "default"))
     assert "an unlucky number" in stage.report.reverted
