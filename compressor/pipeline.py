@@ -237,7 +237,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
         {
             "changed": result.changed,
             "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
-            "settings": {site: dict(setting) for site, setting in result.settings.items()},
+            "settings": [(site, list(setting.items())) for site, setting in result.settings.items()],  # in their order
             "notes": result.notes,
             "spent": None if spent is None else spent.to_json(),
         },
@@ -252,7 +252,8 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
-        result = PassResult(program, tuple(said["changed"]), skipped, said["settings"], tuple(said["notes"]))
+        settings = {site: dict(setting) for site, setting in said["settings"]}
+        result = PassResult(program, tuple(said["changed"]), skipped, settings, tuple(said["notes"]))
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):
