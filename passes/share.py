@@ -79,7 +79,7 @@ class Share(Pass):
             )
         if self.samples < 1:
             raise RecipeError(f"samples is {self.samples}; one is needed at least", where="share")
-        if self.blocks == "1":
+        if self.blocks == "1" and self.groups != "random":
             refuse_idle(self, OF_GROUPS, "share=1", "take 2 blocks or more")
         elif self.groups == "sandwich":
             refuse_idle(self, ("blocks",), "groups=sandwich", "count blocks with groups=pairs or groups=cka")

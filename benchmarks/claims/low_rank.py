@@ -79,14 +79,18 @@ def quarter(method: str, seed: int) -> Figures:
 
 
 def planned(seed: int) -> Figures:
-    """What the pass takes and declines by itself where 5% of the weights go, and where 60% go; times of the latter."""
+    """What the pass takes and declines by itself where 5% of the weights go, and where 60% go; how fast both are."""
     subject = minilm()
     given, program = context(subject, seed), subject.program
     found = {amount: Factorize(amount=amount, method="svd").run(program, given) for amount in (0.05, 0.6)}
     names = {site.name for site in encoder(program)}
     taken = {amount: len(names & set(result.settings)) / len(names) for amount, result in found.items()}
-    times = timed(program, found[0.6].program, given, subject.batches(32, 1000 + seed)[0])
-    return {"taken near break-even": taken[0.05], "taken at 0.6": taken[0.6], **times}
+    batch = subject.batches(32, 1000 + seed)[0]
+    near, times = (timed(program, found[amount].program, given, batch) for amount in (0.05, 0.6))
+    return {
+        "taken near break-even": taken[0.05], "speedup near break-even": near["speedup"], "taken at 0.6": taken[0.6],
+        **times,
+    }  # fmt: skip
 
 
 GREENFORMERS = Claim(
@@ -99,7 +103,7 @@ GREENFORMERS = Claim(
         Goal("largest difference at full rank", "full.difference", "0.0001", "ratio", 1.0),
         Goal("bytes of the encoder", "svd.share", "0.55", "ratio", 1.0),
         Goal("times as fast", "svd.speedup", "1", "points", 0.0),
-        Goal("layers taken near break-even", "planned.taken near break-even", "0.1", "ratio", 1.0),
+        Goal("what is taken near break-even runs no slower", "planned.speedup near break-even", "1", "points", 0.0),
         Goal("times as fast where the pass chooses", "planned.speedup", "1", "points", 0.0),
         Goal("outputs' error by inputs against plain", "activation.error", "svd.error", "ratio", 0.8),
     ],

@@ -13,7 +13,7 @@ from models.vit import Vit
 from torch import Tensor
 
 from compressor.graph.capture import capture
-from compressor.graph.contract import Batch, Value
+from compressor.graph.contract import Batch, Context, Value
 from compressor.graph.cost import Roofline
 from compressor.graph.edit import set_tensor
 from compressor.graph.program import Program
@@ -49,9 +49,14 @@ def untrained(**options: Value) -> Figures:
     }  # fmt: skip
 
 
+def unseen(seed: int, calibration: Sequence[Batch] = ()) -> Context:
+    """For networks of images, which the GPT's batches do not fit; what is drawn anew is shared without data."""
+    return Context(load_target("host"), latency=Roofline(), calibration=calibration, synthetic=False, seed=seed)
+
+
 def fresh_gpt(width: int, seed: int) -> Program:
+    [ids] = subject().batches(BATCH, 0)[0].values()  # before the seed: loading draws weights, too
     torch.manual_seed(seed)
-    [ids] = subject().batches(BATCH, 0)[0].values()
     return capture(Gpt(width).eval(), (ids[:2],)).program
 
 
@@ -59,7 +64,7 @@ def from_scratch(seed: int, width: int = WIDTH, **options: Value) -> Figures:
     """Drawn anew, shared where options say so, trained on the text alone."""
     program = fresh_gpt(width, seed)
     if options:
-        program = Share(weights="central", **options).run(program, context(seed)).program  # type: ignore[arg-type]
+        program = Share(weights="central", **options).run(program, unseen(seed)).program  # type: ignore[arg-type]
     trained = _trained(program, lessons(seed, SCRATCH), SCRATCH, seed)
     return {"after": subject().metric(trained), "parameters": program.parameters()}
 
@@ -160,7 +165,7 @@ def vit(tie: str, seed: int) -> Figures:
     torch.manual_seed(seed)
     program = program_of(Vit(width=64, depth=4))
     if tie != "none":
-        program = Share("1", tie="ffn", weights="central").run(program, context(seed)).program
+        program = Share("1", tie="ffn", weights="central").run(program, unseen(seed)).program
     trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed, _classifier())
     host, model = load_target("host"), Roofline()
     return {"after": accuracy(trained), "macs": float(model.predict(program, host).macs)}
@@ -171,8 +176,7 @@ def tied_afterwards(seed: int) -> Figures:
     from subjects import SUBJECTS
 
     found = SUBJECTS["vit"](4000)
-    given = context(seed, calibration=found.batches(32, seed))
-    done = Share("1", tie="ffn").run(found.program, given).program
+    done = Share("1", tie="ffn").run(found.program, unseen(seed, found.batches(32, seed))).program
     return {"before": found.metric(done), "dense": found.metric(found.program)}
 
 
@@ -197,7 +201,7 @@ def slots(ratio: str, seed: int) -> Figures:
     torch.manual_seed(seed)
     program = program_of(Small())
     if ratio != "0":
-        program = Share(ratio, "random").run(program, context(seed)).program
+        program = Share(ratio, "random").run(program, unseen(seed)).program
     trained = _trained(program, images(program, 64 * PICTURES, seed, True), PICTURES, seed, _classifier())
     return {"after": accuracy(trained), "size": program.unique_bytes()}
 

@@ -36,9 +36,10 @@ RATE = 3e-3  # from scratch
 
 def fresh(seed: int) -> Program:
     """The GPT as it is before training."""
-    torch.manual_seed(seed)
     subject = language.subject()
-    return capture(Gpt().eval(), (subject.batches(2, 0)[0][subject.program.inputs[0].name][:2],)).program
+    [ids] = subject.batches(2, 0)[0].values()
+    torch.manual_seed(seed)
+    return capture(Gpt().eval(), (ids[:2],)).program
 
 
 def trained(program: Program, seed: int, steps: int) -> Program:
@@ -171,7 +172,8 @@ def embedded(thin: bool, seed: int) -> Figures:
     program = fresh(seed)
     width = Gpt().words.embedding_dim
     if thin:
-        sites: dict[str, Setting] = {"words": {"rank": width // 4, "method": "svd"}}
+        [table] = [site.name for site in find_sites(functional_copy(program)[0])[0] if site.kind == "tied"]
+        sites: dict[str, Setting] = {table: {"rank": width // 4, "method": "svd"}}
         program = Factorize(sites=sites).run(program, language.context(seed)).program
     whole = language.subject().program.unique_bytes()
     saved = (whole - program.unique_bytes()) / (4 * Gpt().words.weight.numel())

@@ -110,6 +110,7 @@ def test_it_is_a_structural_pass_and_gives_way_in_steps() -> None:
     assert Share(part="mlp").milder() is None
     assert Share("10", "random").milder() == {"blocks": "5"}
     assert Share("2", "random").milder() is None
+    assert Share("1", "random").groups == "random"  # a slot for every weight
 
 
 def test_spelling() -> None:
