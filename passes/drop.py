@@ -178,8 +178,9 @@ def _setting(each: Candidate, folded: bool) -> Setting:
 def _check(site: str, setting: Setting, candidate: Candidate | None) -> None:
     """Raises RecipeError for a setting that says nothing of its site."""
     unit = setting.get("unit")
-    if set(setting) - {"unit", "heal"} or (candidate is not None and unit != candidate.unit):
+    wrong = set(setting) - {"unit", "heal"} or not isinstance(setting.get("heal", True), bool)
+    if wrong or (candidate is not None and unit != candidate.unit):
         raise RecipeError(
             f"{dict(setting)} does not fit", where=f"drop: site {site!r}",
-            way_out="Write unit, as a run of drop returns it: block, mixer or mlp.",
+            way_out="Write unit, as a run of drop returns it: block, mixer or mlp; and heal = true where it says so.",
         )  # fmt: skip

@@ -249,8 +249,9 @@ def test_bad_options_are_refused() -> None:
         with pytest.raises(RecipeError):
             Drop(**options)  # type: ignore[arg-type]
     program = transformer(2)
-    with pytest.raises(RecipeError, match="does not fit"):
-        Drop(sites={"layers.0": {"unit": "mlp"}}).run(program, context(program))
+    for setting in ({"unit": "mlp"}, {"unit": "block", "heal": 3}):
+        with pytest.raises(RecipeError, match="does not fit"):
+            Drop(sites={"layers.0": setting}).run(program, context(program))  # type: ignore[dict-item]
     result = Drop(sites={"layers.9": {"unit": "block"}}).run(program, context(program))
     assert result.skipped[0].reason == "the graph has no such block"
 
