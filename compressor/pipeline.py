@@ -10,9 +10,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from compressor.cache import Cache, Shelf, write_json
 from compressor.crew import Announce
@@ -21,10 +24,12 @@ from compressor.gate import Gate
 from compressor.graph import storage
 from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
 from compressor.graph.program import Program
+from compressor.holding import skipped_sites
 from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
 from compressor.recipe import with_sites
-from compressor.report.model import Cost, PassReport, SkippedSite
+from compressor.report.compare import NOTHING
+from compressor.report.model import Cost, PassReport
 from compressor.verify import verify
 
 __all__ = ["Pipeline", "Stage", "cost_of", "is_transparent", "prepares", "take_back"]
@@ -40,6 +45,7 @@ class Stage:
     report: PassReport
     spec: PassSpec
     eased: Mapping[str, Value] | None = None  # options that `Pipeline.ease` chose
+    rescaled: Mapping[str, Tensor] = field(default_factory=dict)  # as the pass's result says it
 
     @property
     def kept(self) -> bool:
@@ -146,13 +152,14 @@ def _run_one(
         options=dict(spec.options),
         chosen_by=spec.chosen_by,
         changed=result.changed,
-        skipped=tuple(SkippedSite(s.site, s.reason, s.whole) for s in result.skipped),
+        skipped=skipped_sites(program, result.skipped),
         reverted=objection if revert else None,
         warning=_warning(result, None if revert else objection),
         notes=result.notes,
         seconds=time.perf_counter() - started,
     )
-    return Stage(program if revert else result.program, report, with_sites(spec, result.settings))
+    kept = program if revert else result.program
+    return Stage(kept, report, with_sites(spec, result.settings), rescaled=result.rescaled)
 
 
 @dataclass(frozen=True)
@@ -187,9 +194,10 @@ def _will_be_measured(context: Context, gate: Gate) -> bool:
 
 
 def _warning(result: PassResult, objection: str | None) -> str | None:
+    told = [result.missed] if result.missed else []
     if objection is not None:
-        return f"{objection}{_KEPT}"
-    return None if result.changed else "changed nothing"
+        return "; ".join([*told, f"{objection}{_KEPT}"])
+    return "; ".join(told) or (None if result.changed else NOTHING)
 
 
 def _fresh(
@@ -239,6 +247,8 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
             "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
             "settings": [(site, list(setting.items())) for site, setting in result.settings.items()],  # in their order
             "notes": result.notes,
+            "missed": result.missed,
+            "rescaled": {layer: factors.tolist() for layer, factors in result.rescaled.items()},
             "spent": None if spent is None else spent.to_json(),
         },
     )
@@ -253,7 +263,9 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
         settings = {site: dict(setting) for site, setting in said["settings"]}
-        result = PassResult(program, tuple(said["changed"]), skipped, settings, tuple(said["notes"]))
+        rescaled = {layer: torch.tensor(factors) for layer, factors in said["rescaled"].items()}
+        changed, notes = tuple(said["changed"]), tuple(said["notes"])
+        result = PassResult(program, changed, skipped, settings, notes, rescaled, str(said["missed"]))
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from compressor.accounting import Account, pays_off, power_of
 from compressor.devices.energy import Making
@@ -17,6 +19,7 @@ from compressor.graph.cost import Estimate
 from compressor.graph.program import Program
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
+from compressor.pipeline import Stage
 from compressor.prepare import Prepared
 from compressor.report.layers import layer_errors
 from compressor.report.model import (
@@ -34,6 +37,7 @@ from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Objective
 from compressor.targets.tvm import TVM
+from compressor.verdict import verdict
 from compressor.versions import versions
 
 __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
@@ -86,12 +90,12 @@ def full_report(
     before, after = findings.before.energy, findings.after.energy
     changed = kept.program is not prepared.program
     return Report(
-        verdict=_verdict(selection, findings),
+        verdict=verdict(selection, findings.missed),
         before=findings.before,
         after=findings.after,
         **_prediction(findings.estimates[1]),
         passes=tuple(stage.report for stage in selection.stages),
-        layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0])),
+        layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0], _rescaled(selection.stages))),
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
         agreement=Agreement(
@@ -108,6 +112,15 @@ def full_report(
     )
 
 
+def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:
+    """What brings layers' values back to the original's units: what all stages that are kept say, multiplied."""
+    found: dict[str, Tensor] = {}
+    for stage in stages:
+        for layer, factors in stage.rescaled.items() if stage.kept else ():
+            found[layer] = factors * found[layer] if layer in found else factors
+    return found
+
+
 def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], context: Context) -> Report:
     """What each pass could change, and the model as it is."""
     program, estimate = prepared.program, _predict(prepared.program, prepared, request, context)
@@ -118,9 +131,9 @@ def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], cont
     for spec in specs:
         sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
         passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites)))
-    verdict = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
+    would = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
     return Report(
-        verdict=verdict, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
+        verdict=would, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
         **_prediction(estimate), **_common(request, prepared),
     )  # fmt: skip
 
@@ -152,18 +165,6 @@ def _account(request: Request, prepared: Prepared) -> Account:
     timed = prepared.timed_batch(request.batch)
     rows = next((tensor.shape[0] for tensor in timed.values() if tensor.dim()), 1)
     return Account(power_of(prepared.target, request.threads), rows, request.carbon_intensity())
-
-
-def _verdict(selection: Selection[Artifact], findings: Findings) -> Verdict:
-    if findings.missed:
-        return Verdict("compressed", f"closest result; {'; '.join(findings.missed)}")
-    if selection.rejected is not None:
-        kept = " and ".join(str(s.spec) for s in selection.stages if s.kept and s.report.changed)
-        return Verdict(
-            "best-kept" if kept else "original-kept", f"{selection.reason}; kept: {kept or 'the original as it was'}"
-        )
-    changed = any(stage.kept and stage.report.changed for stage in selection.stages)
-    return Verdict("compressed" if changed else "unchanged")
 
 
 def _predict(program: Program, prepared: Prepared, request: Request, context: Context) -> Estimate | None:

@@ -115,6 +115,10 @@ def _walk(
             milder = judge.ease(_program_before(original, stages, first), stages[first], fall)
             if milder is not None:
                 harsher, told = candidate, f"{stages[first].spec}: {fall}"
+                if not milder.report.changed:  # less of it is nothing
+                    rejected = rejected or harsher
+                    falls.append(told)
+                    fell.append(first)
                 stages[first] = milder
                 eased = first
                 _redo(judge, stages, first)

@@ -95,7 +95,10 @@ class PassResult:
     """The rewritten program; `changed` and `skipped` together are all the sites that were considered.
 
     `settings` are the site-by-site settings which, given as `sites`, do exactly the same again. `notes` are sentences
-    that the user should read about the result as a whole.
+    that the user should read about the result as a whole. `missed` says of a goal that was given and cannot be
+    reached by how much; it is shown as a warning. `rescaled` are the layers whose outputs are now held in other
+    units than before, which those that read them take back: by layer, what the new values are multiplied with to be in
+    the old units, with one element along each dimension that it does not depend on.
     """
 
     program: Program
@@ -103,6 +106,8 @@ class PassResult:
     skipped: tuple[Skip, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rescaled: Mapping[str, Tensor] = field(default_factory=dict)
+    missed: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from compressor.passes.recover.judge import Judge, parted
 __all__ = ["By", "Drop"]
 
 By = Literal["auto", "greedy", "influence", "gates", "last", "random"]
+_UNITS: dict[Unit, str] = {"block": "blocks", "mixer": "mixers", "mlp": "MLPs", "any": "mixers and MLPs"}
 MOST = 400  # runs of the calibration data that `auto` takes for greedy
 _NO_DATA = "there is no calibration data to tell what is missed least"
 
@@ -98,12 +99,13 @@ class Drop(Pass):
             count = min(int(self.amount * len(found) + 0.5), len(found) - 1)
             if count < 1:
                 reason = (
-                    f"{self.amount:g} of {len(found)} is none"
+                    f"{self.amount:g} of {_counted(len(found), self.unit)} is none"
                     if len(found) > 1
-                    else "the graph has not two that can go"
+                    else f"the graph has not two {_UNITS[self.unit]} that can go"
                 )
-                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", reason)))
+                return PassResult(program, (), (*skipped, Skip(f"unit={self.unit}", reason, whole=True)))
             going, notes = self._chosen(copy, found, count, context)
+            notes = (*notes, f"{len(going)} of {_counted(len(found), self.unit)} went")
         if not going:
             return PassResult(program, (), tuple(skipped))
         healed, told = self._healed(copy, going, context)
@@ -169,6 +171,10 @@ class Drop(Pass):
         if self.by in ("greedy", "influence", "gates") and not data:
             raise RecipeError(f"by={self.by}: {_NO_DATA}", where="drop", way_out="Add --data, or choose by=last.")
         return self.by
+
+
+def _counted(count: int, unit: Unit) -> str:
+    return f"{count} {_UNITS[unit]}"
 
 
 def _setting(each: Candidate, folded: bool) -> Setting:

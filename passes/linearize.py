@@ -109,7 +109,7 @@ class Linearize(Pass):
         found, skipped = job.found, list(job.found.skipped)
         wanted = max(1, round(self.amount * found.count)) if found.count else 0
         if self.by == "gates" and not job.context.training:
-            skipped.append(Skip("gates", "there is no training data: measured one by one instead"))
+            skipped.append(Skip("gates", "there is no training data: measured one by one instead", whole=True))
         if sum(len(stretch.activations) for stretch in found.stretches) <= wanted:
             chosen = list(found.stretches)
         elif self.by != "greedy" and job.context.training:

@@ -168,15 +168,19 @@ class Quantize(Pass):
         if self.sites:
             check_target(self.sites, context.target)
             rest = {site: each for site, each in self.sites.items() if site != SITE and not is_split(each)}
-            replay(copy, rest, limited(copy, context.calibration, self.samples), context)
+            rescaled = replay(copy, rest, limited(copy, context.calibration, self.samples), context)
             apply_ranges(copy, rest)
-            return self._carried(copy, context, rest, left)
+            return replace(self._carried(copy, context, rest, left), rescaled=rescaled)
         scaled = self._equalized(copy, context)
         plan = choose_formats(copy, context, self._wanted(context, tuple(heavy)), self._teach(context))
         skipped = (*left, *scaled.skipped, *plan.skipped)
         once = plan.once if isinstance(plan, MixedPlan) else None
         result = self._carried(copy, context, scaled.said(plan.settings), skipped, once)
-        return replace(result, notes=(*plan.notes, *result.notes))
+        if once is not None:
+            of = f"this network is that of {self.bits:g} bits a weight, of one training for {self.budgets}"
+            result = replace(result, notes=(*result.notes, of))
+        missed = plan.missed if isinstance(plan, MixedPlan) else ""
+        return replace(result, notes=(*plan.notes, *result.notes), rescaled=scaled.rescaled, missed=missed)
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):

@@ -99,12 +99,14 @@ class Listener(Progress):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.told: list[tuple[float, dict[str, float]]] = []
+        self.callers: set[str] = set()
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
     def figures(self, what: str, done: float, figures: Mapping[str, float]) -> None:
         self.told.append((done, dict(figures)))
+        self.callers.add(what)
 
 
 class Stopping(Progress):

@@ -11,12 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from compressor.report.model import PassReport, Report
+from compressor.report.model import PassReport, Report, SkippedSite
 
-__all__ = ["SAME", "SKIPPED", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups"]
+__all__ = [
+    "NOTHING", "SAME", "SKIPPED", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups",
+    "why_nothing",
+]  # fmt: skip
 
 Unit = Literal["count", "bytes", "ms", "joules", "metric", "error"]
 SKIPPED = "skipped"
+NOTHING = "changed nothing"  # the warning of a pass of which there is nothing else to say
 SAME = 0.01  # relative; a smaller change is shown as none
 FELL = 0.05  # relative; a larger fall of one figure sets an expectation of the others
 
@@ -131,16 +135,36 @@ def conflicts(report: Report) -> tuple[str, ...]:
 
 
 def skip_groups(done: PassReport) -> list[tuple[str, list[str]]]:
-    """What is said of which sites: "note: …" of the pass as a whole; then, the commonest first, "skipped 4: …" of those
-    that stayed as they were, and "note on 4: …" of those that were changed otherwise than asked."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for skip in done.skipped:
-        kind = "note" if skip.whole else SKIPPED if done.declined(skip) else "note on"
-        groups.setdefault((kind, skip.reason), []).append(skip.site)
-    ranked = sorted(groups.items(), key=lambda group: (group[0][0] != "note", -len(group[1])))
+    """What is said of which sites: "note: …" of the pass as a whole; "skipped 4: …" of those that stayed as they were;
+    "note on 4: …" of those that were changed otherwise than asked. What is said of the most bytes comes first."""
     return [
         (f"{kind}: {reason}", []) if kind == "note" else (f"{kind} {len(sites)}: {reason}", sites)
-        for (kind, reason), sites in ranked
+        for kind, reason, sites in _reasons(done)
+    ]
+
+
+def why_nothing(done: PassReport) -> str:
+    """Why a pass changed nothing: where it was made milder for the metric's sake, that; then what decides, which is
+    what it says as a whole, or why the most bytes stay as they are."""
+    eased = "" if done.warning in (None, NOTHING) else f"{done.warning}: "
+    kind, reason, sites = next(iter(_reasons(done)), ("note", "it found nothing to do", []))
+    more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
+    return f"{eased}{reason}" + (f" ({sites[0]}{more})" if kind != "note" else "")
+
+
+def _reasons(done: PassReport) -> list[tuple[str, str, list[str]]]:
+    """(kind, reason, sites), in the order in which they are to be read; the heaviest site first."""
+    groups: dict[tuple[str, str], list[SkippedSite]] = {}
+    for skip in done.skipped:
+        kind = "note" if skip.whole else SKIPPED if done.declined(skip) else "note on"
+        groups.setdefault((kind, skip.reason), []).append(skip)
+    order = ("note", SKIPPED, "note on")
+    ranked = sorted(
+        groups.items(), key=lambda item: (order.index(item[0][0]), -sum(s.bytes for s in item[1]), -len(item[1]))
+    )
+    return [
+        (kind, reason, [skip.site for skip in sorted(skips, key=lambda skip: -skip.bytes)])
+        for (kind, reason), skips in ranked
     ]
 
 

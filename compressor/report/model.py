@@ -74,11 +74,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class SkippedSite:
-    """Where a pass declined, or did otherwise than asked, and why. `whole`: it is said of the pass as a whole."""
+    """Where a pass declined, or did otherwise than asked, and why. `whole`: it is said of the pass as a whole. `bytes`
+    are those of the weights at the site."""
 
     site: str
     reason: str
     whole: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["line", "render", "table"]
 
-REASONS = 3  # of a pass's reasons for skipping, the commonest are shown
+REASONS = 3  # of a pass's reasons for skipping, those of the most bytes are shown
 WORST = 5  # layers shown by error
 STYLES = {"better": "green", "worse": "red", "same": "dim", "": "dim"}
 OUTCOMES = {
@@ -115,9 +115,10 @@ def _pass(done: PassReport) -> Iterator[tuple[str, str]]:
     rest = groups[REASONS:]
     if rest and all(text.startswith(SKIPPED) for text, _ in rest):
         count = sum(len(sites) for _, sites in rest)
-        yield f"  {SKIPPED} {count} for {len(rest)} other reasons (see the report)", ""
+        reasons = "another reason" if len(rest) == 1 else f"{len(rest)} other reasons"
+        yield f"  {SKIPPED} {count} for {reasons} (see the report)", ""
     elif rest:
-        yield f"  and {len(rest)} more notes (see the report)", ""
+        yield f"  and {len(rest)} more note{'s' if len(rest) > 1 else ''} (see the report)", ""
 
 
 def _change(done: PassReport) -> str:

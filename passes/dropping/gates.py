@@ -88,7 +88,7 @@ def learned_gates(
     )  # fmt: skip
     done = recover(
         student, program, batches, f"{steps}steps", losses="output", settings=settings, seed=context.seed,
-        progress=context.progress, checkpoint=context.checkpoint, held=judge.batches,
+        progress=context.progress, checkpoint=context.checkpoint, held=judge.batches, caller="drop",
     )  # fmt: skip
     stays: list[float] = (1 - below(done.program.get(LOG_ALPHA).detach().double())).tolist()
     return stays

@@ -64,6 +64,7 @@ def guided(
         student, context.teacher, context.training, parse_budget(lesson.train), losses=lesson.losses,
         settings=Settings(rate=lesson.rate, keep=keep, ramps={RAMP: FADING}), seed=context.seed,
         progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks, ranks=Ranks(),
+        caller="factorize",
     )  # fmt: skip
     setting = lesson.setting(done.losses, done.marks)
     if not done.improved:

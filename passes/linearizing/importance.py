@@ -118,7 +118,7 @@ def learned(program: Program, stretches: Sequence[Stretch], count: int, budget: 
         student, context.teacher or program, context.training, parse_budget(budget, "linearize: search"),
         settings=Settings(rate=RATE, keep=others, batch_norm="frozen", penalty=Gates(gains, 1 - count / total)),
         losses="output", seed=context.seed, progress=context.progress, ranks=Ranks(),
-        checkpoint=None if path is None else path.with_name("linearize-gates.pt"),
+        checkpoint=None if path is None else path.with_name("linearize-gates.pt"), caller="linearize",
     )  # fmt: skip
     values = {name: float(done.program.get(name).detach()) for name in names}
     ordered = sorted(zip(names, stretches, strict=True), key=lambda pair: values[pair[0]])

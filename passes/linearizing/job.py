@@ -21,8 +21,8 @@ from compressor.passes.recover.trainee import untrainable
 
 __all__ = ["Job"]
 
-NO_DATA = "there is no training data: the layers behind the activations are fitted instead"
-NOTHING = "there is no data, and nothing was fitted: expect the outputs to be far off"
+FITTED = "not trained: {}; the layers behind the activations are fitted instead"
+NOTHING = "there is no data: nothing was trained, and nothing was fitted: the outputs may be far off"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Job:
         names = tuple(name for stretch in chosen for name in stretch.activations)
         settings: dict[str, Setting] = {stretch.name: setting_of(stretch) for stretch in chosen}
         notes = [self._merges(chosen)]
-        if lesson is not None and self._trains():
+        hindrance = untrainable(self.plain) if self.context.training else "there is no training data"
+        if lesson is not None and hindrance is None:
             nodes = [node for stretch in chosen for node in stretch.nodes]
             base = trainable(self.plain, self.folded, nodes, self.context, self.keep)
             trained = fade(base, nodes, self.context, lesson, self.keep)
@@ -93,17 +94,14 @@ class Job:
                 f"{done.steps} steps, agreement with the original {done.metric[1]:.4f}"
             )
             return PassResult(trained.program, names, tuple(skipped), settings, tuple(notes))
-        if lesson is not None:
-            notes.append(NO_DATA)
+        if lesson is not None and self.batch is not None:
+            notes.append(FITTED.format(hindrance))
         program = self.folded
         for stretch in chosen:
             program = without(program, self.folded, stretch, self.batch)
         if self.batch is None:
             notes.append(NOTHING)
         return PassResult(program, names, tuple(skipped), settings, tuple(notes))
-
-    def _trains(self) -> bool:
-        return bool(self.context.training) and untrainable(self.plain) is None
 
     def _merges(self, chosen: Sequence[Stretch]) -> str:
         layers = sum(len(stretch.layers) for stretch in chosen)

@@ -71,5 +71,6 @@ def fade(
         student, context.teacher or program, context.training, parse_budget(lesson.budget), losses=lesson.losses,
         settings=Settings(rate=lesson.rate, ramps={RAMP: FADING}, variants=_AtTheEnd(), keep=tuple(keep)),
         seed=context.seed, progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks, ranks=Ranks(),
+        caller="linearize",
     )  # fmt: skip
     return Trained(settled(done.program, blends), done)

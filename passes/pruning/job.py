@@ -118,7 +118,7 @@ class Job:
         done = recover(
             student, teacher or self.teacher, self.lessons, replace(budget, amount=budget.amount * share),
             losses=losses, settings=Settings(rate=self.rate), seed=self.context.seed, progress=self.context.progress,
-            ranks=Ranks(), checkpoint=None if path is None else path.with_name(f"{name}.pt"),
+            ranks=Ranks(), checkpoint=None if path is None else path.with_name(f"{name}.pt"), caller="prune",
         )  # fmt: skip
         return done.program
 

@@ -101,14 +101,15 @@ def recover(
     student: Program, teacher: Program, batches: Sequence[Batch], budget: Budget | str, *, losses: str = "auto",
     settings: Settings | None = None, seed: int = 0, progress: Progress | None = None, checkpoint: Path | None = None,
     held: Sequence[Batch] = (), marks: str = "", ranks: Ranks | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.monotonic, caller: str = "recover",
 ) -> Recovered:  # fmt: skip
     """Train `student` to compute what `teacher` does on these batches, within the budget.
 
     `batches` hold the student's inputs by name, and `labels` where a loss is to use them. `held` are batches to judge
     by; without them some of the training ones are held out. Neither program is written into. `checkpoint`: a file
     to continue from and to write to. `marks` (of an earlier result) replay a time budget without the clock. Under
-    torch.distributed every process calls this with the same arguments; `ranks` says otherwise.
+    torch.distributed every process calls this with the same arguments; `ranks` says otherwise. Progress is told under
+    the name of `caller`, the pass that trains.
 
     Raises RecipeError for a loss or budget that cannot be, InputError when the programs do not fit each other.
     """
@@ -134,7 +135,7 @@ def recover(
         torch.manual_seed(seed)
         session = Session(
             student, teacher, stream, judged, parts, settings, pace, ranks, progress or Progress(),
-            choose_place(settings.device, settings.precision), checkpoint, key,
+            choose_place(settings.device, settings.precision), checkpoint, key, caller,
         )  # fmt: skip
         session.start(read_checkpoint(checkpoint, key, ranks))
         session.train()

@@ -40,10 +40,10 @@ class Session:
     def __init__(
         self, student: Program, teacher: Program, stream: Stream, judged: Sequence[Batch], parts: Sequence[Part],
         settings: Settings, pace: Pace, ranks: Ranks, progress: Progress, place: Place, checkpoint: Path | None,
-        key: str,
+        key: str, caller: str = "recover",
     ) -> None:  # fmt: skip
         self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
-        self.checkpoint, self.key, self.place = checkpoint, key, place
+        self.checkpoint, self.key, self.place, self.caller = checkpoint, key, place, caller
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
         self.rate = settings.rate or default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
         self.clip, self.ramps, self.variants = settings.clip, settings.ramps, settings.variants
@@ -149,9 +149,10 @@ class Session:
         elif verdict == "diverged":
             self.duo.load(self.keeper.state)
             self.optimizer.state.clear()
-            self.progress.say(f"recover: diverged at step {self.step}; back to step {self.keeper.step}, half the rate")
+            back = f"back to step {self.keeper.step}, half the rate"
+            self.progress.say(f"{self.caller}: diverged at step {self.step}; {back}")
         figures = {"loss": training, "held-out": held, "best": self.keeper.loss, self.duo.metric: metric}
-        self.progress.figures("recover", fraction, figures)
+        self.progress.figures(self.caller, fraction, figures)
         self.recent = []
         self.judging = max(self.judging, self.pace.elapsed - began)
         return verdict
@@ -205,7 +206,7 @@ class Session:
         keeper["state"] = {name: value.to(self.place.device) for name, value in keeper["state"].items()}
         self.keeper = Keeper.restored(keeper)
         torch.set_rng_state(saved["random"])
-        self.progress.say(f"recover: continues after step {self.step}")
+        self.progress.say(f"{self.caller}: continues after step {self.step}")
 
 
 def default_rate(student: Program) -> float:

@@ -56,7 +56,9 @@ class Scale(Pass):
             output.args = (
                 (edit.insert(changed, torch.ops.aten.add.Tensor, (result, row), like=result, before=output),),
             )
-        return PassResult(edit.finish(changed), ("0.weight",), (), {"0.weight": {"factor": self.factor}}, ("scaled",))
+        settings, back = {"0.weight": {"factor": self.factor}}, {"0": torch.full((1, 3), 1 / self.factor)}
+        missed = f"{self.factor:g} is less than 5" if self.factor == 4.5 else ""
+        return PassResult(edit.finish(changed), ("0.weight",), (), settings, ("scaled",), back, missed)
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,17 @@ def test_finished_stages_resume_from_the_cache(run: Run, tmp_path: Path) -> None
     [first, second] = run(_spec(2.0), _spec(3.0), cache=cache)
     assert Scale.runs == [2.0, 13.0, 3.0]  # the first pass ran once
     assert (first.report.changed, first.report.notes) == (("0.weight",), ("scaled",))
+    assert torch.equal(first.rescaled["0"], torch.full((1, 3), 0.5))
     assert second.kept
+
+
+def test_a_goal_that_is_missed_is_a_warning_from_the_cache_too(run: Run, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    warnings = [run(_spec(4.5), cache=cache)[0].report.warning for _ in range(2)]
+    assert warnings == ["4.5 is less than 5"] * 2
+    assert Scale.runs == [4.5]
+    [bigger] = run(_spec(4.5, pad=100), cache=cache)
+    assert (bigger.report.warning or "").startswith("4.5 is less than 5; size got worse by")
 
 
 def test_a_damaged_entry_is_computed_again(run: Run, tmp_path: Path) -> None:

@@ -194,6 +194,14 @@ def test_where_less_damage_is_still_too_much_the_stage_before_is_kept(program: P
     assert (chosen.kept, chosen.rejected, chosen.reason) == (0, 2, "fold: fell less")
 
 
+def test_what_is_eased_to_nothing_has_failed(program: Program) -> None:
+    programs, stages = _stages(program, "user")
+    nothing = replace(stages[0], program=program, report=replace(stages[0].report, changed=()))
+    judge = Judged(programs, None, {1: "fell"}, easier={1: nothing})
+    chosen = select(program, stages, judge, Gate("size"))
+    assert (chosen.kept, chosen.rejected, chosen.reason) == (0, 1, "fold: fell")
+
+
 def test_where_less_damage_cannot_be_lowered_the_stage_before_is_kept(program: Program) -> None:
     programs, stages = _stages(program, "user", "user")
     milder = replace(stages[1], program=program.copy(), eased={"max_error": 0.01})

@@ -110,7 +110,8 @@ def test_greedy_measures_anew_after_each() -> None:
     program = captured(net, torch.randn(2, 6, 5))
     result = Drop(0.5, by="greedy").run(program, context(program))
     assert set(result.settings) == {"layers.1.linear", "layers.2.linear"}
-    [note] = result.notes
+    note, count = result.notes
+    assert count == "2 of 4 blocks went"
     assert note.startswith("dropped, with the outputs' distance")
 
 
@@ -224,9 +225,12 @@ def test_nothing_to_drop_is_said() -> None:
     program = captured(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4))
     result = Drop().run(program, context(program))
     assert not result.changed
-    assert result.skipped[0].reason == "the graph has not two that can go"
+    assert result.skipped[0].reason == "the graph has not two blocks that can go"
     result = Drop(0.1).run(transformer(4), Context(load_target("host")))
-    assert [skip.reason for skip in result.skipped] == ["0.1 of 4 is none"]
+    assert [skip.reason for skip in result.skipped] == ["0.1 of 4 blocks is none"]
+    assert result.skipped[0].whole
+    result = Drop(0.05, unit="mlp").run(transformer(4), Context(load_target("host")))
+    assert [skip.reason for skip in result.skipped] == ["0.05 of 4 MLPs is none"]
 
 
 def test_without_data_the_last_but_one_goes_and_a_note_says_so() -> None:
@@ -234,6 +238,7 @@ def test_without_data_the_last_but_one_goes_and_a_note_says_so() -> None:
     result = Drop().run(program, Context(load_target("host")))
     assert set(result.settings) == {"layers.2"}
     assert "no calibration data" in result.notes[0]
+    assert result.notes[1] == "1 of 4 blocks went"
     with pytest.raises(RecipeError, match="no calibration data"):
         Drop(by="greedy").run(program, Context(load_target("host")))
 

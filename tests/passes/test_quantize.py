@@ -151,7 +151,7 @@ def test_without_data_only_weights_are_integer_and_the_report_says_why(
 ) -> None:
     result = Quantize().run(program, Context(UNSIGNED))
     assert [(skip.site, skip.reason) for skip in result.skipped] == [
-        ("activations", "stay float: there is no calibration data")
+        ("activations", "activations stay float: there is no calibration data")
     ]
     assert len(result.changed) == 8
     outputs, operators = through_runtime(result.program, data["x"], tmp_path)

@@ -52,13 +52,14 @@ SHOWN = 5  # of the ranked table, in the notes
 
 @dataclass
 class MixedPlan:
-    """Settings by site, what was measured of the layers with a choice, what was declined, and notes for the user; and
-    the training that all this was measured on."""
+    """Settings by site, what was measured of the layers with a choice, what was declined, and notes for the user; what
+    the layers cannot have of the bits that were asked for; and the training that all this was measured on."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
     found: list[Sensitivity] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    missed: str = ""
     once: Once | None = None
 
     def options(self) -> list[Option]:
@@ -109,7 +110,13 @@ def plan_mixed(
         held, chosen = set(), free
     for each in chosen:
         plan.settings |= each.candidate.settings
-    plan.notes = _notes(plan.found, average_bits(chosen, weights), bits, len(chosen), sorted(held), bool(batches))
+    achieved = average_bits(chosen, weights)
+    plan.notes = _notes(plan.found, achieved, bits, len(chosen), sorted(held), bool(batches))
+    if achieved > bits:
+        ends_held = " with first and last ones held at eight" if held else ""
+        plan.missed = (
+            f"{achieved:.2f} bits a weight is the least that the layers can have{ends_held}; {bits:g} was asked for"
+        )
     _add_glue(plan, candidates)
     return plan
 
@@ -222,14 +229,11 @@ def _notes(
 ) -> tuple[str, ...]:
     head = ", ".join(f"{each.layer} in {each.candidate.label} {_shown(each)}" for each in ranked(found)[:SHOWN])
     basis = "change of the outputs" if measured else "error of the weight (there is no data to run)"
-    over = f"over the {layers} layers that can have fewer than eight (the manifest counts all weights, biases too)"
+    those = "the one layer" if layers == 1 else f"the {layers} layers"
+    over = f"over {those} that can have fewer than eight (the manifest counts all weights, biases too)"
     notes = [
         f"mixed: {achieved:.2f} bits a weight with scales, asked for {bits:g}, {over}; most sensitive, {basis}: {head}"
     ]
-    if achieved > bits:
-        notes.append(
-            f"mixed: {achieved:.2f} bits a weight is the least that the layers can have; {bits:g} was asked for"
-        )
     if held:
         notes.append(f"mixed: first and last layers are held at eight bits: {', '.join(held)}")
     return tuple(notes)

@@ -100,7 +100,7 @@ def plan_integer(
     if limits.static and not context.calibration:
         reason = "there is no calibration data"
     if limits.static and reason:
-        plan.skipped.append(Skip("activations", f"stay float: {reason}", whole=True))
+        plan.skipped.append(Skip("activations", f"activations stay float: {reason}", whole=True))
     batches = limited(program, context.calibration, limits.samples)
     if limits.static and not reason and activation is not None:
         formats = activation, weight_format_of(context.target)

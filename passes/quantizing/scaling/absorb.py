@@ -23,7 +23,7 @@ from compressor.graph.edit import argument, attribute, is_call, tensor_of
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, find_layers
 
-__all__ = ["Consumer", "Fold", "find_folds"]
+__all__ = ["Consumer", "Fold", "find_folds", "unit_numbers"]
 
 aten = torch.ops.aten
 _SINGLE = frozenset(["relu", "leaky_relu", "dropout", "contiguous", "clone", "alias", "detach", "feature_dropout"])
@@ -53,7 +53,7 @@ class Fold:
     """`source` computes `size` units along `axis`; `weight` and `bias` are the names of what holds their scale.
 
     `layer` is the source where it is a layer: then rows of its weight are meant, else the elements of a vector. A norm
-    without weight has none to name, and is given one.
+    without weight has none to name, and is given one. `scale` is what its units were divided by since it was found.
     """
 
     source: fx.Node
@@ -62,6 +62,10 @@ class Fold:
     bias: str | None
     layer: Layer | None = None
     consumers: list[Consumer] = field(default_factory=list)
+    scale: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scale = torch.ones(self.size)
 
     @property
     def layers(self) -> list[Layer]:
@@ -80,7 +84,7 @@ def find_folds(program: Program) -> tuple[list[Fold], dict[str, str]]:
         fold = _source(program, node, owner.get(node))
         if fold is None:
             continue
-        found, why = _follow(fold, owner, values)
+        found, why, _ = _follow(fold, owner, values)
         if why:
             for layer in _readers(node, owner):
                 reasons.setdefault(layer.name, why)
@@ -135,13 +139,32 @@ def _sole(program: Program, name: str, *nodes: fx.Node) -> bool:
     return True
 
 
-def _follow(fold: Fold, owner: Mapping[fx.Node, Layer], values: Values) -> tuple[list[Consumer], str]:
-    """The layers that units end in which all end in layers, and why the others, if any, do not."""
+def unit_numbers(program: Program, folds: Sequence[Fold]) -> list[Mapping[fx.Node, Tensor]]:
+    """By fold, the number of the unit that each element of a value is a multiple of, −1 for another's: of every value
+    between the source and the layers that read it. With one element along each dimension in which all are the same."""
+    layers, _ = find_layers(program)
+    owner = {node: layer for layer in layers for node in layer.nodes}
+    values = concrete_values(program)
+    each = (_follow(fold, owner, values)[2].items() for fold in folds)
+    return [{node: _narrowed(units) for node, units in known if isinstance(units, Tensor)} for known in each]
+
+
+def _narrowed(units: Tensor) -> Tensor:
+    for dim in range(units.dim()):
+        first = units.narrow(dim, 0, 1)
+        units = first if bool((units == first).all()) else units
+    return units.clone()
+
+
+def _follow(
+    fold: Fold, owner: Mapping[fx.Node, Layer], values: Values
+) -> tuple[list[Consumer], str, Mapping[fx.Node, Units]]:
+    """The layers that units end in which all end in layers, why the others, if any, do not, and the units by value."""
     shape = values[fold.source].shape
     convolved = fold.layer is not None and fold.layer.kind == "conv"
     axis = 1 if convolved or is_call(fold.source, aten.batch_norm.default) else len(shape) - 1
     if shape[axis] != fold.size or len(shape) < 2:
-        return [], "its batch has no dimension of its own"
+        return [], "its batch has no dimension of its own", {}
     along = [-1 if place == axis else 1 for place in range(len(shape))]
     known: dict[fx.Node, Units] = {fold.source: torch.arange(fold.size).view(along).expand(shape)}
     found: dict[str, Consumer] = {}
@@ -168,7 +191,7 @@ def _follow(fold: Fold, owner: Mapping[fx.Node, Layer], values: Values) -> tuple
         if seen[name] != set(consumer.layer.nodes):
             held.add(consumer.units, f"{name} is called on something else too")
     free = [replace(consumer, units=held.without(consumer.units)) for consumer in found.values()]
-    return [consumer for consumer in free if bool((consumer.units != _NONE).any())], held.why
+    return [consumer for consumer in free if bool((consumer.units != _NONE).any())], held.why, known
 
 
 class _Held:

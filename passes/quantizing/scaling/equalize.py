@@ -25,6 +25,7 @@ from compressor.graph.contract import Batch, Context, Setting, Skip, Value
 from compressor.graph.edit import add_tensor, is_kept, set_argument, set_tensor
 from compressor.graph.program import Program
 from compressor.passes.quantizing.scaling.absorb import Consumer, Fold, find_folds
+from compressor.passes.quantizing.scaling.factors import factors
 from compressor.passes.quantizing.scaling.handles import add_handles, drop_handles
 from compressor.passes.quantizing.scaling.trial import Trial, Watched
 from compressor.passes.quantizing.scaling.ways import How, ways_of, written
@@ -42,10 +43,12 @@ LARGEST = 1e4  # a scale or its inverse: float32 has seven digits
 
 @dataclass
 class Equalized:
-    """What the settings of layers have to say of their inputs' scales, by layer, and where nothing could be done."""
+    """What the settings of layers have to say of their inputs' scales, by layer, where nothing could be done, and what
+    brings the values that were scaled back to their units (`rescaled` of a pass's result)."""
 
     settings: dict[str, dict[str, Value]] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
+    rescaled: Mapping[str, Tensor] = field(default_factory=dict)
 
     def add(self, more: Mapping[str, Mapping[str, Value]]) -> None:
         """More to say of layers."""
@@ -100,17 +103,20 @@ def equalize(
     found.settings |= {name: written(ways) for name, ways in _ways(every, chosen).items() if any(ways)}
     _sweep(program, chosen)
     drop_handles(program, handles)
+    found.rescaled = factors(program, [fold for fold, _ in chosen])
     return found
 
 
-def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[Batch], context: Context) -> None:
-    """Do to a functional program what settings say was done, on the same data.
+def replay(
+    program: Program, settings: Mapping[str, Setting], batches: Sequence[Batch], context: Context
+) -> Mapping[str, Tensor]:
+    """Do to a functional program what settings say was done, on the same data; what brings values back to their units.
 
     Raises RecipeError for `smooth` without data of the user's, and for a layer whose inputs' scale nothing takes.
     """
     said = {site: setting for site, setting in settings.items() if "equalize" in setting}
     if not said:
-        return
+        return {}
     add_handles(program, said.keys() & find_folds(program)[1].keys())
     folds, reasons = find_folds(program)
     served = _by_layer(folds)
@@ -128,6 +134,7 @@ def replay(program: Program, settings: Mapping[str, Setting], batches: Sequence[
     for fold, how in wanted:
         _apply(program, fold, _scale(program, fold, how, watched))
     _sweep(program, wanted)
+    return factors(program, [fold for fold, _ in wanted])
 
 
 def _by_layer(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
@@ -249,6 +256,7 @@ def _scaled(weight: Tensor, kind: str, columns: Tensor) -> Tensor:
 
 
 def _apply(program: Program, fold: Fold, scale: Tensor) -> None:
+    fold.scale = fold.scale * scale
     for consumer in fold.consumers:
         weight: Tensor = program.get(consumer.layer.weight).detach()
         value = _scaled(weight, consumer.layer.kind, _columns(consumer, scale)).to(weight.dtype)

@@ -27,7 +27,7 @@ from compressor.passes.quantizing.training.choices import parse_budgets, parse_c
 from compressor.passes.quantizing.training.lesson import SITE, Lesson
 from compressor.passes.quantizing.training.steps import codes_by
 from compressor.passes.quantizing.training.supernet import Supernet, make_supernet
-from compressor.passes.quantizing.training.teach import ROUNDED, Taught
+from compressor.passes.quantizing.training.teach import Taught
 from compressor.passes.reading.matrix import from_matrix
 from compressor.passes.recover import Ranks, Settings, parse_budget, recover
 from compressor.passes.recover.checkpoint import identity, read_checkpoint, write_checkpoint
@@ -120,10 +120,11 @@ def taught_once(program: Program, lesson: Lesson, context: Context, *, shared: b
                 variants=supernet.schedule,
             ),
             seed=context.seed, progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks,
-            ranks=Ranks(),
+            ranks=Ranks(), caller="quantize",
         )  # fmt: skip
         tensors = {name: done.program.get(name).detach() for name in supernet.learned()}
-        text = (*done.notes, told(done, ROUNDED)) if done.improved else ()
+        what = f"the networks of {lesson.budgets} bits a weight, on average"
+        text = (*done.notes, told(done, what)) if done.improved else ()
         saved = {"tensors": tensors, "losses": done.losses, "marks": done.marks, "notes": list(text)}
         _keep(context, key, saved)
     if not saved["notes"]:

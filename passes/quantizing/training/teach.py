@@ -26,14 +26,13 @@ from compressor.passes.recover.ranks import Ranks
 from compressor.passes.recover.session import default_rate
 from compressor.quant.solvers.rounding import Rounded
 
-__all__ = ["ROUNDED", "Taught", "taught"]
+__all__ = ["Taught", "taught"]
 
 # Of `recover`'s, by the fewest bits of a layer: as far as codes lie apart. Those of int8 are 16 times as near as those
 # of int4, and rounding to them leaves less than larger steps do: at 0.3 trained networks' loss first rose tenfold.
 RATES = {"int8": 0.03, "int4": 1.0, "int3": 1.0, "int2": 3.0, "ternary": 3.0}
 GRADUAL = 0.3  # of the budget: while weights turn from floats into integers, and ranges settle
 SAMPLES = 32  # that the size of a norm's input is measured on
-ROUNDED = "the rounded network"
 
 
 @dataclass(frozen=True)
@@ -69,13 +68,14 @@ def taught(
         student.program, context.teacher, context.training, parse_budget(lesson.train), losses=lesson.losses,
         settings=Settings(rate=rate, keep=keep, ramps=ramps), seed=context.seed,
         progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks, ranks=Ranks(),
+        caller="quantize",
     )  # fmt: skip
     if not done.improved:
         text = f"{done.steps} steps did not lower the held-out loss below {done.before:.4g}: rounded without training"
         return Taught(program, skipped=(Skip(SITE, text, whole=True),))
     trained = with_weights(ready, done.program)
     setting = lesson.setting(done.losses, done.marks)
-    said = (*notes, told(done, ROUNDED), *done.notes)
+    said = (*notes, told(done, "the rounded network"), *done.notes)
     return Taught(trained, student.codes(done.program), student.pairs_of(done.program), notes=said, setting=setting)
 
 

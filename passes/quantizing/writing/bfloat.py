@@ -55,7 +55,7 @@ class BFloatPlan:
 def plan_bfloat(program: Program, context: Context, keep: Sequence[str] = ()) -> BFloatPlan:
     """Plan bf16 for a functional program; nothing where the target is not known to read it."""
     if reason := _refusal(context.target):
-        return BFloatPlan(skipped=[Skip("weights", f"stay float: {reason}", whole=True)])
+        return BFloatPlan(skipped=[Skip("weights", f"weights stay float: {reason}", whole=True)])
     layers, skipped = find_layers(program, keep)
     plan = BFloatPlan(skipped=skipped)
     for layer in layers:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import energetic, figures, sample
 
-from compressor.report.compare import conflicts, display, ratio, rows, skip_groups
+from compressor.report.compare import conflicts, display, ratio, rows, skip_groups, why_nothing
 from compressor.report.model import Cost, Decoding, Figures, Latency, PassReport, Report, SkippedSite
 
 
@@ -130,6 +130,19 @@ def test_reasons_are_grouped_the_commonest_first() -> None:
     skips = [SkippedSite("a", "rare"), SkippedSite("b", "common"), SkippedSite("c", "common")]
     done = PassReport("fold", Cost(None, 1), Cost(None, 1), skipped=tuple(skips))
     assert skip_groups(done) == [("skipped 2: common", ["b", "c"]), ("skipped 1: rare", ["a"])]
+
+
+def test_the_reason_that_holds_the_most_bytes_comes_first_and_its_heaviest_site() -> None:
+    skips = (
+        SkippedSite("a", "common", bytes=3), SkippedSite("b", "common", bytes=4), SkippedSite("head", "rare", bytes=8),
+        SkippedSite("x", "a word", whole=True), SkippedSite("fc", "otherwise", bytes=99),
+    )  # fmt: skip
+    done = PassReport("fold", Cost(None, 1), Cost(None, 1), changed=("fc.weight",), skipped=skips)
+    assert skip_groups(done) == [
+        ("note: a word", []), ("skipped 1: rare", ["head"]), ("skipped 2: common", ["b", "a"]),
+        ("note on 1: otherwise", ["fc"]),
+    ]  # fmt: skip
+    assert why_nothing(done) == "a word"
 
 
 def test_what_is_said_of_changed_sites_and_of_the_whole_is_no_skip() -> None:

@@ -13,6 +13,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context
 from compressor.graph.edit import set_tensor
 from compressor.graph.program import Program
+from compressor.passes.factorize import Factorize
 from compressor.passes.fold import Fold
 from compressor.report.layers import SAMPLE, layer_errors
 from compressor.targets import load_target
@@ -106,3 +107,54 @@ def test_large_layers_are_sampled_at_the_same_elements() -> None:
     set_tensor(changed, "0.bias", wide.tensors()["0.bias"].detach() * 1.1)
     found = layer_errors(wide, changed, {"input": wide.example[0]})
     assert [entry.error for entry in found] == [pytest.approx(0.1, rel=1e-4)] * 2
+
+
+def test_a_layer_in_parts_is_the_one_it_was() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU())
+    for tensor in (model[3].weight, model[3].bias):
+        nn.init.uniform_(tensor, 0.5, 2.0)
+    program = capture(model.eval(), (torch.randn(64, 16),)).program
+    context = Context(target=load_target("x86-64"))
+    thin = Factorize(amount=0.4, slower=True).run(program, context)
+    folded = Fold().run(thin.program, context)
+    assert set(thin.changed) == {"0.weight", "2.weight"}
+    assert "batch_norm:3" in folded.changed
+    x = program.example[0]
+    found = {e.layer: e.error for e in layer_errors(program, folded.program, {"input": x})}
+    weights = folded.program.tensors()
+    product = x @ weights["0.first.weight"].T @ weights["0.second.weight"].T + weights["0.second.bias"]
+    [output] = folded.program.run([x]).values()
+    assert list(found) == ["0", "1", "2", "4"]  # the batch norm went into the second
+    for layer, value, reference in (
+        ("0", product, model[0](x)),
+        ("1", product.relu(), model[0](x).relu()),
+        ("4", output, model(x)),
+    ):
+        assert found[layer] == pytest.approx(((value - reference).norm() / reference.norm()).item(), rel=1e-4)
+
+
+def test_what_is_folded_into_the_layer_behind_does_not_move_the_one_before() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    for tensor in (model[2].weight, model[2].bias):
+        nn.init.uniform_(tensor, 2.0, 4.0)
+    program = capture(model.eval(), (torch.randn(64, 8),)).program
+    folded = Fold().run(program, Context(target=load_target("x86-64"))).program
+    found = {entry.layer: entry.error for entry in layer_errors(program, folded, {"input": program.example[0]})}
+    assert list(found) == ["0", "1", "3"]
+    assert max(found.values()) < 1e-5
+
+
+def test_a_scaled_layer_is_compared_in_its_old_units(program: Program) -> None:
+    scale = torch.linspace(1, 9, 8)
+    moved = program.copy()
+    for name in ("norm.weight", "norm.bias"):
+        set_tensor(moved, name, program.tensors()[name].detach() / scale)
+    set_tensor(moved, "fc.weight", program.tensors()["fc.weight"].detach() * scale)
+    batch = {"x": program.example[0]}
+    assert errors(program, moved)["norm"] > 0.5
+    found = {e.layer: e.error for e in layer_errors(program, moved, batch, {"norm": scale[None]})}
+    assert max(found.values()) < 1e-5
+    wrong = {e.layer: e.error for e in layer_errors(program, program, batch, {"norm": torch.ones(1, 9)})}
+    assert "norm" not in wrong  # of another width

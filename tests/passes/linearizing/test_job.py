@@ -29,6 +29,8 @@ def test_without_training_data_it_says_so_and_fits() -> None:
     assert result.settings == {"up": {"through": "down"}}
     bare = Job(trained(), context()).result([up], (), None)
     assert "nothing was fitted" in " ".join(bare.notes)
+    wanted = Job(trained(), context()).result([up], (), Lesson("600steps"))
+    assert wanted.notes == bare.notes, "one word on what was not done, none on what was"
     assert len(list(job.merged(result.program).nodes())) < len(list(job.merged(trained()).nodes()))
 
 

@@ -73,6 +73,10 @@ def error(program: Program, net: Program) -> float:
 def test_every_budget_is_served(net: Program, context: Context, results: dict[float, PassResult]) -> None:
     errors = [error(results[bits].program, net) for bits in BUDGETS]
     rounded = [error(mixed(bits, train=False).run(net, context).program, net) for bits in BUDGETS]
+    assert "the networks of 3.2/4.5/6.5 bits a weight, on average" in results[4.5].notes[-2]
+    assert [results[bits].notes[-1] for bits in BUDGETS] == [
+        f"this network is that of {bits:g} bits a weight, of one training for 3.2/4.5/6.5" for bits in BUDGETS
+    ]
     assert errors[0] < 0.6 * rounded[0]
     assert errors[1] < 0.8 * rounded[1]
     assert errors == sorted(errors, reverse=True)

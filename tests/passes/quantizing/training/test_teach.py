@@ -59,7 +59,10 @@ def quantized(net: Program, context: Context, **options: object) -> Program:
 
 def test_training_beats_rounding_and_replays_from_its_recipe(net: Program, context: Context, tmp_path: Path) -> None:
     before, plain = net.hash(), quantized(net, context, solver="mse", bias="none")
-    result = Quantize("ternary", block=32, train="60steps", rate=0.003).run(net, context)
+    listener = Listener()
+    told = replace(context, progress=listener)
+    result = Quantize("ternary", block=32, train="60steps", rate=0.003).run(net, told)
+    assert listener.callers == {"quantize"}
     assert error(result.program, net) < 0.7 * error(plain, net)
     assert "trained for 60 steps" in result.notes[-1]
     assert result.settings["program"] == {"train": "60steps", "losses": "output+hidden", "rate": 0.003}
