@@ -5,7 +5,7 @@ request ─ prepare ─ passes ─ select ─ assemble ─▶ bundle, report, ex
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -22,9 +22,11 @@ from compressor.keeping import check_keep
 from compressor.making import Ledger
 from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
+from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
 from compressor.prepare import Prepared, prepare
 from compressor.ranking import Ranks, inspect_ranks
+from compressor.recipe import Recipe
 from compressor.recovering import trains
 from compressor.reporting import dry_report
 from compressor.request import Request
@@ -80,7 +82,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    prepared = prepare(request, target, seed, progress, train=trains(specs))
+    prepared = prepare(request, target, seed, progress, train=_trains(recipe, specs))
     check_keep(prepared.program, request.keep)
     if recipe is not None:
         recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
@@ -107,8 +109,13 @@ def help_request(request: Request) -> None:
     target = with_runtime(load_target(request.target_name(recipe)), request.runtime)
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    prepared = prepare(request, target, seed, Progress(), train=trains(specs))
+    prepared = prepare(request, target, seed, Progress(), train=_trains(recipe, specs))
     help_out(_context(prepared, Progress()))
+
+
+def _trains(recipe: Recipe | None, specs: Sequence[PassSpec]) -> bool:
+    """Whether the data are split for training: a recipe's are as they were when it was made."""
+    return trains(specs) or (recipe is not None and recipe.halved)
 
 
 def inspect_request(request: Request) -> Inspection:

@@ -86,7 +86,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
     comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"
     teacher = None if prepared.teacher is None else prepared.teacher.hash()
-    return dump_recipe(Recipe(passes, target, prepared.seed, tuple(request.keep), teacher), comment)
+    return dump_recipe(Recipe(passes, target, prepared.seed, tuple(request.keep), teacher, prepared.halved), comment)
 
 
 def _manifest(

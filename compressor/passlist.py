@@ -24,6 +24,7 @@ __all__ = ["ChosenBy", "PassSpec", "parse_passes", "pass_options"]
 
 ChosenBy = Literal["default", "user", "recipe"]
 NONE = "none"
+_SUCH = {bool: "Write true or false.", int: "Write a whole number: 8.", float: "Write a number, shares too: 0.5."}
 _NOT_OPTIONS = ("sites", "keep")  # given by recipes and by --keep
 
 
@@ -129,7 +130,7 @@ def _convert(value: Value, hint: Any, where: str) -> Any:
             return number
     elif hint is str and isinstance(value, str):
         return value
-    raise RecipeError(f"{value!r} is not a {getattr(hint, '__name__', hint)}", where=where)
+    raise RecipeError(f"{value!r} is not a {getattr(hint, '__name__', hint)}", where=where, way_out=_SUCH.get(hint, ""))
 
 
 def _text(value: Value) -> str:

@@ -134,6 +134,8 @@ def _run_one(
     done, before = spec.build(keep), cost_of(program, context)
     try:
         result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
+        if not result.changed:  # a recipe leaves the pass out: what it only wrote otherwise has to go, too
+            result = replace(result, program=program)
         after = cost_of(result.program, context)
         later = spec.build().prepares or (since is not None and is_transparent(spec))
         unjudged = later or _will_be_measured(context, gate)
@@ -243,7 +245,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
         {
             "changed": result.changed,
             "skipped": [(skip.site, skip.reason, skip.whole) for skip in result.skipped],
-            "settings": {site: dict(setting) for site, setting in result.settings.items()},
+            "settings": [(site, list(setting.items())) for site, setting in result.settings.items()],  # in their order
             "notes": result.notes,
             "missed": result.missed,
             "rescaled": {layer: factors.tolist() for layer, factors in result.rescaled.items()},
@@ -260,9 +262,10 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         program = storage.load(folder / "program.pt2")
         skipped = tuple(Skip(site, reason, whole) for site, reason, whole in said["skipped"])
+        settings = {site: dict(setting) for site, setting in said["settings"]}
         rescaled = {layer: torch.tensor(factors) for layer, factors in said["rescaled"].items()}
         changed, notes = tuple(said["changed"]), tuple(said["notes"])
-        result = PassResult(program, changed, skipped, said["settings"], notes, rescaled, str(said["missed"]))
+        result = PassResult(program, changed, skipped, settings, notes, rescaled, str(said["missed"]))
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):

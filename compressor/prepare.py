@@ -49,6 +49,7 @@ class Prepared:
     module: nn.Module | None = None  # the model itself, where it came as one
     companions: Mapping[str, Path] = field(default_factory=dict)  # files that go into the bundle as they are
     ends: tuple[int, ...] = ()  # token ids that end a text
+    halved: bool = False  # the data were split for training
     _batches: dict[Any, Batch] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -143,6 +144,7 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     return Prepared(
         loaded.name, target, program, dataset, evaluation, metric, seed, notes, teacher,
         module=loaded.module, companions=loaded.companions, ends=loaded.ends,
+        halved=train and dataset is not None,
     )  # fmt: skip
 
 

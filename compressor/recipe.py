@@ -5,6 +5,7 @@ target = "jetson-orin-nano"
 seed = 0
 keep = ["head.*"]                  # what every pass left alone
 teacher = "…"                      # the digest of another network that it learned from
+split = "training"                 # some pass wanted training data, whether or not it is among these
 
 [[pass]]
 name = "quantize"
@@ -28,7 +29,8 @@ from compressor.passlist import PassSpec
 __all__ = ["Recipe", "dump_recipe", "load_recipe", "with_sites"]
 
 VERSION = 1
-_KEYS = {"version": int, "target": str, "seed": int, "keep": list, "teacher": str, "pass": list}
+TRAINING = "training"
+_KEYS = {"version": int, "target": str, "seed": int, "keep": list, "teacher": str, "split": str, "pass": list}
 _PASS_KEYS = {"name": str, "options": dict, "sites": dict}
 
 
@@ -36,7 +38,8 @@ _PASS_KEYS = {"name": str, "options": dict, "sites": dict}
 class Recipe:
     """A target (its name, or the path of a user's own), a seed, and passes with their settings.
 
-    `keep` are the globs that they left alone; `teacher` is the digest of a network other than the original.
+    `keep` are the globs that they left alone; `teacher` is the digest of a network other than the original. `halved`:
+    the data were split for training, which is not seen of passes that only learned what to do, or were taken back.
     """
 
     passes: tuple[PassSpec, ...]
@@ -44,6 +47,7 @@ class Recipe:
     seed: int = 0
     keep: tuple[str, ...] = ()
     teacher: str | None = None
+    halved: bool = False
 
     def check_teacher(self, teacher: str | None) -> None:
         """Raises RecipeError unless the teacher given now (its digest) is the one of then."""
@@ -65,6 +69,8 @@ def dump_recipe(recipe: Recipe, comment: str = "") -> str:
         document["keep"] = list(recipe.keep)
     if recipe.teacher is not None:
         document["teacher"] = recipe.teacher
+    if recipe.halved:
+        document["split"] = TRAINING
     document["pass"] = [
         {"name": spec.name, "options": dict(spec.options), "sites": {k: dict(v) for k, v in spec.sites.items()}}
         for spec in recipe.passes
@@ -89,7 +95,11 @@ def load_recipe(path: str | Path) -> Recipe:
     keep = tuple(document.get("keep", []))
     if not all(isinstance(glob, str) for glob in keep):
         raise RecipeError("keep is a list of names", where=str(path))
-    return Recipe(tuple(passes), document.get("target"), document.get("seed", 0), keep, document.get("teacher"))
+    split = document.get("split")
+    if split not in (None, TRAINING):
+        raise RecipeError(f"split is {split!r}", where=str(path), way_out=f"It is {TRAINING!r}, or left out.")
+    teacher, halved = document.get("teacher"), split == TRAINING
+    return Recipe(tuple(passes), document.get("target"), document.get("seed", 0), keep, teacher, halved)
 
 
 def _pass(entry: Any, where: str) -> PassSpec:

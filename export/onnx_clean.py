@@ -1,7 +1,7 @@
 """What torch's exporter leaves in a graph, made fit to ship.
 
 - inputs, outputs and dynamic dimensions carry the program's names (`batch`, not `s77`)
-- nodes are called `layer/Operator`; weights keep their parameter's name
+- nodes are called `layer/Operator`, and so are their results; weights keep their parameter's name
 - weights that share storage are stored once; transposed weights are stored transposed
 - documentation strings and metadata go: they hold stack traces with this machine's paths
 """
@@ -155,12 +155,14 @@ def name_interface(model: ir.Model, program: Program) -> None:
 
 
 def clean(model: ir.Model) -> None:
-    """Readable node names; no stack traces, no metadata."""
+    """Readable names of nodes and of what they give; no stack traces, no metadata."""
     counts: Counter[str] = Counter()
+    taken = {value.name for value in _interface(model)}
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         base = f"{layer_of(node)}/{node.op_type}".lstrip("/")
         counts[base] += 1
         node.name = base if counts[base] == 1 else f"{base}_{counts[base]}"
+        _name_results(node, taken)
         if node.op_type in RECURRENT:
             _name_packed(model, node)
     ClearMetadataAndDocStringPass()(model)
@@ -180,6 +182,17 @@ def layer_of(node: ir.Node) -> str:
         return str(modules[-1])
     weights = [value.name for value in node.inputs if value is not None and value.is_initializer() and value.name]
     return next((name.rpartition(".")[0] for name in weights if "." in name), "")
+
+
+def _name_results(node: ir.Node, taken: set[str | None]) -> None:
+    """After the node, not after the graph that passes left, where names tell of what was tried and thrown away."""
+    for place, value in enumerate(node.outputs):
+        if value.name == "" or value.name in taken:  # left out, or the program's own
+            continue
+        name = f"{node.name}:{place}" if place else str(node.name)
+        while name in taken:
+            name += "_"
+        value.name = name
 
 
 def _name_packed(model: ir.Model, node: ir.Node) -> None:
@@ -206,6 +219,10 @@ def _renamed(dimension: int | ir.SymbolicDim, symbols: Mapping[str, str]) -> int
     if isinstance(dimension, int) or dimension.value is None:
         return dimension if isinstance(dimension, int) else None
     return re.sub(r"\w+", lambda match: symbols.get(match[0], match[0]), dimension.value)
+
+
+def _interface(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
 
 
 def _values(model: ir.Model) -> list[ir.Value]:

@@ -109,7 +109,7 @@ class Drop(Pass):
         if not going:
             return PassResult(program, (), tuple(skipped))
         healed, told = self._healed(copy, going, context)
-        gone = tuple(name for each in going for name in each.parameters)
+        gone = tuple(name for each in going for name in each.gone)
         settings = {each.site: _setting(each, each.site in healed.folded) for each in going}
         changed = (*gone, *sorted(set(healed.folded.values())))
         return PassResult(healed.program, changed, tuple(skipped), settings, (*notes, *told))
@@ -184,8 +184,9 @@ def _setting(each: Candidate, folded: bool) -> Setting:
 def _check(site: str, setting: Setting, candidate: Candidate | None) -> None:
     """Raises RecipeError for a setting that says nothing of its site."""
     unit = setting.get("unit")
-    if set(setting) - {"unit", "heal"} or (candidate is not None and unit != candidate.unit):
+    wrong = set(setting) - {"unit", "heal"} or not isinstance(setting.get("heal", True), bool)
+    if wrong or (candidate is not None and unit != candidate.unit):
         raise RecipeError(
             f"{dict(setting)} does not fit", where=f"drop: site {site!r}",
-            way_out="Write unit, as a run of drop returns it: block, mixer or mlp.",
+            way_out="Write unit, as a run of drop returns it: block, mixer or mlp; and heal = true where it says so.",
         )  # fmt: skip

@@ -153,6 +153,9 @@ class Factorize(Pass):
             linear = known[name].kind in ("linear", "matmul")
             if not shape.fits(choice) or (choice.inner and shape.positions == 1) or (choice.blocks and not linear):
                 size = f"a layer of {shape.outputs} outputs, {shape.channels} channels and {shape.positions} positions"
-                raise RecipeError(f"{choice.told()} of {size}", where=f"factorize: site {name!r}")
+                raise RecipeError(
+                    f"{choice.told()} of {size}", where=f"factorize: site {name!r}",
+                    way_out=f"A rank is 1 to {shape.full}; inner is for kernels, blocks are for linear layers.",
+                )  # fmt: skip
             chosen.choices[name] = [choice]
         return chosen

@@ -62,8 +62,9 @@ class Linearize(Pass):
         """Raises RecipeError for options that make no sense."""
         if not 0.0 < self.amount <= 1.0:
             raise RecipeError(f"amount is {self.amount}", where="linearize", way_out="It is a share: 0.5.")
-        if self.samples < 1 or (self.rate is not None and self.rate <= 0):
-            raise RecipeError("samples and rate are numbers above 0", where="linearize")
+        for name, number in (("samples", self.samples), ("rate", 1.0 if self.rate is None else self.rate)):
+            if not number > 0:
+                raise RecipeError(f"{name} is {number}", where="linearize", way_out="It is a number above 0.")
         if self.train != "none":
             parse_budget(self.train, "linearize: train")
         else:

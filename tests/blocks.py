@@ -17,7 +17,7 @@ from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.load import load_model, to_program
 
-__all__ = ["Attention", "Layer", "captured", "found", "minilm", "mixed", "transformer"]
+__all__ = ["Attention", "Layer", "Stack", "captured", "found", "minilm", "mixed", "transformer"]
 
 
 class Attention(nn.Module):

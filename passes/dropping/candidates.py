@@ -39,6 +39,16 @@ class Candidate:
         names = (attribute(node) for node in self.nodes)
         return tuple(name for name in names if name is not None)
 
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """What is missing without it, as users know it: its own parameters, or where it has none, itself."""
+        return self.parameters or (self.site,)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Stored tensors that it computes with, those that others read, too, among them."""
+        return self.block.parameters if self.branch is None else self.branch.parameters
+
     def overlaps(self, other: Candidate) -> bool:
         """Whether dropping one drops the other, or a part of it."""
         same = self.block is other.block
@@ -70,8 +80,8 @@ def _of(block: Block, unit: Unit) -> Iterable[Candidate]:
 
 def _reason(program: Program, candidate: Candidate, keep: Sequence[str]) -> str | None:
     """Why it cannot go, or None."""
-    layers = (name.rpartition(".")[0] for name in candidate.parameters)
-    names = (candidate.site, candidate.block.name, *candidate.parameters, *layers)
+    layers = (name.rpartition(".")[0] for name in candidate.read)
+    names = (candidate.site, candidate.block.name, *candidate.parameters, *candidate.read, *layers)
     if any(is_kept(name, keep) for name in names):
         return "you asked to keep it"
     results = dict(zip(program.graph.output_node().args[0], program.outputs, strict=True))  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ class Seen:
     @property
     def usable(self) -> bool:
         found = [tensor for tensor in (self.rows, self.targets) if tensor is not None]
-        finite = all(bool(torch.isfinite(tensor.sum(dtype=torch.float64))) for tensor in found)
+        finite = all(bool(torch.isfinite(tensor.square().sum())) for tensor in found)  # as their products have to be
         return finite and (self.counts is not None or (self.rows is not None and bool(self.rows.any())))
 
 

@@ -82,7 +82,7 @@ def _view(program: Program, site: Site, choices: Sequence[Choice], seen: Seen | 
     """What all choices need of a site, and why its inputs are left out of it, if so."""
     note = ""
     if seen is not None and not seen.usable:
-        seen, note = None, "what it reads is not finite, or all zero"
+        seen, note = None, "what it reads is too large to square, not finite, or all zero"
     elif seen is not None and seen.rows is not None and site.shape.inputs > WIDEST:
         seen, note = None, f"its {site.shape.inputs} inputs are more than the {WIDEST} that are weighed"
     asks = any(choice.asks_for_inputs for choice in choices)

@@ -54,7 +54,7 @@ class Grouping:
                 skips.append(Skip(units[0].name, done))
                 continue
             going += [each for each in done if isinstance(each, Candidate)]
-            changed += [name for each in done for name in (each.parameters if isinstance(each, Candidate) else [each])]
+            changed += [name for each in done for name in (each.gone if isinstance(each, Candidate) else [each])]
             settings[told.units[0]] = told.setting()
         if not changed:
             return PassResult(program, (), (*skips, *left))

@@ -44,6 +44,9 @@ def parse_told(site: str, setting: Setting) -> Told:
     for key, allowed in (("part", get_args(Part)), ("norms", get_args(Norms)), ("repeat", (True, False))):
         if setting[key] not in allowed:
             raise RecipeError(f"{key} is {setting[key]!r}, not one of {', '.join(map(str, allowed))}", where=where)
-    if len(units) < 2 or site != units[0]:
-        raise RecipeError("a group has two units or more, and the site is called after the first", where=where)
+    if len(set(units)) < max(2, len(units)) or site != units[0]:
+        raise RecipeError(
+            f"units is {setting['units']!r}", where=where,
+            way_out="A group has two units or more, each once, and the site is called after the first.",
+        )  # fmt: skip
     return Told(units, setting["part"], str(setting["weights"]), setting["norms"], bool(setting["repeat"]))  # type: ignore[arg-type]

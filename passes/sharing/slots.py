@@ -20,7 +20,7 @@ from compressor.graph.edit import add_tensor, attribute, finish, insert, substit
 from compressor.graph.functional import functional_copy
 from compressor.graph.program import Program
 from compressor.passes.sparsifying.layers import Layer, find_layers
-from compressor.quant.slots import Grid, fit_slots, grid_of, slots_of
+from compressor.quant.slots import Grid, coefficients, fit_slots, grid_of, slots_of
 
 __all__ = ["SITE", "in_slots", "parse_slots"]
 
@@ -58,6 +58,10 @@ def in_slots(program: Program, ratio: float, seed: int, keep: Sequence[str]) -> 
     weights = [copy.get(layer.weights[0]).detach() for layer in layers]
     sizes, scales = [weight.numel() for weight in weights], _scales(weights)
     grid = grid_of(sum(sizes), math.ceil(sum(sizes) / ratio))
+    saved, map_bytes = weights[0].element_size() * (sum(sizes) - grid.slots), coefficients(grid, seed).nbytes
+    if ratio > 1 and map_bytes >= saved:
+        reason = f"the map to so few slots takes {map_bytes} bytes, the weights {saved} more than the slots"
+        return PassResult(program, (), (*skips, *left, Skip(SITE, reason, whole=True)))
     _rewrite(copy, layers, _filled(weights, scales, grid, seed), (grid.rows, seed, sizes, scales))
     changed = tuple(name for layer in layers for name in layer.weights)
     settings: dict[str, Setting] = {SITE: {"weights_a_slot": ratio, "seed": seed}}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from blocks import Layer, Stack
 
 import compressor
 from compressor.cli.main import run
@@ -57,6 +58,20 @@ def test_the_recipe_runs_exactly_this_again_on_the_same_data(
     assert "there is no calibration data" in capfd.readouterr().err
     assert run([*call, "--data", str(digits / "data.npz")]) == 0
     assert (again / "model.onnx").read_bytes() == (digits_bundle / "model.onnx").read_bytes()
+
+
+def test_a_recipe_splits_the_data_as_they_were_when_a_pass_only_learned_what_to_do(tmp_path: Path) -> None:
+    """The gates are not learned again: nothing trains, and yet what comes after sees the same samples."""
+    torch.manual_seed(0)
+    net = Stack([Layer(8) for _ in range(3)], 8).eval()
+    np.savez(tmp_path / "data.npz", x=torch.randn(40, 6, 5).numpy())
+    common = {"data": str(tmp_path / "data.npz"), "max_drop": "100%", "no_cache": True, "out": tmp_path / "first"}
+    passes = "drop=0.4:by=gates:steps=2:heal=none,factorize=0.4:slower=true"
+    compressor.compress(net, "x86-64", passes=passes, **common)
+    recipe = tmp_path / "first" / "recipe.toml"
+    assert 'split = "training"' in recipe.read_text()
+    compressor.compress(net, recipe=recipe, **{**common, "out": tmp_path / "again"})
+    assert (tmp_path / "again" / "model.onnx").read_bytes() == (tmp_path / "first" / "model.onnx").read_bytes()
 
 
 def test_a_recipe_of_nearest_rounding_runs_exactly_this_again_without_data(digits: Path, tmp_path: Path) -> None:

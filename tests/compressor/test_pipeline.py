@@ -23,6 +23,7 @@ from compressor.graph.program import Program
 from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline, take_back
+from compressor.recipe import Recipe, dump_recipe
 from compressor.targets import load_target
 
 
@@ -198,6 +199,29 @@ def test_a_run_that_was_interrupted_adds_what_it_had_taken(
 
 def test_a_pass_that_changes_nothing_says_so(run: Run) -> None:
     assert run(_spec(1.0))[0].report.warning == "changed nothing"
+
+
+def test_settings_keep_their_order_in_the_cache(
+    run: Run, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe is the same whether or not the run was interrupted."""
+    settings = {"z": {"rank": 2, "by": "b"}, "a": {"y": 1.5, "x": True}}
+    monkeypatch.setattr(Scale, "run", lambda self, program, context: PassResult(program.copy(), ("z",), (), settings))
+    texts = [
+        dump_recipe(Recipe(tuple(stage.spec for stage in run(_spec(2.0), cache=Cache(tmp_path))))) for _ in range(2)
+    ]
+    assert texts[0] == texts[1]
+    assert texts[0].index("sites.z") < texts[0].index("sites.a")
+
+
+def test_what_changes_nothing_leaves_the_program_as_it_was(
+    run: Run, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe leaves the pass out, so it must not have written anything otherwise, either."""
+    monkeypatch.setattr(Scale, "run", lambda self, program, context: PassResult(program.copy()))
+    for _ in range(2):  # made, and from the cache
+        [stage] = run(_spec(2.0), cache=Cache(tmp_path))
+        assert stage.program is program
 
 
 def test_a_failing_default_is_reverted_and_a_failing_named_pass_fails(run: Run) -> None:

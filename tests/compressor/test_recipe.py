@@ -16,7 +16,7 @@ from compressor.recipe import Recipe, dump_recipe, load_recipe, with_sites
 def test_round_trip(tmp_path: Path) -> None:
     spec = PassSpec("quantize", {"format": "int8"}, {'conv "1"': {"low": -1.5, "format": "int8"}}, "recipe")
     fold = PassSpec("fold", {}, {"batch_norm:bn": {"rule": "batch_norm"}}, "recipe")
-    recipe = Recipe((fold, spec), "jetson", 7, ("head.*",), "abc")
+    recipe = Recipe((fold, spec), "jetson", 7, ("head.*",), "abc", halved=True)
     (tmp_path / "r.toml").write_text(dump_recipe(recipe, "made by a test"), encoding="utf-8")
     assert load_recipe(tmp_path / "r.toml") == recipe
 
@@ -40,6 +40,7 @@ def test_with_sites_pins_a_pass() -> None:
         ("[[pass]]\nname = 'quantize'\n[pass.options]\nformat = 'int9'", "int9"),
         ("a = [", "is not TOML"),
         ("keep = 'a'", "keep is a str"),
+        ("split = 'thirds'", "split is 'thirds'"),
         ("keep = [3]", "list of names"),
     ],
 )

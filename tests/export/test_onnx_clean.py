@@ -12,6 +12,7 @@ from torch import nn
 from compressor.export.check import check
 from compressor.export.onnx import Lowered, to_onnx
 from compressor.graph.capture import capture
+from compressor.graph.edit import begin, finish, insert
 
 
 def test_no_path_of_this_machine_is_in_the_file(text_lowered: Lowered, tmp_path: Path) -> None:
@@ -30,6 +31,25 @@ def test_nodes_are_called_after_their_layers(conv_lowered: Lowered) -> None:
     assert len(set(names)) == len(names)
     assert any(name.endswith("/Conv") for name in names)
     assert "head/Gemm" in names
+
+
+def test_what_was_tried_and_thrown_away_leaves_no_trace(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    program = capture(nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.LSTM(12, 4)), (torch.rand(2, 5, 8),)).program
+    tried = begin(program)
+    relu = next(node for node in tried.graph.nodes if "relu" in node.name)
+    for name in ("linear", "relu"):
+        again = insert(tried, relu.target, relu.args, like=relu, before=relu)
+        again.name = f"{name}_of_a_trial"
+    relu.replace_all_uses_with(again)
+    paths = []
+    for each in (program, finish(tried)):
+        paths.append(tmp_path / f"{len(paths)}.onnx")
+        to_onnx(each, board()).save(paths[-1])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    results = [name for node in onnx.load(paths[0]).graph.node for name in node.output]
+    assert "0/MatMul" in results or "0/Gemm" in results
+    assert len(set(results)) == len(results)
 
 
 def test_parameters_keep_their_names(text_lowered: Lowered) -> None:

@@ -174,6 +174,34 @@ def test_what_is_to_be_kept_stays() -> None:
     assert [(skip.site, skip.reason) for skip in result.skipped] == [("layers.1", "you asked to keep it")]
 
 
+class _Repeated(nn.Module):
+    """The same layer, four times over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = x + self.layer(x).tanh()
+        result: Tensor = self.head(x)
+        return result
+
+
+def test_a_block_without_weights_of_its_own_is_told_of_and_can_be_kept() -> None:
+    program = captured(_Repeated(), torch.randn(2, 6, 8))
+    result = Drop(0.25, heal="none").run(program, context(program))
+    assert result.changed == tuple(result.settings)  # not the weights, which are there as before
+    assert len(result.settings) == 1
+    assert result.program.unique_bytes() == program.unique_bytes()
+    again = Drop(sites=result.settings).run(program, context(program))
+    assert again.changed == result.changed
+    kept = Drop(0.25, keep=("layer",)).run(program, context(program))
+    assert not kept.changed
+    assert {skip.reason for skip in kept.skipped} >= {"you asked to keep it"}
+
+
 def test_a_block_that_an_output_looks_into_stays() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -226,8 +254,9 @@ def test_bad_options_are_refused() -> None:
         with pytest.raises(RecipeError):
             Drop(**options)  # type: ignore[arg-type]
     program = transformer(2)
-    with pytest.raises(RecipeError, match="does not fit"):
-        Drop(sites={"layers.0": {"unit": "mlp"}}).run(program, context(program))
+    for setting in ({"unit": "mlp"}, {"unit": "block", "heal": 3}):
+        with pytest.raises(RecipeError, match="does not fit"):
+            Drop(sites={"layers.0": setting}).run(program, context(program))  # type: ignore[dict-item]
     result = Drop(sites={"layers.9": {"unit": "block"}}).run(program, context(program))
     assert result.skipped[0].reason == "the graph has no such block"
 

@@ -84,3 +84,9 @@ def test_many_positions_are_sampled() -> None:
     [(_, seen)] = read(program, [stem], given, Progress(), {})
     rows: Tensor = seen.rows  # type: ignore[union-attr,assignment]
     assert 8000 < len(rows) < 9000 < 64 * 6 * 24
+
+
+def test_what_overflows_when_squared_is_not_usable() -> None:
+    assert Seen(torch.full((2, 3), 1e4)).usable
+    for rows in (torch.full((2, 3), 1e30), torch.tensor([[torch.nan]]), torch.zeros(2, 3)):
+        assert not Seen(rows).usable

@@ -20,7 +20,8 @@ def test_there_and_back() -> None:
     ("change", "text"),
     [
         ({"part": "half"}, "part is 'half'"), ({"norms": "none"}, "norms is 'none'"), ({"repeat": "often"}, "repeat"),
-        ({"units": "a"}, "two units"), ({"units": "b a"}, "called after the first"), ({"extra": 1}, "unknown key"),
+        ({"units": "a"}, "two units"), ({"units": "b a"}, "called after the first"),
+        ({"units": "a a"}, "each once"), ({"extra": 1}, "unknown key"),
     ],
 )  # fmt: skip
 def test_what_is_refused(change: dict[str, str], text: str) -> None:

@@ -36,6 +36,12 @@ def test_bytes_fall_by_the_ratio_and_the_variance_stays(ratio: float) -> None:
     assert not any(name in done.program.tensors() for name in done.changed)
 
 
+def test_a_map_that_takes_more_than_it_saves_is_not_made() -> None:
+    done = in_slots(residual_cnn(), 1e6, 0, ())
+    assert not done.changed
+    assert "the map to so few slots takes" in done.skipped[-1].reason
+
+
 def test_kept_layers_and_tables_stay() -> None:
     done = in_slots(deep_gpt(), 4.0, 0, ("blocks.0.*",))
     reasons = {skip.site: skip.reason for skip in done.skipped}
