@@ -1,6 +1,7 @@
 """Which candidates go: ways to tell what the network does best without.
 
-    greedy      bypass each that is left, measure the outputs, drop the one that is missed least; and again
+    greedy      bypass each that is left, measure the outputs, drop the one that is missed least; and again; then
+                exchange one that went for one that stayed, the best pair each time, as long as that helps
     influence   1 − E[cos(x_in, x_out)], all from one run
     last        the last ones, but for the very last        random      drawn by the seed
 
@@ -29,7 +30,8 @@ __all__ = ["by_chance", "from_the_end", "greedy", "influence", "least"]
 def greedy(
     program: Program, found: Sequence[Candidate], count: int, judge: Judge, progress: Progress
 ) -> tuple[list[Candidate], list[float]]:
-    """`count` of them in the order in which they went, and the damage after each."""
+    """`count` of them in the order in which they went, and the damage after each; where some were exchanged, all have
+    the damage of the end."""
     gone: list[Candidate] = []
     damages: list[float] = []
     for number in range(count):
@@ -41,7 +43,28 @@ def greedy(
         damage, place = min(scored)
         gone.append(left[place])
         damages.append(damage)
+    for _ in gone:
+        better = _exchanged(program, found, gone, judge, progress)
+        if better is None or better[0] >= damages[-1]:
+            break
+        damages, gone = [better[0]] * len(gone), better[1]
     return gone, damages
+
+
+def _exchanged(
+    program: Program, found: Sequence[Candidate], gone: Sequence[Candidate], judge: Judge, progress: Progress
+) -> tuple[float, list[Candidate]] | None:
+    """The least damage with one that went exchanged for one that stayed, and what goes then; None where none can be."""
+    pairs = [
+        [*gone[:place], each, *gone[place + 1 :]]
+        for place in range(len(gone))
+        for each in found
+        if each not in gone and not any(each.overlaps(other) for n, other in enumerate(gone) if n != place)
+    ]
+    tried = progress.over(pairs, "exchanging")
+    scored = [(judge.damage(without(program, pair)), number) for number, pair in enumerate(tried)]
+    damage, number = min(scored, default=(0.0, -1))
+    return (damage, pairs[number]) if scored else None
 
 
 def influence(program: Program, found: Sequence[Candidate], batches: Sequence[Batch]) -> list[float]:

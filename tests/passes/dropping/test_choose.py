@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from compressor.graph.contract import Progress
 from compressor.graph.edit import begin, finish, set_tensor
+from compressor.passes.dropping import choose
 from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.dropping.choose import by_chance, from_the_end, greedy, influence, least
 from compressor.passes.recover.judge import Judge
@@ -71,3 +72,22 @@ def test_influence_of_a_turned_stream(factor: float, worth: float) -> None:
     batches = [{program.inputs[0].name: torch.randn(rows, 3, 4)} for rows in (2, 5)]
     assert influence(program, found, batches) == pytest.approx([worth] * 2, abs=1e-6)
     assert from_the_end(found, 2) == found
+
+
+def test_what_greedy_took_first_is_exchanged_where_another_pair_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone the first is missed least, but the second and the third together less than any pair with it."""
+    program = transformer(4)
+    found, _ = candidates_of(program, "block")
+    missed = {(0,): 1.0, (0, 1): 5.0, (0, 2): 4.0, (0, 3): 6.0, (1, 2): 3.0, (1, 3): 7.0, (2, 3): 8.0}
+
+    class Told:
+        def damage(self, gone: tuple[int, ...]) -> float:
+            return missed.get(gone, 2.0)
+
+    def places(_: object, gone: list[Candidate]) -> tuple[int, ...]:
+        return tuple(sorted(found.index(each) for each in gone))
+
+    monkeypatch.setattr(choose, "without", places)
+    gone, damages = greedy(program, found, 2, Told(), Progress())  # type: ignore[arg-type]
+    assert sorted(each.site for each in gone) == [found[1].site, found[2].site]
+    assert damages == [3.0, 3.0]
