@@ -50,6 +50,8 @@ class Stepper:
             target: Any = self.program.get(str(node.target)) if node.op == "call_module" else node.target
             self.values[node] = self.instead.get(node, target)(*args, **kwargs)
         for source in node.all_input_nodes:
+            if source.op == "get_attr":  # holds nothing, and may be new: a bias that a layer was given on the way
+                continue
             self.waiting[source] -= 1
             if not self.waiting[source]:
                 self.values.pop(source, None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from compressor.graph import edit
+from compressor.graph.capture import capture
 from compressor.passes.folding.rule import Bench
 from compressor.passes.linearizing.fit import refit
 from compressor.passes.linearizing.importance import calls, damage
@@ -26,3 +28,18 @@ def test_the_layers_behind_are_fitted_and_nothing_else_changes() -> None:
     assert damage(folded, better, held) < 0.5 * damage(folded, bare, held)
     changed = {name for name, t in bare.tensors().items() if not torch.equal(t, better.get(name))}
     assert changed == {"two.project.weight", "two.project.bias"}, "the depthwise layer is grouped"
+
+
+def test_a_layer_without_bias_is_given_one_where_it_helps() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 12, bias=False), nn.ReLU(), nn.Linear(12, 4, bias=False), nn.Tanh()).eval()
+    batch = {"input": torch.randn(256, 6)}
+    dense = capture(net, (batch["input"][:2],)).program
+    copy = edit.begin(dense)
+    [relu] = [node for node in copy.graph.nodes if "relu" in node.name]
+    edit.substitute(copy, relu, relu.all_input_nodes[0])
+    bare = edit.finish(copy)
+    names = {node.name for node in bare.nodes() if "linear" in node.name}
+    better = refit(bare, dense, {max(names)}, batch)
+    assert len(better.tensors()) == len(bare.tensors()) + 1
+    assert damage(dense, better, batch) < 0.8 * damage(dense, bare, batch)
