@@ -124,7 +124,7 @@ def _time(subject: Subject, folder: Path, cells: Cells) -> None:
     for key, one in found.items():
         both = side_by_side(found[_key(subject.name)], one)
         figures = {"ms": one.p50, "low": both.low, "time": both.ratio, "high": both.high}
-        cells.measure(key + TIME, lambda figures=figures: figures, again=True)  # type: ignore[misc]
+        cells.measure(key + TIME, functools.partial(dict, figures), again=True)
 
 
 def _macs(program: Program) -> int:

@@ -68,14 +68,12 @@ def select(original: Program, stages: Sequence[Stage], judge: Judge[C], gate: Ga
     first = chosen = _walk(original, stages, judge, gate)
     while chosen.blamed is not None:  # each time a later one
         done = max(chosen.blamed, -1 if (last := _last_kept(chosen.stages)) is None else last) + 1
-        standing = _program_before(original, chosen.stages, done)
+        standing, settled = _program_before(original, chosen.stages, done), chosen.stages[:done]
         try:
-            rest = judge.again(standing, stages[done:])
-        except CompressError as error:
-            rest = [
-                _also(stage, f"without {chosen.stages[chosen.blamed].spec}: {error}") for stage in chosen.stages[done:]
-            ]
-        tried = _walk(original, [*chosen.stages[:done], *rest], judge, gate, done)
+            tried = _walk(original, [*settled, *judge.again(standing, stages[done:])], judge, gate, done)
+        except CompressError as error:  # of a second try, which costs nothing that stands
+            told = f"without {settled[chosen.blamed].spec}: {error}"
+            tried = replace(chosen, stages=(*settled, *(_also(s, told) for s in chosen.stages[done:])), blamed=None)
         chosen = replace(tried, rejected=first.rejected, reason=first.reason)
     return chosen
 

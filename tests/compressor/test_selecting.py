@@ -166,6 +166,18 @@ def test_what_was_lost_to_damage_since_eased_is_tried_once_more(program: Program
     assert [s.program for s in chosen.stages] == [mild, alone]
 
 
+def test_what_cannot_be_lowered_without_the_stage_to_blame_costs_no_result(program: Program) -> None:
+    """A pass that the user named, which ends a run where it fails at first."""
+    programs, stages = _stages(program, "user", "user", "user")
+    stages[2] = replace(stages[2], spec=replace(stages[2].spec, name="quantize"))
+    alone = program.copy()
+    falls = {2: "fell", 3: "fell more"}
+    judge = Judged([*programs, alone], None, falls, broken=(4,), remade={"quantize": alone})
+    chosen = select(program, stages, judge, Gate("latency"))
+    assert (chosen.kept, chosen.rejected) == (1, 3)
+    assert "disagrees with PyTorch" in (chosen.stages[2].report.reverted or "")
+
+
 def test_what_fails_without_the_stage_to_blame_costs_no_result(program: Program) -> None:
     class Failing(Judged):
         def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
