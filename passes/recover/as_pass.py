@@ -32,8 +32,8 @@ class Recover(Pass):
 
     budget: how long: "5min", "300steps" or "3epochs".
     losses: "auto", a preset (distilbert, minitron, ofa, pela, foldgpt, blockwise), or a sum such as "kl+0.5*hidden".
-    rate: peak learning rate; none: 0.001 for convolutional networks, 0.0003 for others; three times as
-        much for a student that was not made of its teacher.
+    rate: peak learning rate; none: 0.001 for convolutional networks, 0.0003 for others, and up to four times as much
+        the less the student agrees with its teacher at first.
     batch: samples a step; none: as many as the data's batches hold.
     temperature: what class scores are softened with; none: 3 for classes, 1 for tokens.
     zeros: "train" them like any weight, or "keep" every weight zero that is zero (after sparsify).
@@ -126,9 +126,10 @@ class Recover(Pass):
 
 def _summary(done: Recovered) -> str:
     rolled = f", {done.rollbacks} times back to the best" if done.rollbacks else ""
+    steps = f"{done.steps} steps at a peak rate of {done.rate:.2g}{rolled}"
     return (
         f"held-out loss {done.before:.4g} to {done.after:.4g} ({done.losses}), agreement with the original "
-        f"{done.metric[0]:.4f} to {done.metric[1]:.4f}, best after {done.best_step} of {done.steps} steps{rolled}"
+        f"{done.metric[0]:.4f} to {done.metric[1]:.4f}, best after {done.best_step} of {steps}"
     )
 
 

@@ -21,7 +21,7 @@ from compressor.passes.recover.ranks import Ranks
 
 __all__ = ["identity", "read_checkpoint", "write_checkpoint"]
 
-VERSION = 3
+VERSION = 4
 _DIGEST = hashlib.sha256().digest_size
 _ZIP_MAGIC = b"PK"
 

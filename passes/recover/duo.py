@@ -16,7 +16,6 @@ from torch import Tensor
 from compressor.errors import InputError
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
-from compressor.passes.recover.adapters import features_last
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.losses.values import by_sample, cosine
 from compressor.passes.recover.norms import recalibrate
@@ -198,10 +197,8 @@ class Duo:
 
     def _agreement(self, seen: Seen) -> float:
         output = self.plan.outputs[0]
-        ours, theirs = (
-            features_last(side[n], output.axis).float()
-            for side, n in ((seen.ours, output.ours), (seen.theirs, output.theirs))
-        )
+        ours = output.arranged(seen.ours[output.ours]).float()
+        theirs = output.arranged(seen.theirs[output.theirs]).float()
         if output.kind == "values":
             return 1 - float(by_sample(cosine(ours, theirs), seen.mask).mean())
         return float(by_sample((ours.argmax(-1) == theirs.argmax(-1)).float(), seen.mask).mean())

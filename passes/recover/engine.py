@@ -43,8 +43,8 @@ NONE_HELD_OUT = "judged on the training data: there are too few batches to hold 
 class Settings:
     """How to train; every default works without tuning.
 
-    rate: peak learning rate; None: 1e-3 for convolutional networks, 3e-4 for others; three
-        times as much for a student that was not made of its teacher.
+    rate: peak learning rate; None: 1e-3 for convolutional networks, 3e-4 for others, and up to four times as much the
+        less the student agrees with its teacher at first.
     batch: samples a step; None, or where the program fixes its batch: as many as the given batches hold.
     temperature: softens class scores; None: 3 for classes, 1 for tokens.
     batch_norm: statistics while training: the "batch"'s (then estimated anew), or the stored ones ("frozen");
@@ -76,13 +76,15 @@ class Recovered:
     """The recovered program and how it came about.
 
     `before` and `after`: held-out loss; `metric`: agreement with the teacher (best class, or cosine) before and after.
-    `history`: (step, training loss, held-out loss). `marks` replays a time budget's schedule. `notes` are for the user.
+    `rate`: the peak learning rate. `history`: (step, training loss, held-out loss). `marks` replays a time budget's
+    schedule. `notes` are for the user.
     """
 
     program: Program
     before: float
     after: float
     metric: tuple[float, float]
+    rate: float
     steps: int
     best_step: int
     changed: tuple[str, ...]

@@ -21,6 +21,8 @@ from compressor.errors import InputError
 from compressor.graph.edit import argument, is_call, tensor_of
 from compressor.graph.kv_cache import answers, is_past, with_past, without_past
 from compressor.graph.program import Program
+from compressor.passes.recover.adapters import features_last
+from compressor.passes.recover.stream import counts_samples
 
 __all__ = ["Kind", "Output", "check_fit", "fed", "kind_of", "match_inputs", "match_outputs"]
 
@@ -41,6 +43,8 @@ class Output:
     """One output of the student with the teacher's: positions, what they hold, and where the features lie.
 
     `scale` is the teacher's mean square, `temperature` what its scores are softened with, `classes` their number.
+    `samples` is the dimension that counts samples (not the first of a state [length, batch, width]), `axis` that of the
+    features once samples are first.
     """
 
     name: str
@@ -51,6 +55,11 @@ class Output:
     scale: float
     temperature: float
     classes: int = 0
+    samples: int = 0
+
+    def arranged(self, value: Tensor) -> Tensor:
+        """[samples, ..., features] of this output's value."""
+        return features_last(value.movedim(self.samples, 0), self.axis) if value.dim() else value
 
 
 def match_outputs(
@@ -69,10 +78,12 @@ def match_outputs(
         if not floating or theirs >= len(results) or not results[theirs].dtype.is_floating_point:
             continue
         _check(spec.name, spec.shape, teacher.outputs[theirs].shape)
-        kind, axis = kind_of(teacher, theirs, results[theirs])
-        scale = float(results[theirs].float().square().mean()) or 1.0
-        soft, classes = temperature or TEMPERATURE[kind], results[theirs].shape[axis] if results[theirs].dim() else 1
-        found.append(Output(spec.name, ours, theirs, kind, axis, scale, soft, classes))
+        samples = _samples(spec.shape)
+        result = results[theirs].movedim(samples, 0) if spec.shape else results[theirs]
+        kind, axis = kind_of(teacher, theirs, result)
+        scale = float(result.float().square().mean()) or 1.0
+        soft, classes = temperature or TEMPERATURE[kind], result.shape[axis] if result.dim() else 1
+        found.append(Output(spec.name, ours, theirs, kind, axis, scale, soft, classes, samples))
     if not found:
         raise InputError(
             f"the outputs of student ({_listed(student)}) and teacher ({_listed(teacher)}) have no float in common",
@@ -125,8 +136,13 @@ def match_inputs(student: Program, teacher: Program) -> tuple[str, ...]:
     return names
 
 
+def _samples(shape: Sequence[int | str]) -> int:
+    """The dimension called batch, or the first."""
+    return next((axis for axis, size in enumerate(shape) if counts_samples(size)), 0)
+
+
 def kind_of(program: Program, index: int, result: Tensor) -> tuple[Kind, int]:
-    """What an output holds, and the axis of its classes or features."""
+    """What an output [samples, ...] holds, and the axis of its classes or features."""
     last = max(0, result.dim() - 1)
     if result.dim() == 3 and result.shape[-1] in _tables(program):
         return "tokens", last

@@ -1,4 +1,10 @@
-"""One recovery from start to end: step, judge, keep or roll back, checkpoint."""
+"""One recovery from start to end: step, judge, keep or roll back, checkpoint.
+
+peak rate = base · min(4, 10^(1 − agreement))      base 1e-3 for convolutional networks, 3e-4 for others; agreement with
+                                                   the teacher before the first step (or the mean cosine)
+
+What lost much has far to go, and what is nearly right is only disturbed by large steps (benchmarks/rates.py).
+"""
 
 from __future__ import annotations
 
@@ -26,11 +32,11 @@ from compressor.passes.recover.stream import Stream
 if TYPE_CHECKING:
     from compressor.passes.recover.engine import Settings
 
-__all__ = ["Session", "default_rate"]
+__all__ = ["Session", "default_rate", "raised"]
 
 CALIBRATION = 16  # batches that statistics are estimated on
 FITTED = 8  # batches that adapters are fitted to
-FOREIGN = 3  # times the rate for a student that was not made of its teacher: mostly one that is not trained yet
+MOST = 4  # times the base: at ten times MiniLM learns nothing
 WRITING = 20.0  # checkpoints cost no more than a twentieth of the time
 
 
@@ -45,10 +51,10 @@ class Session:
         self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
         self.checkpoint, self.key, self.place, self.caller = checkpoint, key, place, caller
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
-        self.rate = settings.rate or default_rate(student) * (1 if self.duo.plan.alike else FOREIGN)
+        self.rate, self.base = settings.rate, default_rate(student)
         self.clip, self.ramps, self.variants = settings.clip, settings.ramps, settings.variants
         self.statistics = bool(batch_norms(student))
-        self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.rate)
+        self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.base)
         self.scaler = place.scaler()
         self.step = 0
         self.recent: list[float] = []
@@ -66,6 +72,7 @@ class Session:
         if self.statistics:
             self._recalibrate()
             self.judging = self.pace.elapsed - began  # what the end will take, too
+        self.peak = self.rate or self.base * raised(self.metric)
         [seconds] = self.ranks.agreed([once])
         self.pace.spread(seconds, len(self.duo.faces) * self.duo.held / self.stream.size)
 
@@ -100,6 +107,7 @@ class Session:
             "before": self.before[0],
             "after": keeper.loss,
             "metric": (self.before[1], self.metric),
+            "rate": self.peak,
             "steps": self.step,
             "best_step": keeper.step,
             "changed": self.duo.student.changed(state) if improved else (),
@@ -123,7 +131,7 @@ class Session:
 
     def _update(self, batch: Batch, learning_rate: float, fraction: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * self.rate
+            group["lr"] = learning_rate * self.peak
         self.optimizer.zero_grad(set_to_none=True)
         loss, _ = self.duo.loss(batch)
         loss = loss + self.duo.penalty(fraction) / self.ranks.size
@@ -186,6 +194,7 @@ class Session:
             "recent": self.recent,
             "before": list(self.before),
             "metric": self.metric,
+            "peak": self.peak,
             "weights": self.duo.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -198,7 +207,7 @@ class Session:
         self.pace.spent, self.pace.marks = float(saved["elapsed"]), list(saved["marks"])
         self.pace.every, self.pace.segment = int(saved["every"]), int(saved["segment"])
         self.before = (float(saved["before"][0]), float(saved["before"][1]))
-        self.metric = float(saved["metric"])
+        self.metric, self.peak = float(saved["metric"]), float(saved["peak"])
         self.duo.load({name: value.to(self.place.device) for name, value in saved["weights"].items()})
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
@@ -210,6 +219,11 @@ class Session:
 
 
 def default_rate(student: Program) -> float:
-    """Peak learning rate: more for convolutions, which bear it."""
+    """Peak learning rate where the student is nearly right: more for convolutions, which bear it."""
     convolves = is_convolutional(student.nodes(), concrete_values(student))
     return 1e-3 if convolves or batch_norms(student) else 3e-4
+
+
+def raised(agreement: float) -> float:
+    """Times the base rate for a student that agrees so far with its teacher before it learns."""
+    return float(min(MOST, 10 ** (1 - agreement)))

@@ -18,7 +18,7 @@ from compressor.graph.contract import Batch
 from compressor.graph.naming import PAST_KEY_VALUES
 from compressor.graph.program import Program
 
-__all__ = ["Stream", "batch_inputs", "held_out", "rows"]
+__all__ = ["Stream", "batch_inputs", "counts_samples", "held_out", "rows"]
 
 POOL = 16
 HELD_SHARE = 6  # one batch in six is not trained on
@@ -30,10 +30,15 @@ LABELS = "labels"
 def batch_inputs(program: Program) -> frozenset[str]:
     """The inputs whose dimension 0 counts samples; empty where that cannot be told of all of them."""
     first = {spec.name: spec.shape[0] if spec.shape else 1 for spec in program.inputs}
-    named = [str(size).rpartition(".")[2] == "batch" for size in first.values()]
+    named = [counts_samples(size) for size in first.values()]
     if all(named) or (len(set(first.values())) == 1 and not any(named)):
         return frozenset(first)
     return frozenset()
+
+
+def counts_samples(size: int | str) -> bool:
+    """Whether a dimension's size is the batch, by its name."""
+    return str(size).rpartition(".")[2] == "batch"
 
 
 def rows(batch: Batch, inputs: frozenset[str]) -> int:

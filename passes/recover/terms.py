@@ -47,10 +47,7 @@ class OutputTerm(Term):
     def forward(self, seen: Seen) -> Tensor:
         losses = []
         for output in self.outputs:
-            ours, theirs = (
-                features_last(side[index], output.axis)
-                for side, index in ((seen.ours, output.ours), (seen.theirs, output.theirs))
-            )
+            ours, theirs = output.arranged(seen.ours[output.ours]), output.arranged(seen.theirs[output.theirs])
             losses.append(by_sample(self.score(ours, theirs, output), seen.mask))
         return torch.stack(losses).mean(0)
 
@@ -64,9 +61,9 @@ class LabelTerm(Term):
         self.output, self.wanted, self.shifted = output, wanted, shifted
 
     def forward(self, seen: Seen) -> Tensor:
-        scores = features_last(seen.ours[self.output.ours], self.output.axis)
+        scores = self.output.arranged(seen.ours[self.output.ours])
         if self.wanted == "teacher":
-            theirs = features_last(seen.theirs[self.output.theirs], self.output.axis)
+            theirs = self.output.arranged(seen.theirs[self.output.theirs])
             return by_sample(hard_ce(scores, theirs.argmax(-1)), seen.mask)
         labels = seen.labels if self.wanted == "labels" else seen.tokens
         if labels is None:
@@ -139,13 +136,13 @@ class BranchTerm(Term):
         super().__init__()
         self.output = next(output for output in plan.outputs if output.kind != "values")
         self.axes, self.power = [pair.axes[0] for pair in plan.points], power
-        classes = seen.theirs[self.output.theirs].shape[self.output.axis]
+        classes = self.output.classes
         widths = [value.shape[axis] for (value, _), axis in zip(seen.points, self.axes, strict=True)]
         layers = [nn.Sequential(nn.Linear(n, self.WIDTH), nn.GELU(), nn.Linear(self.WIDTH, classes)) for n in widths]
         self.branches = nn.ModuleList(layers).to(seen.theirs[0].device)
 
     def forward(self, seen: Seen) -> Tensor:
-        theirs = features_last(seen.theirs[self.output.theirs], self.output.axis)
+        theirs = self.output.arranged(seen.theirs[self.output.theirs])
         losses = []
         for branch, (value, _), axis in zip(self.branches, seen.points, self.axes, strict=True):
             scores = branch(features_last(value, axis).float())

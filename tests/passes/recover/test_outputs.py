@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from compressor.errors import InputError
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
+from compressor.passes.recover import recover
 from compressor.passes.recover.outputs import check_fit, kind_of, match_inputs, match_outputs
 
 
@@ -54,6 +55,30 @@ def test_temperatures_and_scales() -> None:
     assert output.scale == pytest.approx(float(results[0].square().mean()))
     assert match_outputs(program, program, results, 5.0)[0].temperature == 5.0
     assert match_outputs(text(), text(), list(text().run().values()))[0].name == "logits"
+
+
+class Stateful(nn.Module):
+    """Scores [batch, 5], and a memory [length, batch, 8]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(3, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.embed(x)
+        return self.head(state.mean(1)), state.transpose(0, 1)
+
+
+def test_a_state_that_counts_samples_second() -> None:
+    torch.manual_seed(0)
+    program = capture(Stateful(), (torch.randn(2, 7, 3),)).program
+    results = list(program.run({"x": torch.randn(4, 7, 3)}).values())
+    _, state = match_outputs(program, program, results)
+    assert (state.samples, state.axis, state.kind) == (1, 2, "values")
+    assert torch.equal(state.arranged(results[1]), results[1].transpose(0, 1))
+    student = capture(Stateful(), (torch.randn(2, 7, 3),)).program
+    done = recover(student, program, [{"x": torch.randn(4, 7, 3)} for _ in range(8)], "30steps")
+    assert done.after < done.before
 
 
 def test_what_does_not_fit_is_told() -> None:
