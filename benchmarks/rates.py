@@ -1,10 +1,11 @@
-"""What the default learning rate of recovery is worth: beside once, twice, four and ten times its base.
+"""What the default learning rate of recovery is worth: beside once, twice, four and ten times a plain rate.
 
     python benchmarks/rates.py [--only gpt] [--steps 60] [--budget 1h]
 
-Networks cut by the passes named, then recovered for so many steps at each rate. The default takes the base (1e-3 for
-convolutional networks, 3e-4 for others) times 10^(1 − agreement), four times at most. Printed: held-out loss at every
-rate, and the default's against the best one's and the base's. Finished cells are kept in `results/rates.json`.
+Networks cut by the passes named, then recovered for so many steps at each rate. The plain rate is 1e-3 for
+convolutional networks, 3e-4 for others; the default counts in the width and how much was lost (`compressor.passes.recover.rates`).
+Printed: held-out loss at every rate, and the default's against the best one's and the plain one's. Finished cells are
+kept in `results/rates.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from compressor.devices.latency.lookup import latency_model
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes.recover import Settings, recover
-from compressor.passes.recover.session import default_rate
+from compressor.passes.recover.rates import plain_rate
 from compressor.passlist import parse_passes
 from compressor.targets.loader import load_target
 
@@ -74,7 +75,7 @@ def _cut(subject: Subject, passes: str, steps: int) -> Program:
 
 
 def _recovered(subject: Subject, program: Program, steps: int, times: int | str) -> Cell:
-    rate = None if isinstance(times, str) else times * default_rate(program)
+    rate = None if isinstance(times, str) else times * plain_rate(program)
     done = recover(
         program, subject.program, subject.batches(steps * BATCH, 1), f"{steps}steps",
         held=subject.batches(4 * BATCH, 2), settings=Settings(rate=rate),
@@ -104,14 +105,14 @@ def _table(cells: Mapping[str, Cell], steps: int) -> Iterator[str]:
 
 
 def claims(cells: Mapping[str, Cell], steps: int) -> Iterator[Claim]:
-    """The default against the best of the four and against the base, over all cuts."""
+    """The default against the best of the four and against the plain rate, over all cuts."""
     rows = list(_rows(cells, steps))
     if not rows:
         return
     best = _mean([row[DEFAULT]["after"] / min(row[times]["after"] for times in TIMES) for _, row in rows])
     base = _mean([row[DEFAULT]["after"] / row[1]["after"] for _, row in rows])
     yield Claim("held-out loss at the default rate, of the best of four rates", best, NEAR)
-    yield Claim("held-out loss at the default rate, of the base's", base, 1.0)
+    yield Claim("held-out loss at the default rate, of the plain one's", base, 1.0)
 
 
 def _mean(ratios: Sequence[float]) -> float:

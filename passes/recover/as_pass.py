@@ -32,8 +32,8 @@ class Recover(Pass):
 
     budget: how long: "5min", "300steps" or "3epochs".
     losses: "auto", a preset (distilbert, minitron, ofa, pela, foldgpt, blockwise), or a sum such as "kl+0.5*hidden".
-    rate: peak learning rate; none: 0.001 for convolutional networks, 0.0003 for others, and up to four times as much
-        the less the student agrees with its teacher at first.
+    rate: peak learning rate; none: 0.001 for convolutional networks, for others less the wider they are (0.0003 at
+        384), and up to four times as much the less the student agrees with its teacher at first.
     batch: samples a step; none: as many as the data's batches hold.
     temperature: what class scores are softened with; none: 3 for classes, 1 for tokens.
     zeros: "train" them like any weight, or "keep" every weight zero that is zero (after sparsify).

@@ -43,8 +43,8 @@ NONE_HELD_OUT = "judged on the training data: there are too few batches to hold 
 class Settings:
     """How to train; every default works without tuning.
 
-    rate: peak learning rate; None: 1e-3 for convolutional networks, 3e-4 for others, and up to four times as much the
-        less the student agrees with its teacher at first.
+    rate: peak learning rate; None: 1e-3 for convolutional networks, for others less the wider they are (3e-4 at 384),
+        and up to four times as much the less the student agrees with its teacher at first.
     batch: samples a step; None, or where the program fixes its batch: as many as the given batches hold.
     temperature: softens class scores; None: 3 for classes, 1 for tokens.
     batch_norm: statistics while training: the "batch"'s (then estimated anew), or the stored ones ("frozen");

@@ -1,10 +1,4 @@
-"""One recovery from start to end: step, judge, keep or roll back, checkpoint.
-
-peak rate = base · min(4, 10^(1 − agreement))      base 1e-3 for convolutional networks, 3e-4 for others; agreement with
-                                                   the teacher before the first step (or the mean cosine)
-
-What lost much has far to go, and what is nearly right is only disturbed by large steps (benchmarks/rates.py).
-"""
+"""One recovery from start to end: step, judge, keep or roll back, checkpoint."""
 
 from __future__ import annotations
 
@@ -15,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from compressor.graph.concrete import concrete_values
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.mode import batch_norms
 from compressor.graph.program import Program
-from compressor.graph.work import is_convolutional
 from compressor.passes.recover.checkpoint import write_checkpoint
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.duo import Duo
@@ -27,16 +19,16 @@ from compressor.passes.recover.keeper import Keeper
 from compressor.passes.recover.objective import Part
 from compressor.passes.recover.pace import Pace, rate
 from compressor.passes.recover.ranks import Ranks
+from compressor.passes.recover.rates import base_rate, raised
 from compressor.passes.recover.stream import Stream
 
 if TYPE_CHECKING:
     from compressor.passes.recover.engine import Settings
 
-__all__ = ["Session", "default_rate", "raised"]
+__all__ = ["Session"]
 
 CALIBRATION = 16  # batches that statistics are estimated on
 FITTED = 8  # batches that adapters are fitted to
-MOST = 4  # times the base: at ten times MiniLM learns nothing
 WRITING = 20.0  # checkpoints cost no more than a twentieth of the time
 
 
@@ -51,7 +43,7 @@ class Session:
         self.stream, self.pace, self.ranks, self.progress = stream, pace, ranks, progress
         self.checkpoint, self.key, self.place, self.caller = checkpoint, key, place, caller
         self.duo = Duo(student, teacher, stream.first(FITTED), judged, parts, settings, place, ranks, stream.size)
-        self.rate, self.base = settings.rate, default_rate(student)
+        self.rate, self.base = settings.rate, base_rate(teacher)
         self.clip, self.ramps, self.variants = settings.clip, settings.ramps, settings.variants
         self.statistics = bool(batch_norms(student))
         self.optimizer = torch.optim.AdamW(self.duo.groups(settings.weight_decay), lr=self.base)
@@ -216,14 +208,3 @@ class Session:
         self.keeper = Keeper.restored(keeper)
         torch.set_rng_state(saved["random"])
         self.progress.say(f"{self.caller}: continues after step {self.step}")
-
-
-def default_rate(student: Program) -> float:
-    """Peak learning rate where the student is nearly right: more for convolutions, which bear it."""
-    convolves = is_convolutional(student.nodes(), concrete_values(student))
-    return 1e-3 if convolves or batch_norms(student) else 3e-4
-
-
-def raised(agreement: float) -> float:
-    """Times the base rate for a student that agrees so far with its teacher before it learns."""
-    return float(min(MOST, 10 ** (1 - agreement)))

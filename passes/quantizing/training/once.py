@@ -32,7 +32,7 @@ from compressor.passes.reading.matrix import from_matrix
 from compressor.passes.recover import Ranks, Settings, parse_budget, recover
 from compressor.passes.recover.checkpoint import identity, read_checkpoint, write_checkpoint
 from compressor.passes.recover.lesson import cannot_learn, told
-from compressor.passes.recover.session import default_rate
+from compressor.passes.recover.rates import plain_rate
 from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Once", "taught_once"]
@@ -116,7 +116,7 @@ def taught_once(program: Program, lesson: Lesson, context: Context, *, shared: b
         done = recover(
             supernet.program, context.teacher, context.training, parse_budget(lesson.train), losses=lesson.losses,
             settings=Settings(
-                rate=lesson.rate or RATE * default_rate(program), keep=tuple(program.tensors()),
+                rate=lesson.rate or RATE * plain_rate(program), keep=tuple(program.tensors()),
                 variants=supernet.schedule,
             ),
             seed=context.seed, progress=context.progress, checkpoint=context.checkpoint, marks=lesson.marks,

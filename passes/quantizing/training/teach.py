@@ -23,7 +23,7 @@ from compressor.passes.reading.samples import limited
 from compressor.passes.recover import Settings, parse_budget, recover
 from compressor.passes.recover.lesson import cannot_learn, told, with_weights
 from compressor.passes.recover.ranks import Ranks
-from compressor.passes.recover.session import default_rate
+from compressor.passes.recover.rates import plain_rate
 from compressor.quant.solvers.rounding import Rounded
 
 __all__ = ["Taught", "taught"]
@@ -88,4 +88,4 @@ def _reason(settings: Mapping[str, Setting], context: Context) -> str:
 def _rate(lesson: Lesson, settings: Mapping[str, Setting], program: Program) -> float:
     """Fewer bits take larger steps: a weight has further to go to its next code."""
     formats = {format_of(setting) for setting in settings.values()} & set(RATES)
-    return lesson.rate or default_rate(program) * max(RATES[format] for format in formats)
+    return lesson.rate or plain_rate(program) * max(RATES[format] for format in formats)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from recovery import Clock, damaged, digits_batches, digits_program
 
-from compressor.passes.recover import Settings, recover, session
+from compressor.passes.recover import recover, session
 
 
 def test_a_checkpoint_is_written_as_it_goes_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,15 +68,3 @@ def test_a_resumed_run_remembers_the_time_it_spent(tmp_path: Path, monkeypatch: 
     recover(student, teacher, batches, "60s", checkpoint=path, clock=rest)
     assert first + rest.now <= 60 + 2
     assert torch.load(path, weights_only=True)["state"]["elapsed"] > first
-
-
-def test_the_rate_rises_with_the_damage_up_to_four_times() -> None:
-    assert session.raised(1.0) == 1.0
-    assert session.raised(0.7) == pytest.approx(10**0.3)
-    assert session.raised(0.1) == session.raised(-1.0) == session.raised(float("nan")) == 4
-    teacher, batches = digits_program(), digits_batches()
-    student = damaged(teacher)
-    done = recover(student, teacher, batches, "4steps")
-    base = session.default_rate(student)
-    assert base < done.rate <= base * session.raised(done.metric[0]), "batch statistics come first, and cost no rate"
-    assert recover(student, teacher, batches, "4steps", settings=Settings(rate=0.002)).rate == 0.002
