@@ -3,9 +3,9 @@
     python benchmarks/rates.py [--only gpt] [--steps 60] [--budget 1h]
 
 Networks cut by the passes named, then recovered for so many steps at each rate. The plain rate is 1e-3 for
-convolutional networks, 3e-4 for others; the default counts in the width and how much was lost (`compressor.passes.recover.rates`).
-Printed: held-out loss at every rate, and the default's against the best one's and the plain one's. Finished cells are
-kept in `results/rates.json`.
+convolutional networks, 3e-4 for others; the default counts in the width and how much was lost
+(`compressor.passes.recover.rates`). Printed: held-out loss at every rate, and the default's against the best one's and
+the plain one's. Finished cells are kept in `results/rates.json`.
 """
 
 from __future__ import annotations
