@@ -1,0 +1,169 @@
+"""Activations as int8 codes for a product: a scale for each row, and the sums that take the codes' offset away.
+
+    s = max_k |x_k| / 127,    q_k = round(x_k · (127 / max |x|)),    Σ q over each block of the weights
+
+As `quant/blocks.py` rounds a row in one block, bit for bit: the factor is rounded to float32 first, ties go to even, a
+row of less than 1e-36 becomes zero. A row with NaN or infinity gives NaN. With a scale that is given (`static`),
+q = clamp(round(x / s), −127, 127), as `quant/formats.py` does. Padding is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.script import tirx as T  # noqa: N812  as TVM calls it
+
+from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.packing import Layout
+from compressor.export.kernels.panel import function, splat, stacked
+
+__all__ = ["Rounding", "round_rows", "row_stride"]
+
+_LINE = 64
+_ALIAS = 1024  # rows that lie a multiple of this apart would share the sets of the first cache
+_FEW = 8  # rows that are not worth waking other threads for
+_ABS, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000  # bits of float32: all but the sign, and two values
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs."""
+
+    isa: Isa
+    layout: Layout
+    rows: int | None = None
+    static: bool = False
+
+
+def row_stride(layout: Layout) -> int:
+    """Bytes from one row of codes to the next."""
+    padded = -(-layout.width // _LINE) * _LINE
+    return padded + (_LINE if padded % _ALIAS == 0 else 0)
+
+
+def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
+    """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1), Σq int32 (M, blocks))."""
+    layout = spec.layout
+    with function(name) as builder:
+        rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
+        x = T.arg("x", T.Buffer((rows, layout.inputs), "float32"))
+        given = T.arg("scale", T.Buffer((1, 1), "float32")) if spec.static else None
+        codes = T.arg("codes", T.Buffer((rows, row_stride(layout)), "int8"))
+        scales = T.arg("scales", T.Buffer((rows, 1), "float32"))
+        sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
+
+        def body(row: Any) -> None:
+            _Row(spec, x, given, codes, scales, sums, row).emit()
+
+        _each(rows, body)
+    return builder.get()
+
+
+def _each(rows: Any, body: Callable[[Any], None]) -> None:
+    """Few rows one after another, many in parallel."""
+    if isinstance(rows, int):
+        with T.serial(0, rows) if rows < _FEW else T.parallel(0, rows) as row:
+            body(row)
+        return
+    with T.If(rows < _FEW):
+        with T.Then(), T.serial(0, rows) as row:
+            body(row)
+        with T.Else(), T.parallel(0, rows) as row:
+            body(row)
+
+
+@dataclass(frozen=True)
+class _Row:
+    spec: Rounding
+    x: Any
+    given: Any
+    codes: Any
+    scales: Any
+    sums: Any
+    row: Any
+
+    def emit(self) -> None:
+        layout = self.spec.layout
+        factor = T.bind(self._scale())
+        block = layout.block or layout.inputs
+        with T.serial(0, layout.inputs // block) as index:
+            self._round(factor, index, index * block, block)
+        whole = layout.inputs // block
+        if rest := layout.inputs % block:
+            self._round(factor, whole, whole * block, rest)
+        with T.serial(0, layout.width - layout.inputs) as k:
+            T.buffer_store(self.codes, T.int8(0), [self.row, layout.inputs + k])
+
+    def _scale(self) -> Any:
+        """The scale is written; what x is to be multiplied with (or divided by, where static)."""
+        if self.given is not None:
+            T.buffer_store(self.scales, self.given[0, 0], [self.row, 0])
+            return self.given[0, 0]
+        bits = T.bind(self._largest())
+        bits = T.bind(T.Select(bits == T.int32(_INFINITY), T.int32(_NAN), bits))
+        largest = T.bind(T.reinterpret("float32", bits))
+        T.buffer_store(self.scales, largest / T.float32(127), [self.row, 0])
+        factor = T.float32(127) / largest
+        return T.Select(T.reinterpret("int32", factor) == T.int32(_INFINITY), T.float32(0), factor)
+
+    def _largest(self) -> Any:
+        """max |x| by its bits, which are ordered as the numbers are, NaN above all."""
+        lanes = self.spec.isa.lanes
+        kept = stacked(1, f"int32x{lanes}")
+        T.buffer_store(kept, splat(T.int32(0), lanes), [0])
+        single = stacked(1, "int32")
+        T.buffer_store(single, T.int32(0), [0])
+
+        def over(at: Any, count: int) -> None:
+            target = kept if count > 1 else single
+            bits = T.reinterpret(_of("int32", count), self._load(at, count))
+            mask = splat(T.int32(_ABS), count) if count > 1 else T.int32(_ABS)
+            T.buffer_store(target, T.max(target[0], bits & mask), [0])
+
+        self._pieces(0, self.spec.layout.inputs, over)
+        reduced = T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.smax.v{lanes}i32", kept[0])
+        return T.max(reduced, single[0])
+
+    def _round(self, factor: Any, index: Any, start: Any, length: int) -> None:
+        lanes = self.spec.isa.lanes
+        total = stacked(1, f"int32x{lanes}")
+        T.buffer_store(total, splat(T.int32(0), lanes), [0])
+        single = stacked(1, "int32")
+        T.buffer_store(single, T.int32(0), [0])
+
+        def over(at: Any, count: int) -> None:
+            target = total if count > 1 else single
+            code = T.bind(self._code(self._load(at, count), factor, count))
+            place = T.ramp(at, 1, count) if count > 1 else at
+            T.buffer_store(self.codes, T.Cast(_of("int8", count), code), [self.row, place])
+            T.buffer_store(target, target[0] + code, [0])
+
+        self._pieces(start, length, over)
+        reduced = T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.add.v{lanes}i32", total[0])
+        T.buffer_store(self.sums, reduced + single[0], [self.row, index])
+
+    def _code(self, value: Any, factor: Any, count: int) -> Any:
+        spread = splat(factor, count) if count > 1 else factor
+        exact = value / spread if self.spec.static else value * spread
+        if self.spec.static:
+            ends = [splat(T.float32(end), count) if count > 1 else T.float32(end) for end in (-127.0, 127.0)]
+            exact = T.max(T.min(exact, ends[1]), ends[0])
+        return T.Cast(_of("int32", count), T.nearbyint(exact))
+
+    def _load(self, at: Any, count: int) -> Any:
+        return self.x.vload([self.row, at], "float32x" + str(count)) if count > 1 else self.x[self.row, at]
+
+    def _pieces(self, start: Any, length: int, over: Callable[[Any, int], None]) -> None:
+        """Whole registers, then single numbers."""
+        lanes = self.spec.isa.lanes
+        with T.serial(0, length // lanes) as piece:
+            over(start + piece * lanes, lanes)
+        with T.serial(0, length % lanes) as k:
+            over(start + length // lanes * lanes + k, 1)
+
+
+def _of(dtype: str, count: int) -> str:
+    return f"{dtype}x{count}" if count > 1 else dtype

@@ -1,0 +1,124 @@
+"""What the innermost loops work on: rows of activations and one tile of weights, of which they make exact sums.
+
+    total[r, v] = Σ_k code[v, k] · x[r, k]        int32, over a range of chunks (`packing.py`)
+
+The sums are registers that live in an array with constant indices, which LLVM keeps in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.script import tirx as T  # noqa: N812  as TVM calls it
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder.tirx import prim_func
+
+from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.packing import Layout
+
+__all__ = ["Panel", "Registers", "function", "registers", "splat", "stacked"]
+
+_AHEAD = 8192  # bytes: two pages, so that a page is known before its first byte is needed
+_NEAREST = 3  # llvm.prefetch: into all caches
+_STACK = 1024  # bytes, from which on TVM allocates an array elsewhere
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`rows` of the buffer `activations` (int8, by row) and the tile at byte `start` of `weights` (uint8, flat)."""
+
+    isa: Isa
+    layout: Layout
+    zero: int
+    activations: Any
+    rows: tuple[Any, ...]
+    weights: Any
+    start: Any
+    vectors: int
+
+    @property
+    def count(self) -> int:
+        """Registers of sums."""
+        return len(self.rows) * self.vectors
+
+    def zeros(self) -> Any:
+        return splat(T.int32(0), self.isa.lanes)
+
+    @contextmanager
+    def parts(self, first: Any, chunks: Any) -> Iterator[tuple[Any, Any]]:
+        """The loops over chunks, and over the groups of each as far as the instruction set takes them one by one."""
+        with T.serial(0, chunks) as step:
+            if self.layout.run == self.together:
+                yield first + step, 0
+                return
+            with T.serial(0, self.layout.run // self.together) as part:
+                yield first + step, part * self.together
+
+    @property
+    def together(self) -> int:
+        """Groups whose activations are loaded at once."""
+        return min(self.isa.together, self.layout.run)
+
+    def packed(self, chunk: Any, group: Any, vector: int) -> Any:
+        """One register of bytes of the tile."""
+        return self.weights.vload([self._place(chunk, group, vector)], f"uint8x{self.layout.register}")
+
+    def prefetch(self, chunk: Any, group: Any, vector: int) -> None:
+        """Ask for the bytes that come some steps later: processors' own prefetchers stop at the ends of pages."""
+        later = T.address_of(self.weights[self._place(chunk, group, vector) + _AHEAD])
+        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", later, T.int32(0), T.int32(_NEAREST), T.int32(1)))
+
+    def _place(self, chunk: Any, group: Any, vector: int) -> Any:
+        layout = self.layout
+        return self.start + ((chunk * layout.run + group) * self.vectors + vector) * layout.register
+
+    def inputs(self, row: int, chunk: Any, field: int, group: Any) -> list[Any]:
+        """The row's activations that `together` groups from `group` on meet in a field, an operand for each."""
+        layout = self.layout
+        at = chunk * layout.chunk + field * (layout.run * 4) + group * 4
+        return self.isa.activations(self.activations, self.rows[row], at, self.together, layout, self.zero)
+
+    def add(self, totals: Registers, index: int, weights: tuple[Any, ...], activations: tuple[Any, ...]) -> None:
+        totals[index] = self.isa.dot(totals[index], weights, activations)
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Vectors in arrays small enough for TVM to leave them on the stack, where LLVM makes registers of them."""
+
+    arrays: tuple[Any, ...]
+    each: int
+
+    def __getitem__(self, index: int) -> Any:
+        return self.arrays[index // self.each][index % self.each]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        T.buffer_store(self.arrays[index // self.each], value, [index % self.each])
+
+
+def registers(count: int, kind: str, lanes: int) -> Registers:
+    """So many registers of int32 or float32 `lanes`."""
+    each = max(1, (_STACK - 1) // (4 * lanes))
+    return Registers(tuple(stacked(min(each, count - i), f"{kind}x{lanes}") for i in range(0, count, each)), each)
+
+
+@contextmanager
+def function(name: str) -> Iterator[IRBuilder]:
+    """A function of that name is what the builder, whose `get` gives it, makes of the body."""
+    with IRBuilder() as builder, prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"global_symbol": name, "tirx.noalias": True})
+        yield builder
+
+
+def stacked(count: int, dtype: str) -> Any:
+    """An array on the stack: to TVM that is a small one of scope "global"; a "local" one is allocated each time."""
+    return T.alloc_buffer((count,), dtype, scope="global")
+
+
+def splat(value: Any, lanes: int) -> Any:
+    """A scalar in all lanes."""
+    return T.broadcast(value, lanes)

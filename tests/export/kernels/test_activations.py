@@ -1,0 +1,61 @@
+"""Activations in codes: as quant/ rounds them, to the last bit, with their sums; what is not finite shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from kernel_runs import here, rounded
+
+from compressor.export.kernels.activations import row_stride
+from compressor.export.kernels.packing import Layout
+from compressor.quant.blocks import round_by_block
+from compressor.quant.formats import INT8, QParams, quantize
+
+each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
+
+
+@each
+@pytest.mark.parametrize(("rows", "width"), [(1, 4096), (9, 77), (3, 5)])
+def test_a_row_is_rounded_as_one_block(isa, rows: int, width: int) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(width)
+    x = torch.randn(rows, width) * torch.logspace(-8, 8, rows)[:, None]
+    x[:, ::3] = (x[:, ::3] / x.abs().amax(-1, keepdim=True) * 254).round() / 254 * x.abs().amax(-1, keepdim=True)
+    codes, scales, sums = rounded(isa, x)
+    assert torch.equal(torch.from_numpy(codes[:, :width].astype(np.float32) * scales), round_by_block(x, width))
+    assert np.array_equal(sums[:, 0], codes[:, :width].astype(np.int64).sum(1))
+    padded = isa.layout(1, width, 2).width
+    assert not codes[:, width:padded].any()
+
+
+@each
+def test_sums_are_taken_by_block_where_weights_have_blocks(isa) -> None:  # type: ignore[no-untyped-def]
+    codes, _, sums = rounded(isa, torch.randn(2, 150), block=64)
+    assert sums.shape == (2, 3)
+    assert np.array_equal(sums, codes[:, :192].reshape(2, 3, 64).astype(np.int64).sum(2))
+
+
+@each
+def test_a_scale_that_is_given(isa) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(1)
+    x = torch.randn(3, 100) * 3
+    x[:, 0] = 2.5 * 0.04
+    codes, scales, _ = rounded(isa, x, scale=0.04)
+    qparams = QParams(torch.tensor(0.04), torch.tensor(0, dtype=torch.int8), INT8)
+    assert np.array_equal(codes[:, :100], quantize(x, qparams).numpy())
+    assert (scales == np.float32(0.04)).all()
+
+
+@each
+def test_rows_of_nothing_and_rows_that_are_not_finite(isa) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(4, 40)
+    x[0], x[1], x[2, 7], x[3, 39] = 0, 1e-37, torch.nan, torch.inf
+    codes, scales, _ = rounded(isa, x)
+    assert not codes[:2, :40].any()
+    assert np.isfinite(scales[:2]).all()
+    assert np.isnan(scales[2:]).all()
+
+
+def test_rows_do_not_lie_a_power_of_two_apart() -> None:
+    assert row_stride(Layout(1, 4096, 2, 16, 1)) == 4096 + 64
+    assert row_stride(Layout(1, 4000, 2, 16, 1)) == 4032

@@ -1,0 +1,71 @@
+"""Products in TIR: every float as numpy's, for any shape, number of rows, bits and blocks; integers never wrap."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from kernel_runs import Given, here, multiplied, random_given, reference
+
+from compressor.quant.ternary import dequantize_ternary, quantize_ternary
+
+HERE = here()
+each = pytest.mark.parametrize("isa", HERE, ids=lambda isa: isa.name)
+BITS, ROWS = (2, 4, 8), (1, 2, 7, 9)
+
+
+def test_this_machine_has_kernels_to_test() -> None:
+    assert HERE
+
+
+@each
+@pytest.mark.parametrize(("bits", "rows"), list(itertools.product(BITS, ROWS)))
+def test_rows_that_are_known(isa, bits: int, rows: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (isa.lanes * isa.vectors + 3, 131), bits)
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+@pytest.mark.parametrize("rows", [1, 3, 150])
+def test_rows_that_are_not_known(isa, rows: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (2 * isa.lanes * isa.vectors, 96), 2, bias=False, relu=True)
+    assert np.array_equal(multiplied(isa, given, symbolic=True), reference(given))
+
+
+@each
+@pytest.mark.parametrize(("bits", "block", "rows"), list(itertools.product((2, 8), (32, 64, 128), (1, 9))))
+def test_scales_by_block(isa, bits: int, block: int, rows: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (isa.lanes + 1, 300), bits, block)
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+@pytest.mark.parametrize(("bits", "rows", "deep"), [(2, 1, 16384), (2, 8, 16383), (8, 1, 16384), (8, 8, 5000)])
+def test_extremes_do_not_wrap(isa, bits: int, rows: int, deep: int) -> None:  # type: ignore[no-untyped-def]
+    least, most = (-1, 1) if bits == 2 else (-128, 127)
+    w = torch.tensor([[least], [most], [least], [0]], dtype=torch.int8).repeat(1, deep)
+    w[2, ::2] = most
+    q = torch.tensor([-128, 127], dtype=torch.int8)[torch.arange(rows) % 2][:, None].repeat(1, deep)
+    q[rows // 2 :, ::2] = q[rows // 2 :, ::2].neg().sub(1)
+    given = Given(w, torch.ones(4, 1), None, q, torch.ones(rows), bits)
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+def test_codes_of_two_bits_down_to_minus_two(isa) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(3, (isa.lanes, 200), 2)
+    given = replace(given, w=torch.randint(-2, 2, given.w.shape, dtype=torch.int8), q=torch.full_like(given.q, -128))
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+def test_a_ternary_layer_is_what_its_dequantized_matrix_gives(isa) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    ternary = quantize_ternary(torch.randn(40, 200))
+    given = random_given(5, (40, 200), 2, bias=False)
+    given = replace(given, w=ternary.codes, scales=ternary.high[:, None], q_scales=torch.ones(5))
+    expected = given.q.double() @ dequantize_ternary(ternary).double().T
+    assert np.allclose(multiplied(isa, given), expected.numpy(), rtol=2e-7, atol=0)

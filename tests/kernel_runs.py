@@ -1,0 +1,153 @@
+"""Kernels compiled for this machine and run, beside numpy's integers of 64 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressor.graph.quiet import quiet
+
+with quiet():
+    import tvm
+
+    from compressor.export.kernels.activations import Rounding, round_rows, row_stride
+    from compressor.export.kernels.isa import ISAS, Isa
+    from compressor.export.kernels.packing import Packed, pack_bias, pack_weights
+    from compressor.export.kernels.product import Product, product
+
+__all__ = [
+    "Given",
+    "assembly",
+    "compiled",
+    "here",
+    "multiplied",
+    "random_given",
+    "reference",
+    "rounded",
+    "tvm_features",
+]
+
+HOST = {"kind": "llvm", "mcpu": str(tvm.get_global_func("target.llvm_get_system_cpu")())}
+
+
+def here() -> list[Isa]:
+    """The instruction sets that this machine has."""
+    return [isa for isa in ISAS if isa.features <= tvm_features(HOST)]
+
+
+def tvm_features(target: Mapping[str, Any]) -> set[str]:
+    """What LLVM says that a target's processor has."""
+    asked = tvm.get_global_func("target.llvm_get_cpu_features")
+    return {str(each) for each in asked(tvm.target.Target(dict(target)))}
+
+
+def compiled(functions: Mapping[str, Any], target: Mapping[str, Any] = HOST) -> Any:
+    return tvm.tirx.build(tvm.IRModule(dict(functions)), target=tvm.target.Target(dict(target)))
+
+
+def assembly(function: Any, target: Mapping[str, Any]) -> str:
+    return str(compiled({"it": function}, target).inspect_source("asm"))
+
+
+@dataclass(frozen=True)
+class Given:
+    """Weights w (N, K) int8 with scales (N, blocks) and a bias, activations q (M, K) int8 with scales (M)."""
+
+    w: Tensor
+    scales: Tensor
+    bias: Tensor | None
+    q: Tensor
+    q_scales: Tensor
+    bits: int
+    block: int | None = None
+    relu: bool = False
+
+    def packed(self, isa: Isa) -> Packed:
+        layout = isa.layout(*self.w.shape, self.bits, self.block)
+        return pack_weights(self.w, self.scales, layout, isa.zero(self.bits, lowest(self.w, self.bits)))
+
+
+def lowest(w: Tensor, bits: int) -> int:
+    """Ternary codes are −1 to 1, others what their bits hold."""
+    return -1 if bits == 2 and int(w.min()) >= -1 else -(2 ** (bits - 1))
+
+
+def random_given(
+    rows: int, shape: tuple[int, int], bits: int, block: int | None = None, *, bias: bool = True, relu: bool = False
+) -> Given:
+    generator = torch.Generator().manual_seed(rows + sum(shape))
+    low, high = {2: (-1, 2), 4: (-8, 8), 8: (-128, 128)}[bits]
+    w = torch.randint(low, high, shape, generator=generator, dtype=torch.int8)
+    blocks = 1 if block is None else -(-shape[1] // block)
+    return Given(
+        w,
+        torch.rand((shape[0], blocks), generator=generator),
+        torch.randn(shape[0], generator=generator) if bias else None,
+        torch.randint(-128, 128, (rows, shape[1]), generator=generator, dtype=torch.int8),
+        torch.rand(rows, generator=generator),
+        bits, block, relu,
+    )  # fmt: skip
+
+
+def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mapping[str, Any] = HOST) -> np.ndarray:
+    """What a kernel makes of it."""
+    packed, rows = given.packed(isa), len(given.q)
+    layout, stride = packed.layout, row_stride(packed.layout)
+    spec = Product(isa, layout, packed.zero, stride, None if symbolic else rows, given.bias is not None, given.relu)
+    run = compiled({"product": product(spec)}, target)["product"]
+    codes = np.zeros((rows, stride), np.int8)
+    codes[:, : layout.inputs] = given.q.numpy()
+    sums = np.add.reduceat(
+        codes[:, : layout.width].astype(np.int32), np.arange(layout.blocks) * (layout.width // layout.blocks), 1
+    )
+    arrays = [
+        codes,
+        given.q_scales.numpy()[:, None],
+        sums.astype(np.int32),
+        packed.codes.numpy(),
+        packed.scales.numpy(),
+    ]
+    if given.bias is not None:
+        arrays.append(pack_bias(given.bias, layout).numpy())
+    made = tvm.runtime.tensor(np.full((rows, layout.outputs), np.nan, np.float32))
+    run(*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arrays), made)
+    return np.array(made.numpy())
+
+
+def reference(given: Given) -> np.ndarray:
+    """The same in numpy: integers exact, floats in the same order, with fused multiply–adds made of doubles."""
+    q, w = given.q.numpy().astype(np.int64), given.w.numpy().astype(np.int64)
+    scales, q_scales = given.scales.numpy(), given.q_scales.numpy()[:, None]
+    if given.block is None:
+        value, factor = (q @ w.T).astype(np.float32), scales[:, 0][None] * q_scales
+    else:
+        value, factor = np.zeros((len(q), len(w)), np.float32), np.broadcast_to(q_scales, (len(q), len(w)))
+        for index in range(scales.shape[1]):
+            part = slice(index * given.block, (index + 1) * given.block)
+            value = _fused((q[:, part] @ w[:, part].T).astype(np.float32), scales[:, index][None], value)
+    result = value * factor if given.bias is None else _fused(value, factor, given.bias.numpy()[None])
+    return np.maximum(result, 0) if given.relu else result
+
+
+def _fused(left: np.ndarray, right: np.ndarray, plus: np.ndarray) -> np.ndarray:
+    return (left.astype(np.float64) * right + plus).astype(np.float32)
+
+
+def rounded(isa: Isa, x: Tensor, block: int | None = None, scale: float | None = None) -> tuple[np.ndarray, ...]:
+    """Codes (M, stride), scales (M, 1) and sums (M, blocks) that the kernel makes of x (M, K)."""
+    layout = isa.layout(1, x.shape[1], 2, block)
+    run = compiled({"it": round_rows(Rounding(isa, layout, None, scale is not None))})["round_rows"]
+    made = [
+        tvm.runtime.tensor(np.full(shape, 77, dtype))
+        for shape, dtype in (
+            ((len(x), row_stride(layout)), np.int8), ((len(x), 1), np.float32), ((len(x), layout.blocks), np.int32)
+        )
+    ]  # fmt: skip
+    given = [] if scale is None else [tvm.runtime.tensor(np.full((1, 1), scale, np.float32))]
+    run(tvm.runtime.tensor(x.numpy()), *given, *made)
+    return tuple(np.array(each.numpy()) for each in made)
