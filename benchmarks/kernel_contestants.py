@@ -114,8 +114,9 @@ def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
         import tvm
 
         from compressor.export.kernels.activations import Rounding, round_rows, row_stride
+        from compressor.export.kernels.outputs import Product
         from compressor.export.kernels.packing import pack_weights
-        from compressor.export.kernels.product import Product, product
+        from compressor.export.kernels.product import product
 
         isa = _isa()
         layout, zero = isa.layout(case.outputs, case.inputs, bits, block), isa.zero(bits, lowest)

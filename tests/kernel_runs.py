@@ -17,8 +17,9 @@ with quiet():
 
     from compressor.export.kernels.activations import Rounding, round_rows, row_stride
     from compressor.export.kernels.isa import ISAS, Isa
+    from compressor.export.kernels.outputs import Product
     from compressor.export.kernels.packing import Packed, pack_bias, pack_weights
-    from compressor.export.kernels.product import Product, product
+from compressor.export.kernels.product import product
 
 __all__ = [
     "Given",

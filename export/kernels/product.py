@@ -10,51 +10,25 @@ one multiply–add a block, in the order of blocks. Tiles of outputs run in para
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.few_rows import fits, sum_across_fields
-from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.many_rows import sum_by_field
+from compressor.export.kernels.outputs import Arguments, Product, Tile, scaled_by_row, summed_by_block, write_rows
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import Panel, Registers, function, registers, splat
 
-__all__ = ["Product", "product"]
+__all__ = ["product"]
 
-_DEEP = 1024  # inputs of one pass over fields: its weights and activations stay in the first cache
+_FEW = 2  # rows whose sums are better added up apart
+_PART = 24 << 10  # bytes of a tile that all fields and all rows meet before the next: half of a first cache
 _STREAM = 1 << 16  # inputs of one sum across fields: 4³ times too large, it still fits 32 bits
 _ROWS = 128  # rows of one unit of parallel work
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product's shape: `layout` and `zero` of its weights, `rows` (None: known when it runs), how far apart rows of
-    activations lie (`stride`, bytes), and what happens to the sums: `bias`, `relu`."""
-
-    isa: Isa
-    layout: Layout
-    zero: int
-    stride: int
-    rows: int | None = None
-    bias: bool = False
-    relu: bool = False
-
-
-@dataclass(frozen=True)
-class _Arguments:
-    rows: Any
-    x: Any
-    x_scales: Any
-    x_sums: Any
-    codes: Any
-    scales: Any
-    bias: Any
-    y: Any
 
 
 def product(spec: Product, name: str = "product") -> Any:
@@ -68,7 +42,7 @@ def product(spec: Product, name: str = "product") -> Any:
     return builder.get()
 
 
-def _arguments(spec: Product) -> _Arguments:
+def _arguments(spec: Product) -> Arguments:
     layout = spec.layout
     rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
     padded = layout.columns * layout.lanes
@@ -83,10 +57,10 @@ def _arguments(spec: Product) -> _Arguments:
         ("y", (rows, layout.outputs), "float32"),
     ]
     made = {name: T.arg(name, T.Buffer(shape, dtype)) for name, shape, dtype in shapes}
-    return _Arguments(rows=rows, bias=made.pop("bias", None), **made)
+    return Arguments(rows=rows, bias=made.pop("bias", None), **made)
 
 
-def _body(spec: Product, given: _Arguments) -> None:
+def _body(spec: Product, given: Arguments) -> None:
     """Units of work: a tile for some rows."""
     layout = spec.layout
     tiles = layout.tiles + (1 if layout.last else 0)
@@ -94,30 +68,29 @@ def _body(spec: Product, given: _Arguments) -> None:
     with T.parallel(0, tiles * parts) as unit:
         tile, start = unit // parts, unit % parts * _ROWS
         count = given.rows if parts == 1 else T.min(given.rows - start, _ROWS)
-        if layout.last == 0:
-            _tile(spec, given, tile, layout.vectors, start, count)
-        elif layout.tiles == 0:
-            _tile(spec, given, tile, layout.last, start, count)
+        whole = Tile(spec, given, tile, layout.vectors, ends=False)
+        last = Tile(spec, given, tile, layout.last, ends=True)
+        if layout.last == 0 or layout.tiles == 0:
+            _tile(last if layout.last else whole, start, count)
         else:
             with T.If(tile < layout.tiles):
                 with T.Then():
-                    _tile(spec, given, tile, layout.vectors, start, count)
+                    _tile(whole, start, count)
                 with T.Else():
-                    _tile(spec, given, tile, layout.last, start, count)
+                    _tile(last, start, count)
 
 
-def _tile(spec: Product, given: _Arguments, tile: Any, vectors: int, start: Any, count: Any) -> None:
+def _tile(tile: Tile, start: Any, count: Any) -> None:
     """A tile of outputs for `count` rows from `start`: by blocks of rows, then the rest."""
-    block = spec.isa.rows
+    block = tile.spec.isa.rows
     whole, rest = count // block, count % block
     if not (isinstance(whole, int) and whole == 0):
-        with T.serial(0, whole) as index:
-            _rows(spec, given, tile, vectors, start + index * block, block)
+        _blocks(tile, start, whole)
     after = start + whole * block
     while (block := block // 2) > 0:  # the rest by halves: as little code as there is for all that it may be
         with _where(rest & block) as wanted:
             if wanted:
-                _rows(spec, given, tile, vectors, after, block)
+                _rows(tile, after, block)
         after = after + (rest & block)
 
 
@@ -131,90 +104,60 @@ def _where(value: Any) -> Iterator[bool]:
         yield True
 
 
-def _rows(spec: Product, given: _Arguments, tile: Any, vectors: int, start: Any, number: int) -> None:
-    layout = spec.layout
-    rows = tuple(start + index for index in range(number))
-    byte = tile * (layout.vectors * layout.chunks * layout.step)
-    panel = Panel(spec.isa, layout, spec.zero, given.x, rows, given.codes, byte, vectors)
-    scales = tile * (layout.vectors * layout.lanes * layout.blocks)
-    first = tile * (layout.vectors * layout.lanes)
-    values = _by_row(panel, given, scales) if layout.block is None else _by_block(panel, given, scales)
-    for index, value in enumerate(values):
-        row, vector = divmod(index, vectors)
-        _write(spec, given, rows[row], first + vector * layout.lanes, value, vectors == layout.last == vector + 1)
+def _blocks(tile: Tile, start: Any, whole: Any) -> None:
+    """`whole` blocks of rows: part after part of the tile, which stays in the nearest cache while all rows meet it."""
+    layout, block = tile.spec.layout, tile.spec.isa.rows
+    deep = _deep(tile)
+    if layout.block is not None or layout.chunks <= deep or (isinstance(whole, int) and whole == 1):
+        with T.serial(0, whole) as index:
+            _rows(tile, start + index * block, block)
+        return
+    count = block * tile.vectors
+    kept = T.alloc_buffer((_ROWS // block * count,), f"int32x{layout.lanes}")
+    with T.serial(0, -(-layout.chunks // deep)) as part, T.serial(0, whole) as index:
+        sums = registers(count, "int32", layout.lanes)
+        sum_by_field(tile.panel(start + index * block, block), part * deep, _limited(layout, part, deep), sums)
+        for each in range(count):
+            before = T.Select(part == 0, splat(T.int32(0), layout.lanes), kept[index * count + each])
+            T.buffer_store(kept, before + sums[each], [index * count + each])
+    with T.serial(0, whole) as index:
+        totals = [kept[index * count + each] for each in range(count)]
+        write_rows(tile, start + index * block, block, scaled_by_row(tile, start + index * block, block, totals))
 
 
-def _by_row(panel: Panel, given: _Arguments, scales: Any) -> Iterator[tuple[Any, Any]]:
-    """For each register of sums their value as float and what it is to be multiplied with."""
-    layout, lanes = panel.layout, panel.isa.lanes
-    few = fits(panel)
-    deep = (_STREAM if few else _DEEP) // layout.chunk
-    totals = registers(panel.count, "int32", lanes)
-    _sums(panel, few, deep, totals)
-    for index in range(panel.count):
-        row, vector = divmod(index, panel.vectors)
-        total = totals[index]
-        if panel.zero:
-            total = total - splat(panel.zero * given.x_sums[panel.rows[row], 0], lanes)
-        scale = given.scales.vload([scales + vector * lanes], f"float32x{lanes}")
-        yield T.Cast(f"float32x{lanes}", total), scale * splat(given.x_scales[panel.rows[row], 0], lanes)
+def _rows(tile: Tile, start: Any, number: int) -> None:
+    """A few rows at once."""
+    layout, panel = tile.spec.layout, tile.panel(start, number)
+    few = number <= _FEW and fits(panel)
+    add = sum_across_fields if few else sum_by_field
+    if layout.block is not None:
+        write_rows(tile, start, number, summed_by_block(tile, start, number, add))
+        return
+    totals = registers(panel.count, "int32", layout.lanes)
+    _sums(panel, add, _STREAM // layout.chunk if few else _deep(tile), totals)
+    write_rows(tile, start, number, scaled_by_row(tile, start, number, [totals[i] for i in range(panel.count)]))
 
 
-def _sums(panel: Panel, few: bool, deep: int, totals: Registers) -> None:
+def _sums(panel: Panel, add: Callable[[Panel, Any, Any, Registers], None], deep: int, totals: Registers) -> None:
     """The sums over all inputs, `deep` chunks at a time."""
-    add, chunks = sum_across_fields if few else sum_by_field, panel.layout.chunks
-    if chunks <= deep:
-        add(panel, 0, chunks, totals)
+    layout = panel.layout
+    if layout.chunks <= deep:
+        add(panel, 0, layout.chunks, totals)
         return
     for index in range(panel.count):
         totals[index] = panel.zeros()
-    with T.serial(0, -(-chunks // deep)) as part:
-        sums = registers(panel.count, "int32", panel.isa.lanes)
-        count = deep if chunks % deep == 0 else T.min(chunks - part * deep, deep)
-        add(panel, part * deep, count, sums)
+    with T.serial(0, -(-layout.chunks // deep)) as part:
+        sums = registers(panel.count, "int32", layout.lanes)
+        add(panel, part * deep, _limited(layout, part, deep), sums)
         for index in range(panel.count):
             totals[index] = totals[index] + sums[index]
 
 
-def _by_block(panel: Panel, given: _Arguments, scales: Any) -> Iterator[tuple[Any, Any]]:
-    layout, lanes = panel.layout, panel.isa.lanes
-    deep = layout.chunks // layout.blocks
-    floats = registers(panel.count, "float32", lanes)
-    for index in range(panel.count):
-        floats[index] = splat(T.float32(0), lanes)
-    with T.serial(0, layout.blocks) as block:
-        sums = registers(panel.count, "int32", lanes)
-        (sum_across_fields if fits(panel) else sum_by_field)(panel, block * deep, deep, sums)
-        for index in range(panel.count):
-            row, vector = divmod(index, panel.vectors)
-            total = sums[index]
-            if panel.zero:
-                total = total - splat(panel.zero * given.x_sums[panel.rows[row], block], lanes)
-            at = scales + (block * panel.vectors + vector) * lanes
-            scale = given.scales.vload([at], f"float32x{lanes}")
-            floats[index] = _fused(T.Cast(f"float32x{lanes}", total), scale, floats[index], lanes)
-    for index in range(panel.count):
-        yield floats[index], splat(given.x_scales[panel.rows[index // panel.vectors], 0], lanes)
+def _deep(tile: Tile) -> int:
+    """Chunks of a part of a tile."""
+    return max(1, _PART // (tile.vectors * tile.spec.layout.step))
 
 
-def _write(spec: Product, given: _Arguments, row: Any, first: Any, value: tuple[Any, Any], ends: bool) -> None:
-    """One register of outputs from output `first` on; where the matrix ends within it, its part."""
-    lanes, rest = spec.isa.lanes, spec.layout.outputs % spec.isa.lanes
-    if given.bias is None:
-        result = value[0] * value[1]
-    else:
-        result = _fused(*value, given.bias.vload([first], f"float32x{lanes}"), lanes)
-    if spec.relu:
-        result = T.max(result, splat(T.float32(0), lanes))
-    if not ends or rest == 0:
-        T.buffer_store(given.y, result, [row, T.ramp(first, 1, lanes)])
-        return
-    result = T.bind(result)
-    for lane in range(rest):
-        one = tirx.Shuffle([result], [tirx.IntImm("int32", lane)])
-        T.buffer_store(given.y, one, [row, first + lane])
-
-
-def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
-    """left · right + plus, rounded once, as every processor with kernels does."""
-    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"llvm.fma.v{lanes}f32", left, right, plus)
+def _limited(layout: Layout, part: Any, deep: int) -> Any:
+    """Chunks of one part: the last may have fewer."""
+    return deep if layout.chunks % deep == 0 else T.min(layout.chunks - part * deep, deep)

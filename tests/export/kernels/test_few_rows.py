@@ -9,8 +9,9 @@ from kernel_runs import assembly
 from compressor.export.kernels.activations import row_stride
 from compressor.export.kernels.few_rows import fits
 from compressor.export.kernels.isa import AVX512_VNNI, AVX_VNNI, Isa
+from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.panel import Panel
-from compressor.export.kernels.product import Product, product
+from compressor.export.kernels.product import product
 
 ICE_LAKE = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "icelake-server"}
 

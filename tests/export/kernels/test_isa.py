@@ -9,7 +9,8 @@ from kernel_runs import assembly, here, tvm_features
 
 from compressor.export.kernels.activations import row_stride
 from compressor.export.kernels.isa import AVX512_VNNI, AVX_VNNI, NEON_DOT, Isa, best_isa
-from compressor.export.kernels.product import Product, product
+from compressor.export.kernels.outputs import Product
+from compressor.export.kernels.product import product
 
 LINUX = "aarch64-linux-gnu"
 A76 = {"kind": "llvm", "mtriple": LINUX, "mcpu": "cortex-a76"}

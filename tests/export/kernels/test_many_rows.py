@@ -8,7 +8,8 @@ from kernel_runs import assembly
 
 from compressor.export.kernels.activations import row_stride
 from compressor.export.kernels.isa import AVX512_VNNI
-from compressor.export.kernels.product import Product, product
+from compressor.export.kernels.outputs import Product
+from compressor.export.kernels.product import product
 
 ICE_LAKE = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "icelake-server"}
 

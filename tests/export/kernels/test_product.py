@@ -29,6 +29,21 @@ def test_rows_that_are_known(isa, bits: int, rows: int) -> None:  # type: ignore
 
 
 @each
+@pytest.mark.parametrize("rows", [1, 9])
+def test_the_last_tile_may_be_as_wide_as_the_others(isa, rows: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (2 * isa.lanes * isa.vectors - 3, 64), 2)
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+@pytest.mark.parametrize(("bits", "deep"), [(2, 6000), (8, 1500)])
+def test_rows_meet_one_part_of_a_tile_after_another(isa, bits: int, deep: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(19, (isa.lanes * isa.vectors, deep), bits)
+    assert np.array_equal(multiplied(isa, given), reference(given))
+    assert np.array_equal(multiplied(isa, given, symbolic=True), reference(given))
+
+
+@each
 @pytest.mark.parametrize("rows", [1, 3, 150])
 def test_rows_that_are_not_known(isa, rows: int) -> None:  # type: ignore[no-untyped-def]
     given = random_given(rows, (2 * isa.lanes * isa.vectors, 96), 2, bias=False, relu=True)

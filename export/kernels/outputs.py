@@ -1,0 +1,143 @@
+"""From exact integers to outputs: scales, bias and activation, on a register of outputs at a time.
+
+    y = act(float(Σ) · (s_w · s_x) + b)                             a scale a row
+    y = act((Σ_B float(Σ_{k ∈ B}) · s_w[B]) · s_x + b)              a scale a block, in the order of blocks
+
+A sum and a product that belong together are one fused multiply–add, rounded once: so the same on every processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.script import tirx as T  # noqa: N812  as TVM calls it
+
+from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.packing import Layout
+from compressor.export.kernels.panel import Panel, Registers, registers, splat
+
+__all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "write_rows"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product's shape: `layout` and `zero` of its weights, `rows` (None: known when it runs), how far apart rows of
+    activations lie (`stride`, bytes), and what happens to the sums: `bias`, `relu`."""
+
+    isa: Isa
+    layout: Layout
+    zero: int
+    stride: int
+    rows: int | None = None
+    bias: bool = False
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Arguments:
+    rows: Any
+    x: Any
+    x_scales: Any
+    x_sums: Any
+    codes: Any
+    scales: Any
+    bias: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Tile number `index` of a product's outputs, `vectors` registers wide; the last one `ends` the matrix."""
+
+    spec: Product
+    given: Arguments
+    index: Any
+    vectors: int
+    ends: bool
+
+    @property
+    def scales(self) -> Any:
+        """Where its scales begin."""
+        layout = self.spec.layout
+        return self.index * (layout.vectors * layout.lanes * layout.blocks)
+
+    def panel(self, start: Any, number: int) -> Panel:
+        """With `number` rows from `start`."""
+        layout, rows = self.spec.layout, tuple(start + index for index in range(number))
+        byte = self.index * (layout.vectors * layout.chunks * layout.step)
+        return Panel(self.spec.isa, layout, self.spec.zero, self.given.x, rows, self.given.codes, byte, self.vectors)
+
+
+def scaled_by_row(tile: Tile, start: Any, number: int, totals: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """For each register of sums its value as float and what it is to be multiplied with."""
+    lanes = tile.spec.isa.lanes
+    for index, total in enumerate(totals):
+        row, vector = divmod(index, tile.vectors)
+        scale = tile.given.scales.vload([tile.scales + vector * lanes], f"float32x{lanes}")
+        scale = scale * splat(tile.given.x_scales[start + row, 0], lanes)
+        yield _float(tile, total, start + row, 0), scale
+
+
+def summed_by_block(
+    tile: Tile, start: Any, number: int, add: Callable[[Panel, Any, Any, Registers], None]
+) -> Iterator[tuple[Any, Any]]:
+    """The same where blocks of inputs have scales of their own: their sums by `add`."""
+    layout, lanes, panel = tile.spec.layout, tile.spec.isa.lanes, tile.panel(start, number)
+    deep = layout.chunks // layout.blocks
+    floats = registers(panel.count, "float32", lanes)
+    for index in range(panel.count):
+        floats[index] = splat(T.float32(0), lanes)
+    with T.serial(0, layout.blocks) as block:
+        sums = registers(panel.count, "int32", lanes)
+        add(panel, block * deep, deep, sums)
+        for index in range(panel.count):
+            row, vector = divmod(index, tile.vectors)
+            at = tile.scales + (block * tile.vectors + vector) * lanes
+            scale = tile.given.scales.vload([at], f"float32x{lanes}")
+            floats[index] = _fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
+    for index in range(panel.count):
+        yield floats[index], splat(tile.given.x_scales[start + index // tile.vectors, 0], lanes)
+
+
+def _float(tile: Tile, total: Any, row: Any, block: Any) -> Any:
+    """A sum without what the codes' zero put into it."""
+    lanes = tile.spec.isa.lanes
+    if tile.spec.zero:
+        total = total - splat(tile.spec.zero * tile.given.x_sums[row, block], lanes)
+    return T.Cast(f"float32x{lanes}", total)
+
+
+def write_rows(tile: Tile, start: Any, number: int, values: Iterator[tuple[Any, Any]]) -> None:
+    """All registers of `number` rows from `start`, by row."""
+    spec = tile.spec
+    first = tile.index * (spec.layout.vectors * spec.isa.lanes)
+    for index, value in enumerate(values):
+        row, vector = divmod(index, tile.vectors)
+        _write(tile, start + row, first + vector * spec.isa.lanes, value, tile.ends and vector + 1 == tile.vectors)
+
+
+def _write(tile: Tile, row: Any, first: Any, value: tuple[Any, Any], ends: bool) -> None:
+    """One register of outputs from output `first` on; where the matrix ends within it, its part."""
+    spec, given = tile.spec, tile.given
+    lanes, rest = spec.isa.lanes, spec.layout.outputs % spec.isa.lanes
+    if given.bias is None:
+        result = value[0] * value[1]
+    else:
+        result = _fused(*value, given.bias.vload([first], f"float32x{lanes}"), lanes)
+    if spec.relu:
+        result = T.max(result, splat(T.float32(0), lanes))
+    if not ends or rest == 0:
+        T.buffer_store(given.y, result, [row, T.ramp(first, 1, lanes)])
+        return
+    result = T.bind(result)
+    for lane in range(rest):
+        one = tirx.Shuffle([result], [tirx.IntImm("int32", lane)])
+        T.buffer_store(given.y, one, [row, first + lane])
+
+
+def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
+    """left · right + plus, rounded once, as every processor with kernels does."""
+    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"llvm.fma.v{lanes}f32", left, right, plus)
