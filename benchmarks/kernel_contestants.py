@@ -113,20 +113,20 @@ def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
         import torch
         import tvm
 
-        from compressor.export.kernels.activations import Rounding, round_rows, row_stride
+        from compressor.export.kernels.activations import Rounding, round_rows
         from compressor.export.kernels.outputs import Product
         from compressor.export.kernels.packing import pack_weights
         from compressor.export.kernels.product import product
 
         isa = _isa()
-        layout, zero = isa.layout(case.outputs, case.inputs, bits, block), isa.zero(bits, lowest)
+        layout = isa.layout(case.outputs, case.inputs, bits, block, lowest=lowest)
         library = _tvm(case.threads, {
-            "product": product(Product(isa, layout, zero, row_stride(layout), case.rows)),
+            "product": product(Product(isa, layout, case.rows)),
             "round_rows": round_rows(Rounding(isa, layout, case.rows)),
         })  # fmt: skip
         high = 2 if lowest == -1 else -lowest
         codes = torch.randint(lowest, high, (case.outputs, case.inputs), dtype=torch.int8)
-        packed = pack_weights(codes, torch.rand(case.outputs, layout.blocks), layout, zero)
+        packed = pack_weights(codes, torch.rand(case.outputs, layout.blocks), layout)
         groups, each = case.groups(packed.codes.numel() + 4 * packed.scales.numel())
         weights = [
             [(_owned(packed.codes.numpy()), _owned(packed.scales.numpy())) for _ in range(each)] for _ in range(groups)
@@ -135,7 +135,7 @@ def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
         made = [
             tvm.runtime.empty(shape, dtype)
             for shape, dtype in (
-                ((case.rows, row_stride(layout)), "int8"), ((case.rows, 1), "float32"),
+                ((case.rows, layout.stride), "int8"), ((case.rows, 1), "float32"),
                 ((case.rows, layout.blocks), "int32"), ((case.rows, case.outputs), "float32"),
             )
         ]  # fmt: skip

@@ -56,9 +56,8 @@ def products(isa: Isa, threads: int, steps: int, name: str = "products") -> tupl
             sums = registers(sums_each, "int32", isa.lanes)
             for index in range(sums_each):
                 sums[index] = splat(T.int32(0), isa.lanes)
-            zero = isa.zero(8, -128)
-            weights = tuple(T.bind(each) for each in isa.weights(w.vload([0], f"uint8x{width}"), layout, 0, zero))
-            [inputs] = isa.activations(x, 0, 0, 1, layout, zero)
+            weights = tuple(T.bind(each) for each in isa.weights(w.vload([0], f"uint8x{width}"), layout, 0))
+            [inputs] = isa.activations(x, 0, 0, 1, layout)
             with T.serial(0, steps):
                 for index in range(sums_each):
                     sums[index] = isa.dot(sums[index], weights, inputs)

@@ -15,7 +15,7 @@ from compressor.graph.quiet import quiet
 with quiet():
     import tvm
 
-    from compressor.export.kernels.activations import Rounding, round_rows, row_stride
+    from compressor.export.kernels.activations import Rounding, round_rows
     from compressor.export.kernels.isa import ISAS, Isa
     from compressor.export.kernels.outputs import Product
     from compressor.export.kernels.packing import Packed, pack_bias, pack_weights
@@ -69,8 +69,8 @@ class Given:
     relu: bool = False
 
     def packed(self, isa: Isa) -> Packed:
-        layout = isa.layout(*self.w.shape, self.bits, self.block)
-        return pack_weights(self.w, self.scales, layout, isa.zero(self.bits, lowest(self.w, self.bits)))
+        layout = isa.layout(*self.w.shape, self.bits, self.block, lowest=lowest(self.w, self.bits))
+        return pack_weights(self.w, self.scales, layout)
 
 
 def lowest(w: Tensor, bits: int) -> int:
@@ -98,10 +98,10 @@ def random_given(
 def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mapping[str, Any] = HOST) -> np.ndarray:
     """What a kernel makes of it."""
     packed, rows = given.packed(isa), len(given.q)
-    layout, stride = packed.layout, row_stride(packed.layout)
-    spec = Product(isa, layout, packed.zero, stride, None if symbolic else rows, given.bias is not None, given.relu)
+    layout = packed.layout
+    spec = Product(isa, layout, None if symbolic else rows, given.bias is not None, given.relu)
     run = compiled({"product": product(spec)}, target)["product"]
-    codes = np.zeros((rows, stride), np.int8)
+    codes = np.zeros((rows, layout.stride), np.int8)
     codes[:, : layout.inputs] = given.q.numpy()
     sums = np.add.reduceat(
         codes[:, : layout.width].astype(np.int32), np.arange(layout.blocks) * (layout.width // layout.blocks), 1
@@ -146,7 +146,7 @@ def rounded(isa: Isa, x: Tensor, block: int | None = None, scale: float | None =
     made = [
         tvm.runtime.tensor(np.full(shape, 77, dtype))
         for shape, dtype in (
-            ((len(x), row_stride(layout)), np.int8), ((len(x), 1), np.float32), ((len(x), layout.blocks), np.int32)
+            ((len(x), layout.stride), np.int8), ((len(x), 1), np.float32), ((len(x), layout.blocks), np.int32)
         )
     ]  # fmt: skip
     given = [] if scale is None else [tvm.runtime.tensor(np.full((1, 1), scale, np.float32))]

@@ -20,10 +20,8 @@ from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import function, splat, stacked
 
-__all__ = ["Rounding", "round_rows", "row_stride"]
+__all__ = ["Rounding", "round_rows"]
 
-_LINE = 64
-_ALIAS = 1024  # rows that lie a multiple of this apart would share the sets of the first cache
 _FEW = 8  # rows that are not worth waking other threads for
 _ABS, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000  # bits of float32: all but the sign, and two values
 
@@ -38,12 +36,6 @@ class Rounding:
     static: bool = False
 
 
-def row_stride(layout: Layout) -> int:
-    """Bytes from one row of codes to the next."""
-    padded = -(-layout.width // _LINE) * _LINE
-    return padded + (_LINE if padded % _ALIAS == 0 else 0)
-
-
 def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
     """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1), Σq int32 (M, blocks))."""
     layout = spec.layout
@@ -51,7 +43,7 @@ def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
         rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
         x = T.arg("x", T.Buffer((rows, layout.inputs), "float32"))
         given = T.arg("scale", T.Buffer((1, 1), "float32")) if spec.static else None
-        codes = T.arg("codes", T.Buffer((rows, row_stride(layout)), "int8"))
+        codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
         scales = T.arg("scales", T.Buffer((rows, 1), "float32"))
         sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
 

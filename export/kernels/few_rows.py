@@ -40,7 +40,7 @@ def sum_across_fields(panel: Panel, first: Any, chunks: Any, totals: Registers) 
                 panel.prefetch(chunk, start + group, vector)
                 packed = T.bind(panel.packed(chunk, start + group, vector))
                 for field in range(layout.fields):
-                    weights = isa.weights(packed, layout, field, panel.zero)
+                    weights = isa.weights(packed, layout, field)
                     for row in range(len(panel.rows)):
                         place = field * count + row * panel.vectors + vector
                         panel.add(sums, place, weights, inputs[field][row][group])

@@ -44,10 +44,8 @@ def _add(panel: Panel, chunk: Any, start: Any, field: int, totals: Registers) ->
     rows = range(len(panel.rows))
     waiting = [panel.inputs(row, chunk, field, start) for row in rows] if panel.together > 1 else []
     for group in range(panel.together):
-        weights = []
-        for vector in range(panel.vectors):
-            codes = panel.isa.weights(panel.packed(chunk, start + group, vector), panel.layout, field, panel.zero)
-            weights.append(tuple(T.bind(part) for part in codes))
+        packed = [panel.packed(chunk, start + group, vector) for vector in range(panel.vectors)]
+        weights = [panel.isa.weights(each, panel.layout, field) for each in packed]
         for row in rows:
             inputs = waiting[row] if waiting else panel.inputs(row, chunk, field, start)
             for vector in range(panel.vectors):

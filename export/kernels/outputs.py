@@ -24,13 +24,10 @@ __all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "
 
 @dataclass(frozen=True)
 class Product:
-    """A product's shape: `layout` and `zero` of its weights, `rows` (None: known when it runs), how far apart rows of
-    activations lie (`stride`, bytes), and what happens to the sums: `bias`, `relu`."""
+    """A product's shape: `layout` of its weights, `rows` (None: known when it runs), and what happens to the sums."""
 
     isa: Isa
     layout: Layout
-    zero: int
-    stride: int
     rows: int | None = None
     bias: bool = False
     relu: bool = False
@@ -68,7 +65,7 @@ class Tile:
         """With `number` rows from `start`."""
         layout, rows = self.spec.layout, tuple(start + index for index in range(number))
         byte = self.index * (layout.vectors * layout.chunks * layout.step)
-        return Panel(self.spec.isa, layout, self.spec.zero, self.given.x, rows, self.given.codes, byte, self.vectors)
+        return Panel(self.spec.isa, layout, self.given.x, rows, self.given.codes, byte, self.vectors)
 
 
 def scaled_by_row(tile: Tile, start: Any, number: int, totals: list[Any]) -> Iterator[tuple[Any, Any]]:
@@ -105,8 +102,8 @@ def summed_by_block(
 def _float(tile: Tile, total: Any, row: Any, block: Any) -> Any:
     """A sum without what the codes' zero put into it."""
     lanes = tile.spec.isa.lanes
-    if tile.spec.zero:
-        total = total - splat(tile.spec.zero * tile.given.x_sums[row, block], lanes)
+    if tile.spec.layout.zero:
+        total = total - splat(tile.spec.layout.zero * tile.given.x_sums[row, block], lanes)
     return T.Cast(f"float32x{lanes}", total)
 
 

@@ -28,6 +28,7 @@ from compressor.errors import InputError
 
 __all__ = ["Layout", "Packed", "pack_bias", "pack_weights", "unpack_weights"]
 
+_LINE, _ALIAS = 64, 1024  # bytes
 _GROUP = 4  # inputs that one lane's dot product takes
 _RUN = 4  # groups that lie one after another in a field: a load of 16 activations
 
@@ -36,12 +37,14 @@ _RUN = 4  # groups that lie one after another in a field: a load of 16 activatio
 class Layout:
     """How a matrix (`outputs`, `inputs`) of `bits` (2, 4 or 8) lies in registers of `lanes`, `vectors` a tile.
 
-    `block` inputs share a scale; None: all of a row do. Raises InputError for what no kernel reads.
+    `zero` is added to signed weights to make codes. `block` inputs share a scale; None: all of a row do. Raises
+    InputError for what no kernel reads.
     """
 
     outputs: int
     inputs: int
     bits: int
+    zero: int
     lanes: int
     vectors: int
     block: int | None = None
@@ -60,6 +63,11 @@ class Layout:
     def fields(self) -> int:
         """Codes in a byte."""
         return 8 // self.bits
+
+    @property
+    def highest(self) -> int:
+        """The largest code, where codes are unsigned: of weights from −zero on, ternary ones (zero 1) end at 2."""
+        return 2 if (self.bits, self.zero) == (2, 1) else 2**self.bits - 1
 
     @property
     def run(self) -> int:
@@ -81,6 +89,12 @@ class Layout:
     def width(self) -> int:
         """Inputs in a row, padding included."""
         return self.chunks * self.chunk
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one row of activations to the next: no power of two, or rows would share a cache's sets."""
+        padded = -(-self.width // _LINE) * _LINE
+        return padded + (_LINE if padded % _ALIAS == 0 else 0)
 
     @property
     def blocks(self) -> int:
@@ -116,31 +130,29 @@ class Layout:
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix as kernels read it: `codes` flat uint8; `scales` flat float32, by tile, block and output; the `zero`
-    that was added to each code."""
+    """A matrix as kernels read it: `codes` flat uint8; `scales` flat float32, by tile, block and output."""
 
     codes: Tensor
     scales: Tensor
     layout: Layout
-    zero: int
 
 
-def pack_weights(codes: Tensor, scales: Tensor, layout: Layout, zero: int) -> Packed:
+def pack_weights(codes: Tensor, scales: Tensor, layout: Layout) -> Packed:
     """Signed codes (N, K) and their scales, (N,) or (N, ⌈K/block⌉), for a kernel.
 
-    Raises InputError where shapes do not belong together or a code plus `zero` does not fit its bits.
+    Raises InputError where shapes do not belong together or a weight plus `zero` does not fit its bits.
     """
     if codes.shape != (layout.outputs, layout.inputs) or scales.numel() != layout.outputs * layout.blocks:
         raise InputError(
             f"codes {tuple(codes.shape)} and scales {tuple(scales.shape)} are not those of a matrix "
             f"{layout.outputs} × {layout.inputs} with {layout.blocks} scales a row"
         )
-    low, high = (0, 2**layout.bits - 1) if zero else (-128, 127)
-    shifted = codes.to(torch.int32) + zero
+    low, high = (0, layout.highest) if layout.zero else (-128, 127)
+    shifted = codes.to(torch.int32) + layout.zero
     if bool((shifted < low).any() or (shifted > high).any()):
         raise InputError(f"codes from {int(codes.min())} to {int(codes.max())} do not fit {layout.bits} bits")
     padding = (0, layout.width - layout.inputs, 0, layout.columns * layout.lanes - layout.outputs)
-    fields = functional.pad(shifted & 0xFF, padding, value=zero)
+    fields = functional.pad(shifted & 0xFF, padding, value=layout.zero)
     fields = fields.view(layout.columns, layout.lanes, layout.chunks, layout.fields, layout.run, _GROUP)
     places = torch.arange(layout.fields).mul(layout.bits).view(-1, 1, 1)
     bytes_ = (fields << places).sum(3).to(torch.uint8).permute(0, 2, 3, 1, 4)  # column, chunk, run, lane, input
@@ -150,7 +162,6 @@ def pack_weights(codes: Tensor, scales: Tensor, layout: Layout, zero: int) -> Pa
         torch.cat([bytes_[tile].permute(1, 2, 0, 3, 4).flatten() for tile in _tiles(layout)]),
         torch.cat([by_column[tile].permute(2, 0, 1).flatten() for tile in _tiles(layout)]),
         layout,
-        zero,
     )
 
 
@@ -175,7 +186,7 @@ def unpack_weights(packed: Packed) -> tuple[Tensor, Tensor]:
     places = torch.arange(layout.fields).mul(layout.bits).view(-1, 1, 1)
     fields = (torch.cat(columns).to(torch.int32).unsqueeze(3) >> places) & (2**layout.bits - 1)
     codes = fields.reshape(layout.columns * layout.lanes, layout.width)[: layout.outputs, : layout.inputs]
-    signed = codes - packed.zero if packed.zero else codes - 256 * (codes > 127)
+    signed = codes - layout.zero if layout.zero else codes - 256 * (codes > 127)
     return signed.to(torch.int8), torch.cat(scales)[: layout.outputs]
 
 

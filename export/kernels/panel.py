@@ -32,7 +32,6 @@ class Panel:
 
     isa: Isa
     layout: Layout
-    zero: int
     activations: Any
     rows: tuple[Any, ...]
     weights: Any
@@ -79,7 +78,7 @@ class Panel:
         """The row's activations that `together` groups from `group` on meet in a field, an operand for each."""
         layout = self.layout
         at = chunk * layout.chunk + field * (layout.run * 4) + group * 4
-        return self.isa.activations(self.activations, self.rows[row], at, self.together, layout, self.zero)
+        return self.isa.activations(self.activations, self.rows[row], at, self.together, layout)
 
     def add(self, totals: Registers, index: int, weights: tuple[Any, ...], activations: tuple[Any, ...]) -> None:
         totals[index] = self.isa.dot(totals[index], weights, activations)

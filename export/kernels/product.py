@@ -48,7 +48,7 @@ def _arguments(spec: Product) -> Arguments:
     padded = layout.columns * layout.lanes
     bias = ("bias", (padded,), "float32")
     shapes = [
-        ("x", (rows, spec.stride), "int8"),
+        ("x", (rows, layout.stride), "int8"),
         ("x_scales", (rows, 1), "float32"),
         ("x_sums", (rows, layout.blocks), "int32"),
         ("codes", (layout.columns * layout.chunks * layout.step,), "uint8"),

@@ -7,8 +7,6 @@ import pytest
 import torch
 from kernel_runs import here, rounded
 
-from compressor.export.kernels.activations import row_stride
-from compressor.export.kernels.packing import Layout
 from compressor.quant.blocks import round_by_block
 from compressor.quant.formats import INT8, QParams, quantize
 
@@ -54,8 +52,3 @@ def test_rows_of_nothing_and_rows_that_are_not_finite(isa) -> None:  # type: ign
     assert not codes[:2, :40].any()
     assert np.isfinite(scales[:2]).all()
     assert np.isnan(scales[2:]).all()
-
-
-def test_rows_do_not_lie_a_power_of_two_apart() -> None:
-    assert row_stride(Layout(1, 4096, 2, 16, 1)) == 4096 + 64
-    assert row_stride(Layout(1, 4000, 2, 16, 1)) == 4032

@@ -6,7 +6,6 @@ import re
 
 from kernel_runs import assembly
 
-from compressor.export.kernels.activations import row_stride
 from compressor.export.kernels.few_rows import fits
 from compressor.export.kernels.isa import AVX512_VNNI, AVX_VNNI, Isa
 from compressor.export.kernels.outputs import Product
@@ -17,7 +16,7 @@ ICE_LAKE = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "icelake-serv
 
 
 def _panel(isa: Isa, rows: int, bits: int) -> Panel:
-    return Panel(isa, isa.layout(480, 256, bits), 1, None, tuple(range(rows)), None, 0, isa.vectors)
+    return Panel(isa, isa.layout(480, 256, bits), None, tuple(range(rows)), None, 0, isa.vectors)
 
 
 def test_what_fits_in_registers() -> None:
@@ -28,8 +27,8 @@ def test_what_fits_in_registers() -> None:
 
 
 def test_one_row_shifts_no_codes_and_keeps_its_sums_in_registers() -> None:
-    layout = AVX512_VNNI.layout(480, 4096, 2)
-    code = assembly(product(Product(AVX512_VNNI, layout, 1, row_stride(layout), 1)), ICE_LAKE)
+    layout = AVX512_VNNI.layout(480, 4096, 2, lowest=-1)
+    code = assembly(product(Product(AVX512_VNNI, layout, 1)), ICE_LAKE)
     lines = code.splitlines()
     places = [number for number, line in enumerate(lines) if "vpdpbusd" in line]
     loop = lines[places[0] : places[-1]]

@@ -6,7 +6,6 @@ import re
 
 from kernel_runs import assembly
 
-from compressor.export.kernels.activations import row_stride
 from compressor.export.kernels.isa import AVX512_VNNI
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.product import product
@@ -15,8 +14,8 @@ ICE_LAKE = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "icelake-serv
 
 
 def _loops(rows: int) -> list[str]:
-    layout = AVX512_VNNI.layout(480, 1024, 2)
-    code = assembly(product(Product(AVX512_VNNI, layout, 1, row_stride(layout), rows)), ICE_LAKE)
+    layout = AVX512_VNNI.layout(480, 1024, 2, lowest=-1)
+    code = assembly(product(Product(AVX512_VNNI, layout, rows)), ICE_LAKE)
     return [part for part in re.split(r"^\.L\w+:", code, flags=re.MULTILINE) if "vpdpbusd" in part]
 
 
