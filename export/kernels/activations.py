@@ -18,7 +18,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import function, splat, stacked
+from compressor.export.kernels.panel import body, function, splat, stacked
 
 __all__ = ["Rounding", "round_rows"]
 
@@ -47,24 +47,25 @@ def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
         scales = T.arg("scales", T.Buffer((rows, 1), "float32"))
         sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
 
-        def body(row: Any) -> None:
+        def one(row: Any) -> None:
             _Row(spec, x, given, codes, scales, sums, row).emit()
 
-        _each(rows, body)
+        with body():
+            _each(rows, one)
     return builder.get()
 
 
-def _each(rows: Any, body: Callable[[Any], None]) -> None:
+def _each(rows: Any, one: Callable[[Any], None]) -> None:
     """Few rows one after another, many in parallel."""
     if isinstance(rows, int):
         with T.serial(0, rows) if rows < _FEW else T.parallel(0, rows) as row:
-            body(row)
+            one(row)
         return
     with T.If(rows < _FEW):
         with T.Then(), T.serial(0, rows) as row:
-            body(row)
+            one(row)
         with T.Else(), T.parallel(0, rows) as row:
-            body(row)
+            one(row)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tvm.script.ir_builder.tirx import prim_func
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 
-__all__ = ["Panel", "Registers", "function", "registers", "splat", "stacked"]
+__all__ = ["Panel", "Registers", "body", "function", "registers", "splat", "stacked"]
 
 _AHEAD = 8192  # bytes: two pages, so that a page is known before its first byte is needed
 _NEAREST = 3  # llvm.prefetch: into all caches
@@ -111,6 +111,15 @@ def function(name: str) -> Iterator[IRBuilder]:
         T.func_name(name)
         T.func_attr({"global_symbol": name, "tirx.noalias": True})
         yield builder
+
+
+@contextmanager
+def body() -> Iterator[None]:
+    """What follows the arguments: one block that passes over whole modules leave as it is."""
+    with T.sblock("root"):
+        T.reads()
+        T.writes()
+        yield
 
 
 def stacked(count: int, dtype: str) -> Any:

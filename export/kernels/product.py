@@ -21,7 +21,7 @@ from compressor.export.kernels.few_rows import fits, sum_across_fields
 from compressor.export.kernels.many_rows import sum_by_field
 from compressor.export.kernels.outputs import Arguments, Product, Tile, scaled_by_row, summed_by_block, write_rows
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import Panel, Registers, function, registers, splat
+from compressor.export.kernels.panel import Panel, Registers, body, function, registers, splat
 
 __all__ = ["product"]
 
@@ -38,7 +38,8 @@ def product(spec: Product, name: str = "product") -> Any:
     """
     with function(name) as builder:
         given = _arguments(spec)
-        _body(spec, given)
+        with body():
+            _body(spec, given)
     return builder.get()
 
 

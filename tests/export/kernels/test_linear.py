@@ -1,0 +1,67 @@
+"""Linear layers with packed weights in a relax module: compiled as to_tvm compiles, exported, loaded, and exact."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kernel_runs import HOST, Given, here, random_given, reference, rounded, tvm
+from tvm import relax, tirx
+
+from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.linear import emit_linear
+
+FAST = dict.fromkeys(("fast-math-reassoc", "fast-math-contract", "fast-math-nsz"), True)  # export/tvm.py's
+
+
+def _module(isa: Isa, layers: list[Given], shape: tuple[Any, ...]) -> Any:
+    builder, x = relax.BlockBuilder(), relax.Var("x", relax.TensorType(shape, "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            y = x
+            for given in layers:
+                y = emit_linear(builder, isa, y, given.packed(isa), given.bias, relu=given.relu)
+            y = builder.emit_output(y)
+        builder.emit_func_output(y)
+    return builder.get()
+
+
+def _run(module: Any, path: Path) -> Any:
+    executable = tvm.compile(module, target=tvm.target.Target({**HOST, **FAST}))
+    executable.export_library(str(path), cc=shutil.which("g++") or shutil.which("c++"))
+    machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
+    return lambda x: np.array(machine["main"](tvm.runtime.tensor(x.numpy())).numpy())
+
+
+def _expected(isa: Isa, layers: list[Given], x: torch.Tensor) -> np.ndarray:
+    result = x.flatten(0, -2).numpy()
+    for given in layers:
+        codes, scales, _ = rounded(isa, torch.from_numpy(np.ascontiguousarray(result)))
+        q = torch.from_numpy(codes[:, : given.w.shape[1]].copy())
+        result = reference(replace(given, q=q, q_scales=torch.from_numpy(scales[:, 0].copy())))
+    return result.reshape(*x.shape[:-1], -1)
+
+
+@pytest.mark.skipif(not here(), reason="no kernels for this processor")
+def test_two_layers_in_a_library_of_their_own(tmp_path: Path) -> None:
+    isa = here()[0]
+    layers = [random_given(1, (70, 130), 2, relu=True), random_given(1, (9, 70), 8, 64)]
+    run = _run(_module(isa, layers, (tirx.Var("n", "int64"), 3, 130)), tmp_path / "model.so")
+    for batch in (1, 4):
+        x = torch.randn(batch, 3, 130)
+        result = run(x)
+        assert result.shape == (batch, 3, 9)
+        assert np.array_equal(result, _expected(isa, layers, x))
+
+
+@pytest.mark.skipif(not here(), reason="no kernels for this processor")
+def test_layers_of_one_shape_share_their_functions() -> None:
+    layers = [random_given(1, (64, 64), 2, bias=False), random_given(2, (64, 64), 2, bias=False)]
+    module = _module(here()[0], layers, (1, 64))
+    kernels = [function for _, function in module.functions_items() if isinstance(function, tirx.PrimFunc)]
+    assert len(kernels) == 2
