@@ -35,15 +35,15 @@ def sum_across_fields(panel: Panel, first: Any, chunks: Any, totals: Registers) 
         inputs = [
             [panel.inputs(row, chunk, field, start) for row in range(len(panel.rows))] for field in range(layout.fields)
         ]
-        for group in range(panel.together):
-            for vector in range(panel.vectors):
+        for vector in range(panel.vectors):
+            packed = []
+            for group in range(panel.together):
                 panel.prefetch(chunk, start + group, vector)
-                packed = T.bind(panel.packed(chunk, start + group, vector))
-                for field in range(layout.fields):
-                    weights = isa.weights(packed, layout, field)
-                    for row in range(len(panel.rows)):
-                        place = field * count + row * panel.vectors + vector
-                        panel.add(sums, place, weights, inputs[field][row][group])
+                packed.append(T.bind(panel.packed(chunk, start + group, vector)))
+            for field in range(layout.fields):
+                weights = [isa.weights(each, layout, field) for each in packed]
+                for row in range(len(panel.rows)):
+                    panel.add(sums, field * count + row * panel.vectors + vector, weights, inputs[field][row])
     for index in range(count):
         parts = [_scaled(panel, sums[field * count + index], field) for field in range(layout.fields)]
         totals[index] = sum(parts[1:], parts[0])

@@ -6,7 +6,7 @@ AVX512-VNNI, AVX-VNNI   vpdpbusd: unsigned by signed bytes, no saturation (Intel
 AVX2                    vpmaddubsw adds pairs in 16 bits and saturates: for codes so small that no pair can; bytes are
                         widened to 16 bits first, even and odd ones apart, and vpmaddwd adds pairs in 32
 NEON with dotprod       sdot: signed by signed bytes, the activations taken by lane from a register of 16
-NEON                    smull: products in 16 bits; of small codes pairs add up there (addp), of bytes in 32 (saddlp)
+NEON                    smull and smlal: products of small codes add up in 16 bits over four groups, of bytes in 32
 
 A description is all that a kernel knows of a processor. Weights are one operand of `dot` or several (halves that were
 widened), made once for all rows; so are activations, once for all outputs.
@@ -15,7 +15,7 @@ widened), made once for all rows; so are activations, once for all outputs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.packing import Layout
 
-__all__ = ["AVX2", "AVX512_VNNI", "AVX_VNNI", "ISAS", "NEON", "NEON_DOT", "Isa", "best_isa"]
+__all__ = ["AVX2", "AVX512_VNNI", "AVX_VNNI", "ISAS", "NEON", "NEON_DOT", "Isa", "Operand", "best_isa"]
 
 Operand = tuple[Any, ...]
 _PAIR = 2 * 128 - 1  # a pair's largest sum by one of activations, in the direction in which 16 bits hold less
@@ -100,6 +100,12 @@ class Isa(ABC):
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
         """`total` (int32) and in each lane the sum of four products."""
 
+    def dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand]) -> Any:
+        """The same for groups that come together."""
+        for left, right in zip(weights, activations, strict=True):
+            total = self.dot(total, left, right)
+        return total
+
 
 @dataclass(frozen=True)
 class _Vnni(Isa):
@@ -162,25 +168,47 @@ class _Neon(Isa):
 
 @dataclass(frozen=True)
 class _PlainNeon(_Neon):
-    """The last operand of weights says whether pairs of products fit 16 bits."""
+    """The last operand of weights is their largest size: it says how long products may add up in 16 bits."""
 
     def weights(self, packed: Any, layout: Layout, field: int) -> Operand:
         [codes] = super().weights(packed, layout, field)
-        return (*_halves(codes), layout.fields > 1)
+        size = 128 if layout.fields == 1 else layout.highest << self.shift(layout, field)
+        return (*_halves(codes), size)
 
     def operand(self, activations: Any, layout: Layout) -> Operand:
         return _halves(activations)
 
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
-        *codes, small = weights
-        low, high = (
-            T.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.smull.v8i16", left, right)
-            for left, right in zip(codes, activations, strict=True)
-        )
-        if small:
-            return total + _in_pairs(T.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.addp.v8i16", low, high))
-        wide = T.call_llvm_pure_intrin("int32x4", "llvm.aarch64.neon.addp.v4i32", _in_pairs(low), _in_pairs(high))
-        return total + wide
+        return self.dots(total, [weights], [activations])
+
+    def dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand]) -> Any:
+        largest = weights[0][-1] * 128 * len(weights)
+        halves = []
+        for half in (0, 1):
+            products = [_products(left[half], right[half]) for left, right in zip(weights, activations, strict=True)]
+            halves.append(sum(products[1:], products[0]) if largest < 2**15 else _wide(products))
+        low, high = halves
+        if largest >= 2**15:
+            return total + _pairs(low, high, 4)
+        if 2 * largest <= 2**15:  # 2^15 itself is met by −128 alone, and negative
+            return total + _in_pairs(_pairs(low, high, 8))
+        return total + _pairs(_in_pairs(low), _in_pairs(high), 4)
+
+
+def _products(left: Any, right: Any) -> Any:
+    return T.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.smull.v8i16", left, right)
+
+
+def _wide(products: Sequence[Any]) -> Any:
+    """The sum of all in 32 bits, neighbours together."""
+    parts = [_in_pairs(each) for each in products]
+    return sum(parts[1:], parts[0])
+
+
+def _pairs(low: Any, high: Any, lanes: int) -> Any:
+    """Neighbours of one register, then of the other, added up."""
+    dtype = f"int{128 // lanes}x{lanes}"
+    return T.call_llvm_pure_intrin(dtype, f"llvm.aarch64.neon.addp.v{lanes}i{128 // lanes}", low, high)
 
 
 def _halves(register: Any) -> tuple[Any, Any]:

@@ -40,13 +40,13 @@ def _order(panel: Panel) -> Iterator[tuple[int, int]]:
 
 
 def _add(panel: Panel, chunk: Any, start: Any, field: int, totals: Registers) -> None:
-    """The groups from `start` on. Activations are made where they are needed, or wait for all groups of their load."""
-    rows = range(len(panel.rows))
-    waiting = [panel.inputs(row, chunk, field, start) for row in rows] if panel.together > 1 else []
-    for group in range(panel.together):
-        packed = [panel.packed(chunk, start + group, vector) for vector in range(panel.vectors)]
-        weights = [panel.isa.weights(each, panel.layout, field) for each in packed]
-        for row in rows:
-            inputs = waiting[row] if waiting else panel.inputs(row, chunk, field, start)
-            for vector in range(panel.vectors):
-                panel.add(totals, row * panel.vectors + vector, weights[vector], inputs[group])
+    """The groups from `start` on that come together."""
+    groups = range(panel.together)
+    weights = [
+        [panel.isa.weights(panel.packed(chunk, start + group, vector), panel.layout, field) for group in groups]
+        for vector in range(panel.vectors)
+    ]
+    for row in range(len(panel.rows)):
+        inputs = panel.inputs(row, chunk, field, start)
+        for vector in range(panel.vectors):
+            panel.add(totals, row * panel.vectors + vector, weights[vector], inputs)

@@ -7,7 +7,7 @@ The sums are registers that live in an array with constant indices, which LLVM k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder.tirx import prim_func
 
-from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.isa import Isa, Operand
 from compressor.export.kernels.packing import Layout
 
 __all__ = ["Panel", "Registers", "body", "function", "registers", "splat", "stacked"]
@@ -74,14 +74,15 @@ class Panel:
         layout = self.layout
         return self.start + ((chunk * layout.run + group) * self.vectors + vector) * layout.register
 
-    def inputs(self, row: int, chunk: Any, field: int, group: Any) -> list[Any]:
+    def inputs(self, row: int, chunk: Any, field: int, group: Any) -> list[Operand]:
         """The row's activations that `together` groups from `group` on meet in a field, an operand for each."""
         layout = self.layout
         at = chunk * layout.chunk + field * (layout.run * 4) + group * 4
         return self.isa.activations(self.activations, self.rows[row], at, self.together, layout)
 
-    def add(self, totals: Registers, index: int, weights: tuple[Any, ...], activations: tuple[Any, ...]) -> None:
-        totals[index] = self.isa.dot(totals[index], weights, activations)
+    def add(self, totals: Registers, index: int, weights: Sequence[Operand], activations: Sequence[Operand]) -> None:
+        """Groups of weights by groups of activations, to one register of sums."""
+        totals[index] = self.isa.dots(totals[index], weights, activations)
 
 
 @dataclass(frozen=True)
