@@ -57,7 +57,7 @@ def assembly(function: Any, target: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Given:
-    """Weights w (N, K) int8 with scales (N, blocks) and a bias, activations q (M, K) int8 with scales (M)."""
+    """Weights w (N, K) int8 with scales (N, blocks), a bias; activations q (M, K) with scales (M) or (M, blocks)."""
 
     w: Tensor
     scales: Tensor
@@ -67,6 +67,7 @@ class Given:
     bits: int
     block: int | None = None
     relu: bool = False
+    by_block: bool = False
 
     def packed(self, isa: Isa) -> Packed:
         layout = isa.layout(*self.w.shape, self.bits, self.block, lowest=lowest(self.w, self.bits))
@@ -99,7 +100,7 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
     """What a kernel makes of it."""
     packed, rows = given.packed(isa), len(given.q)
     layout = packed.layout
-    spec = Product(isa, layout, None if symbolic else rows, given.bias is not None, given.relu)
+    spec = Product(isa, layout, None if symbolic else rows, given.bias is not None, given.relu, given.by_block)
     run = compiled({"product": product(spec)}, target)["product"]
     codes = np.zeros((rows, layout.stride), np.int8)
     codes[:, : layout.inputs] = given.q.numpy()
@@ -108,7 +109,7 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
     )
     arrays = [
         codes,
-        given.q_scales.numpy()[:, None],
+        given.q_scales.numpy().reshape(rows, -1),
         sums.astype(np.int32),
         packed.codes.numpy(),
         packed.scales.numpy(),
@@ -123,15 +124,17 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
 def reference(given: Given) -> np.ndarray:
     """The same in numpy: integers exact, floats in the same order, with fused multiply–adds made of doubles."""
     q, w = given.q.numpy().astype(np.int64), given.w.numpy().astype(np.int64)
-    scales, q_scales = given.scales.numpy(), given.q_scales.numpy()[:, None]
+    scales, q_scales = given.scales.numpy(), given.q_scales.numpy().reshape(len(q), -1)
+    bias = np.zeros(len(w), np.float32) if given.bias is None else given.bias.numpy()
     if given.block is None:
         value, factor = (q @ w.T).astype(np.float32), scales[:, 0][None] * q_scales
     else:
-        value, factor = np.zeros((len(q), len(w)), np.float32), np.broadcast_to(q_scales, (len(q), len(w)))
+        value, factor = np.zeros((len(q), len(w)), np.float32) + (bias if given.by_block else 0), q_scales
         for index in range(scales.shape[1]):
             part = slice(index * given.block, (index + 1) * given.block)
-            value = _fused((q[:, part] @ w[:, part].T).astype(np.float32), scales[:, index][None], value)
-    result = value * factor if given.bias is None else _fused(value, factor, given.bias.numpy()[None])
+            scale = scales[:, index][None] * (q_scales[:, index : index + 1] if given.by_block else np.float32(1))
+            value = _fused((q[:, part] @ w[:, part].T).astype(np.float32), scale, value)
+    result = value if given.by_block else _fused(value, factor, bias[None])
     return np.maximum(result, 0) if given.relu else result
 
 
@@ -139,14 +142,16 @@ def _fused(left: np.ndarray, right: np.ndarray, plus: np.ndarray) -> np.ndarray:
     return (left.astype(np.float64) * right + plus).astype(np.float32)
 
 
-def rounded(isa: Isa, x: Tensor, block: int | None = None, scale: float | None = None) -> tuple[np.ndarray, ...]:
-    """Codes (M, stride), scales (M, 1) and sums (M, blocks) that the kernel makes of x (M, K)."""
+def rounded(
+    isa: Isa, x: Tensor, block: int | None = None, scale: float | None = None, *, by_block: bool = False
+) -> tuple[np.ndarray, ...]:
+    """Codes (M, stride), scales (M, 1 or blocks) and sums (M, blocks) that the kernel makes of x (M, K)."""
     layout = isa.layout(1, x.shape[1], 2, block)
-    run = compiled({"it": round_rows(Rounding(isa, layout, None, scale is not None))})["round_rows"]
+    run = compiled({"it": round_rows(spec := Rounding(isa, layout, None, scale is not None, by_block))})["round_rows"]
     made = [
         tvm.runtime.tensor(np.full(shape, 77, dtype))
         for shape, dtype in (
-            ((len(x), layout.stride), np.int8), ((len(x), 1), np.float32), ((len(x), layout.blocks), np.int32)
+            ((len(x), layout.stride), np.int8), ((len(x), spec.scales), np.float32), ((len(x), layout.blocks), np.int32)
         )
     ]  # fmt: skip
     given = [] if scale is None else [tvm.runtime.tensor(np.full((1, 1), scale, np.float32))]

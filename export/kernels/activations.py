@@ -1,9 +1,11 @@
-"""Activations as int8 codes for a product: a scale for each row, and the sums that take the codes' offset away.
+"""Activations as int8 codes for a product: a scale for each row, or each block of one, and sums that take the codes'
+offset away.
 
     s = max_k |x_k| / 127,    q_k = round(x_k · (127 / max |x|)),    Σ q over each block of the weights
 
-As `quant/blocks.py` rounds a row in one block, bit for bit: the factor is rounded to float32 first, ties go to even, a
-row of less than 1e-36 becomes zero. A row with NaN or infinity gives NaN. With a scale that is given (`static`),
+As `round_by_block` of `quant/blocks.py` does, bit for bit, with a row in one block or in those of the weights: the
+factor is rounded to float32 first, ties go to even, a block of less than 1e-36 becomes zero. NaN or infinity in one
+make it NaN. With a scale that is given (`static`),
 q = clamp(round(x / s), −127, 127), as `quant/formats.py` does. Padding is zero.
 """
 
@@ -28,23 +30,32 @@ _ABS, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000  # bits of float32: a
 
 @dataclass(frozen=True)
 class Rounding:
-    """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs."""
+    """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs.
+
+    `by_block`: every block of the weights rounds its inputs for itself. `static`: the scale is given, one for all.
+    """
 
     isa: Isa
     layout: Layout
     rows: int | None = None
     static: bool = False
+    by_block: bool = False
+
+    @property
+    def scales(self) -> int:
+        """Scales of a row."""
+        return self.layout.blocks if self.by_block else 1
 
 
 def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
-    """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1), Σq int32 (M, blocks))."""
+    """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1 or blocks), Σq int32 (M, blocks))."""
     layout = spec.layout
     with function(name) as builder:
         rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
         x = T.arg("x", T.Buffer((rows, layout.inputs), "float32"))
         given = T.arg("scale", T.Buffer((1, 1), "float32")) if spec.static else None
         codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
-        scales = T.arg("scales", T.Buffer((rows, 1), "float32"))
+        scales = T.arg("scales", T.Buffer((rows, spec.scales), "float32"))
         sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
 
         def one(row: Any) -> None:
@@ -80,29 +91,29 @@ class _Row:
 
     def emit(self) -> None:
         layout = self.spec.layout
-        factor = T.bind(self._scale())
+        factor = None if self.spec.by_block else T.bind(self._scale(0, 0, layout.inputs))
         block = layout.block or layout.inputs
         with T.serial(0, layout.inputs // block) as index:
             self._round(factor, index, index * block, block)
         whole = layout.inputs // block
         if rest := layout.inputs % block:
-            self._round(factor, whole, whole * block, rest)
+            self._round(factor, T.int32(whole), whole * block, rest)
         with T.serial(0, layout.width - layout.inputs) as k:
             T.buffer_store(self.codes, T.int8(0), [self.row, layout.inputs + k])
 
-    def _scale(self) -> Any:
-        """The scale is written; what x is to be multiplied with (or divided by, where static)."""
+    def _scale(self, index: Any, start: Any, length: int) -> Any:
+        """A scale is written; what its inputs are to be multiplied with (or divided by, where static)."""
         if self.given is not None:
-            T.buffer_store(self.scales, self.given[0, 0], [self.row, 0])
+            T.buffer_store(self.scales, self.given[0, 0], [self.row, index])
             return self.given[0, 0]
-        bits = T.bind(self._largest())
+        bits = T.bind(self._largest(start, length))
         bits = T.bind(T.Select(bits == T.int32(_INFINITY), T.int32(_NAN), bits))
         largest = T.bind(T.reinterpret("float32", bits))
-        T.buffer_store(self.scales, largest / T.float32(127), [self.row, 0])
+        T.buffer_store(self.scales, largest / T.float32(127), [self.row, index])
         factor = T.float32(127) / largest
         return T.Select(T.reinterpret("int32", factor) == T.int32(_INFINITY), T.float32(0), factor)
 
-    def _largest(self) -> Any:
+    def _largest(self, start: Any, length: int) -> Any:
         """max |x| by its bits, which are ordered as the numbers are, NaN above all."""
         lanes = self.spec.isa.lanes
         kept = stacked(1, f"int32x{lanes}")
@@ -116,11 +127,12 @@ class _Row:
             mask = splat(T.int32(_ABS), count) if count > 1 else T.int32(_ABS)
             T.buffer_store(target, T.max(target[0], bits & mask), [0])
 
-        self._pieces(0, self.spec.layout.inputs, over)
+        self._pieces(start, length, over)
         reduced = T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.smax.v{lanes}i32", kept[0])
         return T.max(reduced, single[0])
 
     def _round(self, factor: Any, index: Any, start: Any, length: int) -> None:
+        factor = T.bind(self._scale(index, start, length)) if factor is None else factor
         lanes = self.spec.isa.lanes
         total = stacked(1, f"int32x{lanes}")
         T.buffer_store(total, splat(T.int32(0), lanes), [0])

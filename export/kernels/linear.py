@@ -26,22 +26,31 @@ __all__ = ["emit_linear"]
 
 
 def emit_linear(
-    builder: Any, isa: Isa, x: Any, packed: Packed, bias: torch.Tensor | None = None, *, relu: bool = False
+    builder: Any,
+    isa: Isa,
+    x: Any,
+    packed: Packed,
+    bias: torch.Tensor | None = None,
+    *,
+    relu: bool = False,
+    by_block: bool = False,
 ) -> Any:
     """Emit the layer into a relax `builder`'s function; x (…, K) float32 → the relax variable (…, N).
 
-    `packed` is laid out for `isa`, `bias` (N) as it is. Raises InputError for a bias of another length.
+    `packed` is laid out for `isa`, `bias` (N) as it is; `by_block` rounds x by the blocks of the weights. Raises
+    InputError for a bias of another length.
     """
     layout = packed.layout
     *lead, _ = x.ty.shape.values
     rows = functools.reduce(operator.mul, lead, tirx.IntImm("int64", 1))
     known = int(rows) if isinstance(rows, tirx.IntImm) else None
     flat = builder.emit(relax.op.reshape(x, (rows, layout.inputs)))
-    rounding = _added(builder, round_rows(Rounding(isa, layout, known)), "round_rows")
-    multiply = _added(builder, product(Product(isa, layout, known, bias is not None, relu)), "product")
+    how = Rounding(isa, layout, known, by_block=by_block)
+    rounding = _added(builder, round_rows(how), "round_rows")
+    multiply = _added(builder, product(Product(isa, layout, known, bias is not None, relu, by_block)), "product")
     made = [
         relax.TensorType((rows, layout.stride), "int8"),
-        relax.TensorType((rows, 1), "float32"),
+        relax.TensorType((rows, how.scales), "float32"),
         relax.TensorType((rows, layout.blocks), "int32"),
     ]
     rounded = builder.emit(relax.call_tir(rounding, [flat], made))

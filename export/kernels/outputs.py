@@ -2,6 +2,7 @@
 
     y = act(float(Σ) · (s_w · s_x) + b)                             a scale a row
     y = act((Σ_B float(Σ_{k ∈ B}) · s_w[B]) · s_x + b)              a scale a block, in the order of blocks
+    y = act(b + Σ_B float(Σ_{k ∈ B}) · (s_w[B] · s_x[B]))           activations have one a block as well
 
 A sum and a product that belong together are one fused multiply–add, rounded once: so the same on every processor.
 """
@@ -24,13 +25,17 @@ __all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "
 
 @dataclass(frozen=True)
 class Product:
-    """A product's shape: `layout` of its weights, `rows` (None: known when it runs), and what happens to the sums."""
+    """A product's shape: `layout` of its weights, `rows` (None: known when it runs), and what happens to the sums.
+
+    `by_block`: activations have scales by block, as `Rounding` says.
+    """
 
     isa: Isa
     layout: Layout
     rows: int | None = None
     bias: bool = False
     relu: bool = False
+    by_block: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class Tile:
         layout = self.spec.layout
         return self.index * (layout.vectors * layout.lanes * layout.blocks)
 
+    @property
+    def first(self) -> Any:
+        """Its first output."""
+        return self.index * (self.spec.layout.vectors * self.spec.layout.lanes)
+
     def panel(self, start: Any, number: int) -> Panel:
         """With `number` rows from `start`."""
         layout, rows = self.spec.layout, tuple(start + index for index in range(number))
@@ -81,12 +91,18 @@ def scaled_by_row(tile: Tile, start: Any, number: int, totals: list[Any]) -> Ite
 def summed_by_block(
     tile: Tile, start: Any, number: int, add: Callable[[Panel, Any, Any, Registers], None]
 ) -> Iterator[tuple[Any, Any]]:
-    """The same where blocks of inputs have scales of their own: their sums by `add`."""
+    """The same where blocks of inputs have scales of their own: their sums by `add`.
+
+    Where nothing is to be multiplied any more (None), the bias is in it: added at the end, compilers that may reorder
+    sums would do so.
+    """
     layout, lanes, panel = tile.spec.layout, tile.spec.isa.lanes, tile.panel(start, number)
     deep = layout.chunks // layout.blocks
     floats = registers(panel.count, "float32", lanes)
     for index in range(panel.count):
         floats[index] = splat(T.float32(0), lanes)
+        if tile.spec.by_block and tile.given.bias is not None:
+            floats[index] = tile.given.bias.vload([tile.first + index % tile.vectors * lanes], f"float32x{lanes}")
     with T.serial(0, layout.blocks) as block:
         sums = registers(panel.count, "int32", lanes)
         add(panel, block * deep, deep, sums)
@@ -94,9 +110,12 @@ def summed_by_block(
             row, vector = divmod(index, tile.vectors)
             at = tile.scales + (block * tile.vectors + vector) * lanes
             scale = tile.given.scales.vload([at], f"float32x{lanes}")
+            if tile.spec.by_block:
+                scale = scale * splat(tile.given.x_scales[start + row, block], lanes)
             floats[index] = _fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
     for index in range(panel.count):
-        yield floats[index], splat(tile.given.x_scales[start + index // tile.vectors, 0], lanes)
+        row = start + index // tile.vectors
+        yield floats[index], None if tile.spec.by_block else splat(tile.given.x_scales[row, 0], lanes)
 
 
 def _float(tile: Tile, total: Any, row: Any, block: Any) -> Any:
@@ -110,20 +129,20 @@ def _float(tile: Tile, total: Any, row: Any, block: Any) -> Any:
 def write_rows(tile: Tile, start: Any, number: int, values: Iterator[tuple[Any, Any]]) -> None:
     """All registers of `number` rows from `start`, by row."""
     spec = tile.spec
-    first = tile.index * (spec.layout.vectors * spec.isa.lanes)
     for index, value in enumerate(values):
         row, vector = divmod(index, tile.vectors)
-        _write(tile, start + row, first + vector * spec.isa.lanes, value, tile.ends and vector + 1 == tile.vectors)
+        _write(tile, start + row, tile.first + vector * spec.isa.lanes, value, tile.ends and vector + 1 == tile.vectors)
 
 
 def _write(tile: Tile, row: Any, first: Any, value: tuple[Any, Any], ends: bool) -> None:
     """One register of outputs from output `first` on; where the matrix ends within it, its part."""
     spec, given = tile.spec, tile.given
     lanes, rest = spec.isa.lanes, spec.layout.outputs % spec.isa.lanes
-    if given.bias is None:
-        result = value[0] * value[1]
-    else:
-        result = _fused(*value, given.bias.vload([first], f"float32x{lanes}"), lanes)
+    result, factor = value
+    if factor is not None and given.bias is None:
+        result = result * factor
+    elif factor is not None:
+        result = _fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
     if spec.relu:
         result = T.max(result, splat(T.float32(0), lanes))
     if not ends or rest == 0:

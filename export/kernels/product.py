@@ -32,7 +32,7 @@ _ROWS = 128  # rows of one unit of parallel work
 
 
 def product(spec: Product, name: str = "product") -> Any:
-    """The function (x int8 (M, stride), s_x (M, 1), Σx int32 (M, blocks), codes, scales [, bias], y (M, N)).
+    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, bias], y (M, N)).
 
     Codes and scales are flat, as `Packed` has them, and the bias as `pack_bias` gives it.
     """
@@ -50,7 +50,7 @@ def _arguments(spec: Product) -> Arguments:
     bias = ("bias", (padded,), "float32")
     shapes = [
         ("x", (rows, layout.stride), "int8"),
-        ("x_scales", (rows, 1), "float32"),
+        ("x_scales", (rows, layout.blocks if spec.by_block else 1), "float32"),
         ("x_sums", (rows, layout.blocks), "int32"),
         ("codes", (layout.columns * layout.chunks * layout.step,), "uint8"),
         ("scales", (padded * layout.blocks,), "float32"),

@@ -34,6 +34,17 @@ def test_sums_are_taken_by_block_where_weights_have_blocks(isa) -> None:  # type
 
 
 @each
+@pytest.mark.parametrize("block", [32, 128])
+def test_blocks_round_for_themselves(isa, block: int) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(block)
+    x = torch.randn(3, 300) * torch.logspace(-2, 2, 300)
+    codes, scales, sums = rounded(isa, x, block, by_block=True)
+    values = codes[:, :300].astype(np.float32) * np.repeat(scales, block, 1)[:, :300]
+    assert torch.equal(torch.from_numpy(values), round_by_block(x, block))
+    assert sums.shape == scales.shape == (3, -(-300 // block))
+
+
+@each
 def test_a_scale_that_is_given(isa) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
     x = torch.randn(3, 100) * 3

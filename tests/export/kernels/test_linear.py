@@ -25,7 +25,9 @@ def _module(isa: Isa, layers: list[Given], shape: tuple[Any, ...]) -> Any:
         with builder.dataflow():
             y = x
             for given in layers:
-                y = emit_linear(builder, isa, y, given.packed(isa), given.bias, relu=given.relu)
+                y = emit_linear(
+                    builder, isa, y, given.packed(isa), given.bias, relu=given.relu, by_block=given.by_block
+                )
             y = builder.emit_output(y)
         builder.emit_func_output(y)
     return builder.get()
@@ -39,18 +41,19 @@ def _run(module: Any, path: Path) -> Any:
 
 
 def _expected(isa: Isa, layers: list[Given], x: torch.Tensor) -> np.ndarray:
-    result = x.flatten(0, -2).numpy()
+    shape, result = x.shape[:-1], x.flatten(0, -2).numpy()
     for given in layers:
-        codes, scales, _ = rounded(isa, torch.from_numpy(np.ascontiguousarray(result)))
+        x = torch.from_numpy(np.ascontiguousarray(result))
+        codes, scales, _ = rounded(isa, x, given.block, by_block=given.by_block)
         q = torch.from_numpy(codes[:, : given.w.shape[1]].copy())
-        result = reference(replace(given, q=q, q_scales=torch.from_numpy(scales[:, 0].copy())))
-    return result.reshape(*x.shape[:-1], -1)
+        result = reference(replace(given, q=q, q_scales=torch.from_numpy(scales)))
+    return result.reshape(*shape, -1)
 
 
 @pytest.mark.skipif(not here(), reason="no kernels for this processor")
 def test_two_layers_in_a_library_of_their_own(tmp_path: Path) -> None:
     isa = here()[0]
-    layers = [random_given(1, (70, 130), 2, relu=True), random_given(1, (9, 70), 8, 64)]
+    layers = [random_given(1, (70, 130), 2, relu=True), replace(random_given(1, (9, 70), 8, 64), by_block=True)]
     run = _run(_module(isa, layers, (tirx.Var("n", "int64"), 3, 130)), tmp_path / "model.so")
     for batch in (1, 4):
         x = torch.randn(batch, 3, 130)

@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kernel_runs import Given, here, multiplied, random_given, reference
+from kernel_runs import Given, here, multiplied, random_given, reference, rounded
+
+from compressor.quant.blocks import INT2, quantize_blocks, unpack_blocks
+from compressor.quant.ops import linear_blocks
 
 each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
 
@@ -46,3 +49,24 @@ def test_blocks_are_added_from_the_first_to_the_last(isa) -> None:  # type: igno
 def test_nothing_is_written_beyond_the_last_output(isa, outputs: int) -> None:  # type: ignore[no-untyped-def]
     given = random_given(4, (outputs, 40), 8)
     assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+@pytest.mark.parametrize(("rows", "bias"), [(1, True), (9, False)])
+def test_activations_with_scales_by_block(isa, rows: int, bias: bool) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (isa.lanes + 2, 200), 2, 64, bias=bias)
+    given = replace(given, by_block=True, q_scales=torch.rand(rows, 4))
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@each
+def test_blocks_of_both_are_what_the_op_gives(isa) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(3)
+    weight, x = torch.randn(20, 200), torch.randn(5, 200)
+    blocks = quantize_blocks(weight, INT2, 64)
+    codes, scales, _ = rounded(isa, x, 64, by_block=True)
+    w = unpack_blocks(blocks.packed, INT2, 200)
+    q = torch.from_numpy(codes[:, :200].copy())
+    given = Given(w, blocks.scales, None, q, torch.from_numpy(scales), 2, 64, by_block=True)
+    expected = linear_blocks(x, blocks.packed, blocks.scales, None, 2, 64, 200, True)
+    assert torch.allclose(torch.from_numpy(multiplied(isa, given)), expected, rtol=1e-5, atol=1e-5)
