@@ -19,6 +19,7 @@ from typing import Any
 from torch import fx
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.codes import in_codes
 from compressor.export.slots import expanded
 from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.graph.edit import layer_name
@@ -46,14 +47,28 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     tvm = _tvm()
     compiler = _linker()
     with _telling(program), quiet():
-        from tvm.relax.frontend.torch import from_exported_program
-
-        module = _unbounded(from_exported_program(as_exported(expanded(program))))
         llvm = tvm.target.Target(_llvm(target))
+        module = _unbounded(_imported(in_codes(expanded(program)), llvm))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
         executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
     return (path,)
+
+
+def _imported(program: Program, llvm: Any) -> Any:
+    """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
+    import tvm
+    from tvm import relax
+    from tvm.relax.frontend.torch import from_exported_program
+
+    from compressor.export.kernels.isa import best_isa
+    from compressor.export.tvm_operators import converters
+
+    features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
+    exported = as_exported(program).run_decompositions()
+    table = dict(converters(exported, best_isa(features)))
+    module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
+    return relax.transform.EliminateCommonSubexpr()(module)
 
 
 def processor_of(target: Target) -> str:
@@ -129,7 +144,7 @@ def _failure(error: Exception, program: Program) -> CompressError:
     return UnsupportedError(
         f"TVM has no operator for {reason.partition(_UNSUPPORTED)[2].strip(' []')}",
         where=", ".join(dict.fromkeys(places)),
-        way_out="Quantized networks are for ONNX Runtime so far: leave --runtime out, or the formats out of --passes.",
+        way_out="Leave --runtime out: ONNX Runtime has more operators.",
     )
 
 

@@ -18,7 +18,7 @@ with quiet():
     from compressor.export.kernels.activations import Rounding, round_rows
     from compressor.export.kernels.isa import ISAS, Isa
     from compressor.export.kernels.outputs import Product
-    from compressor.export.kernels.packing import Packed, pack_bias, pack_weights
+    from compressor.export.kernels.packing import Packed, pack_outputs, pack_weights
 from compressor.export.kernels.product import product
 
 __all__ = [
@@ -115,7 +115,7 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
         packed.scales.numpy(),
     ]
     if given.bias is not None:
-        arrays.append(pack_bias(given.bias, layout).numpy())
+        arrays.append(pack_outputs(given.bias, layout).numpy())
     made = tvm.runtime.tensor(np.full((rows, layout.outputs), np.nan, np.float32))
     run(*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arrays), made)
     return np.array(made.numpy())

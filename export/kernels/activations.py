@@ -20,11 +20,10 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, function, splat, stacked
+from compressor.export.kernels.panel import body, each_row, function, splat, stacked
 
 __all__ = ["Rounding", "round_rows"]
 
-_FEW = 8  # rows that are not worth waking other threads for
 _ABS, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000  # bits of float32: all but the sign, and two values
 
 
@@ -62,21 +61,8 @@ def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
             _Row(spec, x, given, codes, scales, sums, row).emit()
 
         with body():
-            _each(rows, one)
+            each_row(rows, one)
     return builder.get()
-
-
-def _each(rows: Any, one: Callable[[Any], None]) -> None:
-    """Few rows one after another, many in parallel."""
-    if isinstance(rows, int):
-        with T.serial(0, rows) if rows < _FEW else T.parallel(0, rows) as row:
-            one(row)
-        return
-    with T.If(rows < _FEW):
-        with T.Then(), T.serial(0, rows) as row:
-            one(row)
-        with T.Else(), T.parallel(0, rows) as row:
-            one(row)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A linear layer with packed weights inside a relax module: its input rounded, then multiplied.
 
     y (…, N) = act(x (…, K) · Ŵᵀ + b)    →    call_tir(round_rows, x), call_tir(product, codes of x, Ŵ, b)
+    y = act((q − z) · Ŵᵀ · s + b)        →    call_tir(patches, q), call_tir(product, rows of q, Ŵ, −z Σ Ŵ, b)
 
 Weights are constants of the module, so that they are packed once, when it is compiled, and lie in the library. Rows are
 what all leading dimensions make together, known or symbolic. Layers of one shape share their functions, and those that
@@ -9,32 +10,28 @@ round the same input share its codes, if the module's common subexpressions are 
 
 from __future__ import annotations
 
-import functools
-import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from tvm import relax, tirx
+from torch import Tensor
+from tvm import relax
 
 from compressor.export.kernels.activations import Rounding, round_rows
 from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.module import add_function, constant, count, known
 from compressor.export.kernels.outputs import Product
-from compressor.export.kernels.packing import Packed, pack_bias
+from compressor.export.kernels.packing import Layout, Packed, pack_outputs
+from compressor.export.kernels.patches import Window, patches
 from compressor.export.kernels.product import product
 
-__all__ = ["emit_linear"]
+__all__ = ["emit_codes", "emit_linear"]
 
 
 def emit_linear(
-    builder: Any,
-    isa: Isa,
-    x: Any,
-    packed: Packed,
-    bias: torch.Tensor | None = None,
-    *,
-    relu: bool = False,
+    builder: Any, isa: Isa, x: Any, packed: Packed, bias: Tensor | None = None, *, relu: bool = False,
     by_block: bool = False,
-) -> Any:
+) -> Any:  # fmt: skip
     """Emit the layer into a relax `builder`'s function; x (…, K) float32 → the relax variable (…, N).
 
     `packed` is laid out for `isa`, `bias` (N) as it is; `by_block` rounds x by the blocks of the weights. Raises
@@ -42,25 +39,50 @@ def emit_linear(
     """
     layout = packed.layout
     *lead, _ = x.ty.shape.values
-    rows = functools.reduce(operator.mul, lead, tirx.IntImm("int64", 1))
-    known = int(rows) if isinstance(rows, tirx.IntImm) else None
+    rows = count(lead)
     flat = builder.emit(relax.op.reshape(x, (rows, layout.inputs)))
-    how = Rounding(isa, layout, known, by_block=by_block)
-    rounding = _added(builder, round_rows(how), "round_rows")
-    multiply = _added(builder, product(Product(isa, layout, known, bias is not None, relu, by_block)), "product")
+    how = Rounding(isa, layout, known(rows), by_block=by_block)
+    rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], rows, layout, how.scales)
+    spec = Product(isa, layout, known(rows), bias is not None, relu, by_block)
+    y = _multiplied(builder, spec, rounded, packed, [] if bias is None else [bias], rows)
+    return builder.emit(relax.op.reshape(y, (*lead, layout.outputs)))
+
+
+def emit_codes(
+    builder: Any, isa: Isa, q: Any, window: Window, scale: float, packed: Packed, offsets: Tensor,
+    bias: Tensor | None = None, *, relu: bool = False,
+) -> Any:  # fmt: skip
+    """The same of codes q int8 (n, height · width · channels) → the relax variable (n · places, N).
+
+    They stand for `scale` times what the codes say; `offsets` (N) are whole numbers added to the sums of products: a
+    bias in their unit, less what the codes' zero point puts into them.
+    """
+    layout, samples = packed.layout, q.ty.shape.values[0]
+    down, across = window.places
+    rows = samples * (down * across)
+    laid = add_function(builder, patches(isa, layout, window, known(samples)), "patches")
+    given = [q, constant(torch.tensor([[scale]], dtype=torch.float32))]
+    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True)
+    rounded = _rows(builder, laid, given, rows, layout, 1)
+    return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows)
+
+
+def _rows(builder: Any, function: Any, given: Sequence[Any], rows: Any, layout: Layout, scales: int) -> list[Any]:
+    """Codes, scales and sums of rows, as a function makes them."""
     made = [
         relax.TensorType((rows, layout.stride), "int8"),
-        relax.TensorType((rows, how.scales), "float32"),
+        relax.TensorType((rows, scales), "float32"),
         relax.TensorType((rows, layout.blocks), "int32"),
     ]
-    rounded = builder.emit(relax.call_tir(rounding, [flat], made))
-    parts = [builder.emit(relax.TupleGetItem(rounded, index)) for index in range(len(made))]
-    stored = [packed.codes, packed.scales, *([] if bias is None else [pack_bias(bias, layout)])]
-    constants = [relax.const(tensor.numpy()) for tensor in stored]
-    y = relax.call_tir(multiply, [*parts, *constants], relax.TensorType((rows, layout.outputs), "float32"))
-    return builder.emit(relax.op.reshape(builder.emit(y), (*lead, layout.outputs)))
+    rounded = builder.emit(relax.call_tir(function, list(given), made))
+    return [builder.emit(relax.TupleGetItem(rounded, index)) for index in range(len(made))]
 
 
-def _added(builder: Any, function: Any, name: str) -> Any:
-    """In the module, under a name of its own: where the same function is there already, as that one."""
-    return builder.add_func(function.without_attr("global_symbol"), name)
+def _multiplied(
+    builder: Any, spec: Product, rounded: Sequence[Any], packed: Packed, by_output: Sequence[Tensor], rows: Any
+) -> Any:
+    """(rows, N): the product, with what is given for each output."""
+    multiply = add_function(builder, product(spec), "product")
+    stored = [packed.codes, packed.scales, *(pack_outputs(each, spec.layout) for each in by_output)]
+    y = relax.TensorType((rows, spec.layout.outputs), "float32")
+    return builder.emit(relax.call_tir(multiply, [*rounded, *map(constant, stored)], y))

@@ -3,6 +3,7 @@
     y = act(float(Σ) · (s_w · s_x) + b)                             a scale a row
     y = act((Σ_B float(Σ_{k ∈ B}) · s_w[B]) · s_x + b)              a scale a block, in the order of blocks
     y = act(b + Σ_B float(Σ_{k ∈ B}) · (s_w[B] · s_x[B]))           activations have one a block as well
+    y = act(float(Σ + c) · (s_w · s_x) + b)                         whole numbers c added, a scale a row alone
 
 A sum and a product that belong together are one fused multiply–add, rounded once: so the same on every processor.
 """
@@ -16,6 +17,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.errors import InputError
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import Panel, Registers, registers, splat
@@ -27,7 +29,8 @@ __all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "
 class Product:
     """A product's shape: `layout` of its weights, `rows` (None: known when it runs), and what happens to the sums.
 
-    `by_block`: activations have scales by block, as `Rounding` says.
+    `by_block`: activations have scales by block, as `Rounding` says. `offsets`: a whole number for each output is added
+    to its sums, which takes one scale a row. Raises InputError for offsets beside blocks.
     """
 
     isa: Isa
@@ -36,6 +39,11 @@ class Product:
     bias: bool = False
     relu: bool = False
     by_block: bool = False
+    offsets: bool = False
+
+    def __post_init__(self) -> None:
+        if self.offsets and self.layout.block is not None:
+            raise InputError("whole numbers are added to the sums of whole rows, not to those of blocks")
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Arguments:
     x_sums: Any
     codes: Any
     scales: Any
+    offsets: Any
     bias: Any
     y: Any
 
@@ -85,6 +94,8 @@ def scaled_by_row(tile: Tile, start: Any, number: int, totals: list[Any]) -> Ite
         row, vector = divmod(index, tile.vectors)
         scale = tile.given.scales.vload([tile.scales + vector * lanes], f"float32x{lanes}")
         scale = scale * splat(tile.given.x_scales[start + row, 0], lanes)
+        if tile.given.offsets is not None:
+            total = total + tile.given.offsets.vload([tile.first + vector * lanes], f"int32x{lanes}")
         yield _float(tile, total, start + row, 0), scale
 
 

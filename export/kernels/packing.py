@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from compressor.errors import InputError
 
-__all__ = ["Layout", "Packed", "pack_bias", "pack_weights", "unpack_weights"]
+__all__ = ["Layout", "Packed", "pack_outputs", "pack_weights", "unpack_weights"]
 
 _LINE, _ALIAS = 64, 1024  # bytes
 _GROUP = 4  # inputs that one lane's dot product takes
@@ -165,11 +165,15 @@ def pack_weights(codes: Tensor, scales: Tensor, layout: Layout) -> Packed:
     )
 
 
-def pack_bias(bias: Tensor, layout: Layout) -> Tensor:
-    """A bias (N) as long as registers are. Raises InputError for one of another length."""
-    if bias.shape != (layout.outputs,):
-        raise InputError(f"a bias {tuple(bias.shape)} is not one of {layout.outputs} outputs")
-    return functional.pad(bias.detach().float(), (0, layout.columns * layout.lanes - layout.outputs))
+def pack_outputs(values: Tensor, layout: Layout) -> Tensor:
+    """A number for each output, a bias (N) for one, as long as registers are: int32 of integers, else float32.
+
+    Raises InputError for another length.
+    """
+    if values.shape != (layout.outputs,):
+        raise InputError(f"a vector {tuple(values.shape)} is not one of {layout.outputs} outputs")
+    values = values.detach().float() if values.is_floating_point() else values.to(torch.int32)
+    return functional.pad(values, (0, layout.columns * layout.lanes - layout.outputs))
 
 
 def unpack_weights(packed: Packed) -> tuple[Tensor, Tensor]:

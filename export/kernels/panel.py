@@ -7,7 +7,7 @@ The sums are registers that live in an array with constant indices, which LLVM k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,11 @@ from tvm.script.ir_builder.tirx import prim_func
 from compressor.export.kernels.isa import Isa, Operand
 from compressor.export.kernels.packing import Layout
 
-__all__ = ["Panel", "Registers", "body", "function", "registers", "splat", "stacked"]
+__all__ = ["Panel", "Registers", "body", "each_row", "function", "registers", "splat", "stacked"]
 
 _AHEAD = 8192  # bytes: two pages, so that a page is known before its first byte is needed
 _NEAREST = 3  # llvm.prefetch: into all caches
+_FEW = 8  # rows that are not worth waking other threads for
 _STACK = 1024  # bytes, from which on TVM allocates an array elsewhere
 
 
@@ -121,6 +122,19 @@ def body() -> Iterator[None]:
         T.reads()
         T.writes()
         yield
+
+
+def each_row(rows: Any, one: Callable[[Any], None]) -> None:
+    """Few rows one after another, many in parallel."""
+    if isinstance(rows, int):
+        with T.serial(0, rows) if rows < _FEW else T.parallel(0, rows) as row:
+            one(row)
+        return
+    with T.If(rows < _FEW):
+        with T.Then(), T.serial(0, rows) as row:
+            one(row)
+        with T.Else(), T.parallel(0, rows) as row:
+            one(row)
 
 
 def stacked(count: int, dtype: str) -> Any:

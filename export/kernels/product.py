@@ -32,9 +32,10 @@ _ROWS = 128  # rows of one unit of parallel work
 
 
 def product(spec: Product, name: str = "product") -> Any:
-    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, bias], y (M, N)).
+    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, offsets] [, bias],
+    y (M, N)).
 
-    Codes and scales are flat, as `Packed` has them, and the bias as `pack_bias` gives it.
+    Codes and scales are flat, as `Packed` has them, offsets and bias as `pack_outputs` gives them.
     """
     with function(name) as builder:
         given = _arguments(spec)
@@ -47,18 +48,19 @@ def _arguments(spec: Product) -> Arguments:
     layout = spec.layout
     rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
     padded = layout.columns * layout.lanes
-    bias = ("bias", (padded,), "float32")
+    bias, offsets = ("bias", (padded,), "float32"), ("offsets", (padded,), "int32")
     shapes = [
         ("x", (rows, layout.stride), "int8"),
         ("x_scales", (rows, layout.blocks if spec.by_block else 1), "float32"),
         ("x_sums", (rows, layout.blocks), "int32"),
         ("codes", (layout.columns * layout.chunks * layout.step,), "uint8"),
         ("scales", (padded * layout.blocks,), "float32"),
+        *([offsets] if spec.offsets else []),
         *([bias] if spec.bias else []),
         ("y", (rows, layout.outputs), "float32"),
     ]
     made = {name: T.arg(name, T.Buffer(shape, dtype)) for name, shape, dtype in shapes}
-    return Arguments(rows=rows, bias=made.pop("bias", None), **made)
+    return Arguments(rows=rows, offsets=made.pop("offsets", None), bias=made.pop("bias", None), **made)
 
 
 def _body(spec: Product, given: Arguments) -> None:

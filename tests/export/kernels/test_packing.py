@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressor.errors import InputError
-from compressor.export.kernels.packing import Layout, pack_bias, pack_weights, unpack_weights
+from compressor.export.kernels.packing import Layout, pack_outputs, pack_weights, unpack_weights
 
 RANGES = {2: (-1, 2), 4: (-8, 8), 8: (-128, 128)}
 
@@ -50,7 +50,7 @@ def test_padding_stands_for_zero_and_has_no_scale() -> None:
     by_group = packed.codes.view(-1, 4, 4)
     assert set(by_group[:, 3].flatten().tolist()) == {128}
     assert set(by_group[2:].flatten().tolist()) == {128}
-    assert pack_bias(torch.tensor([1.0, 2.0, 3.0]), layout).tolist() == [1, 2, 3, 0]
+    assert pack_outputs(torch.tensor([1.0, 2.0, 3.0]), layout).tolist() == [1, 2, 3, 0]
 
 
 def test_what_no_kernel_reads_is_refused() -> None:
@@ -67,7 +67,7 @@ def test_what_no_kernel_reads_is_refused() -> None:
     with pytest.raises(InputError, match="4 × 40 with 1 scales"):
         pack_weights(codes[:3], torch.ones(3), layout)
     with pytest.raises(InputError, match="not one of 4 outputs"):
-        pack_bias(torch.ones(3), layout)
+        pack_outputs(torch.ones(3), layout)
 
 
 def test_rows_do_not_lie_a_power_of_two_apart() -> None:

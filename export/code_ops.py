@@ -1,0 +1,65 @@
+"""Products of codes as operators of their own: what is between quantize and dequantize, in exact integers.
+
+    compressor::linear_codes   y = act((Σ_k (q − z) · w + c) · (s_x · s_w) + b)
+    compressor::conv_codes     the same over what a convolution's window meets; what pads is z
+
+q are codes of one scale and zero point, w of one scale an output, c a bias in their unit and b one in floats. Lowerings
+make them of quantize–dequantize pairs (`codes.py`); no pass does. Their reference kernels sum in float64, exactly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["conv_codes", "linear_codes"]
+
+
+@torch.library.custom_op("compressor::linear_codes", mutates_args=())
+def linear_codes(
+    q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
+    bias: Tensor | None, relu: bool,
+) -> Tensor:  # fmt: skip
+    """q (…, K) int8 or uint8, `scale` and `zero_point` scalars, weight (N, K) int8, `weight_scale` (N), `counts` (N)
+    int32, bias (N) → (…, N) float32."""
+    sums = functional.linear(q.double() - zero_point.double(), weight.double())
+    return _finished(sums, scale * weight_scale, counts, bias, relu)
+
+
+@linear_codes.register_fake
+def _(
+    q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
+    bias: Tensor | None, relu: bool,
+) -> Tensor:  # fmt: skip
+    return scale.new_empty((*q.shape[:-1], weight.shape[0]))
+
+
+@torch.library.custom_op("compressor::conv_codes", mutates_args=())
+def conv_codes(
+    q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
+    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int],
+) -> Tensor:  # fmt: skip
+    """q (n, C, H, W) int8 or uint8, weight (N, C, Ky, Kx) int8, the rest as in `linear_codes` → (n, N, H′, W′) float32.
+
+    `padding` is (left, right, above, below), as `torch.nn.functional.pad` has it.
+    """
+    x = functional.pad(q.double() - zero_point.double(), padding)
+    sums = functional.conv2d(x, weight.double(), None, stride, 0, dilation).movedim(1, -1)
+    return _finished(sums, scale * weight_scale, counts, bias, relu).movedim(-1, 1).contiguous()
+
+
+@conv_codes.register_fake
+def _(
+    q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
+    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int],
+) -> Tensor:  # fmt: skip
+    padded = functional.pad(q.to(scale.dtype), padding)
+    return functional.conv2d(padded, weight.to(scale.dtype), None, stride, 0, dilation)
+
+
+def _finished(sums: Tensor, scale: Tensor, counts: Tensor | None, bias: Tensor | None, relu: bool) -> Tensor:
+    """(…, N) float32 of exact sums."""
+    y = (sums if counts is None else sums + counts).float() * scale
+    y = y if bias is None else y + bias
+    return torch.relu(y) if relu else y

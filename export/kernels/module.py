@@ -1,0 +1,33 @@
+"""What calls of kernels in a relax module have in common: functions that are shared, constants, numbers of rows."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from tvm import relax, tirx
+
+__all__ = ["add_function", "constant", "count", "known"]
+
+
+def add_function(builder: Any, function: Any, name: str) -> Any:
+    """In the module, under a name of its own: where the same function is there already, as that one."""
+    return builder.add_func(function.without_attr("global_symbol"), name)
+
+
+def constant(tensor: Tensor) -> Any:
+    """A tensor that lies in the library."""
+    return relax.const(tensor.detach().contiguous().numpy())
+
+
+def count(sizes: Sequence[Any]) -> Any:
+    """How many rows leading dimensions make together, as TVM counts."""
+    return functools.reduce(operator.mul, sizes, tirx.IntImm("int64", 1))
+
+
+def known(size: Any) -> int | None:
+    """The number, where it is known when it is compiled."""
+    return int(size) if isinstance(size, int | tirx.IntImm) else None
