@@ -1,7 +1,7 @@
 """Whether a target's runtime multiplies by weights in blocks (com.microsoft.MatMulNBits) and reads tables in them
 (GatherBlockQuantized), and whether that is faster.
 
-Only ONNX Runtime's CPU kernels are counted on. On a board whose preferred provider is another processor's (TensorRT,
+Only ONNX Runtime's CPU kernels are counted on, and our own, which TVM compiles, of whatever version it is. On a board whose preferred provider is another processor's (TensorRT,
 CoreML) every such product would leave it for the CPU, with a copy each way, so the format is declined there.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from compressor.graph.contract import Setting
 from compressor.quant.blocks import BLOCK_FORMATS
 from compressor.targets.target import Target
+from compressor.targets.tvm import TVM
 
 __all__ = ["block_setting", "refusal", "slow_note"]
 
@@ -27,7 +28,7 @@ def refusal(target: Target, format: str, kind: str = "linear") -> str:
         return f"{preferred} has no {operator}, so every {format} {what} would leave it for the CPU"
     if not any(provider.runs(operator) for provider in target.providers):
         return f"{preferred} of {target.name} does not list {operator}"
-    if _version(runtime.version) < since:
+    if runtime.name != TVM and _version(runtime.version) < since:
         return f"{runtime.name} {runtime.version} has no {format} {what}; {'.'.join(map(str, since))} is the first"
     return ""
 
