@@ -178,5 +178,5 @@ def _padding(given: Any, dims: int, kernel: Sequence[int], dilation: Sequence[in
 
 
 def _each(sizes: Any, dims: int, default: int) -> list[int]:
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes or [default])
-    return sizes * dims if len(sizes) == 1 else sizes
+    each: list[int] = [sizes] if isinstance(sizes, int) else list(sizes or [default])
+    return each * dims if len(each) == 1 else each

@@ -1,6 +1,6 @@
 """TVM's lowerings of the operators of quantized networks.
 
-    compressor::quantize, dequantize   →  loops over elements, rounded half to even, which TVM fuses with their neighbours
+    compressor::quantize, dequantize   →  loops over elements, rounded half to even, which TVM fuses with others
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
     compressor::embedding_blocks       →  rows of the same packed codes
@@ -11,7 +11,7 @@ Stored weights are packed once, while the graph is read, also where several laye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,10 +70,10 @@ class _Converters:
         return self.kernels
 
     def quantize(self, node: fx.Node, importer: Any) -> Any:
-        x, scale, zero, low, high, axis, dtype = node.args
+        x, scale, zero, low, high, axis, dtype = _arguments(node)
         data, width = importer.env[x], str(dtype).removeprefix("torch.")
-        given, at = self._parameters(scale, zero, axis, data)
-        low, high = (tirx.const(float(bound), "float32") for bound in (low, high))  # type: ignore[arg-type]
+        given, at = self._parameters(scale, zero, axis, data, "float32")
+        low, high = (tirx.const(float(bound), "float32") for bound in (low, high))
 
         def rounded(x: Any, *parts: Any) -> Any:
             def one(*place: Any) -> Any:
@@ -85,47 +85,52 @@ class _Converters:
         return importer.block_builder.emit_te(rounded, data, *given, primfunc_name_hint="quantize")
 
     def dequantize(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, axis = node.args
+        q, scale, zero, axis = _arguments(node)
         data = importer.env[q]
-        given, at = self._parameters(scale, zero, axis, data)
+        given, at = self._parameters(scale, zero, axis, data, "int32")
 
         def restored(q: Any, *parts: Any) -> Any:
             def one(*place: Any) -> Any:
                 scale, zero = at(parts, place)
-                return (q(*place).astype("float32") - zero) * scale
+                return (q(*place).astype("int32") - zero).astype("float32") * scale
 
             return te.compute(q.shape, one, name="dequantize")
 
         return importer.block_builder.emit_te(restored, data, *given, primfunc_name_hint="dequantize")
 
-    def _parameters(self, scale: Any, zero: Any, axis: Any, data: Any) -> tuple[list[Any], Callable[..., Any]]:
-        """What else an element's loop reads, and the element's scale and zero point from that and its place."""
-        values = self._tensor(scale).float(), self._tensor(zero).float()
+    def _parameters(
+        self, scale: Any, zero: Any, axis: Any, data: Any, kind: str
+    ) -> tuple[list[Any], Callable[..., Any]]:
+        """What else an element's loop reads, and the element's scale and zero point (a `kind`) from that and its place.
+
+        Whole numbers stay so until the scale is applied: what may reorder sums does not reach them.
+        """
+        values = self._tensor(scale).float(), self._tensor(zero).to(getattr(torch, kind))
         if all(value.dim() == 0 for value in values):
-            one = tuple(tirx.const(float(value), "float32") for value in values)
+            one = tirx.const(float(values[0]), "float32"), tirx.const(values[1].item(), kind)
             return [], lambda parts, place: one
-        size = int(data.ty.shape.values[axis])
+        size = max(value.numel() for value in values)
         return [constant(value.expand(size)) for value in values], lambda parts, place: [p(place[axis]) for p in parts]
 
     def linear_blocks(self, node: fx.Node, importer: Any) -> Any:
-        x, codes, scales, bias, bits, block, width, integer = node.args
+        x, codes, scales, bias, bits, block, width, integer = _arguments(node)
         builder, data = importer.block_builder, importer.env[x]
         vector = None if bias is None else self._tensor(bias)
         if integer:
             packed = self._packed(codes, scales, bits, block, width)
             return emit_linear(builder, self.isa, data, packed, vector, by_block=True)
         format = BLOCK_FORMATS[f"int{bits}"]
-        weight = dequantize_blocks(Blocks(self._tensor(codes), self._tensor(scales), format, block, width))  # type: ignore[arg-type]
+        weight = dequantize_blocks(Blocks(self._tensor(codes), self._tensor(scales), format, block, width))
         held = None if vector is None else constant(vector)
         return builder.emit(relax.op.linear(data, constant(weight), held, "float32"))
 
     def embedding_blocks(self, node: fx.Node, importer: Any) -> Any:
-        codes, ids, scales, bits, block, width = node.args
+        codes, ids, scales, bits, block, width = _arguments(node)
         packed = self._packed(codes, scales, bits, block, width)
         return emit_table(importer.block_builder, importer.env[ids], packed)
 
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, relu = node.args
+        q, scale, zero, weight, weight_scale, counts, bias, relu = _arguments(node)
         builder, (data, shift) = importer.block_builder, _signed(importer, q)
         matrix, point = self._tensor(weight), float(self._tensor(zero)) - shift
         *lead, width = data.ty.shape.values
@@ -134,18 +139,18 @@ class _Converters:
         return builder.emit(relax.op.reshape(y, (*lead, matrix.shape[0])))
 
     def conv_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, relu, stride, padding, dilation = node.args
+        q, scale, zero, weight, weight_scale, counts, bias, relu, stride, padding, dilation = _arguments(node)
         builder, (data, shift) = importer.block_builder, _signed(importer, q)
         kernel, point = self._tensor(weight), float(self._tensor(zero)) - shift
         samples, channels, height, width = data.ty.shape.values
-        left, right, above, below = padding  # type: ignore[misc]
+        left, right, above, below = padding
         data = builder.emit(relax.op.permute_dims(data, [0, 2, 3, 1]))
-        if any(padding):  # type: ignore[arg-type]
+        if any(padding):
             sides = [0, 0, above, below, left, right, 0, 0]
             data = builder.emit(relax.op.nn.pad(data, sides, pad_value=int(point)))
         window = Window(
-            int(channels), int(height) + above + below, int(width) + left + right, tuple(kernel.shape[2:]),
-            tuple(stride), tuple(dilation),  # type: ignore[arg-type]
+            int(channels), int(height) + above + below, int(width) + left + right,
+            _two(kernel.shape[2:]), _two(stride), _two(dilation),
         )  # fmt: skip
         flat = builder.emit(relax.op.reshape(data, (samples, window.height * window.width * window.channels)))
         matrix = kernel.permute(0, 2, 3, 1).flatten(1)
@@ -157,7 +162,7 @@ class _Converters:
         self, builder: Any, q: Any, window: Window, scale: Any, point: float, matrix: Tensor, scales: Any, counts: Any,
         bias: Any, relu: Any,
     ) -> Any:  # fmt: skip
-        layout = self.isa.layout(*matrix.shape, 8)
+        layout = self.isa.layout(matrix.shape[0], matrix.shape[1], 8)
         packed = pack_weights(matrix, self._tensor(scales), layout)
         offsets = -int(point) * matrix.to(torch.int32).sum(1)
         offsets = offsets if counts is None else offsets + self._tensor(counts)
@@ -172,7 +177,7 @@ class _Converters:
         if key not in self.packed:
             found = unpack_blocks(self._tensor(codes), BLOCK_FORMATS[f"int{bits}"], width)
             ternary = bits == 2 and int(found.min()) >= -1
-            layout = self.isa.layout(*found.shape, bits, block, lowest=-1 if ternary else None)
+            layout = self.isa.layout(len(found), width, bits, block, lowest=-1 if ternary else None)
             self.packed[key] = pack_weights(found, self._tensor(scales), layout)
         return self.packed[key]
 
@@ -181,6 +186,15 @@ class _Converters:
         if not isinstance(node, fx.Node) or node.name not in self.stored:
             raise ExportError(f"TVM takes stored scales, weights and biases alone; {node} is computed")
         return self.stored[node.name].detach()
+
+
+def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    return node.args
+
+
+def _two(sizes: Sequence[int]) -> tuple[int, int]:
+    first, second = sizes
+    return int(first), int(second)
 
 
 def _signed(importer: Any, q: Any) -> tuple[Any, int]:

@@ -1,8 +1,8 @@
 """A board with TVM in place of its own runtime: the network becomes machine code for the board's processor.
 
-No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks go
-through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest computes
-in float32.
+No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks
+go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest
+computes in float32.
 """
 
 from __future__ import annotations

@@ -57,7 +57,10 @@ def assembly(function: Any, target: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Given:
-    """Weights w (N, K) int8 with scales (N, blocks), a bias; activations q (M, K) with scales (M) or (M, blocks)."""
+    """Weights w (N, K) int8 with scales (N, blocks), a bias; activations q (M, K) with scales (M) or (M, blocks).
+
+    `offsets` (N) are whole numbers added to the sums.
+    """
 
     w: Tensor
     scales: Tensor
@@ -68,6 +71,7 @@ class Given:
     block: int | None = None
     relu: bool = False
     by_block: bool = False
+    offsets: Tensor | None = None
 
     def packed(self, isa: Isa) -> Packed:
         layout = isa.layout(*self.w.shape, self.bits, self.block, lowest=lowest(self.w, self.bits))
@@ -100,7 +104,10 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
     """What a kernel makes of it."""
     packed, rows = given.packed(isa), len(given.q)
     layout = packed.layout
-    spec = Product(isa, layout, None if symbolic else rows, given.bias is not None, given.relu, given.by_block)
+    spec = Product(
+        isa, layout, None if symbolic else rows, given.bias is not None, given.relu, given.by_block,
+        given.offsets is not None,
+    )  # fmt: skip
     run = compiled({"product": product(spec)}, target)["product"]
     codes = np.zeros((rows, layout.stride), np.int8)
     codes[:, : layout.inputs] = given.q.numpy()
@@ -114,8 +121,7 @@ def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mappin
         packed.codes.numpy(),
         packed.scales.numpy(),
     ]
-    if given.bias is not None:
-        arrays.append(pack_outputs(given.bias, layout).numpy())
+    arrays += [pack_outputs(each, layout).numpy() for each in (given.offsets, given.bias) if each is not None]
     made = tvm.runtime.tensor(np.full((rows, layout.outputs), np.nan, np.float32))
     run(*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arrays), made)
     return np.array(made.numpy())
@@ -127,7 +133,8 @@ def reference(given: Given) -> np.ndarray:
     scales, q_scales = given.scales.numpy(), given.q_scales.numpy().reshape(len(q), -1)
     bias = np.zeros(len(w), np.float32) if given.bias is None else given.bias.numpy()
     if given.block is None:
-        value, factor = (q @ w.T).astype(np.float32), scales[:, 0][None] * q_scales
+        sums = q @ w.T + (0 if given.offsets is None else given.offsets.numpy())
+        value, factor = sums.astype(np.float32), scales[:, 0][None] * q_scales
     else:
         value, factor = np.zeros((len(q), len(w)), np.float32) + (bias if given.by_block else 0), q_scales
         for index in range(scales.shape[1]):

@@ -11,12 +11,14 @@ import torch
 from compiled import needs_tvm, tvm_target
 from programs import conv
 from quantized import with_int8
+from torch import nn
 
 from compressor.errors import ExportError, MismatchError, UnsupportedError
-from compressor.export.agreement import FP32
+from compressor.export.agreement import FP32, INT8
 from compressor.export.check import check
 from compressor.export.tvm import processor_of, to_tvm
 from compressor.export.tvm_session import tvm_runner
+from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
 from compressor.graph.program import Program
 from compressor.prepare import Prepared, prepare
@@ -77,13 +79,29 @@ def test_a_library_that_computes_something_else_is_a_mismatch(tmp_path: Path) ->
         check(program, path, run=tvm_runner(path, *names(program)))
 
 
-def test_a_quantized_network_is_refused_with_operator_and_layer(conv_program: Program, tmp_path: Path) -> None:
-    program = with_int8(conv_program, "conv2d")
-    with pytest.raises(UnsupportedError, match=r"no operator for .*dequantize") as told:
-        to_tvm(program, tvm_target(), tmp_path / "model.so")
-    assert "conv" in told.value.where
-    assert "--passes" in told.value.way_out
+class Unknown(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.i0e(self.scale(x))
+
+
+def test_what_tvm_does_not_know_is_refused_with_operator_and_layer(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"no operator for .*i0e") as told:
+        to_tvm(capture(Unknown().eval(), (torch.rand(2, 4),)).program, tvm_target(), tmp_path / "model.so")
+    assert "i0e" in told.value.where
+    assert "--runtime" in told.value.way_out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantized_network_agrees_with_pytorch(conv_program: Program, tmp_path: Path) -> None:
+    program, path = with_int8(conv_program, "conv2d"), tmp_path / "model.so"
+    to_tvm(program, tvm_target(), path)
+    agreement = check(program, path, run=tvm_runner(path, *names(program)))
+    assert agreement.tolerance == INT8.relative_rms
+    assert agreement.error < 1e-5
 
 
 def test_without_a_compiler_nothing_is_linked(

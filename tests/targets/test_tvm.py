@@ -32,13 +32,23 @@ def test_the_board_keeps_its_own_runtime_unless_asked(runtime: str | None) -> No
 
 
 @pytest.mark.usefixtures("installed")
-def test_tvm_takes_float32_alone_and_its_defaults_quantize_nothing() -> None:
+def test_tvm_takes_integers_that_have_kernels_and_its_defaults_quantize_nothing() -> None:
     target = with_runtime(board(), "tvm")
     assert (target.runtime.name, target.runtime.version) == ("tvm", "0.27")
-    assert [provider.formats for provider in target.providers] == [("fp32",)]
+    assert [provider.formats for provider in target.providers] == [("fp32", "int8")]
     assert (target.passes, target.passes_with_data) == ("fold", "fold")
-    assert (target.activations, set(target.rates), target.on_cpu) == ("", {"fp32"}, True)
-    assert (target.name, target.rate("int8")) == (board().name, board().rate("fp32"))
+    assert (target.activations, target.rates, target.on_cpu) == ("int8", board().rates, True)
+    assert [target.providers[0].runs(operator) for operator in ("MatMulNBits", "Conv")] == [True, False]
+    assert (target.name, target.rate("int8")) == (board().name, board().rate("int8"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_host_without_kernels_takes_float32_alone(modern: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvm, "this_machine", lambda: replace(modern, features=frozenset({"sse2"})))
+    target = with_runtime(board(is_host=True), "tvm")
+    assert [provider.formats for provider in target.providers] == [("fp32",)]
+    assert (target.activations, set(target.rates)) == ("", {"fp32"})
+    assert not target.providers[0].runs("MatMulNBits")
 
 
 @pytest.mark.usefixtures("installed")

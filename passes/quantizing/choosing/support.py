@@ -1,8 +1,9 @@
 """Whether a target's runtime multiplies by weights in blocks (com.microsoft.MatMulNBits) and reads tables in them
 (GatherBlockQuantized), and whether that is faster.
 
-Only ONNX Runtime's CPU kernels are counted on, and our own, which TVM compiles, of whatever version it is. On a board whose preferred provider is another processor's (TensorRT,
-CoreML) every such product would leave it for the CPU, with a copy each way, so the format is declined there.
+Of ONNX Runtime only the CPU kernels are counted on; with TVM, of whatever version, our own. On a board whose preferred
+provider is another processor's (TensorRT, CoreML) every such product would leave it for the CPU, with a copy each way,
+so the format is declined there.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from kernel_runs import HOST, Given, here, random_given, reference, rounded, tvm
 from tvm import relax, tirx
 
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.linear import emit_linear
+from compressor.export.kernels.linear import emit_codes, emit_linear
+from compressor.export.kernels.patches import Window
 
 FAST = dict.fromkeys(("fast-math-reassoc", "fast-math-contract", "fast-math-nsz"), True)  # export/tvm.py's
 
@@ -60,6 +61,26 @@ def test_two_layers_in_a_library_of_their_own(tmp_path: Path) -> None:
         result = run(x)
         assert result.shape == (batch, 3, 9)
         assert np.array_equal(result, _expected(isa, layers, x))
+
+
+@pytest.mark.skipif(not here(), reason="no kernels for this processor")
+def test_codes_of_a_convolution_in_a_library_of_its_own(tmp_path: Path) -> None:
+    isa, window = here()[0], Window(6, 9, 8, (3, 2), (2, 1), (1, 3))
+    given, offsets = random_given(1, (10, window.inputs), 8, relu=True), torch.arange(10, dtype=torch.int32) * 999
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((tirx.Var("n", "int64"), 9 * 8 * 6), "int8"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            y = emit_codes(builder, isa, x, window, 0.5, given.packed(isa), offsets, given.bias, relu=True)
+            y = builder.emit_output(y)
+        builder.emit_func_output(y)
+    run = _run(builder.get(), tmp_path / "model.so")
+    weight = given.w.view(10, 3, 2, 6).permute(0, 3, 1, 2).double()
+    for batch in (1, 3):
+        q = torch.randint(-128, 128, (batch, 9, 8, 6), dtype=torch.int8)
+        sums = torch.nn.functional.conv2d(q.permute(0, 3, 1, 2).double(), weight, None, (2, 1), 0, (1, 3))
+        exact = (sums.permute(0, 2, 3, 1).flatten(0, 2) + offsets) * 0.5 * given.scales[:, 0] + given.bias
+        torch.testing.assert_close(torch.from_numpy(run(q.flatten(1))), exact.relu().float(), rtol=1e-6, atol=1e-2)
 
 
 @pytest.mark.skipif(not here(), reason="no kernels for this processor")

@@ -9,6 +9,8 @@ import pytest
 import torch
 from kernel_runs import Given, here, multiplied, random_given, reference, rounded
 
+from compressor.errors import InputError
+from compressor.export.kernels.outputs import Product
 from compressor.quant.blocks import INT2, quantize_blocks, unpack_blocks
 from compressor.quant.ops import linear_blocks
 
@@ -70,3 +72,18 @@ def test_blocks_of_both_are_what_the_op_gives(isa) -> None:  # type: ignore[no-u
     given = Given(w, blocks.scales, None, q, torch.from_numpy(scales), 2, 64, by_block=True)
     expected = linear_blocks(x, blocks.packed, blocks.scales, None, 2, 64, 200, True)
     assert torch.allclose(torch.from_numpy(multiplied(isa, given)), expected, rtol=1e-5, atol=1e-5)
+
+
+@each
+@pytest.mark.parametrize(("rows", "bits"), [(1, 2), (3, 8), (9, 8)])
+def test_whole_numbers_are_added_before_anything_is_rounded(isa, rows: int, bits: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (isa.lanes * 2 + 3, 100), bits)
+    offsets = torch.randint(-(2**30), 2**30, (isa.lanes * 2 + 3,), dtype=torch.int32)
+    given = replace(given, offsets=offsets, q_scales=torch.ones(rows), scales=torch.ones_like(given.scales))
+    assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+def test_whole_numbers_are_refused_beside_blocks() -> None:
+    isa = here()[0]
+    with pytest.raises(InputError, match="not to those of blocks"):
+        Product(isa, isa.layout(4, 64, 2, 64), offsets=True)

@@ -72,3 +72,12 @@ def test_activations_are_integer_where_integers_are_faster() -> None:
     even = board(rates={"fp32": Figure(1e9, "test"), "int8": Figure(1e9, "test")})
     assert block_setting(even, "int2", 128) == {"format": "int2", "block": 128}
     assert block_setting(board(), "int4", 64, "embedding") == {"format": "int4", "block": 64}, "nothing is multiplied"
+
+
+@pytest.mark.parametrize("kind", ["linear", "embedding"])
+def test_kernels_of_our_own_are_of_any_version(kind: str) -> None:
+    provider = Provider("TVM-CPU", ("fp32", "int8"), ("MatMulNBits", "GatherBlockQuantized"), "int8", "test")
+    target = board(runtime=Runtime("tvm", "0.27", 0, "test"), providers=(provider,))
+    assert not refusal(target, "ternary", kind)
+    older = replace(target, runtime=replace(target.runtime, name="onnxruntime"))
+    assert "is the first" in refusal(older, "ternary", kind)

@@ -1,0 +1,34 @@
+"""What kernels' calls share: functions by structure, constants by value, numbers of rows known or not."""
+
+from __future__ import annotations
+
+import torch
+from kernel_runs import here
+from tvm import relax, tirx
+
+from compressor.export.kernels.activations import Rounding, round_rows
+from compressor.export.kernels.module import add_function, constant, count, known
+
+
+def test_the_same_function_is_in_a_module_once() -> None:
+    isa, builder = here()[0], relax.BlockBuilder()
+    widths = [64, 64, 32]
+    names = [
+        add_function(builder, round_rows(Rounding(isa, isa.layout(4, width, 8), 1)), "round_rows").name_hint
+        for width in widths
+    ]
+    assert names[0] == names[1] != names[2]
+    assert len(builder.get().get_global_vars()) == 2
+
+
+def test_a_constant_is_what_the_tensor_was() -> None:
+    turned = torch.arange(6, dtype=torch.int32).view(2, 3).T
+    value = constant(turned)
+    assert value.value.numpy().tolist() == turned.tolist()
+    assert constant(torch.nn.Parameter(torch.ones(2))).value.numpy().tolist() == [1, 1]
+
+
+def test_rows_are_counted_where_all_sizes_are_known() -> None:
+    assert known(count([tirx.IntImm("int64", 3), tirx.IntImm("int64", 4)])) == 12
+    assert known(count([])) == 1
+    assert known(count([tirx.Var("n", "int64"), tirx.IntImm("int64", 4)])) is None

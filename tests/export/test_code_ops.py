@@ -1,0 +1,53 @@
+"""Products of codes in PyTorch: what the floats that they stand for give, summed exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from compressor.export.code_ops import conv_codes, linear_codes
+from compressor.quant.ops import dequantize
+
+
+def _codes(*shape: int, dtype: torch.dtype = torch.int8) -> torch.Tensor:
+    info = torch.iinfo(dtype)
+    return torch.randint(
+        info.min, info.max + 1, shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype
+    )
+
+
+SCALE, ROWS = torch.tensor(0.02), torch.tensor([0.5, 0.25, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_product_is_that_of_the_floats(dtype: torch.dtype, relu: bool) -> None:
+    q, w, zero = _codes(2, 5, 40, dtype=dtype), _codes(3, 40), torch.tensor(7, dtype=dtype)
+    counts, bias = torch.tensor([100, -3, 0], dtype=torch.int32), torch.tensor([1.0, 0.0, -1.0])
+    x, weight = dequantize(q, SCALE, zero, 0), dequantize(w, ROWS, torch.zeros(3, dtype=torch.int8), 0)
+    wanted = torch.nn.functional.linear(x, weight, counts * SCALE * ROWS + bias)
+    found = linear_codes(q, SCALE, zero, w, ROWS, counts, bias, relu)
+    torch.testing.assert_close(found, wanted.relu() if relu else wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_sums_are_exact_where_floats_would_round() -> None:
+    q, w = torch.full((1, 4096), 127, dtype=torch.int8), torch.full((1, 4096), 127, dtype=torch.int8)
+    one, zero = torch.tensor(1.0), torch.tensor(0, dtype=torch.int8)
+    assert linear_codes(q, one, zero, w, one[None], torch.tensor([-(127**2) * 4096 + 1]), None, False).item() == 1
+
+
+def test_a_convolution_pads_with_the_zero_point() -> None:
+    q, w, zero = _codes(2, 4, 7, 6), _codes(3, 4, 3, 3), torch.tensor(-9, dtype=torch.int8)
+    x, weight = dequantize(q, SCALE, zero, 0), dequantize(w, ROWS, torch.zeros(3, dtype=torch.int8), 0)
+    wanted = torch.nn.functional.conv2d(x, weight, None, (2, 1), (1, 2), (1, 2))
+    found = conv_codes(q, SCALE, zero, w, ROWS, None, None, False, [2, 1], [2, 2, 1, 1], [1, 2])
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-3)
+
+
+def test_shapes_are_known_without_values() -> None:
+    with torch._subclasses.fake_tensor.FakeTensorMode() as mode:
+        q, w, scale, zero, rows = map(mode.from_tensor, (_codes(2, 4, 7, 6), _codes(3, 4, 3, 3), SCALE, SCALE, ROWS))
+        made = conv_codes(q, scale, zero, w, rows, None, None, False, [2, 1], [1, 1, 0, 0], [1, 1])
+        assert (tuple(made.shape), made.dtype) == ((2, 3, 3, 6), torch.float32)
+        flat = linear_codes(q.flatten(2), scale, zero, mode.from_tensor(_codes(5, 42)), rows, None, None, False)
+        assert tuple(flat.shape) == (2, 4, 5)
