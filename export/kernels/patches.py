@@ -100,12 +100,12 @@ def _copy(q: Any, sample: Any, first: Any, codes: Any, row: Any, window: Window)
     for source, place in window.runs:
         for start, length, times in _pieces(window.run):
 
-            def move(at: Any, source: int = source, place: int = place, length: int = length) -> None:
-                value = q.vload([sample, first + source + at], f"int8x{length}" if length > 1 else "int8")
-                to = place + at
-                T.buffer_store(codes, value, [row, T.ramp(to, 1, length) if length > 1 else to])
+            def move(index: Any, come: int = source + start, to: int = place + start, length: int = length) -> None:
+                value = q.vload([sample, first + come + index * length], f"int8x{length}" if length > 1 else "int8")
+                at = to + index * length
+                T.buffer_store(codes, value, [row, T.ramp(at, 1, length) if length > 1 else at])
 
-            _times(times, lambda index, start=start, length=length, move=move: move(start + index * length))
+            _times(times, move)
 
 
 def _pieces(length: int) -> Iterator[tuple[int, int, int]]:
