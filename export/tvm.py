@@ -65,12 +65,13 @@ def _imported(program: Program, llvm: Any) -> Any:
     from tvm.relax.frontend.torch import from_exported_program
 
     from compressor.export.kernels.isa import best_isa
+    from compressor.export.tvm_activations import ACTIVATIONS
     from compressor.export.tvm_operators import converters
 
     features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
     exported = as_exported(program).run_decompositions()
     _settle_sizes(exported)
-    table = dict(converters(exported, best_isa(features)))
+    table = {**ACTIVATIONS, **converters(exported, best_isa(features))}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
