@@ -24,6 +24,7 @@ from torch.export import ExportedProgram
 from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.codes import in_codes
 from compressor.export.slots import expanded
+from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
@@ -114,7 +115,7 @@ def _pipeline(llvm: Any, vectors: Vectors) -> Any:
 
     before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
     return Sequential(
-        [*before, in_vectors(vectors), *pipeline.dataflow_lower_passes(llvm), *pipeline.finalize_passes(llvm)]
+        [*before, inlined(), in_vectors(vectors), *pipeline.dataflow_lower_passes(llvm), *pipeline.finalize_passes(llvm)]
     )
 
 
