@@ -38,24 +38,24 @@ def _(
 @torch.library.custom_op("compressor::conv_codes", mutates_args=())
 def conv_codes(
     q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
-    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int],
+    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int], groups: int,
 ) -> Tensor:  # fmt: skip
-    """q (n, C, H, W) int8 or uint8, weight (N, C, Ky, Kx) int8, the rest as in `linear_codes` → (n, N, H′, W′) float32.
+    """q (n, C, H, W) int8 or uint8, weight (N, C / groups, Ky, Kx) int8 → (n, N, H′, W′) float32.
 
-    `padding` is (left, right, above, below), as `torch.nn.functional.pad` has it.
+    The rest is as in `linear_codes`; `padding` is (left, right, above, below), as `torch.nn.functional.pad` has it.
     """
     x = functional.pad(q.double() - zero_point.double(), padding)
-    sums = functional.conv2d(x, weight.double(), None, stride, 0, dilation).movedim(1, -1)
+    sums = functional.conv2d(x, weight.double(), None, stride, 0, dilation, groups).movedim(1, -1)
     return _finished(sums, scale * weight_scale, counts, bias, relu).movedim(-1, 1).contiguous()
 
 
 @conv_codes.register_fake
 def _(
     q: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor, weight_scale: Tensor, counts: Tensor | None,
-    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int],
+    bias: Tensor | None, relu: bool, stride: list[int], padding: list[int], dilation: list[int], groups: int,
 ) -> Tensor:  # fmt: skip
     padded = functional.pad(q.to(scale.dtype), padding)
-    return functional.conv2d(padded, weight.to(scale.dtype), None, stride, 0, dilation)
+    return functional.conv2d(padded, weight.to(scale.dtype), None, stride, 0, dilation, groups)
 
 
 def _finished(sums: Tensor, scale: Tensor, counts: Tensor | None, bias: Tensor | None, relu: bool) -> Tensor:

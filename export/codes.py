@@ -1,7 +1,7 @@
 """Layers between quantize–dequantize pairs as products of codes, for lowerings with integer kernels of their own.
 
     relu(linear(dq(q), dq(W)) + dq(b))   →   linear_codes(q, s_x, z, W, s_W, b, relu)       also matmul, mm, addmm
-    relu(conv(dq(q), dq(W)) + b)         →   conv_codes(…)                  of one or two dimensions, in one group
+    relu(conv(dq(q), dq(W)) + b)         →   conv_codes(…)         of one or two dimensions, in one group or depthwise
 
 Where the activations have one scale and a zero point, and the weights whole numbers of one scale an output and no zero
 point. A bias that is counted in the unit of the sums stays whole. Everything else is left as the pairs say it.
@@ -86,11 +86,13 @@ def _linear(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
 def _convolution(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     dims = _CONVOLUTIONS[node.target]  # type: ignore[index]
     x, weight = _activations(program, node.args[0]), _weights(program, node.args[1], 0)
-    if x is None or weight is None or argument(node, "groups") != 1:
+    if x is None or weight is None:
         return None
     kernel, scale = weight
-    shape = x.node.meta["val"].shape
+    groups, shape = int(argument(node, "groups")), x.node.meta["val"].shape
     if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(isinstance(size, int) for size in shape[1:]):
+        return None
+    if groups != 1 and not groups == shape[1] == len(kernel):
         return None
     stride, dilation = (_each(argument(node, name), dims, 1) for name in ("stride", "dilation"))
     padding = _padding(argument(node, "padding"), dims, kernel.shape[2:], dilation)
@@ -99,7 +101,7 @@ def _convolution(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | N
     given = _stored(program, node, x, kernel if dims == 2 else kernel.unsqueeze(2), scale, argument(node, "bias"))
     if dims == 1:  # a line is an image of one row
         q = insert(program, aten.unsqueeze.default, (q, 2), like=node, before=end)
-    args = (q, *given[1:], relu, [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation)
+    args = (q, *given[1:], relu, [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation, groups)
     y = insert(program, ops.conv_codes.default, args, like=node, before=end)
     return (insert(program, aten.squeeze.dim, (y, 2), like=node, before=end) if dims == 1 else y), end
 

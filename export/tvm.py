@@ -115,7 +115,13 @@ def _pipeline(llvm: Any, vectors: Vectors) -> Any:
 
     before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
     return Sequential(
-        [*before, inlined(), in_vectors(vectors), *pipeline.dataflow_lower_passes(llvm), *pipeline.finalize_passes(llvm)]
+        [
+            *before,
+            inlined(),
+            in_vectors(vectors),
+            *pipeline.dataflow_lower_passes(llvm),
+            *pipeline.finalize_passes(llvm),
+        ]
     )
 
 

@@ -2,9 +2,9 @@
 
     for i: t[i] = relu(x[i])     for i: y[i] = round(t[i] / s)      →      for i: y[i] = round(relu(x[i]) / s)
 
-TVM puts operators that belong together into one function, but leaves each its loops and a buffer of its own: a change of
-layout and the one that undoes it are two passes over memory, and nothing once they are one. A value is moved where it is
-read once, by a loop over as many elements: a row's mean that all of the row reads would be computed for each.
+TVM puts operators that belong together into one function, but leaves each its loops and a buffer of its own: a change
+of layout and the one that undoes it are two passes over memory, and nothing once they are one. A value is moved where
+it is read once, by a loop over as many elements: a row's mean that all of the row reads would be computed for each.
 """
 
 from __future__ import annotations

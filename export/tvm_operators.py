@@ -4,7 +4,7 @@
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
     compressor::embedding_blocks       →  rows of the same packed codes
-    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums
+    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums; depthwise ones as loops
 
 Stored weights are packed once, while the graph is read, also where several layers share them.
 """
@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 from tvm import relax, te, tirx
 
 from compressor.errors import ExportError
+from compressor.export.kernels.depthwise import emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
 from compressor.export.kernels.module import constant, count
@@ -115,7 +116,7 @@ class _Converters:
     def linear_blocks(self, node: fx.Node, importer: Any) -> Any:
         x, codes, scales, bias, bits, block, width, integer = _arguments(node)
         builder, data = importer.block_builder, importer.env[x]
-        vector = None if bias is None else self._tensor(bias)
+        vector = self._optional(bias)
         if integer:
             packed = self._packed(codes, scales, bits, block, width)
             return emit_linear(builder, self.isa, data, packed, vector, by_block=True)
@@ -132,44 +133,48 @@ class _Converters:
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, weight, weight_scale, counts, bias, relu = _arguments(node)
         builder, (data, shift) = importer.block_builder, _signed(importer, q)
-        matrix, point = self._tensor(weight), float(self._tensor(zero)) - shift
+        matrix, point = self._tensor(weight), int(self._tensor(zero)) - shift
         *lead, width = data.ty.shape.values
         flat = builder.emit(relax.op.reshape(data, (count(lead), width)))
         y = self._by_codes(builder, flat, Window(int(width)), scale, point, matrix, weight_scale, counts, bias, relu)
         return builder.emit(relax.op.reshape(y, (*lead, matrix.shape[0])))
 
     def conv_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, relu, stride, padding, dilation = _arguments(node)
+        q, scale, zero, weight, weight_scale, counts, bias, relu, stride, padding, dilation, groups = _arguments(node)
         builder, (data, shift) = importer.block_builder, _signed(importer, q)
-        kernel, point = self._tensor(weight), float(self._tensor(zero)) - shift
+        kernel, point = self._tensor(weight), int(self._tensor(zero)) - shift
         samples, channels, height, width = data.ty.shape.values
         left, right, above, below = padding
         data = builder.emit(relax.op.permute_dims(data, [0, 2, 3, 1]))
         if any(padding):
-            sides = [0, 0, above, below, left, right, 0, 0]
-            data = builder.emit(relax.op.nn.pad(data, sides, pad_value=int(point)))
+            data = builder.emit(relax.op.nn.pad(data, [0, 0, above, below, left, right, 0, 0], pad_value=point))
         window = Window(
             int(channels), int(height) + above + below, int(width) + left + right,
             _two(kernel.shape[2:]), _two(stride), _two(dilation),
         )  # fmt: skip
-        flat = builder.emit(relax.op.reshape(data, (samples, window.height * window.width * window.channels)))
-        matrix = kernel.permute(0, 2, 3, 1).flatten(1)
-        y = self._by_codes(builder, flat, window, scale, point, matrix, weight_scale, counts, bias, relu)
-        y = builder.emit(relax.op.reshape(y, (samples, *window.places, len(matrix))))
+        if groups > 1:
+            offsets, vector = self._offsets(point, kernel.flatten(1), counts), self._optional(bias)
+            scales = self._tensor(scale) * self._tensor(weight_scale)
+            y = emit_depthwise(builder, data, window, kernel[:, 0], scales, offsets, vector, relu=relu)
+        else:
+            flat = builder.emit(relax.op.reshape(data, (samples, window.height * window.width * window.channels)))
+            matrix = kernel.permute(0, 2, 3, 1).flatten(1)
+            y = self._by_codes(builder, flat, window, scale, point, matrix, weight_scale, counts, bias, relu)
+            y = builder.emit(relax.op.reshape(y, (samples, *window.places, len(matrix))))
         return builder.emit(relax.op.permute_dims(y, [0, 3, 1, 2]))
 
     def _by_codes(
-        self, builder: Any, q: Any, window: Window, scale: Any, point: float, matrix: Tensor, scales: Any, counts: Any,
+        self, builder: Any, q: Any, window: Window, scale: Any, point: int, matrix: Tensor, scales: Any, counts: Any,
         bias: Any, relu: Any,
     ) -> Any:  # fmt: skip
-        layout = self.isa.layout(matrix.shape[0], matrix.shape[1], 8)
-        packed = pack_weights(matrix, self._tensor(scales), layout)
-        offsets = -int(point) * matrix.to(torch.int32).sum(1)
-        offsets = offsets if counts is None else offsets + self._tensor(counts)
-        vector = None if bias is None else self._tensor(bias)
-        return emit_codes(
-            builder, self.isa, q, window, float(self._tensor(scale)), packed, offsets.to(torch.int32), vector, relu=relu
-        )
+        packed = pack_weights(matrix, self._tensor(scales), self.isa.layout(matrix.shape[0], matrix.shape[1], 8))
+        offsets, unit = self._offsets(point, matrix, counts), float(self._tensor(scale))
+        return emit_codes(builder, self.isa, q, window, unit, packed, offsets, self._optional(bias), relu=relu)
+
+    def _offsets(self, point: int, matrix: Tensor, counts: Any) -> Tensor:
+        """What is added to the sums of products (N): a bias in their unit, less what the zero point put into them."""
+        offsets = -point * matrix.to(torch.int32).sum(1)
+        return (offsets if counts is None else offsets + self._tensor(counts)).to(torch.int32)
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:
         """Ternary weights by their own, smaller, codes."""
@@ -180,6 +185,9 @@ class _Converters:
             layout = self.isa.layout(len(found), width, bits, block, lowest=-1 if ternary else None)
             self.packed[key] = pack_weights(found, self._tensor(scales), layout)
         return self.packed[key]
+
+    def _optional(self, node: Any) -> Tensor | None:
+        return None if node is None else self._tensor(node)
 
     def _tensor(self, node: Any) -> Tensor:
         """A stored tensor. Raises ExportError for one that is computed."""

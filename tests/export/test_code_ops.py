@@ -40,14 +40,14 @@ def test_a_convolution_pads_with_the_zero_point() -> None:
     q, w, zero = _codes(2, 4, 7, 6), _codes(3, 4, 3, 3), torch.tensor(-9, dtype=torch.int8)
     x, weight = dequantize(q, SCALE, zero, 0), dequantize(w, ROWS, torch.zeros(3, dtype=torch.int8), 0)
     wanted = torch.nn.functional.conv2d(x, weight, None, (2, 1), (1, 2), (1, 2))
-    found = conv_codes(q, SCALE, zero, w, ROWS, None, None, False, [2, 1], [2, 2, 1, 1], [1, 2])
+    found = conv_codes(q, SCALE, zero, w, ROWS, None, None, False, [2, 1], [2, 2, 1, 1], [1, 2], 1)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-3)
 
 
 def test_shapes_are_known_without_values() -> None:
     with torch._subclasses.fake_tensor.FakeTensorMode() as mode:
         q, w, scale, zero, rows = map(mode.from_tensor, (_codes(2, 4, 7, 6), _codes(3, 4, 3, 3), SCALE, SCALE, ROWS))
-        made = conv_codes(q, scale, zero, w, rows, None, None, False, [2, 1], [1, 1, 0, 0], [1, 1])
+        made = conv_codes(q, scale, zero, w, rows, None, None, False, [2, 1], [1, 1, 0, 0], [1, 1], 1)
         assert (tuple(made.shape), made.dtype) == ((2, 3, 3, 6), torch.float32)
         flat = linear_codes(q.flatten(2), scale, zero, mode.from_tensor(_codes(5, 42)), rows, None, None, False)
         assert tuple(flat.shape) == (2, 4, 5)

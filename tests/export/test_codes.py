@@ -36,10 +36,11 @@ TAKEN = {
     "convolution": (nn.Conv2d(4, 6, 3, stride=2, padding=1), "image"),
     "convolution and relu": (nn.Sequential(nn.Conv2d(4, 6, (3, 2), dilation=(1, 2)), nn.ReLU()), "image"),
     "convolution, same": (nn.Conv2d(4, 6, (4, 3), padding="same"), "image"),
+    "convolution, depthwise": (nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.ReLU()), "image"),
     "convolution of a line": (nn.Sequential(nn.Conv1d(4, 6, 5, padding=2), nn.ReLU()), "line"),
 }
 LEFT = {
-    "depthwise": (nn.Conv2d(4, 4, 3, groups=4), "image"),
+    "several outputs a channel": (nn.Conv2d(4, 8, 3, groups=4), "image"),
     "groups": (nn.Conv1d(4, 6, 3, groups=2), "line"),
     "transposed": (nn.ConvTranspose2d(4, 6, 3), "image"),
 }
