@@ -16,11 +16,14 @@ from torch import nn
 from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP32, INT8
 from compressor.export.check import check
+from compressor.export.codes import in_codes
 from compressor.export.tvm import processor_of, to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.capture import capture
-from compressor.graph.contract import Progress
+from compressor.graph.contract import Context, Progress
 from compressor.graph.program import Program
+from compressor.passes.fold import Fold
+from compressor.passes.quantize import Quantize
 from compressor.prepare import Prepared, prepare
 from compressor.request import Request
 from compressor.targets import load_target
@@ -102,6 +105,23 @@ def test_a_quantized_network_agrees_with_pytorch(conv_program: Program, tmp_path
     agreement = check(program, path, run=tvm_runner(path, *names(program)))
     assert agreement.tolerance == INT8.relative_rms
     assert agreement.error < 1e-5
+
+
+def test_what_the_passes_make_of_a_trained_network_agrees_with_pytorch(trained: Prepared, tmp_path: Path) -> None:
+    context = Context(tvm_target(), calibration=trained.calibration)
+    folded = Fold().run(trained.program, context).program
+    pairs = Quantize("int4", block=32, solver="mse", equalize="none", slower=True).run(folded, context).program
+    used = {str(node.target).partition(".")[2] for node in in_codes(pairs).nodes()}
+    assert {"linear_blocks.default", "conv_codes.default", "quantize.default"} <= used
+    assert "conv2d.default" not in used
+    path = tmp_path / "model.so"
+    to_tvm(pairs, tvm_target(), path)
+    run = tvm_runner(path, *names(pairs))
+    agreement = check(pairs, path, trained.evaluation, run=run)
+    assert (agreement.tolerance, agreement.notes) == (INT8.relative_rms, ())
+    assert agreement.error < 5e-3
+    found, wanted = run(trained.evaluation[0])["output"], pairs.run(trained.evaluation[0])["output"]
+    assert torch.equal(found.argmax(1), wanted.argmax(1))
 
 
 def test_without_a_compiler_nothing_is_linked(
