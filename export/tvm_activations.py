@@ -18,6 +18,7 @@ from typing import Any
 from torch import fx
 from tvm import te, tirx
 
+from compressor.export.kernels.module import sized
 from compressor.graph.edit import argument
 
 __all__ = ["ACTIVATIONS"]
@@ -32,7 +33,7 @@ _CUBE, _SLOPE = 0.044715, 2 * math.sqrt(2 / math.pi)
 def gelu(node: fx.Node, importer: Any) -> Any:
     """Of float32 in loops of our own; of other floats as TVM has it."""
     [x, *_] = node.args
-    data = importer.env[x]
+    data = sized(importer.block_builder, importer.env[x], x.meta["val"].shape)  # type: ignore[union-attr]
     if data.ty.dtype != "float32":
         return importer._gelu(node)
     one = _by_tanh if argument(node, "approximate") == "tanh" else _by_erf

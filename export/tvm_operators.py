@@ -24,7 +24,7 @@ from compressor.errors import ExportError
 from compressor.export.kernels.depthwise import emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
-from compressor.export.kernels.module import constant, count
+from compressor.export.kernels.module import constant, count, sized
 from compressor.export.kernels.packing import Packed, pack_weights
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
@@ -72,7 +72,7 @@ class _Converters:
 
     def quantize(self, node: fx.Node, importer: Any) -> Any:
         x, scale, zero, low, high, axis, dtype = _arguments(node)
-        data, width = importer.env[x], str(dtype).removeprefix("torch.")
+        data, width = _data(importer, x), str(dtype).removeprefix("torch.")
         given, at = self._parameters(scale, zero, axis, data, "float32")
         low, high = (tirx.const(float(bound), "float32") for bound in (low, high))
 
@@ -87,7 +87,7 @@ class _Converters:
 
     def dequantize(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, axis = _arguments(node)
-        data = importer.env[q]
+        data = _data(importer, q)
         given, at = self._parameters(scale, zero, axis, data, "int32")
 
         def restored(q: Any, *parts: Any) -> Any:
@@ -115,7 +115,7 @@ class _Converters:
 
     def linear_blocks(self, node: fx.Node, importer: Any) -> Any:
         x, codes, scales, bias, bits, block, width, integer = _arguments(node)
-        builder, data = importer.block_builder, importer.env[x]
+        builder, data = importer.block_builder, _data(importer, x)
         vector = self._optional(bias)
         if integer:
             packed = self._packed(codes, scales, bits, block, width)
@@ -128,7 +128,7 @@ class _Converters:
     def embedding_blocks(self, node: fx.Node, importer: Any) -> Any:
         codes, ids, scales, bits, block, width = _arguments(node)
         packed = self._packed(codes, scales, bits, block, width)
-        return emit_table(importer.block_builder, importer.env[ids], packed)
+        return emit_table(importer.block_builder, _data(importer, ids), packed)
 
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, weight, weight_scale, counts, bias, relu = _arguments(node)
@@ -205,9 +205,13 @@ def _two(sizes: Sequence[int]) -> tuple[int, int]:
     return int(first), int(second)
 
 
+def _data(importer: Any, node: fx.Node) -> Any:
+    return sized(importer.block_builder, importer.env[node], node.meta["val"].shape)
+
+
 def _signed(importer: Any, q: Any) -> tuple[Any, int]:
     """Codes as signed bytes, and by what they are less than they were."""
-    data = importer.env[q]
+    data = _data(importer, q)
     if data.ty.dtype == "int8":
         return data, 0
     flipped = importer.block_builder.emit(relax.op.bitwise_xor(data, relax.const(_UNSIGNED, "uint8")))

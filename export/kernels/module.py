@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from tvm import relax, tirx
 
-__all__ = ["add_function", "constant", "count", "known"]
+__all__ = ["add_function", "constant", "count", "known", "sized"]
 
 
 def add_function(builder: Any, function: Any, name: str) -> Any:
@@ -26,6 +26,15 @@ def constant(tensor: Tensor) -> Any:
 def count(sizes: Sequence[Any]) -> Any:
     """How many rows leading dimensions make together, as TVM counts."""
     return functools.reduce(operator.mul, sizes, tirx.IntImm("int64", 1))
+
+
+def sized(builder: Any, data: Any, sizes: Sequence[Any]) -> Any:
+    """A relax variable whose shape is told: where TVM lost it, by `sizes`, of which those that are no numbers get names
+    and are read when it runs."""
+    if isinstance(data.ty.shape, relax.ShapeExpr):
+        return data
+    named = [s if isinstance(s, int) else tirx.Var(f"size_{i}", "int64") for i, s in enumerate(sizes)]
+    return builder.match_cast(data, relax.TensorType(named, data.ty.dtype))
 
 
 def known(size: Any) -> int | None:

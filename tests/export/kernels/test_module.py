@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from kernel_runs import here
+from kernel_runs import HOST, here, tvm
 from tvm import relax, tirx
 
 from compressor.export.kernels.activations import Rounding, round_rows
-from compressor.export.kernels.module import add_function, constant, count, known
+from compressor.export.kernels.module import add_function, constant, count, known, sized
 
 
 def test_the_same_function_is_in_a_module_once() -> None:
@@ -32,3 +32,20 @@ def test_rows_are_counted_where_all_sizes_are_known() -> None:
     assert known(count([tirx.IntImm("int64", 3), tirx.IntImm("int64", 4)])) == 12
     assert known(count([])) == 1
     assert known(count([tirx.Var("n", "int64"), tirx.IntImm("int64", 4)])) is None
+
+
+def test_a_shape_that_was_lost_is_read_when_it_runs() -> None:
+    builder = relax.BlockBuilder()
+    lost, plain = relax.Var("x", relax.TensorType(dtype="float32", ndim=2)), relax.Var("y", relax.TensorType((2, 3)))
+    with builder.function("main", [lost, plain]):
+        with builder.dataflow():
+            found = sized(builder, lost, [torch.SymInt, 3])
+            assert sized(builder, plain, [2, 3]) is plain
+            rows, columns = found.ty.shape.values
+            y = builder.emit_output(relax.op.reshape(found, (rows * columns,)))
+        builder.emit_func_output(y)
+    assert (known(rows), known(columns)) == (None, 3)
+    machine = relax.VirtualMachine(tvm.compile(builder.get(), target=tvm.target.Target(HOST)), tvm.cpu())
+    x = torch.rand(4, 3)
+    given = [tvm.runtime.tensor(each.numpy()) for each in (x, torch.rand(2, 3))]
+    assert machine["main"](*given).numpy().tolist() == x.flatten().tolist()
