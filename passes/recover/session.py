@@ -64,7 +64,7 @@ class Session:
         if self.statistics:
             self._recalibrate()
             self.judging = self.pace.elapsed - began  # what the end will take, too
-        self.peak = self.rate or self.base * raised(self.metric)
+        self.peak = self.rate or self.base * (1.0 if self.ramps else raised(self.metric))
         [seconds] = self.ranks.agreed([once])
         self.pace.spread(seconds, len(self.duo.faces) * self.duo.held / self.stream.size)
 
