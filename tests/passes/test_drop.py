@@ -243,6 +243,14 @@ def test_without_data_the_last_but_one_goes_and_a_note_says_so() -> None:
         Drop(by="greedy").run(program, Context(load_target("host")))
 
 
+def test_a_single_sample_folds_nothing() -> None:
+    program = transformer(4)
+    one = {name: value[:1] for name, value in context(program).calibration[0].items()}
+    result = Drop().run(program, Context(load_target("host"), calibration=[one], synthetic=False))
+    assert "nothing was folded: a single sample leaves none to judge it by" in result.notes
+    assert not any(setting["heal"] for setting in result.settings.values())
+
+
 def test_random_is_the_seed_s() -> None:
     program = transformer(6)
     draws = [tuple(Drop(0.5, by="random").run(program, context(program, seed=seed)).settings) for seed in (0, 0, 1)]
