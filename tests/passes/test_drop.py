@@ -112,7 +112,7 @@ def test_greedy_measures_anew_after_each() -> None:
     assert set(result.settings) == {"layers.1.linear", "layers.2.linear"}
     note, count = result.notes
     assert count == "2 of 4 blocks went"
-    assert note.startswith("dropped, with the outputs' distance")
+    assert note.startswith("dropped, with the outputs' relative distance")
 
 
 def test_convolutional_blocks() -> None:
@@ -248,7 +248,7 @@ def test_a_single_sample_folds_nothing() -> None:
     one = {name: value[:1] for name, value in context(program).calibration[0].items()}
     result = Drop().run(program, Context(load_target("host"), calibration=[one], synthetic=False))
     assert "nothing was folded: a single sample leaves none to judge it by" in result.notes
-    assert not any(setting["heal"] for setting in result.settings.values())
+    assert not any(setting.get("heal") for setting in result.settings.values())
 
 
 def test_random_is_the_seed_s() -> None:
