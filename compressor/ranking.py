@@ -97,7 +97,7 @@ class Ranks:
         weights = "without --data the error is that of the weights, and says nothing of how much a layer matters"
         found = [
             f"target {plain(self.target)}: {over if self.samples else weights}",
-            "saves: what two layers of that rank take less than the one, in bytes and predicted time",
+            "saves: what two layers of that rank take less than the one, in bytes and predicted time; below zero: more",
         ]
         if len(self.rows) > SHOWN:
             found.append(f"the {SHOWN} most sensitive of {len(self.rows)}; --json has all")

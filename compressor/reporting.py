@@ -130,8 +130,8 @@ def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], cont
     passes = []
     for spec in specs:
         sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
-        passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites)))
-    would = Verdict("unchanged", "dry run: a pass's sites are what it could change in the original")
+        passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites), dry=True))
+    would = Verdict("unchanged", "dry run: nothing was run; sites are those that a pass may change in the original")
     return Report(
         verdict=would, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
         **_prediction(estimate), **_common(request, prepared),

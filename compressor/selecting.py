@@ -163,7 +163,7 @@ def _redo(judge: Judge[C], stages: list[Stage], first: int) -> None:
 
 def _reason(falls: Sequence[str]) -> str:
     """Where the metric fell, and where it ended if other stages came after."""
-    return "; in the end, ".join(dict.fromkeys((falls[-1], falls[0]))) if falls else ""
+    return "; after the last pass, ".join(dict.fromkeys((falls[-1], falls[0]))) if falls else ""
 
 
 def _slower(judge: Judge[C], before: Program, candidate: C, stage: Stage, gate: Gate) -> str | None:

@@ -127,10 +127,13 @@ class Drop(Pass):
         seen, apart = parted(program, batches)
         if self.sites:
             return heal(program, smaller, going, seen, None, told, self.keep), ()
+        if apart is seen:
+            return Healed(smaller, {}, (0.0, 0.0)), ("nothing was folded: a single sample leaves none to judge it by",)
         found = heal(program, smaller, going, seen, Judge(program, apart), keep=self.keep)
         parts = ", ".join(f"{site} into {layer}" for site, layer in found.folded.items())
         before, after = found.damage
-        return found, (f"folded {parts}: distance from the original {before:.3g} to {after:.3g}",) if parts else ()
+        what = "relative distance of the outputs on samples apart"
+        return found, (f"folded {parts}: {what} {before:.3g} to {after:.3g}",) if parts else ()
 
     def _found(self, program: Program) -> tuple[list[Candidate], list[Skip]]:
         """What may go; with `sites`, exactly those, and why another cannot."""
@@ -162,7 +165,7 @@ class Drop(Pass):
             return least(found, gates, count), (f"the gates learned: {told}",)
         gone, damages = greedy(program, found, count, judge, context.progress)
         told = ", ".join(f"{each.site} {damage:.3g}" for each, damage in zip(gone, damages, strict=True))
-        return gone, (f"dropped, with the outputs' distance from the original's after each: {told}",)
+        return gone, (f"dropped, with the outputs' relative distance from the original's after each: {told}",)
 
     def _by(self, found: int, count: int, *, data: bool) -> By:
         """What `auto` means. Raises RecipeError where a way needs data and there is none."""

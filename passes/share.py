@@ -11,12 +11,12 @@ block stands for its group and the others go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
-from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Value
+from compressor.graph.contract import Batch, Context, Option, Pass, PassResult, Setting, Value
 from compressor.graph.program import Program
 from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
@@ -107,15 +107,22 @@ class Share(Pass):
         return {"part": "mlp"} if self.blocks == "2" and self.part == "block" and self.repeat else None
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
-        """Every group alone, and of whole blocks their MLPs alone, too. Bytes are those of the program with it."""
+        """Every group alone, and of whole blocks their MLPs alone, too; with tie=ffn, every pair of matrices. Bytes are
+        those of the program with it."""
         batches = limited(program, context.calibration, self.samples)
         judge = Judge(program, batches) if batches else None
-        for part in dict.fromkeys((self.part, "mlp") if self.repeat else (self.part,)):
-            for site, setting in self._grouping(part).offers(program, batches, context):
-                done = replace(self, sites={site: setting}).run(program, context).program
-                latency = context.latency.predict(done, context.target).latency_ms if context.latency else None
-                damage = judge.damage(done) if judge else None
-                yield Option(site, setting, done.unique_bytes(), latency, damage)
+        for site, setting in self._offers(program, batches, context):
+            done = replace(self, sites={site: setting}).run(program, context).program
+            latency = context.latency.predict(done, context.target).latency_ms if context.latency else None
+            damage = judge.damage(done) if judge else None
+            yield Option(site, setting, done.unique_bytes(), latency, damage)
+
+    def _offers(self, program: Program, batches: Sequence[Batch], context: Context) -> Iterator[tuple[str, Setting]]:
+        if self.blocks != "1" and self.groups != "random":
+            for part in dict.fromkeys((self.part, "mlp") if self.repeat else (self.part,)):
+                yield from self._grouping(part).offers(program, batches, context)
+        if self.tie == "ffn":
+            yield from tied(program, self.weights, None, self.keep, batches, context).settings.items()
 
     def run(self, program: Program, context: Context) -> PassResult:
         if self.groups == "random" and not self.sites:

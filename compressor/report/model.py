@@ -87,7 +87,7 @@ class SkippedSite:
 class PassReport:
     """What one pass did. `reverted` is the reason it was taken back, `warning` why it should be looked at.
 
-    `notes` are what the pass says about its result as a whole.
+    `notes` are what the pass says about its result as a whole. `dry`: it was not run; `changed` are sites that it may.
     """
 
     name: str
@@ -101,6 +101,7 @@ class PassReport:
     warning: str | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    dry: bool = False
 
     @property
     def total(self) -> int:
@@ -116,6 +117,8 @@ class PassReport:
     @property
     def state(self) -> str:
         """What it did, in a few words."""
+        if self.dry:
+            return f"may change {len(self.changed)} sites" if self.changed else "not run: it names no sites beforehand"
         return f"changed {len(self.changed)} of {self.total}" if self.total else "changed nothing"
 
 

@@ -158,7 +158,7 @@ def _no_butterfly(site: Site) -> str:
         return "a butterfly takes the place of linear layers alone"
     if not site.shape.blocked:
         return f"its {site.shape.outputs} × {site.shape.inputs} weights are no whole blocks of {BLOCK}"
-    return "a block in each row and rank 1 would hold more weights"
+    return "too small for form=butterfly: a block in each row and rank 1 would hold more weights"
 
 
 def _times(program: Program, choices: Mapping[str, Choice], context: Context) -> Times:

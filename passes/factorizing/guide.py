@@ -58,7 +58,7 @@ def guided(
     """`thin`, which is `program` (functional) with what was found in place of its sites, with trained weights."""
     reason = cannot_learn(context) if found else "not trained: nothing is factorized"
     if reason or context.teacher is None:
-        return Guided(thin, (Skip(SITE, reason),))
+        return Guided(thin, (Skip(SITE, reason, whole=True),), (reason,))
     student = make_student(program, found)
     done = recover(
         student, context.teacher, context.training, parse_budget(lesson.train), losses=lesson.losses,

@@ -110,7 +110,7 @@ def composed(first: LinearMap, second: LinearMap) -> LinearMap | str:
         return f"{second.name} does not read what {first.name} makes as it is"
     if second.pads:
         if not first.takes_positions:
-            return f"{second.name} pads its input, where {first.name} would not be zero"
+            return f"{second.name} pads its input with zeros, which {first.name} would not give there: no exact merge"
         if first.shifts:
             return f"{second.name} pads its input, where the bias of {first.name} is missing"
     if first.transposed or second.transposed:

@@ -87,7 +87,7 @@ def _link(bench: Bench, node: fx.Node, name: str) -> Link | str:
     if first is None and edit.is_call(node.args[0], aten.batch_norm.default):
         return "the batch norm before it stays: its layer is kept, or read elsewhere"
     if first is None:
-        return "what it takes is not what one layer with stored weights makes"
+        return "its input is not the output of one layer with stored weights (a sum, say, or the model's input)"
     if len(first.node.users) > 1:
         return f"what {first.name} makes is also read elsewhere"
     second = layer_of(bench, users[0]) if len(users) == 1 else None

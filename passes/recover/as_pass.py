@@ -23,7 +23,7 @@ __all__ = ["Recover"]
 
 SITE = "program"
 _NOT_OPTIONS = ("sites", "keep")
-_NO_DATA = "there is no data to train on: give --data with samples that are not evaluated on"
+_NO_DATA = "there is no data to train on: give more samples in --data than are evaluated on, or arrays under train/"
 
 
 @dataclass(frozen=True)

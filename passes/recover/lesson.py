@@ -24,7 +24,7 @@ from compressor.passes.recover.pace import check_marks
 __all__ = ["SITE", "Lesson", "cannot_learn", "told", "with_weights"]
 
 SITE = "program"
-_NO_DATA = "not trained: there are no data to train on; give --data with samples that are not evaluated on"
+_NO_DATA = "not trained: no data to train on: give more samples in --data than are evaluated on, or arrays under train/"
 
 
 @dataclass(frozen=True)

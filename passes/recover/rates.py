@@ -1,6 +1,7 @@
 """The default learning rate: by the kind of network, its width, and how much was lost.
 
     peak = base · min(4, 10^(1 − agreement))       agreement with the teacher before the first step, or the mean cosine
+         = base                                    where the damage fades in while it trains: little is lost at any time
     base = 1e-3                                    for convolutional networks
          = min(1e-3, 3e-4 · √(384 / width))        for others (Vaswani et al., 2017, arXiv:1706.03762: d^−½)
 

@@ -64,7 +64,7 @@ class Session:
         if self.statistics:
             self._recalibrate()
             self.judging = self.pace.elapsed - began  # what the end will take, too
-        self.peak = self.rate or self.base * raised(self.metric)
+        self.peak = self.rate or self.base * (1.0 if self.ramps else raised(self.metric))
         [seconds] = self.ranks.agreed([once])
         self.pace.spread(seconds, len(self.duo.faces) * self.duo.held / self.stream.size)
 
@@ -160,7 +160,10 @@ class Session:
     def _recalibrate(self) -> None:
         """Estimate the running statistics anew, and keep them where that is better."""
         if self.duo.recalibrate(self.stream.first(CALIBRATION)):
-            self._keep_if_better(*self.duo.judge())
+            held, metric = self.duo.judge()
+            told = f"held-out loss {held:.4g}, {self.keeper.loss:.4g} before"
+            self.progress.say(f"{self.caller}: batch statistics estimated anew: {told}")
+            self._keep_if_better(held, metric)
 
     def _keep_if_better(self, held: float, metric: float) -> None:
         if held < self.keeper.loss:

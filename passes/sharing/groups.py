@@ -48,6 +48,9 @@ class Grouping:
             groups = [(units, None) for units in found]
         settings, changed, going = dict[str, Setting](), list[str](), list[Candidate]()
         for units, given in groups:
+            if sites is None and _is_one(copy, units):
+                skips.append(Skip(units[0].name, "its group has one set of weights already"))
+                continue
             told = given or self._told(copy, units, judge, grams)
             done = carry_out(copy, units, told, grams) if told.repeat else others_of(copy, units, told)
             if isinstance(done, str):
@@ -59,6 +62,12 @@ class Grouping:
         if not changed:
             return PassResult(program, (), (*skips, *left))
         notes = (NO_TIME,) if any(setting["repeat"] for setting in settings.values()) else ()
+        if going:
+            stay = ", ".join(str(setting["weights"]) for setting in settings.values())
+            notes = (*notes, f"dropped {', '.join(each.site for each in going)}; {stay} stay for their groups")
+        most = max((len(units) for units, _ in groups), default=0)
+        if sites is None and most < self.asked.size:
+            notes = (*notes, f"there are no {self.asked.size} blocks alike in a row: groups have {most} at most")
         copy = without(copy, going) if going else copy
         return PassResult(finish(copy), tuple(dict.fromkeys(changed)), (*skips, *left), settings, notes)
 
@@ -78,3 +87,9 @@ class Grouping:
         else:
             source = units[central(tuple(range(len(units))))].name
         return Told(tuple(unit.name for unit in units), self.asked.part, source, self.asked.norms, self.repeat)
+
+
+def _is_one(program: Program, units: Sequence[Unit]) -> bool:
+    """Whether all units compute with the same tensors, name by name."""
+    first, *others = ([program.get(name).data_ptr() for name in unit.shared] for unit in units)
+    return all(first == other for other in others)

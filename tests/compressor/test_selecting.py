@@ -136,7 +136,7 @@ def test_nothing_left_keeps_the_original(program: Program) -> None:
     )
     chosen = select(program, stages, judge, Gate("latency"))
     assert (chosen.kept, chosen.rejected) == (0, 2)
-    assert chosen.reason == "fold: fell; in the end, fold: fell more"
+    assert chosen.reason == "fold: fell; after the last pass, fold: fell more"
     assert [s.report.reverted for s in chosen.stages] == ["fell", "fell by itself too"]
 
 
@@ -150,7 +150,7 @@ def test_what_came_after_the_stage_to_blame_is_tried_once_more_without_it(progra
     chosen = select(program, stages, judge, Gate("latency"))
     assert (chosen.kept, chosen.rejected, chosen.blamed) == (4, 3, None)
     assert [s.report.reverted for s in chosen.stages] == [None, "fell", None]
-    assert chosen.reason == "factorize: fell; in the end, quantize: fell more"
+    assert chosen.reason == "factorize: fell; after the last pass, quantize: fell more"
 
 
 def test_what_was_lost_to_damage_since_eased_is_tried_once_more(program: Program) -> None:

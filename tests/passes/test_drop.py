@@ -112,7 +112,7 @@ def test_greedy_measures_anew_after_each() -> None:
     assert set(result.settings) == {"layers.1.linear", "layers.2.linear"}
     note, count = result.notes
     assert count == "2 of 4 blocks went"
-    assert note.startswith("dropped, with the outputs' distance")
+    assert note.startswith("dropped, with the outputs' relative distance")
 
 
 def test_convolutional_blocks() -> None:
@@ -241,6 +241,14 @@ def test_without_data_the_last_but_one_goes_and_a_note_says_so() -> None:
     assert result.notes[1] == "1 of 4 blocks went"
     with pytest.raises(RecipeError, match="no calibration data"):
         Drop(by="greedy").run(program, Context(load_target("host")))
+
+
+def test_a_single_sample_folds_nothing() -> None:
+    program = transformer(4)
+    one = {name: value[:1] for name, value in context(program).calibration[0].items()}
+    result = Drop().run(program, Context(load_target("host"), calibration=[one], synthetic=False))
+    assert "nothing was folded: a single sample leaves none to judge it by" in result.notes
+    assert not any(setting.get("heal") for setting in result.settings.values())
 
 
 def test_random_is_the_seed_s() -> None:

@@ -58,7 +58,7 @@ def test_without_repeat_blocks_go_and_time_is_saved() -> None:
     done = Share(repeat=False).run(program, context(calibration=()))
     assert {name.split(".")[1] for name in done.program.tensors() if name.startswith("blocks.")} == {"0", "2"}
     assert predicted(done.program) < 0.7 * predicted(program)
-    assert done.notes == ()
+    assert done.notes == ("dropped blocks.1, blocks.3; blocks.0, blocks.2 stay for their groups",)
     assert Share(sites=done.settings).run(program, context(calibration=())).program.hash() == done.program.hash()
 
 
@@ -99,6 +99,23 @@ def test_options_save_bytes_and_no_milliseconds() -> None:
         assert option.damage > 0
         done = Share(sites={option.site: option.setting}).run(program, where)
         assert done.program.unique_bytes() == option.bytes
+
+
+def test_tied_matrices_are_offered_pair_by_pair() -> None:
+    program, where = deep_gpt(), context(calibration=())
+    options = list(Share(blocks="1", tie="ffn").options(program, where))
+    assert len(options) == 4
+    assert all(option.setting["tied"] and option.bytes == program.unique_bytes() - BLOCK // 3 for option in options)
+
+
+def test_what_shares_already_and_what_cannot_be_so_many_is_said() -> None:
+    where = context(calibration=())
+    once = Share().run(deep_gpt(), where)
+    again = Share().run(once.program, where)
+    assert not again.changed
+    assert {skip.reason for skip in again.skipped} == {"its group has one set of weights already"}
+    every = Share(blocks="9").run(deep_gpt(), where)
+    assert "there are no 9 blocks alike in a row: groups have 4 at most" in every.notes
 
 
 def test_it_is_a_structural_pass_and_gives_way_in_steps() -> None:

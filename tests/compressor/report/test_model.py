@@ -51,6 +51,11 @@ def test_total_counts_changed_and_skipped() -> None:
     assert [entry["total"] for entry in written(sample())["passes"]] == [6, 1, 1]
 
 
+def test_what_was_not_run_may_change_its_sites() -> None:
+    assert PassReport("fold", Cost(None, 1), Cost(None, 1), changed=("a", "b"), dry=True).state == "may change 2 sites"
+    assert "not run" in PassReport("recover", Cost(None, 1), Cost(None, 1), dry=True).state
+
+
 @given(st.floats())
 def test_numbers_that_are_not_finite_become_null(value: float) -> None:
     data = written(sample(layers=(LayerError("a", value),)))

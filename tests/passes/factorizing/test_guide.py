@@ -74,6 +74,7 @@ def test_its_settings_train_the_same_again(guided: PassResult) -> None:
 def test_without_data_it_says_so_and_cuts() -> None:
     done = Factorize(train="5steps", **OPTIONS).run(linear_net(), replace(CONTEXT, training=()))  # type: ignore[arg-type]
     assert any(skip.site == "program" and "no data to train on" in skip.reason for skip in done.skipped)
+    assert any("no data to train on" in note for note in done.notes)
     assert done.changed
     assert "program" not in done.settings
 

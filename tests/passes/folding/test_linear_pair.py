@@ -45,7 +45,7 @@ def test_merged(fold: Any, ops: Any, first: nn.Module, second: nn.Module, shape:
         (nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1), "multiply–accumulates"),
         (nn.Conv2d(8, 32, 1), nn.Conv2d(32, 8, 3, padding=1), "pads its input"),
         (nn.Conv2d(8, 32, 1), nn.ConvTranspose2d(32, 8, 2, 2), "bias of 0 is missing"),
-        (nn.Conv2d(8, 32, 3), nn.Conv2d(32, 8, 3, padding=1), "would not be zero"),
+        (nn.Conv2d(8, 32, 3), nn.Conv2d(32, 8, 3, padding=1), "would not give there"),
         (nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3), "weights"),
         (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1), "multiply–accumulates"),
         (nn.Conv2d(8, 32, 1), nn.Linear(7, 3), "different kinds"),

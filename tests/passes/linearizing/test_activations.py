@@ -36,6 +36,6 @@ def test_links_and_reasons() -> None:
     reasons = {skip.site: skip.reason for skip in skipped}
     assert "gate" in reasons["gate"]
     assert "not read by one layer" in reasons["d"]
-    assert "not what one layer" in reasons["add"]
+    assert "not the output of one layer" in reasons["add"]
     assert "not read by one layer" in reasons["f#1"]
     assert len(reasons) == 4

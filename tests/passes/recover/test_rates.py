@@ -8,7 +8,7 @@ import pytest
 import torch
 from programs import text
 from recovery import damaged, digits_batches, digits_program
-from torch import nn
+from torch import Tensor, nn
 
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -47,3 +47,26 @@ def test_recovery_takes_the_default_unless_it_is_told() -> None:
     done = recover(student, teacher, batches, "4steps")
     assert base < done.rate <= base * raised(done.metric[0]), "batch statistics come first, and cost no rate"
     assert recover(student, teacher, batches, "4steps", settings=Settings(rate=0.002)).rate == 0.002
+
+
+class Fading(nn.Module):
+    """A layer that gives way to zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.register_buffer("share", torch.tensor(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        lost: Tensor = self.second(self.first(x) * (1 - self.share))
+        return lost
+
+
+def test_damage_that_fades_in_does_not_raise_the_rate() -> None:
+    program = capture(Fading().eval(), (torch.randn(2, 8),)).program
+    student = capture(Fading().eval(), (torch.randn(2, 8),)).program
+    batches = [{"x": torch.randn(4, 8)} for _ in range(6)]
+    plain, fading = (
+        recover(student, program, batches, "4steps", settings=Settings(ramps=ramps)) for ramps in ({}, {"share": 0.5})
+    )
+    assert fading.rate == base_rate(program) < plain.rate
