@@ -32,6 +32,7 @@ class Rounding:
     """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs.
 
     `by_block`: every block of the weights rounds its inputs for itself. `static`: the scale is given, one for all.
+    `parallel`: many rows are given to several threads.
     """
 
     isa: Isa
@@ -39,6 +40,7 @@ class Rounding:
     rows: int | None = None
     static: bool = False
     by_block: bool = False
+    parallel: bool = True
 
     @property
     def scales(self) -> int:
@@ -61,7 +63,7 @@ def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
             _Row(spec, x, given, codes, scales, sums, row).emit()
 
         with body():
-            each_row(rows, one)
+            each_row(rows, one, parallel=spec.parallel)
     return builder.get()
 
 

@@ -27,6 +27,9 @@ from compressor.export.kernels.product import product
 
 __all__ = ["emit_codes", "emit_linear"]
 
+_WORK = 1 << 20  # multiply–accumulates: 5 µs and more; threads take 2 to wake, 50 where others work there, too
+_SOME = 16  # rows, where nothing is known of their number; of a convolution, those of one sample
+
 
 def emit_linear(
     builder: Any, isa: Isa, x: Any, packed: Packed, bias: Tensor | None = None, *, relu: bool = False,
@@ -41,9 +44,10 @@ def emit_linear(
     *lead, _ = x.ty.shape.values
     rows = count(lead)
     flat = builder.emit(relax.op.reshape(x, (rows, layout.inputs)))
-    how = Rounding(isa, layout, known(rows), by_block=by_block)
+    parallel = _is_work(known(rows) or _SOME, layout)
+    how = Rounding(isa, layout, known(rows), by_block=by_block, parallel=parallel)
     rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], rows, layout, how.scales)
-    spec = Product(isa, layout, known(rows), bias is not None, relu, by_block)
+    spec = Product(isa, layout, known(rows), bias is not None, relu, by_block, parallel=parallel)
     y = _multiplied(builder, spec, rounded, packed, [] if bias is None else [bias], rows)
     return builder.emit(relax.op.reshape(y, (*lead, layout.outputs)))
 
@@ -60,11 +64,18 @@ def emit_codes(
     layout, samples = packed.layout, q.ty.shape.values[0]
     down, across = window.places
     rows = samples * (down * across)
-    laid = add_function(builder, patches(isa, layout, window, known(samples)), "patches")
+    places = down * across
+    parallel = _is_work(known(rows) or (places if places > 1 else _SOME), layout)
+    laid = add_function(builder, patches(isa, layout, window, known(samples), parallel=parallel), "patches")
     given = [q, constant(torch.tensor([[scale]], dtype=torch.float32))]
-    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True)
+    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True, parallel=parallel)
     rounded = _rows(builder, laid, given, rows, layout, 1)
     return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows)
+
+
+def _is_work(rows: int, layout: Layout) -> bool:
+    """Whether several threads are worth waking for it."""
+    return rows * layout.outputs * layout.inputs >= _WORK
 
 
 def _rows(builder: Any, function: Any, given: Sequence[Any], rows: Any, layout: Layout, scales: int) -> list[Any]:

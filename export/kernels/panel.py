@@ -124,10 +124,10 @@ def body() -> Iterator[None]:
         yield
 
 
-def each_row(rows: Any, one: Callable[[Any], None]) -> None:
-    """Few rows one after another, many in parallel."""
-    if isinstance(rows, int):
-        with T.serial(0, rows) if rows < _FEW else T.parallel(0, rows) as row:
+def each_row(rows: Any, one: Callable[[Any], None], *, parallel: bool = True) -> None:
+    """Few rows one after another, many in parallel, unless they must not."""
+    if not parallel or isinstance(rows, int):
+        with T.parallel(0, rows) if parallel and rows >= _FEW else T.serial(0, rows) as row:
             one(row)
         return
     with T.If(rows < _FEW):

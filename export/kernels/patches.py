@@ -65,11 +65,15 @@ class Window:
         return self.channels * (self.kernel[1] if self.dilation[1] == 1 else 1)
 
 
-def patches(isa: Isa, layout: Layout, window: Window, samples: int | None = None, name: str = "patches") -> Any:
+def patches(
+    isa: Isa, layout: Layout, window: Window, samples: int | None = None, name: str = "patches", *,
+    parallel: bool = True,
+) -> Any:  # fmt: skip
     """The function (q int8 (n, height · width · channels), s (1, 1), rows int8 (n · places, stride), s (n · places, 1),
     Σq int32 (n · places, 1)).
 
-    `layout` is that of the weights, in the order of a row; `samples` n, None where it is known when it runs.
+    `layout` is that of the weights, in the order of a row; `samples` n, None where it is known when it runs;
+    `parallel`: rows are given to several threads.
     """
     down, across = window.places
     with function(name) as builder:
@@ -92,7 +96,7 @@ def patches(isa: Isa, layout: Layout, window: Window, samples: int | None = None
             T.buffer_store(sums, _sum(codes, row, isa, layout) if layout.zero else T.int32(0), [row, 0])
 
         with body():
-            each_row(rows, one)
+            each_row(rows, one, parallel=parallel)
     return builder.get()
 
 

@@ -5,7 +5,7 @@
 
 c = w + z are the codes of `packing.py`, x, s_x and Σ x come from `activations.py`. The integers are exact; of floats
 there is one product of the two scales and one multiply–add (with a bias; else one product) for each output, by block
-one multiply–add a block, in the order of blocks. Tiles of outputs run in parallel.
+one multiply–add a block, in the order of blocks. Tiles of outputs run in parallel, where they are worth it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _body(spec: Product, given: Arguments) -> None:
     layout = spec.layout
     tiles = layout.tiles + (1 if layout.last else 0)
     parts = 1 if spec.rows is not None and spec.rows <= _ROWS else (given.rows + _ROWS - 1) // _ROWS
-    with T.parallel(0, tiles * parts) as unit:
+    with (T.parallel if spec.parallel else T.serial)(0, tiles * parts) as unit:
         tile, start = unit // parts, unit % parts * _ROWS
         count = given.rows if parts == 1 else T.min(given.rows - start, _ROWS)
         whole = Tile(spec, given, tile, layout.vectors, ends=False)

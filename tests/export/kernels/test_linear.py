@@ -84,6 +84,15 @@ def test_codes_of_a_convolution_in_a_library_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not here(), reason="no kernels for this processor")
+@pytest.mark.parametrize(("rows", "threads"), [(1, False), (4, False), (64, True), (None, False)])
+def test_threads_are_woken_for_work_alone(rows: int | None, threads: bool) -> None:
+    given = random_given(1, (128, 130), 2)
+    shape = (tirx.Var("n", "int64") if rows is None else rows, 130)
+    text = str(_module(here()[0], [given], shape).script())
+    assert ("T.parallel" in text) == threads
+
+
+@pytest.mark.skipif(not here(), reason="no kernels for this processor")
 def test_layers_of_one_shape_share_their_functions() -> None:
     layers = [random_given(1, (64, 64), 2, bias=False), random_given(2, (64, 64), 2, bias=False)]
     module = _module(here()[0], layers, (1, 64))
