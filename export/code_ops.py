@@ -2,6 +2,7 @@
 
     compressor::linear_codes   y = act((Σ_k (q − z) · w + c) · (s_x · s_w) + b)
     compressor::conv_codes     the same over what a convolution's window meets; what pads is z
+    compressor::table_codes    y = w[ids] · s_w[ids]         of weights that a product reads, too
 
 q are codes of one scale and zero point, w of one scale an output, c a bias in their unit and b one in floats. Lowerings
 make them of quantize–dequantize pairs (`codes.py`); no pass does. Their reference kernels sum in float64, exactly.
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["conv_codes", "linear_codes"]
+__all__ = ["conv_codes", "linear_codes", "table_codes"]
 
 
 @torch.library.custom_op("compressor::linear_codes", mutates_args=())
@@ -56,6 +57,17 @@ def _(
 ) -> Tensor:  # fmt: skip
     padded = functional.pad(q.to(scale.dtype), padding)
     return functional.conv2d(padded, weight.to(scale.dtype), None, stride, 0, dilation, groups)
+
+
+@torch.library.custom_op("compressor::table_codes", mutates_args=())
+def table_codes(weight: Tensor, weight_scale: Tensor, ids: Tensor) -> Tensor:
+    """weight (V, K) int8, `weight_scale` (V), ids of any shape → (ids…, K) float32."""
+    return weight[ids].to(weight_scale.dtype) * weight_scale[ids].unsqueeze(-1)
+
+
+@table_codes.register_fake
+def _(weight: Tensor, weight_scale: Tensor, ids: Tensor) -> Tensor:
+    return weight_scale.new_empty((*ids.shape, weight.shape[1]))
 
 
 def _finished(sums: Tensor, scale: Tensor, counts: Tensor | None, bias: Tensor | None, relu: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
     relu(linear(dq(q), dq(W)) + dq(b))   →   linear_codes(q, s_x, z, W, s_W, b, relu)       also matmul, mm, addmm
     relu(conv(dq(q), dq(W)) + b)         →   conv_codes(…)         of one or two dimensions, in one group or depthwise
+    embedding(W, ids) · embedding(s_W, ids)   →   table_codes(W, s_W, ids)       where a product reads W, too
 
 Where the activations have one scale and a zero point, and the weights whole numbers of one scale an output and no zero
 point. A bias that is counted in the unit of the sums stays whole. Everything else is left as the pairs say it.
@@ -9,7 +10,7 @@ point. A bias that is counted in the unit of the sums stays whole. Everything el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,18 @@ from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.export import code_ops  # noqa: F401  so do these
-from compressor.graph.edit import add_tensor, argument, begin, finish, insert, is_call, sole_user, substitute, tensor_of
+from compressor.graph.edit import (
+    add_tensor,
+    argument,
+    attribute,
+    begin,
+    finish,
+    insert,
+    is_call,
+    sole_user,
+    substitute,
+    tensor_of,
+)
 from compressor.graph.program import Program
 
 __all__ = ["in_codes"]
@@ -50,14 +62,25 @@ class _Codes:
 def in_codes(program: Program) -> Program:
     """The program with products of codes; itself where there are none."""
     copy = begin(program)
+    shared = _multiplied(copy)
     changed = False
     for node in list(copy.nodes()):
-        changed = _rewritten(copy, node) or changed
+        changed = _rewritten(copy, node, shared) or changed
     return finish(copy) if changed else program
 
 
-def _rewritten(program: Program, node: fx.Node) -> bool:
-    made = _linear(program, node) if node.target in _PRODUCTS else None
+def _multiplied(program: Program) -> set[str]:
+    """Names of stored whole numbers whose rows are outputs of a product."""
+    return {
+        str(node.args[1].args[0].target)  # type: ignore[union-attr]
+        for node in program.nodes()
+        if is_call(node, aten.linear.default) and is_call(node.args[1], ops.dequantize.default)
+    }
+
+
+def _rewritten(program: Program, node: fx.Node, shared: Collection[str]) -> bool:
+    made = _table(program, node, shared) if is_call(node, aten.mul.Tensor) else None
+    made = _linear(program, node) if node.target in _PRODUCTS else made
     made = _convolution(program, node) if node.target in _CONVOLUTIONS else made
     if made is None:
         return False
@@ -104,6 +127,27 @@ def _convolution(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | N
     args = (q, *given[1:], relu, [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation, groups)
     y = insert(program, ops.conv_codes.default, args, like=node, before=end)
     return (insert(program, aten.squeeze.dim, (y, 2), like=node, before=end) if dims == 1 else y), end
+
+
+def _table(program: Program, node: fx.Node, shared: Collection[str]) -> tuple[fx.Node, fx.Node] | None:
+    """Rows of whole numbers times rows of a column of scales."""
+    values, scales = (_given(each) for each in node.args[:2])
+    rows = _given(values[0], aten.embedding.default) if values else ()
+    column = _given(scales[0], aten.unsqueeze.default) if scales else ()
+    if not rows or not column or attribute(rows[0]) not in shared or rows[1] is not scales[1]:
+        return None
+    if not is_call(node.args[0], aten.to.dtype) or not is_call(node.args[1], aten.embedding.default):
+        return None
+    codes, scale = tensor_of(program, rows[0]), tensor_of(program, column[0])
+    if codes is None or codes.dtype != torch.int8 or scale is None or scale.shape != codes.shape[:1]:
+        return None
+    return insert(program, ops.table_codes.default, (rows[0], column[0], rows[1]), like=node), node
+
+
+def _given(node: Any, *targets: Callable[..., Any]) -> tuple[Any, ...]:
+    """What a call is given; nothing where it is no call, or of no such operator."""
+    call = isinstance(node, fx.Node) and node.op == "call_function" and (not targets or node.target in targets)
+    return node.args if call else ()
 
 
 def _stored(

@@ -3,7 +3,7 @@
     compressor::quantize, dequantize   →  loops over elements, rounded half to even, which TVM fuses with others
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
-    compressor::embedding_blocks       →  rows of the same packed codes
+    compressor::embedding_blocks, table_codes  →  rows of the same packed codes
     compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums; depthwise ones as loops
 
 Stored weights are packed once, while the graph is read, also where several layers share them.
@@ -48,6 +48,7 @@ def converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Calla
         "embedding_blocks.default": with_kernels.embedding_blocks,
         "linear_codes.default": with_kernels.linear_codes,
         "conv_codes.default": with_kernels.conv_codes,
+        "table_codes.default": with_kernels.table_codes,
     }
 
 
@@ -62,7 +63,7 @@ def _stored(exported: ExportedProgram) -> dict[str, Tensor]:
 class _Converters:
     stored: Mapping[str, Tensor]
     kernels: Isa | None
-    packed: dict[tuple[str, str], Packed] = field(default_factory=dict)
+    packed: dict[tuple[object, ...], Packed] = field(default_factory=dict)
 
     @property
     def isa(self) -> Isa:
@@ -130,6 +131,10 @@ class _Converters:
         packed = self._packed(codes, scales, bits, block, width)
         return emit_table(importer.block_builder, _data(importer, ids), packed)
 
+    def table_codes(self, node: fx.Node, importer: Any) -> Any:
+        weight, scales, ids = _arguments(node)
+        return emit_table(importer.block_builder, _data(importer, ids), self._bytes(self._tensor(weight), scales))
+
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, weight, weight_scale, counts, bias, relu = _arguments(node)
         builder, (data, shift) = importer.block_builder, _signed(importer, q)
@@ -167,7 +172,7 @@ class _Converters:
         self, builder: Any, q: Any, window: Window, scale: Any, point: int, matrix: Tensor, scales: Any, counts: Any,
         bias: Any, relu: Any,
     ) -> Any:  # fmt: skip
-        packed = pack_weights(matrix, self._tensor(scales), self.isa.layout(matrix.shape[0], matrix.shape[1], 8))
+        packed = self._bytes(matrix, scales)
         offsets, unit = self._offsets(point, matrix, counts), float(self._tensor(scale))
         return emit_codes(builder, self.isa, q, window, unit, packed, offsets, self._optional(bias), relu=relu)
 
@@ -175,6 +180,14 @@ class _Converters:
         """What is added to the sums of products (N): a bias in their unit, less what the zero point put into them."""
         offsets = -point * matrix.to(torch.int32).sum(1)
         return (offsets if counts is None else offsets + self._tensor(counts)).to(torch.int32)
+
+    def _bytes(self, matrix: Tensor, scales: Any) -> Packed:
+        """Weights of a byte; the same memory once, by whatever names it is read."""
+        values = self._tensor(scales)
+        key = matrix.data_ptr(), matrix.stride(), values.data_ptr()
+        if key not in self.packed:
+            self.packed[key] = pack_weights(matrix, values, self.isa.layout(matrix.shape[0], matrix.shape[1], 8))
+        return self.packed[key]
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:
         """Ternary weights by their own, smaller, codes."""

@@ -12,7 +12,7 @@ from compressor.graph.edit import add_tensor, attribute, finish, insert, substit
 from compressor.graph.program import Program
 from compressor.quant.blocks import BLOCK_FORMATS, quantize_blocks
 
-__all__ = ["dequantized", "quantized", "requantized_weights", "with_blocks", "with_int8"]
+__all__ = ["dequantized", "quantized", "requantized_weights", "tied_int8", "with_blocks", "with_int8"]
 
 SCALE = 0.05
 
@@ -49,6 +49,28 @@ def with_blocks(program: Program, *names: str, format: str = "int4", block: int 
         numbers = (blocks.format.bits, block, blocks.width, integer)
         target = torch.ops.compressor.linear_blocks.default
         substitute(program, node, insert(program, target, (node.args[0], *reads, bias, *numbers), like=node))
+    return finish(program)
+
+
+def tied_int8(program: Program) -> Program:
+    """A copy whose one embedding and one linear call, tied to each other, read the same int8 codes."""
+    program, aten = program.copy(), torch.ops.aten
+    table, product = (
+        next(n for n in program.nodes() if n.target is t) for t in (aten.embedding.default, aten.linear.default)
+    )
+    weight = requantized_weights(program, product)
+    product.update_arg(1, weight)
+    product.update_arg(0, dequantized(program, quantized(program, product.args[0], before=product), before=product))
+    codes, scale = (
+        add_tensor(program, name, tensor_of(program, node), table, buffer=True)  # type: ignore[arg-type]
+        for name, node in (("rows", weight.args[0]), ("row_scales", weight.args[1]))
+    )
+    weight.update_arg(0, codes)
+    weight.update_arg(1, scale)
+    column = insert(program, aten.unsqueeze.default, (scale, 1), like=table)
+    rows, scales = (insert(program, aten.embedding.default, (t, table.args[1]), like=table) for t in (codes, column))
+    values = insert(program, aten.to.dtype, (rows, torch.float32), like=table)
+    substitute(program, table, insert(program, aten.mul.Tensor, (values, scales), like=table))
     return finish(program)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.export.code_ops import conv_codes, linear_codes
+from compressor.export.code_ops import conv_codes, linear_codes, table_codes
 from compressor.quant.ops import dequantize
 
 
@@ -51,3 +51,9 @@ def test_shapes_are_known_without_values() -> None:
         assert (tuple(made.shape), made.dtype) == ((2, 3, 3, 6), torch.float32)
         flat = linear_codes(q.flatten(2), scale, zero, mode.from_tensor(_codes(5, 42)), rows, None, None, False)
         assert tuple(flat.shape) == (2, 4, 5)
+
+
+def test_a_table_gives_rows_times_their_scales() -> None:
+    w, ids = _codes(3, 40), torch.tensor([[2, 0], [1, 2]])
+    wanted = torch.nn.functional.embedding(ids, dequantize(w, ROWS, torch.zeros(3, dtype=torch.int8), 0))
+    assert torch.equal(table_codes(w, ROWS, ids), wanted)

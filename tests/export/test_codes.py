@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from quantized import dequantized, quantized, with_int8
+from quantized import dequantized, quantized, tied_int8, with_int8
 from torch import nn
 
 from compressor.export.codes import in_codes
@@ -125,3 +125,25 @@ def test_a_bias_in_the_unit_of_the_sums_is_counted(wide: float) -> None:
     [product] = [node for node in found.nodes() if node.target is ops.linear_codes.default]
     assert [argument is None for argument in product.args[5:7]] == ([False, True] if wide == 1 else [True, False])
     agree(found, given)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 16)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(self.table(ids), self.table.weight)
+
+
+def test_a_table_whose_codes_a_product_reads_is_one_of_codes() -> None:
+    plain = capture(Tied().eval(), (torch.randint(0, 50, (2, 3)),)).program
+    given = tied_int8(plain)
+    found = in_codes(given)
+    assert {ops.table_codes.default, ops.linear_codes.default} <= targets(found)
+    assert aten.embedding.default not in targets(found)
+    agree(found, given)
+    alone = given.copy()
+    [product] = [node for node in alone.nodes() if node.target is aten.linear.default]
+    product.replace_all_uses_with(product.args[0])  # type: ignore[arg-type]
+    assert aten.embedding.default in targets(in_codes(finish(alone)))

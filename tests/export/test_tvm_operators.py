@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from compiled import needs_tvm, tvm_target
-from quantized import with_blocks, with_int8
+from quantized import tied_int8, with_blocks, with_int8
 from torch import nn
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
@@ -134,6 +134,14 @@ def test_a_table_tied_to_a_product_lies_in_the_library_once(tmp_path: Path) -> N
     torch.testing.assert_close(found, *given.run().values(), rtol=1e-4, atol=1e-5)
     stored = sum(part.numel() * part.element_size() for part in parts.values())
     assert (tmp_path / "model.so").stat().st_size < 1.5 * stored + 100_000
+
+
+def test_a_table_of_bytes_tied_to_a_product_lies_in_the_library_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    given = tied_int8(program(Tied(), torch.randint(0, 4096, (2, 3))))
+    [found] = run(given, tmp_path)
+    torch.testing.assert_close(found, *given.run().values(), rtol=1e-5, atol=1e-5)
+    assert (tmp_path / "model.so").stat().st_size < 1.5 * 4096 * (64 + 4) + 100_000
 
 
 def test_without_kernels_for_the_processor_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
