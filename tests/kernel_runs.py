@@ -100,13 +100,15 @@ def random_given(
     )  # fmt: skip
 
 
-def multiplied(isa: Isa, given: Given, *, symbolic: bool = False, target: Mapping[str, Any] = HOST) -> np.ndarray:
+def multiplied(
+    isa: Isa, given: Given, *, symbolic: bool = False, multiple: int = 1, target: Mapping[str, Any] = HOST
+) -> np.ndarray:
     """What a kernel makes of it."""
     packed, rows = given.packed(isa), len(given.q)
     layout = packed.layout
     spec = Product(
         isa, layout, None if symbolic else rows, given.bias is not None, given.relu, given.by_block,
-        given.offsets is not None,
+        given.offsets is not None, multiple=multiple,
     )  # fmt: skip
     run = compiled({"product": product(spec)}, target)["product"]
     codes = np.zeros((rows, layout.stride), np.int8)

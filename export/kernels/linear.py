@@ -68,7 +68,7 @@ def emit_codes(
     parallel = _is_work(known(rows) or (places if places > 1 else _SOME), layout)
     laid = add_function(builder, patches(isa, layout, window, known(samples), parallel=parallel), "patches")
     given = [q, constant(torch.tensor([[scale]], dtype=torch.float32))]
-    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True, parallel=parallel)
+    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True, parallel=parallel, multiple=places)
     rounded = _rows(builder, laid, given, rows, layout, 1)
     return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows)
 

@@ -30,7 +30,8 @@ class Product:
     """A product's shape: `layout` of its weights, `rows` (None: known when it runs), and what happens to the sums.
 
     `by_block`: activations have scales by block, as `Rounding` says. `offsets`: a whole number for each output is added
-    to its sums, which takes one scale a row. `parallel`: tiles are given to several threads. Raises InputError for
+    to its sums, which takes one scale a row. `parallel`: tiles are given to several threads. Rows whose
+    number is not known are a multiple of `multiple`: less code where it is even. Raises InputError for
     offsets beside blocks.
     """
 
@@ -42,6 +43,7 @@ class Product:
     by_block: bool = False
     offsets: bool = False
     parallel: bool = True
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         if self.offsets and self.layout.block is not None:

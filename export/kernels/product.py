@@ -10,6 +10,7 @@ one multiply–add a block, in the order of blocks. Tiles of outputs run in para
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,7 +91,8 @@ def _tile(tile: Tile, start: Any, count: Any) -> None:
     if not (isinstance(whole, int) and whole == 0):
         _blocks(tile, start, whole)
     after = start + whole * block
-    while (block := block // 2) > 0:  # the rest by halves: as little code as there is for all that it may be
+    least = math.gcd(tile.spec.multiple, _ROWS)
+    while (block := block // 2) >= least:  # the rest by halves: as little code as there is for all that it may be
         with _where(rest & block) as wanted:
             if wanted:
                 _rows(tile, after, block)

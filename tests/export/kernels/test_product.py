@@ -10,6 +10,8 @@ import pytest
 import torch
 from kernel_runs import Given, here, multiplied, random_given, reference
 
+from compressor.export.kernels.outputs import Product
+from compressor.export.kernels.product import product
 from compressor.quant.ternary import dequantize_ternary, quantize_ternary
 
 HERE = here()
@@ -84,3 +86,13 @@ def test_a_ternary_layer_is_what_its_dequantized_matrix_gives(isa) -> None:  # t
     given = replace(given, w=ternary.codes, scales=ternary.high[:, None], q_scales=torch.ones(5))
     expected = given.q.double() @ dequantize_ternary(ternary).double().T
     assert np.allclose(multiplied(isa, given), expected.numpy(), rtol=2e-7, atol=0)
+
+
+@each
+@pytest.mark.parametrize(("rows", "multiple"), [(12, 4), (132, 12), (140, 2)])
+def test_rows_that_are_a_multiple_take_less_code_and_come_out_the_same(isa, rows: int, multiple: int) -> None:  # type: ignore[no-untyped-def]
+    given = random_given(rows, (isa.lanes + 1, 40), 8)
+    assert np.array_equal(multiplied(isa, given, symbolic=True, multiple=multiple), reference(given))
+    layout = given.packed(isa).layout
+    any_, some = (len(product(Product(isa, layout, None, multiple=each)).script()) for each in (1, multiple))
+    assert some < any_
