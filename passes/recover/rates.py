@@ -26,7 +26,7 @@ __all__ = ["base_rate", "plain_rate", "raised"]
 
 CONVOLUTIONAL, OTHERS = 1e-3, 3e-4
 WIDTH = 384  # at which that is the rate
-MOST = 4  # times the base: at ten times MiniLM learns nothing
+MOST = 4  # times the base: more costs MiniLM and the ViT what the GPT gains
 
 
 def base_rate(original: Program) -> float:
