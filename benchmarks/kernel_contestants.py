@@ -93,8 +93,7 @@ def _tvm(threads: int, functions: dict[str, Any]) -> Any:
     import tvm
 
     tvm.get_global_func("runtime.config_threadpool")(1, threads)
-    cpu = tvm.get_global_func("target.llvm_get_system_cpu")()
-    return tvm.tirx.build(tvm.IRModule(functions), target=tvm.target.Target({"kind": "llvm", "mcpu": cpu}))
+    return tvm.tirx.build(tvm.IRModule(functions), target=tvm.target.Target(_host()))
 
 
 def _isa() -> Any:

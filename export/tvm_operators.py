@@ -64,6 +64,7 @@ class _Converters:
     stored: Mapping[str, Tensor]
     kernels: Isa | None
     packed: dict[tuple[object, ...], Packed] = field(default_factory=dict)
+    alive: list[Tensor] = field(default_factory=list)  # what `packed` knows by its address, so that no other gets it
 
     @property
     def isa(self) -> Isa:
@@ -186,6 +187,7 @@ class _Converters:
         values = self._tensor(scales)
         key = matrix.data_ptr(), matrix.stride(), values.data_ptr()
         if key not in self.packed:
+            self.alive += [matrix, values]
             self.packed[key] = pack_weights(matrix, values, self.isa.layout(matrix.shape[0], matrix.shape[1], 8))
         return self.packed[key]
 

@@ -11,6 +11,7 @@ q = clamp(round(x / s), −127, 127), as `quant/formats.py` does. Padding is zer
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, splat, stacked
+from compressor.export.kernels.panel import body, each_row, function, row_figure, splat
 
 __all__ = ["Rounding", "round_rows"]
 
@@ -103,40 +104,30 @@ class _Row:
 
     def _largest(self, start: Any, length: int) -> Any:
         """max |x| by its bits, which are ordered as the numbers are, NaN above all."""
-        lanes = self.spec.isa.lanes
-        kept = stacked(1, f"int32x{lanes}")
-        T.buffer_store(kept, splat(T.int32(0), lanes), [0])
-        single = stacked(1, "int32")
-        T.buffer_store(single, T.int32(0), [0])
+        figure = row_figure(self.spec.isa.lanes)
 
         def over(at: Any, count: int) -> None:
-            target = kept if count > 1 else single
+            target = figure.of(count)
             bits = T.reinterpret(_of("int32", count), self._load(at, count))
             mask = splat(T.int32(_ABS), count) if count > 1 else T.int32(_ABS)
             T.buffer_store(target, T.max(target[0], bits & mask), [0])
 
         self._pieces(start, length, over)
-        reduced = T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.smax.v{lanes}i32", kept[0])
-        return T.max(reduced, single[0])
+        return figure.whole("smax", T.max)
 
     def _round(self, factor: Any, index: Any, start: Any, length: int) -> None:
         factor = T.bind(self._scale(index, start, length)) if factor is None else factor
-        lanes = self.spec.isa.lanes
-        total = stacked(1, f"int32x{lanes}")
-        T.buffer_store(total, splat(T.int32(0), lanes), [0])
-        single = stacked(1, "int32")
-        T.buffer_store(single, T.int32(0), [0])
+        figure = row_figure(self.spec.isa.lanes)
 
         def over(at: Any, count: int) -> None:
-            target = total if count > 1 else single
+            target = figure.of(count)
             code = T.bind(self._code(self._load(at, count), factor, count))
             place = T.ramp(at, 1, count) if count > 1 else at
             T.buffer_store(self.codes, T.Cast(_of("int8", count), code), [self.row, place])
             T.buffer_store(target, target[0] + code, [0])
 
         self._pieces(start, length, over)
-        reduced = T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.add.v{lanes}i32", total[0])
-        T.buffer_store(self.sums, reduced + single[0], [self.row, index])
+        T.buffer_store(self.sums, figure.whole("add", operator.add), [self.row, index])
 
     def _code(self, value: Any, factor: Any, count: int) -> Any:
         spread = splat(factor, count) if count > 1 else factor

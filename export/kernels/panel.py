@@ -19,7 +19,18 @@ from tvm.script.ir_builder.tirx import prim_func
 from compressor.export.kernels.isa import Isa, Operand
 from compressor.export.kernels.packing import Layout
 
-__all__ = ["Panel", "Registers", "body", "each_row", "function", "registers", "splat", "stacked"]
+__all__ = [
+    "Panel",
+    "Registers",
+    "RowFigure",
+    "body",
+    "each_row",
+    "function",
+    "registers",
+    "row_figure",
+    "splat",
+    "stacked",
+]
 
 _AHEAD = 8192  # bytes: two pages, so that a page is known before its first byte is needed
 _NEAREST = 3  # llvm.prefetch: into all caches
@@ -104,6 +115,32 @@ def registers(count: int, kind: str, lanes: int) -> Registers:
     """So many registers of int32 or float32 `lanes`."""
     each = max(1, (_STACK - 1) // (4 * lanes))
     return Registers(tuple(stacked(min(each, count - i), f"{kind}x{lanes}") for i in range(0, count, each)), each)
+
+
+@dataclass(frozen=True)
+class RowFigure:
+    """One int32 figure over a row: `wide` is of whole registers, `single` of the numbers that are left."""
+
+    wide: Any
+    single: Any
+    lanes: int
+
+    def of(self, count: int) -> Any:
+        """Where that of so many numbers at once is kept."""
+        return self.wide if count > 1 else self.single
+
+    def whole(self, how: str, both: Callable[[Any, Any], Any]) -> Any:
+        """Of the whole row: `how` LLVM reduces a register (add, smax), and `both` what two numbers make."""
+        name = f"llvm.vector.reduce.{how}.v{self.lanes}i32"
+        return both(T.call_llvm_pure_intrin("int32", name, self.wide[0]), self.single[0])
+
+
+def row_figure(lanes: int) -> RowFigure:
+    """Which begins at zero."""
+    wide, single = stacked(1, f"int32x{lanes}"), stacked(1, "int32")
+    T.buffer_store(wide, splat(T.int32(0), lanes), [0])
+    T.buffer_store(single, T.int32(0), [0])
+    return RowFigure(wide, single, lanes)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ gathered. A matrix is the window of one place. What pads a row for the product i
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, splat, stacked
+from compressor.export.kernels.panel import body, each_row, function, row_figure
 
 __all__ = ["Window", "patches"]
 
@@ -134,13 +135,11 @@ def _times(times: int, one: Callable[[Any], None]) -> None:
 def _sum(codes: Any, row: Any, isa: Isa, layout: Layout) -> Any:
     """Σ over a row, what pads it included."""
     lanes = isa.lanes
-    total, rest = stacked(1, f"int32x{lanes}"), stacked(1, "int32")
-    T.buffer_store(total, splat(T.int32(0), lanes), [0])
-    T.buffer_store(rest, T.int32(0), [0])
-    whole = layout.width // lanes
+    figure, whole = row_figure(lanes), layout.width // lanes
+    wide, single = figure.wide, figure.single
     with T.serial(0, whole) as index:
         value = T.Cast(f"int32x{lanes}", codes.vload([row, index * lanes], f"int8x{lanes}"))
-        T.buffer_store(total, total[0] + value, [0])
+        T.buffer_store(wide, wide[0] + value, [0])
     with T.serial(0, layout.width % lanes) as k:
-        T.buffer_store(rest, rest[0] + T.Cast("int32", codes[row, whole * lanes + k]), [0])
-    return T.call_llvm_pure_intrin("int32", f"llvm.vector.reduce.add.v{lanes}i32", total[0]) + rest[0]
+        T.buffer_store(single, single[0] + T.Cast("int32", codes[row, whole * lanes + k]), [0])
+    return figure.whole("add", operator.add)

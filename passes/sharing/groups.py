@@ -44,13 +44,10 @@ class Grouping:
         if sites is not None:
             groups, skips = as_told(copy, sites, self.asked.keep)
         else:
-            found, skips = planned(copy, self.asked, batches)
+            found, skips = self._planned(copy, batches)
             groups = [(units, None) for units in found]
         settings, changed, going = dict[str, Setting](), list[str](), list[Candidate]()
         for units, given in groups:
-            if sites is None and _is_one(copy, units):
-                skips.append(Skip(units[0].name, "its group has one set of weights already"))
-                continue
             told = given or self._told(copy, units, judge, grams)
             done = carry_out(copy, units, told, grams) if told.repeat else others_of(copy, units, told)
             if isinstance(done, str):
@@ -76,9 +73,16 @@ class Grouping:
         copy = finish(functional_copy(program)[0])
         judge = Judge(copy, batches) if batches else None
         grams = Grams(copy, batches, context.progress)
-        for units in planned(copy, self.asked, batches)[0]:
+        for units in self._planned(copy, batches)[0]:
             told = self._told(copy, units, judge, grams)
             yield told.units[0], told.setting()
+
+    def _planned(self, program: Program, batches: Sequence[Batch]) -> tuple[list[list[Unit]], list[Skip]]:
+        """The groups that there is something to do for: where every block runs, those with weights that differ."""
+        found, skips = planned(program, self.asked, batches)
+        done = [units for units in found if self.repeat and _is_one(program, units)]
+        skips += [Skip(units[0].name, "its group has one set of weights already") for units in done]
+        return [units for units in found if units not in done], skips
 
     def _told(self, program: Program, units: Sequence[Unit], judge: Judge | None, grams: Grams) -> Told:
         """The group as a recipe would have it, its weights chosen."""

@@ -114,6 +114,8 @@ def test_what_shares_already_and_what_cannot_be_so_many_is_said() -> None:
     again = Share().run(once.program, where)
     assert not again.changed
     assert {skip.reason for skip in again.skipped} == {"its group has one set of weights already"}
+    assert not list(Share().options(once.program, where))
+    assert Share(repeat=False).run(once.program, where).changed, "what shares may still go"
     every = Share(blocks="9").run(deep_gpt(), where)
     assert "there are no 9 blocks alike in a row: groups have 4 at most" in every.notes
 
