@@ -16,7 +16,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -24,7 +24,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.channels_last import channels_last
 from compressor.export.codes import in_codes
+from compressor.export.epilogues import with_epilogues
+from compressor.export.float_layers import in_layers
 from compressor.export.slots import expanded
 from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_loops import Vectors, in_vectors
@@ -34,6 +37,9 @@ from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
+
+if TYPE_CHECKING:
+    from compressor.export.kernels.isa import Isa
 
 __all__ = ["processor_of", "to_tvm"]
 
@@ -54,7 +60,7 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     compiler = _linker()
     with _telling(program), quiet():
         llvm = tvm.target.Target(_llvm(target))
-        module = _unbounded(_imported(in_codes(expanded(program)), llvm))
+        module = _unbounded(_imported(expanded(program), llvm))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
         executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
@@ -69,14 +75,22 @@ def _imported(program: Program, llvm: Any) -> Any:
 
     from compressor.export.kernels.isa import best_isa
     from compressor.export.tvm_activations import ACTIVATIONS
+    from compressor.export.tvm_floats import float_converters
     from compressor.export.tvm_operators import converters
 
     features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
-    exported = as_exported(program).run_decompositions()
+    isa = best_isa(features)
+    exported = as_exported(_prepared(program, isa)).run_decompositions()
     _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, best_isa(features))}
+    table = {**ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
+
+
+def _prepared(program: Program, isa: Isa | None) -> Program:
+    """With layers as operators of our own, where there are kernels for them."""
+    coded = in_codes(program)
+    return with_epilogues(channels_last(in_layers(coded))) if isa is not None else coded
 
 
 def _settle_sizes(exported: ExportedProgram) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.errors import InputError
+from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import Panel, Registers, registers, splat
@@ -39,7 +39,7 @@ class Product:
     layout: Layout
     rows: int | None = None
     bias: bool = False
-    relu: bool = False
+    ending: Ending = PLAIN
     by_block: bool = False
     offsets: bool = False
     parallel: bool = True
@@ -60,7 +60,7 @@ class Arguments:
     scales: Any
     offsets: Any
     bias: Any
-    y: Any
+    epilogue: Epilogue
 
 
 @dataclass(frozen=True)
@@ -151,22 +151,17 @@ def write_rows(tile: Tile, start: Any, number: int, values: Iterator[tuple[Any, 
 
 def _write(tile: Tile, row: Any, first: Any, value: tuple[Any, Any], ends: bool) -> None:
     """One register of outputs from output `first` on; where the matrix ends within it, its part."""
-    spec, given = tile.spec, tile.given
-    lanes, rest = spec.isa.lanes, spec.layout.outputs % spec.isa.lanes
+    given, lanes = tile.given, tile.spec.isa.lanes
+    rest = tile.spec.layout.outputs % lanes if ends else 0
     result, factor = value
     if factor is not None and given.bias is None:
         result = result * factor
     elif factor is not None:
         result = _fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
-    if spec.relu:
-        result = T.max(result, splat(T.float32(0), lanes))
-    if not ends or rest == 0:
-        T.buffer_store(given.y, result, [row, T.ramp(first, 1, lanes)])
-        return
-    result = T.bind(result)
-    for lane in range(rest):
-        one = tirx.Shuffle([result], [tirx.IntImm("int32", lane)])
-        T.buffer_store(given.y, one, [row, first + lane])
+    if rest:
+        given.epilogue.store_part(result, row, first, rest)
+    else:
+        given.epilogue.store(result, row, first, lanes)
 
 
 def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:

@@ -47,6 +47,11 @@ class Window:
         return down, across
 
     @property
+    def size(self) -> int:
+        """Numbers of one sample."""
+        return self.height * self.width * self.channels
+
+    @property
     def inputs(self) -> int:
         """Numbers in a row."""
         return self.kernel[0] * self.kernel[1] * self.channels
@@ -80,7 +85,7 @@ def patches(
     with function(name) as builder:
         count = tirx.Var("samples", "int64") if samples is None else samples
         rows = count * (down * across)
-        q = T.arg("q", T.Buffer((count, window.height * window.width * window.channels), "int8"))
+        q = T.arg("q", T.Buffer((count, window.size), "int8"))
         given = T.arg("scale", T.Buffer((1, 1), "float32"))
         codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
         scales = T.arg("scales", T.Buffer((rows, 1), "float32"))

@@ -18,6 +18,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.export.kernels.epilogue import Epilogue
 from compressor.export.kernels.few_rows import fits, sum_across_fields
 from compressor.export.kernels.many_rows import sum_by_field
 from compressor.export.kernels.outputs import Arguments, Product, Tile, scaled_by_row, summed_by_block, write_rows
@@ -33,8 +34,8 @@ _ROWS = 128  # rows of one unit of parallel work
 
 
 def product(spec: Product, name: str = "product") -> Any:
-    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, offsets] [, bias],
-    y (M, N)).
+    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, offsets] [, bias]
+    [, residual (M, N)], y (M, N)).
 
     Codes and scales are flat, as `Packed` has them, offsets and bias as `pack_outputs` gives them.
     """
@@ -58,10 +59,14 @@ def _arguments(spec: Product) -> Arguments:
         ("scales", (padded * layout.blocks,), "float32"),
         *([offsets] if spec.offsets else []),
         *([bias] if spec.bias else []),
+        *([("residual", (rows, layout.outputs), "float32")] if spec.ending.residual else []),
         ("y", (rows, layout.outputs), "float32"),
     ]
     made = {name: T.arg(name, T.Buffer(shape, dtype)) for name, shape, dtype in shapes}
-    return Arguments(rows=rows, offsets=made.pop("offsets", None), bias=made.pop("bias", None), **made)
+    epilogue = Epilogue(spec.ending, made.pop("y"), made.pop("residual", None))
+    return Arguments(
+        rows=rows, offsets=made.pop("offsets", None), bias=made.pop("bias", None), epilogue=epilogue, **made
+    )
 
 
 def _body(spec: Product, given: Arguments) -> None:

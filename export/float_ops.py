@@ -1,0 +1,96 @@
+"""Layers of floats as operators of their own: channels last, with what follows them inside.
+
+    compressor::conv_last       y = act(conv(x, w) + b + r)         x (n, H, W, C), r and y (n, H′, W′, N)
+    compressor::dense           y = act(x · wᵀ + b + r)             x (…, K), r and y (…, N)
+    compressor::max_pool_last, avg_pool_last                        x (n, H, W, C) → (n, H′, W′, C)
+
+act keeps the result between `low` and `high`, where None is no bound. Lowerings with kernels of their own make these of
+ATen's operators (`float_layers.py`); no pass does. Their reference kernels are ATen's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["avg_pool_last", "conv_last", "dense", "ended", "max_pool_last"]
+
+
+@torch.library.custom_op("compressor::conv_last", mutates_args=())
+def conv_last(
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
+    stride: list[int], padding: list[int], dilation: list[int], groups: int,
+) -> Tensor:  # fmt: skip
+    """`weight` (N, C / groups, Ky, Kx); `padding` (left, right, above, below), as `torch.nn.functional.pad` has it."""
+    padded = functional.pad(_first(x), padding)
+    y = _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups))
+    return ended(y, residual, low, high).contiguous()
+
+
+@conv_last.register_fake
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
+    stride: list[int], padding: list[int], dilation: list[int], groups: int,
+) -> Tensor:  # fmt: skip
+    padded = functional.pad(_first(x), padding)
+    return _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)).contiguous()
+
+
+@torch.library.custom_op("compressor::dense", mutates_args=())
+def dense(
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None
+) -> Tensor:
+    """`weight` (N, K)."""
+    return ended(functional.linear(x, weight, bias), residual, low, high)
+
+
+@dense.register_fake
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+@torch.library.custom_op("compressor::max_pool_last", mutates_args=())
+def max_pool_last(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Tensor:
+    """Windows beyond the borders are ATen's: padding never wins."""
+    return _last(functional.max_pool2d(_first(x), kernel, stride, padding, dilation, ceil_mode)).contiguous()
+
+
+@max_pool_last.register_fake
+def _(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Tensor:
+    return _last(functional.max_pool2d(_first(x), kernel, stride, padding, dilation, ceil_mode)).contiguous()
+
+
+@torch.library.custom_op("compressor::avg_pool_last", mutates_args=())
+def avg_pool_last(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool, count_include_pad: bool
+) -> Tensor:
+    """Means as ATen counts them."""
+    return _last(functional.avg_pool2d(_first(x), kernel, stride, padding, ceil_mode, count_include_pad)).contiguous()
+
+
+@avg_pool_last.register_fake
+def _(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool, count_include_pad: bool
+) -> Tensor:
+    return _last(functional.avg_pool2d(_first(x), kernel, stride, padding, ceil_mode, count_include_pad)).contiguous()
+
+
+def ended(y: Tensor, residual: Tensor | None, low: float | None, high: float | None) -> Tensor:
+    """What follows a product."""
+    y = y if residual is None else y + residual
+    return y if low is None and high is None else torch.clamp(y, low, high)
+
+
+def _first(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
