@@ -95,7 +95,13 @@ class _Layout:
     def _permuted(self, node: fx.Node) -> fx.Node | None:
         """What a permutation to first turned is its twin; one of a value that has a twin turns that."""
         [source, *_] = node.all_input_nodes
-        order = permutation(node)
+        order, before = permutation(node), permutation(source)
+        if order is not None and before is not None and source not in self.twins:
+            source, order = source.all_input_nodes[0], [before[place] for place in order]
+            same = order == sorted(order)
+            made = source if same else self._call(node, aten.permute.default, source, order)
+            substitute(self.program, node, made)
+            return None
         if source in self.twins and order is not None:
             places = [_last(_rank(source)).index(place) for place in order]
             twin, same = self.twins[source], places == sorted(places)

@@ -3,6 +3,7 @@
     conv(x, w, b)      →   permute(conv_last(permute(x), w, b, …))        of one or two dimensions, in any groups
     linear(x, w, b)    →   dense(x, w, b, …)                              also matmul, mm, addmm
     pools of images    →   permute(max_pool_last(permute(x), …))          also adaptive ones whose windows are alike
+    scaled_dot_product_attention(q, k, v, m)    →   permute(attention(permute(q), permute(k), permute(v), m))
     batch_norm(x)      →   x · (γ / √(σ² + ε)) + (β − μ γ / √(σ² + ε))
 
 Where weights are stored float32 and an image's size is known. `channels_last.py` then lets the permutations meet, and
@@ -26,6 +27,7 @@ from compressor.graph.program import Program
 __all__ = ["in_layers"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
+_BESIDE = [0, 2, 1, 3]  # heads beside each other, and back
 
 
 def in_layers(program: Program) -> Program:
@@ -128,6 +130,44 @@ def _batch_norm(program: Program, node: fx.Node) -> fx.Node | None:
     return x  # type: ignore[return-value]
 
 
+def _attention(program: Program, node: fx.Node) -> fx.Node | None:
+    inputs = [argument(node, name) for name in ("query", "key", "value")]
+    if argument(node, "dropout_p") or not all(_is_heads(each) for each in inputs):
+        return None
+    mask, scale = argument(node, "attn_mask"), argument(node, "scale")
+    if mask is not None:
+        mask = _added(program, node, mask)
+        if mask is None:
+            return None
+    width = inputs[0].meta["val"].shape[3]
+    given = [insert(program, aten.permute.default, (each, _BESIDE), like=node) for each in inputs]
+    scale = width**-0.5 if scale is None else float(scale)
+    y = insert(program, ops.attention.default, (*given, mask, bool(argument(node, "is_causal")), scale), like=node)
+    return insert(program, aten.permute.default, (y, _BESIDE), like=node)
+
+
+def _is_heads(node: Any) -> bool:
+    """(batch, heads, length, width), heads and width known."""
+    if not _is_float(node) or node.meta["val"].dim() != 4:
+        return False
+    return all(isinstance(node.meta["val"].shape[at], int) for at in (1, 3))
+
+
+def _added(program: Program, node: fx.Node, mask: fx.Node) -> fx.Node | None:
+    """A mask of four dimensions, of floats: −∞ where one of truth values is false."""
+    value = mask.meta["val"]
+    if value.dtype == torch.bool:
+        numbers = [
+            add_tensor(program, f"{node.name}_{bound}", torch.tensor(float(bound)), node) for bound in ("0", "-inf")
+        ]
+        mask = insert(program, aten.where.self, (mask, *numbers), like=node)
+    elif value.dtype != torch.float32:
+        return None
+    for _ in range(4 - value.dim()):
+        mask = insert(program, aten.unsqueeze.default, (mask, 0), like=node)
+    return mask
+
+
 _RULES: Mapping[Callable[..., Any], Callable[[Program, fx.Node], fx.Node | None]] = {
     **dict.fromkeys(PRODUCTS, _dense),
     **dict.fromkeys(CONVOLUTIONS, _convolution),
@@ -135,6 +175,7 @@ _RULES: Mapping[Callable[..., Any], Callable[[Program, fx.Node], fx.Node | None]
     aten.avg_pool2d.default: _mean_pool,
     aten.adaptive_avg_pool2d.default: _adaptive_pool,
     aten.batch_norm.default: _batch_norm,
+    aten.scaled_dot_product_attention.default: _attention,
 }
 
 

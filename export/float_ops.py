@@ -3,6 +3,7 @@
     compressor::conv_last       y = act(conv(x, w) + b + r)         x (n, H, W, C), r and y (n, H′, W′, N)
     compressor::dense           y = act(x · wᵀ + b + r)             x (…, K), r and y (…, N)
     compressor::max_pool_last, avg_pool_last                        x (n, H, W, C) → (n, H′, W′, C)
+    compressor::attention       y = softmax(s · q kᵀ + m) v          of heads that lie beside each other
 
 act keeps the result between `low` and `high`, where None is no bound. Lowerings with kernels of their own make these of
 ATen's operators (`float_layers.py`); no pass does. Their reference kernels are ATen's.
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["avg_pool_last", "conv_last", "dense", "ended", "max_pool_last"]
+__all__ = ["attention", "avg_pool_last", "conv_last", "dense", "ended", "max_pool_last"]
 
 
 @torch.library.custom_op("compressor::conv_last", mutates_args=())
@@ -80,6 +81,23 @@ def _(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool, count_include_pad: bool
 ) -> Tensor:
     return _last(functional.avg_pool2d(_first(x), kernel, stride, padding, ceil_mode, count_include_pad)).contiguous()
+
+
+@torch.library.custom_op("compressor::attention", mutates_args=())
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, added → (B, S, H, E).
+
+    Head h reads keys h · G // H; with `causal`, query i sees keys up to i.
+    """
+    turned = (each.transpose(1, 2) for each in (q, k, v))
+    grouped = q.shape[2] != k.shape[2]
+    y = functional.scaled_dot_product_attention(*turned, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
+    return y.transpose(1, 2).contiguous()
+
+
+@attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    return q.new_empty((*q.shape[:3], v.shape[3]))
 
 
 def ended(y: Tensor, residual: Tensor | None, low: float | None, high: float | None) -> Tensor:

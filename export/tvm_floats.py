@@ -1,7 +1,10 @@
 """TVM's lowerings of layers of floats (`float_ops.py`).
 
-compressor::conv_last, dense            →  kernels on packed weights (export/kernels/), what follows inside
-compressor::max_pool_last, avg_pool_last  →  TVM's own pools of images with channels last
+    compressor::conv_last, dense              →  kernels on packed weights (export/kernels/), what follows inside
+    compressor::attention                     →  one kernel for all of it
+    compressor::max_pool_last, avg_pool_last  →  TVM's own pools of images with channels last
+
+Weights are packed while the graph is read.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from torch import fx
 from torch.export import ExportedProgram
 from tvm import relax
 
-from compressor.export.kernels.calls import emit_convolution, emit_dense, emit_depthwise
+from compressor.export.kernels.calls import emit_attention, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.patches import Window
 from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
@@ -27,6 +30,7 @@ def float_converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str,
     return {
         "conv_last.default": floats.convolution,
         "dense.default": floats.dense,
+        "attention.default": floats.attention,
         "max_pool_last.default": _max_pool,
         "avg_pool_last.default": _mean_pool,
     }
@@ -46,6 +50,12 @@ class _Floats(Reading):
         if groups == window.channels == len(kernel):
             return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], vector, end)
         return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
+
+    def attention(self, node: fx.Node, importer: Any) -> Any:
+        q, k, v, mask, causal, scale = _arguments(node)
+        given = [data_of(importer, each) for each in (q, k, v)]
+        held = None if mask is None else data_of(importer, mask)
+        return emit_attention(importer.block_builder, self.isa, *given, held, causal=causal, scale=scale)
 
 
 def windowed(

@@ -1,4 +1,4 @@
-"""Layers of floats, and depthwise ones of codes, inside a relax module, as calls of kernels.
+"""Layers of floats, depthwise ones of codes, and attention inside a relax module, as calls of kernels.
 
     y (n, H′, W′, N) = act(x (n, H, W, C) ⊛ w + b + r)    →    pad(x), call_tir(convolution or depthwise, …)
     y (…, N) = act(x (…, K) · wᵀ + b + r)                 →    call_tir(convolution of a single place, …)
@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 from tvm import relax
 
+from compressor.export.kernels.attention import Attention, attention
 from compressor.export.kernels.convolution import Convolution, convolution, pack_columns
 from compressor.export.kernels.depthwise import Depthwise, depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
 from compressor.export.kernels.patches import Window
 
-__all__ = ["emit_convolution", "emit_dense", "emit_depthwise"]
+__all__ = ["emit_attention", "emit_convolution", "emit_dense", "emit_depthwise"]
 
 _WORK = 1 << 20  # multiply–accumulates: about 8 µs; threads take 2 to wake, 50 where others work there, too
 _SOME = 16  # rows, where nothing is known of their number
@@ -87,8 +88,31 @@ def emit_depthwise(
     return builder.emit(relax.op.reshape(y, (samples, down, across, window.channels)))
 
 
+def emit_attention(
+    builder: Any, isa: Isa, q: Any, k: Any, v: Any, mask: Any | None = None, *, causal: bool, scale: float
+) -> Any:
+    """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, all float32 → (B, S, H, E)."""
+    batch, queries, heads, width = q.ty.shape.values
+    _, keys, groups, values = v.ty.shape.values
+    sizes = known(batch), known(queries), known(keys)
+    work = (sizes[0] or 1) * (sizes[1] or _SOME) * (sizes[2] or _SOME) * int(heads) * (int(width) + int(values))
+    masked = None if mask is None else tuple(1 if known(size) == 1 else None for size in mask.ty.shape.values)
+    spec = Attention(
+        isa, int(heads), int(groups), int(width), int(values), scale, *sizes, masked, causal, parallel=work >= _WORK
+    )
+    function = add_function(builder, attention(spec), "attention")
+    y = relax.TensorType((batch, queries, heads, values), "float32")
+    return builder.emit(relax.call_tir(function, [q, k, v, *([] if mask is None else [mask])], y))
+
+
 def _called(
-    builder: Any, function: Any, x: Any, size: tuple[Any, Any], stored: Sequence[Tensor], end: End, shape: tuple[Any, Any]
+    builder: Any,
+    function: Any,
+    x: Any,
+    size: tuple[Any, Any],
+    stored: Sequence[Tensor],
+    end: End,
+    shape: tuple[Any, Any],
 ) -> Any:
     flat = builder.emit(relax.op.reshape(x, size))
     given = [flat, *map(constant, stored), *end.given(builder, shape)]
