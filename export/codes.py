@@ -1,8 +1,7 @@
 """Layers between quantize–dequantize pairs as products of codes, for lowerings with integer kernels of their own.
 
     linear(dq(q), dq(W)) + dq(b)   →   linear_codes(q, s_x, z, W, s_W, b)       also matmul, mm, addmm
-    conv(dq(q), dq(W)) + b         →   permute(conv_codes(permute(q), …))       in one or two dimensions and one group,
-                                                                               or depthwise
+    conv(dq(q), dq(W)) + b         →   permute(conv_codes(permute(q), …))       in one or two dimensions, in any groups
     embedding(W, ids) · embedding(s_W, ids)   →   table_codes(W, s_W, ids)       where a product reads W, too
 
 Where the activations have one scale and a zero point, and the weights whole numbers of one scale an output and no zero
@@ -100,7 +99,7 @@ def _linear(program: Program, node: fx.Node) -> fx.Node | None:
     matrix, scale = weight
     bias = node.args[at_bias] if at_bias is not None and at_bias < len(node.args) else None
     given = _stored(program, node, x, matrix if axis == 0 else matrix.T.contiguous(), scale, bias)
-    return insert(program, ops.linear_codes.default, (*given, None, None, None), like=node)
+    return insert(program, ops.linear_codes.default, (*given, *[None] * 4), like=node)
 
 
 def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
@@ -112,8 +111,6 @@ def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
     groups, shape = int(argument(node, "groups")), x.node.meta["val"].shape
     if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(isinstance(size, int) for size in shape[1:]):
         return None
-    if groups != 1 and not groups == shape[1] == len(kernel):
-        return None
     stride, dilation = (each_way(argument(node, name), dims, 1) for name in ("stride", "dilation"))
     padding = padding_of(argument(node, "padding"), dims, kernel.shape[2:], dilation)
     q = x.node
@@ -121,7 +118,7 @@ def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
     if dims == 1:  # a line is an image of one row
         q = insert(program, aten.unsqueeze.default, (q, 2), like=node)
     shape = [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation, groups
-    y = turned(program, node, ops.conv_codes.default, q, *given[1:], None, None, None, *shape)
+    y = turned(program, node, ops.conv_codes.default, q, *given[1:], *[None] * 4, *shape)
     return insert(program, aten.squeeze.dim, (y, 2), like=node) if dims == 1 else y
 
 

@@ -2,6 +2,7 @@
 
     add(conv(x), r)                         →   conv(x, residual=r)       where nothing else reads the sum
     relu, relu6, hardtanh, clamp of conv(x)    →   conv(x, low=…, high=…)
+    quantize(conv(x), s, z)                 →   conv(x, codes=(s, z, …))
 
 A result is then written once, finished. `r` must be as large as the result.
 """
@@ -16,7 +17,17 @@ import torch
 from torch import Tensor, fx
 
 from compressor.export import code_ops, float_ops  # noqa: F401  register the custom ops
-from compressor.graph.edit import argument, begin, finish, insert, is_call, set_argument, sole_user, substitute
+from compressor.graph.edit import (
+    argument,
+    begin,
+    finish,
+    insert,
+    is_call,
+    set_argument,
+    sole_user,
+    substitute,
+    tensor_of,
+)
 from compressor.graph.program import Program
 from compressor.graph.shapes import same_shape
 
@@ -43,7 +54,8 @@ def with_epilogues(program: Program) -> Program:
 def _taken(program: Program, node: fx.Node) -> fx.Node | None:
     """The product with its one reader in it, in the reader's place."""
     user = sole_user(node)
-    changes = None if user is None else _as_residual(node, user) or _as_bounds(node, user)
+    done = argument(node, "codes") is not None
+    changes = None if user is None or done else _change(program, node, user)
     if user is None or changes is None:
         return None
     made = insert(program, node.target, node.args, like=node, before=user, kwargs=dict(node.kwargs))  # type: ignore[arg-type]
@@ -52,6 +64,24 @@ def _taken(program: Program, node: fx.Node) -> fx.Node | None:
     substitute(program, user, made)
     program.graph.erase_node(node)
     return made
+
+
+def _change(program: Program, node: fx.Node, user: fx.Node) -> dict[str, Any] | None:
+    """The arguments that make the product do what its reader does."""
+    return _as_residual(node, user) or _as_bounds(node, user) or _as_codes(program, user)
+
+
+def _as_codes(program: Program, user: fx.Node) -> dict[str, Any] | None:
+    """Rounded by one scale."""
+    if not is_call(user, ops.quantize.default):
+        return None
+    _, *given, least, most, _, dtype = user.args
+    scale, zero = (tensor_of(program, each) for each in given)
+    if scale is None or zero is None or scale.numel() != 1 or zero.numel() != 1:
+        return None
+    if dtype not in (torch.int8, torch.uint8):
+        return None
+    return {"codes": [float(scale), float(zero), float(least), float(most), float(dtype == torch.uint8)]}  # type: ignore[arg-type]
 
 
 def _as_residual(node: fx.Node, user: fx.Node) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def _dense(program: Program, node: fx.Node) -> fx.Node | None:
         return None
     if axis == 1:
         given = add_tensor(program, f"{node.name}_weight", weight.T.contiguous(), node)
-    return insert(program, ops.dense.default, (x, given, bias, None, None, None), like=node)
+    return insert(program, ops.dense.default, (x, given, bias, *[None] * 4), like=node)
 
 
 def _is_row(program: Program, bias: Any, size: int) -> bool:
@@ -77,7 +77,7 @@ def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
         given = add_tensor(program, f"{node.name}_weight", weight.unsqueeze(2), node)
         stride, dilation = [1, *stride], [1, *dilation]
     shape = stride, padding, dilation, argument(node, "groups")
-    y = turned(program, node, ops.conv_last.default, x, given, bias, None, None, None, *shape)
+    y = turned(program, node, ops.conv_last.default, x, given, bias, *[None] * 4, *shape)
     return insert(program, aten.squeeze.dim, (y, 2), like=node) if dims == 1 else y
 
 

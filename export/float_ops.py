@@ -5,8 +5,9 @@
     compressor::max_pool_last, avg_pool_last                        x (n, H, W, C) → (n, H′, W′, C)
     compressor::attention       y = softmax(s · q kᵀ + m) v          of heads that lie beside each other
 
-act keeps the result between `low` and `high`, where None is no bound. Lowerings with kernels of their own make these of
-ATen's operators (`float_layers.py`); no pass does. Their reference kernels are ATen's.
+act keeps the result between `low` and `high`, where None is no bound, and rounds it to `codes` (step, zero, least,
+most, whether they are unsigned), where there are some. Lowerings with kernels of their own make these of ATen's
+operators (`float_layers.py`); no pass does. Their reference kernels are ATen's.
 """
 
 from __future__ import annotations
@@ -15,42 +16,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["attention", "avg_pool_last", "conv_last", "dense", "ended", "max_pool_last"]
+__all__ = ["attention", "avg_pool_last", "conv_last", "dense", "ended", "kind_of", "max_pool_last"]
 
 
 @torch.library.custom_op("compressor::conv_last", mutates_args=())
 def conv_last(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    stride: list[int], padding: list[int], dilation: list[int], groups: int,
+    codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int], groups: int,
 ) -> Tensor:  # fmt: skip
     """`weight` (N, C / groups, Ky, Kx); `padding` (left, right, above, below), as `torch.nn.functional.pad` has it."""
     padded = functional.pad(_first(x), padding)
     y = _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups))
-    return ended(y, residual, low, high).contiguous()
+    return ended(y, residual, low, high, codes).contiguous()
 
 
 @conv_last.register_fake
 def _(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    stride: list[int], padding: list[int], dilation: list[int], groups: int,
+    codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int], groups: int,
 ) -> Tensor:  # fmt: skip
     padded = functional.pad(_first(x), padding)
-    return _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)).contiguous()
+    y = _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups))
+    return y.contiguous().to(kind_of(codes))
 
 
 @torch.library.custom_op("compressor::dense", mutates_args=())
 def dense(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None
-) -> Tensor:
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
+    codes: list[float] | None,
+) -> Tensor:  # fmt: skip
     """`weight` (N, K)."""
-    return ended(functional.linear(x, weight, bias), residual, low, high)
+    return ended(functional.linear(x, weight, bias), residual, low, high, codes)
 
 
 @dense.register_fake
 def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None
-) -> Tensor:
-    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
+    codes: list[float] | None,
+) -> Tensor:  # fmt: skip
+    return x.new_empty((*x.shape[:-1], weight.shape[0]), dtype=kind_of(codes))
 
 
 @torch.library.custom_op("compressor::max_pool_last", mutates_args=())
@@ -89,9 +93,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
 
     Head h reads keys h · G // H; with `causal`, query i sees keys up to i.
     """
-    turned = (each.transpose(1, 2) for each in (q, k, v))
     grouped = q.shape[2] != k.shape[2]
-    y = functional.scaled_dot_product_attention(*turned, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    y = functional.scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
     return y.transpose(1, 2).contiguous()
 
 
@@ -100,10 +104,21 @@ def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale:
     return q.new_empty((*q.shape[:3], v.shape[3]))
 
 
-def ended(y: Tensor, residual: Tensor | None, low: float | None, high: float | None) -> Tensor:
+def ended(
+    y: Tensor, residual: Tensor | None, low: float | None, high: float | None, codes: list[float] | None
+) -> Tensor:
     """What follows a product."""
     y = y if residual is None else y + residual
-    return y if low is None and high is None else torch.clamp(y, low, high)
+    y = y if low is None and high is None else torch.clamp(y, low, high)
+    if codes is None:
+        return y
+    step, zero, least, most, _ = codes
+    return torch.clamp(torch.round(y / step) + zero, least, most).to(kind_of(codes))
+
+
+def kind_of(codes: list[float] | None) -> torch.dtype:
+    """Of a result."""
+    return torch.float32 if codes is None else torch.uint8 if codes[4] else torch.int8
 
 
 def _first(x: Tensor) -> Tensor:

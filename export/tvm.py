@@ -31,6 +31,7 @@ from compressor.export.float_layers import in_layers
 from compressor.export.slots import expanded
 from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_loops import Vectors, in_vectors
+from compressor.export.tvm_runtime import loaded_tvm
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
@@ -153,11 +154,9 @@ def _unbounded(module: Any) -> Any:
 
 def _tvm() -> Any:
     try:
-        with quiet():
-            import tvm
+        return loaded_tvm()
     except (ImportError, OSError) as error:
         raise ExportError(f"TVM cannot be loaded: {error}", way_out='pip install "edge-compressor[tvm]"') from error
-    return tvm
 
 
 def _linker() -> str:

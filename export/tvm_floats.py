@@ -43,34 +43,34 @@ class _Floats(Reading):
         return emit_dense(importer.block_builder, self.isa, data, *given, end_of(importer, *end))
 
     def convolution(self, node: fx.Node, importer: Any) -> Any:
-        x, weight, bias, residual, low, high, stride, padding, dilation, groups = _arguments(node)
+        x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = _arguments(node)
         builder, kernel, vector = importer.block_builder, self.tensor(weight), self.optional(bias)
         data, window = windowed(importer, x, padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation))
-        end = end_of(importer, residual, low, high)
+        end = end_of(importer, residual, low, high, codes)
         if groups == window.channels == len(kernel):
             return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], vector, end)
         return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
 
     def attention(self, node: fx.Node, importer: Any) -> Any:
         q, k, v, mask, causal, scale = _arguments(node)
-        given = [data_of(importer, each) for each in (q, k, v)]
-        held = None if mask is None else data_of(importer, mask)
-        return emit_attention(importer.block_builder, self.isa, *given, held, causal=causal, scale=scale)
+        inputs = [data_of(importer, each) for each in (q, k, v)]
+        added = None if mask is None else data_of(importer, mask)
+        return emit_attention(importer.block_builder, self.isa, inputs, added, causal=causal, scale=scale)
 
 
 def windowed(
     importer: Any, x: fx.Node, padding: Any, value: float, kernel: tuple[int, int], stride: tuple[int, int],
-    dilation: tuple[int, int],
+    dilation: tuple[int, int], spare: int = 0,
 ) -> tuple[Any, Window]:  # fmt: skip
-    """x (n, H, W, C) padded with a value, and what meets it."""
+    """x (n, H, W, C) padded with a value, `spare` columns more at the end, and what meets it."""
     data = data_of(importer, x)
     left, right, above, below = padding
     _, height, width, channels = data.ty.shape.values
-    if any(padding):
-        pads = [0, 0, above, below, left, right, 0, 0]
+    if any(padding) or spare:
+        pads = [0, 0, above, below, left, right + spare, 0, 0]
         data = importer.block_builder.emit(relax.op.nn.pad(data, pads, pad_value=value))
-    size = int(height) + above + below, int(width) + left + right
-    return data, Window(int(channels), *size, kernel, stride, dilation)
+    size = int(height) + above + below, int(width) + left + right + spare
+    return data, Window(int(channels), *size, kernel, stride, dilation, spare)
 
 
 def _max_pool(node: fx.Node, importer: Any) -> Any:

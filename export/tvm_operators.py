@@ -4,7 +4,7 @@
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
     compressor::embedding_blocks, table_codes  →  rows of the same packed codes
-    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums; depthwise ones as loops
+    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums, what follows inside
 
 Stored weights are packed once, while the graph is read, also where several layers share them.
 """
@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from tvm import relax, te, tirx
 
-from compressor.export.kernels.calls import emit_depthwise
+from compressor.export.kernels.calls import Codes, behind, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
 from compressor.export.kernels.module import End, constant, count
@@ -110,6 +110,8 @@ class _Converters(Reading):
             return emit_linear(builder, self.isa, data, packed, vector, by_block=True)
         format = BLOCK_FORMATS[f"int{bits}"]
         weight = dequantize_blocks(Blocks(self.tensor(codes), self.tensor(scales), format, block, width))
+        if self.kernels is not None:
+            return emit_dense(builder, self.kernels, data, weight, vector)
         held = None if vector is None else constant(vector)
         return builder.emit(relax.op.linear(data, constant(weight), held, "float32"))
 
@@ -124,7 +126,7 @@ class _Converters(Reading):
 
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, weight, weight_scale, counts, bias, *end = _arguments(node)
-        builder, (data, shift) = importer.block_builder, _signed(importer, data_of(importer, q))
+        builder, (data, shift) = importer.block_builder, _as_bytes(importer, data_of(importer, q), unsigned=False)
         matrix, point = self.tensor(weight), int(self.tensor(zero)) - shift
         *lead, width = data.ty.shape.values
         flat = builder.emit(relax.op.reshape(data, (count(lead), width)))
@@ -133,20 +135,21 @@ class _Converters(Reading):
         return builder.emit(relax.op.reshape(y, (*lead, matrix.shape[0])))
 
     def conv_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, residual, low, high, *shape = _arguments(node)
-        stride, padding, dilation, groups = shape
-        kernel, sizes = self.tensor(weight), (pair(stride), pair(dilation))
-        data, window = windowed(importer, q, padding, int(self.tensor(zero)), pair(kernel.shape[2:]), *sizes)
-        builder, (data, shift) = importer.block_builder, _signed(importer, data)
-        point, end = int(self.tensor(zero)) - shift, end_of(importer, residual, low, high)
-        if groups > 1:
-            codes = self._offsets(point, kernel.flatten(1), counts), self.tensor(scale) * self.tensor(weight_scale)
-            return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], self.optional(bias), end, codes)
-        samples = data.ty.shape.values[0]
-        flat = builder.emit(relax.op.reshape(data, (samples, window.size)))
-        matrix = kernel.permute(0, 2, 3, 1).flatten(1)
-        y = self._by_codes(builder, flat, window, scale, point, matrix, weight_scale, counts, bias, end)
-        return builder.emit(relax.op.reshape(y, (samples, *window.places, len(matrix))))
+        q, scale, zero, weight, weight_scale, counts, bias, *rest = _arguments(node)
+        *end, stride, padding, dilation, groups = rest
+        kernel = self.tensor(weight)
+        alone = groups == len(kernel) and kernel.shape[1] == 1
+        spare = 0 if alone else behind(kernel.shape[1], groups)
+        sizes = pair(kernel.shape[2:]), pair(stride), pair(dilation), spare
+        data, window = windowed(importer, q, padding, int(self.tensor(zero)), *sizes)
+        data, shift = _as_bytes(importer, data, unsigned=self.isa.unsigned_inputs and not alone)
+        offsets = self._offsets(int(self.tensor(zero)) - shift, kernel.flatten(1), counts)
+        codes = Codes(offsets, self.tensor(scale) * self.tensor(weight_scale))
+        given = importer.block_builder, self.isa, data, window
+        after = self.optional(bias), end_of(importer, *end), codes
+        if alone:
+            return emit_depthwise(*given, kernel[:, 0], *after)
+        return emit_convolution(*given, kernel.permute(0, 2, 3, 1), groups, *after)
 
     def _by_codes(
         self, builder: Any, q: Any, window: Window, scale: Any, point: int, matrix: Tensor, scales: Any, counts: Any,
@@ -185,9 +188,11 @@ def _arguments(node: fx.Node) -> tuple[Any, ...]:
     return node.args
 
 
-def _signed(importer: Any, data: Any) -> tuple[Any, int]:
-    """Codes as signed bytes, and by what they are less than they were."""
-    if data.ty.dtype == "int8":
+def _as_bytes(importer: Any, data: Any, *, unsigned: bool) -> tuple[Any, int]:
+    """Codes as bytes of that kind, and by what they are less than they were."""
+    given, kind = data.ty.dtype, "uint8" if unsigned else "int8"
+    if given == kind:
         return data, 0
-    flipped = importer.block_builder.emit(relax.op.bitwise_xor(data, relax.const(_UNSIGNED, "uint8")))
-    return importer.block_builder.emit(relax.op.astype(flipped, "int8")), _UNSIGNED
+    bit = relax.const(_UNSIGNED if given == "uint8" else -_UNSIGNED, given)
+    flipped = importer.block_builder.emit(relax.op.bitwise_xor(data, bit))
+    return importer.block_builder.emit(relax.op.astype(flipped, kind)), -_UNSIGNED if unsigned else _UNSIGNED

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError
 from compressor.export.session import Runner
-from compressor.graph.quiet import quiet
+from compressor.export.tvm_runtime import loaded_tvm
 
 __all__ = ["TVMSession", "tvm_runner"]
 
@@ -28,9 +28,8 @@ class TVMSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self._name = path.name
         try:
-            with quiet():
-                import tvm
-                from tvm import relax
+            tvm = loaded_tvm()
+            from tvm import relax
 
             if threads is not None:
                 tvm.get_global_func("runtime.config_threadpool")(_ALL_BIG, threads)

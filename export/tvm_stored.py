@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from compressor.errors import ExportError
+from compressor.export.kernels.epilogue import Ending, Step
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import End, sized
 
@@ -52,9 +53,14 @@ def data_of(importer: Any, node: fx.Node) -> Any:
     return sized(importer.block_builder, importer.env[node], node.meta["val"].shape)
 
 
-def end_of(importer: Any, residual: Any, low: float | None, high: float | None) -> End:
+def end_of(importer: Any, residual: Any, low: float | None, high: float | None, codes: Sequence[float] | None) -> End:
     """What follows a product, of a node's arguments."""
-    return End(None if residual is None else data_of(importer, residual), low, high)
+    added = None if residual is None else data_of(importer, residual)
+    if codes is None:
+        return End(added, Ending(added is not None, low, high))
+    step, zero, least, most, unsigned = codes
+    rounded = Step(step, int(zero), int(least), int(most), bool(unsigned))
+    return End(added, Ending(added is not None, low, high, rounded))
 
 
 def pair(sizes: Sequence[int]) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, row_figure, splat
+from compressor.export.kernels.panel import body, each_row, function, row_figure, splat, typed
 
 __all__ = ["Rounding", "round_rows"]
 
@@ -108,7 +108,7 @@ class _Row:
 
         def over(at: Any, count: int) -> None:
             target = figure.of(count)
-            bits = T.reinterpret(_of("int32", count), self._load(at, count))
+            bits = T.reinterpret(typed("int32", count), self._load(at, count))
             mask = splat(T.int32(_ABS), count) if count > 1 else T.int32(_ABS)
             T.buffer_store(target, T.max(target[0], bits & mask), [0])
 
@@ -123,7 +123,7 @@ class _Row:
             target = figure.of(count)
             code = T.bind(self._code(self._load(at, count), factor, count))
             place = T.ramp(at, 1, count) if count > 1 else at
-            T.buffer_store(self.codes, T.Cast(_of("int8", count), code), [self.row, place])
+            T.buffer_store(self.codes, T.Cast(typed("int8", count), code), [self.row, place])
             T.buffer_store(target, target[0] + code, [0])
 
         self._pieces(start, length, over)
@@ -135,7 +135,7 @@ class _Row:
         if self.spec.static:
             ends = [splat(T.float32(end), count) if count > 1 else T.float32(end) for end in (-127.0, 127.0)]
             exact = T.max(T.min(exact, ends[1]), ends[0])
-        return T.Cast(_of("int32", count), T.nearbyint(exact))
+        return T.Cast(typed("int32", count), T.nearbyint(exact))
 
     def _load(self, at: Any, count: int) -> Any:
         return self.x.vload([self.row, at], "float32x" + str(count)) if count > 1 else self.x[self.row, at]
@@ -147,7 +147,3 @@ class _Row:
             over(start + piece * lanes, lanes)
         with T.serial(0, length % lanes) as k:
             over(start + length // lanes * lanes + k, 1)
-
-
-def _of(dtype: str, count: int) -> str:
-    return f"{dtype}x{count}" if count > 1 else dtype

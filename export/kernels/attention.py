@@ -19,7 +19,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.epilogue import pieces, vector
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.panel import body, function, splat, stacked
+from compressor.export.kernels.panel import body, function, splat, stacked, zeros
 from compressor.export.kernels.vector_math import across, exp, fused
 
 __all__ = ["Attention", "attention"]
@@ -162,7 +162,7 @@ class _Head:
 
     def _products(self, turned: Any, scores: Any, rows: list[Any], column: Any, vectors: int) -> None:
         lanes, kind = self.spec.isa.lanes, f"float32x{self.spec.isa.lanes}"
-        sums, every = zeros(len(rows) * vectors, lanes), vector(0, lanes)
+        sums, every = zeros(len(rows) * vectors, "float32", lanes), vector(0, lanes)
         with T.serial(0, self.spec.width) as d:
             start = (d * self.columns + column) * lanes
             keys = [T.bind(turned.vload([start + each * lanes], kind)) for each in range(vectors)]
@@ -180,7 +180,7 @@ class _Head:
     def _softmax(self, scores: Any, sums: Any, index: int, row: Any, columns: Any) -> None:
         """e^(score − largest) in place, and their sum; what is not seen counts nothing."""
         lanes = self.spec.isa.lanes
-        [total, largest], every = zeros(2, lanes), vector(0, lanes)
+        [total, largest], every = zeros(2, "float32", lanes), vector(0, lanes)
         if self.mask is not None:
             self._add_mask(scores, index, row)
         T.buffer_store(largest, splat(T.float32(_NOTHING), lanes), [every])
@@ -229,27 +229,17 @@ class _Head:
     def _mean(
         self, scores: Any, totals: Any, rows: list[Any], seen: Any, channel: int, vectors: int, lanes: int
     ) -> None:
-        sums, every = zeros(len(rows) * vectors, lanes), vector(0, lanes)
-        spread = (lambda value: splat(value, lanes)) if lanes > 1 else (lambda value: value)
+        sums, every = zeros(len(rows) * vectors, "float32", lanes), vector(0, lanes)
         with T.serial(0, seen) as key:
             channels = [vector(channel + index * lanes, lanes) for index in range(vectors)]
             values = [T.bind(self.v[self.sample, key, self.group, at]) for at in channels]
             for index in range(len(rows)):
-                weight = T.bind(spread(scores[index * self.columns * self.spec.isa.lanes + key]))
+                weight = T.bind(splat(scores[index * self.columns * self.spec.isa.lanes + key], lanes))
                 for value, total in zip(values, sums[index * vectors :], strict=False):
                     T.buffer_store(total, fused(weight, value, total[every], lanes), [every])
         for index, row in enumerate(rows):
             whole = T.bind(T.Select(totals[index] == T.float32(0), T.float32(0), T.float32(1) / totals[index]))
             for place in range(vectors):
                 at = vector(channel + place * lanes, lanes)
-                value = sums[index * vectors + place][every] * spread(whole)
+                value = sums[index * vectors + place][every] * splat(whole, lanes)
                 T.buffer_store(self.y, value, [self.sample, row, self.head, at])
-
-
-def zeros(count: int, lanes: int) -> list[Any]:
-    """So many sums, each an array of its lanes' numbers: TVM lets arrays of numbers and of registers share memory, and
-    then mixes them up."""
-    sums = [stacked(lanes, "float32") for _ in range(count)]
-    for each in sums:
-        T.buffer_store(each, splat(T.float32(0), lanes) if lanes > 1 else T.float32(0), [vector(0, lanes)])
-    return sums

@@ -9,6 +9,7 @@ Weights are constants of the module in the order in which kernels read them. Lay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +24,26 @@ from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
 from compressor.export.kernels.patches import Window
 
-__all__ = ["emit_attention", "emit_convolution", "emit_dense", "emit_depthwise"]
+__all__ = ["Codes", "behind", "emit_attention", "emit_convolution", "emit_dense", "emit_depthwise"]
 
 _WORK = 1 << 20  # multiply–accumulates: about 8 µs; threads take 2 to wake, 50 where others work there, too
 _SOME = 16  # rows, where nothing is known of their number
+
+
+@dataclass(frozen=True)
+class Codes:
+    """By channel: whole numbers added to sums of codes (N), and what one stands for (N, or the same for all)."""
+
+    offsets: Tensor
+    scales: Tensor
+
+    def by_channel(self, count: int) -> list[Tensor]:
+        return [self.offsets.to(torch.int32), self.scales.expand(count)]
+
+
+def behind(channels: int, groups: int = 1) -> int:
+    """Columns that images of codes need behind them, of so many channels a group: they are read in fours."""
+    return -(-3 // (channels * groups)) if channels % 4 else 0
 
 
 def emit_dense(builder: Any, isa: Isa, x: Any, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING) -> Any:
@@ -40,47 +57,50 @@ def emit_dense(builder: Any, isa: Isa, x: Any, weight: Tensor, bias: Tensor | No
 
 def emit_convolution(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, groups: int = 1, bias: Tensor | None = None,
-    end: End = NOTHING,
+    end: End = NOTHING, codes: Codes | None = None,
 ) -> Any:  # fmt: skip
-    """x (n, height, width, C) float32, padding included, `weight` (N, Ky, Kx, C / groups) → (n, H′, W′, N)."""
+    """x (n, height, width, C), padding included, `weight` (N, Ky, Kx, C / groups) → (n, H′, W′, N).
+
+    With `codes` both are bytes, x such as the instruction set multiplies and `behind` has what it needs.
+    """
     samples, (down, across) = x.ty.shape.values[0], window.places
-    if window.kernel == window.stride == (1, 1):  # rows of a matrix: one line, however many
+    if window.kernel == window.stride == (1, 1) and not window.spare:  # rows of a matrix: one line, however many
         rows, seen = samples * (down * across), Window(window.channels)
     else:
         rows, seen = samples, window
-    y = _convolved(builder, isa, x, seen, weight, groups, bias, end, rows)
+    y = _convolved(builder, isa, x, seen, weight, groups, bias, end, rows, codes)
     return builder.emit(relax.op.reshape(y, (samples, down, across, len(weight))))
 
 
 def _convolved(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, groups: int, bias: Tensor | None, end: End,
-    samples: Any,
+    samples: Any, codes: Codes | None = None,
 ) -> Any:  # fmt: skip
     """(rows, N)."""
     places = window.places[0] * window.places[1]
     rows = samples * places
     parallel = (known(rows) or _SOME * places) * weight.numel() >= _WORK
-    spec = Convolution(isa, window, len(weight), known(samples), groups, bias is not None, end.ending, parallel)
-    padded = (
-        [] if bias is None else [functional.pad(bias.reshape(groups, -1), (0, spec.columns * isa.lanes - spec.wide))]
+    with_codes, biased = codes is not None, bias is not None
+    spec = Convolution(
+        isa, window, len(weight), known(samples), groups, with_codes, biased, end.ending, parallel=parallel
     )
-    stored = [pack_columns(weight, spec), *(each.flatten() for each in padded)]
+    by_channel = [*([] if codes is None else codes.by_channel(len(weight))), *([] if bias is None else [bias])]
+    beyond = (0, spec.columns * isa.lanes - spec.wide)
+    padded = [functional.pad(each.reshape(groups, -1), beyond).flatten() for each in by_channel]
+    stored = [pack_columns(weight, spec), *padded]
     function = add_function(builder, convolution(spec), "convolution")
     return _called(builder, function, x, (samples, window.size), stored, end, (rows, len(weight)))
 
 
 def emit_depthwise(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING,
-    codes: tuple[Tensor, Tensor] | None = None,
+    codes: Codes | None = None,
 ) -> Any:  # fmt: skip
-    """x (n, height, width, C), padding included, `weight` (C, Ky, Kx) → (n, H′, W′, C) float32.
-
-    `codes`: x and weight are int8; by channel what is added to the sums, in whole numbers, and their scales.
-    """
+    """x (n, height, width, C), padding included, `weight` (C, Ky, Kx) → (n, H′, W′, C); with `codes` both are int8."""
     samples, (down, across) = x.ty.shape.values[0], window.places
     parallel = (known(samples) or 1) * down * across * weight.numel() >= _WORK
     spec = Depthwise(isa, window, known(samples), codes is not None, bias is not None, end.ending, parallel)
-    offsets = [] if codes is None else [codes[0].to(torch.int32), codes[1].expand(window.channels)]
+    offsets = [] if codes is None else codes.by_channel(window.channels)
     stored = [weight.permute(1, 2, 0).flatten(), *offsets, *([] if bias is None else [bias])]
     function = add_function(builder, depthwise(spec), "depthwise")
     shape = samples * (down * across), window.channels
@@ -89,9 +109,10 @@ def emit_depthwise(
 
 
 def emit_attention(
-    builder: Any, isa: Isa, q: Any, k: Any, v: Any, mask: Any | None = None, *, causal: bool, scale: float
+    builder: Any, isa: Isa, inputs: Sequence[Any], mask: Any | None = None, *, causal: bool, scale: float
 ) -> Any:
     """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, all float32 → (B, S, H, E)."""
+    q, _, v = inputs
     batch, queries, heads, width = q.ty.shape.values
     _, keys, groups, values = v.ty.shape.values
     sizes = known(batch), known(queries), known(keys)
@@ -102,7 +123,7 @@ def emit_attention(
     )
     function = add_function(builder, attention(spec), "attention")
     y = relax.TensorType((batch, queries, heads, values), "float32")
-    return builder.emit(relax.call_tir(function, [q, k, v, *([] if mask is None else [mask])], y))
+    return builder.emit(relax.call_tir(function, [*inputs, *([] if mask is None else [mask])], y))
 
 
 def _called(
@@ -116,4 +137,4 @@ def _called(
 ) -> Any:
     flat = builder.emit(relax.op.reshape(x, size))
     given = [flat, *map(constant, stored), *end.given(builder, shape)]
-    return builder.emit(relax.call_tir(function, given, relax.TensorType(shape, "float32")))
+    return builder.emit(relax.call_tir(function, given, relax.TensorType(shape, end.ending.kind)))

@@ -1,6 +1,7 @@
-"""A convolution of floats, channels last, as one function of TVM's TIR; a matrix product is one of a single place.
+"""A convolution, channels last, as one function of TVM's TIR; a matrix product is one of a single place.
 
     y[n, i, j, o] = act(b[o] + Σ_{ky, kx, c} x[n, i·s + ky·d, j·s + kx·d, c] · w[ky, kx, c, o] + r[n, i, j, o])
+    y[n, i, j, o] = act(float(Σ q · w + offset[o]) · scale[o] + b[o] + r[n, i, j, o])       of codes: int32, exact
 
 Lanes are output channels. R neighbouring places of a line meet V registers of weights at once: R · V sums in registers,
 each input spread over the lanes of one, each weight loaded once for R places. Nothing is gathered: with channels last,
@@ -20,11 +21,12 @@ from torch.nn import functional
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue
-from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, vector
+from compressor.export.kernels.isa import Isa, Operand
 from compressor.export.kernels.panel import body, function, registers, splat
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.tiling import Tiling, tiling
+from compressor.export.kernels.vector_math import fused
 
 __all__ = ["Convolution", "convolution", "pack_columns"]
 
@@ -35,7 +37,8 @@ _ROWS = 128  # of one unit of parallel work, about
 class Convolution:
     """What is computed: `outputs` channels in `groups`, of `samples` (None: known when it runs).
 
-    With a window of one place, samples are the rows of a matrix.
+    With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
+    numbers; what a window meets in a line is read in fours, so that up to three bytes behind it must be there.
     """
 
     isa: Isa
@@ -43,6 +46,7 @@ class Convolution:
     outputs: int
     samples: int | None = None
     groups: int = 1
+    codes: bool = False
     bias: bool = False
     ending: Ending = PLAIN
     parallel: bool = True
@@ -78,13 +82,33 @@ class Convolution:
         return -(-self.wide // self.isa.lanes)
 
     @property
-    def depth(self) -> int:
-        """Numbers that one output sums."""
-        return self.window.inputs // self.groups
+    def kind(self) -> str:
+        """Of what is summed."""
+        return "int32" if self.codes else "float32"
+
+    @property
+    def together(self) -> int:
+        """Numbers of a step of the sum."""
+        return 4 if self.codes else 1
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces what a window meets in a line lies: neighbours are in one."""
+        return 1 if self.groups == 1 and self.window.dilation[1] == 1 else self.window.kernel[1]
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of a piece."""
+        return -(-self.inputs * (self.window.kernel[1] // self.pieces) // self.together)
+
+    @property
+    def steps(self) -> int:
+        """Of a whole sum."""
+        return self.window.kernel[0] * self.pieces * self.run_steps
 
     @property
     def tiling(self) -> Tiling:
-        return tiling(self.isa, min(self.across or _ROWS, _ROWS), self.columns, self.depth)
+        return tiling(self.isa, min(self.across or _ROWS, _ROWS), self.columns, self.steps)
 
     @property
     def last(self) -> int:
@@ -93,42 +117,85 @@ class Convolution:
 
 
 def pack_columns(weight: Tensor, spec: Convolution) -> Tensor:
-    """Weights (outputs, Ky, Kx, C / groups) in the order in which the kernel reads them, flat: by group, tile, step and
-    register."""
-    matrix = weight.reshape(spec.groups, spec.wide, spec.depth).transpose(1, 2)
-    matrix = functional.pad(matrix, (0, spec.columns * spec.isa.lanes - spec.wide))
+    """Weights (outputs, Ky, Kx, C / groups) in the order in which the kernel reads them, flat: by group, tile, step,
+    register and lane; of codes, the four of a step together."""
+    size = spec.run_steps * spec.together
+    runs = weight.reshape(spec.groups, spec.wide, spec.window.kernel[0] * spec.pieces, -1)
+    runs = functional.pad(runs, (0, size - runs.shape[-1]))
+    matrix = runs.reshape(spec.groups, spec.wide, spec.steps, spec.together).transpose(1, 2)
+    matrix = functional.pad(matrix, (0, 0, 0, spec.columns * spec.isa.lanes - spec.wide))
     tiles = torch.split(matrix, spec.tiling.vectors * spec.isa.lanes, dim=2)
     return torch.cat([tile.reshape(spec.groups, -1) for tile in tiles], 1).flatten().contiguous()
 
 
 def convolution(spec: Convolution, name: str = "convolution") -> Any:
-    """The function (x (n, height · width · C), w, [b], [r (n · places, outputs)], y (n · places, outputs)).
+    """The function (x (n, height · width · C), w, [offsets int32, scales,] [b], [r (n · places, outputs)],
+    y (n · places, outputs)).
 
-    w as `pack_columns` gives it; b by group, each padded to whole registers.
+    w as `pack_columns` gives it; what there is for each channel is given by group, each padded to whole registers.
     """
     window, (down, across) = spec.window, spec.window.places
     padded = spec.groups * spec.columns * spec.isa.lanes
+    inputs = ("uint8" if spec.isa.unsigned_inputs else "int8") if spec.codes else "float32"
     with function(name) as builder:
         samples = tirx.Var("samples", "int64") if spec.samples is None else spec.samples
         shape = samples * (down * across), spec.outputs
-        x = T.arg("x", T.Buffer((samples, window.size), "float32"))
-        w = T.arg("w", T.Buffer((padded * spec.depth,), "float32"))
+        x = T.arg("x", T.Buffer((samples, window.size), inputs))
+        w = T.arg("w", T.Buffer((padded * spec.steps * spec.together,), "int8" if spec.codes else "float32"))
+        offsets = T.arg("offsets", T.Buffer((padded,), "int32")) if spec.codes else None
+        scales = T.arg("scales", T.Buffer((padded,), "float32")) if spec.codes else None
         b = T.arg("b", T.Buffer((padded,), "float32")) if spec.bias else None
         r = T.arg("r", T.Buffer(shape, "float32")) if spec.ending.residual else None
-        y = T.arg("y", T.Buffer(shape, "float32"))
+        y = T.arg("y", T.Buffer(shape, spec.ending.kind))
         with body():
-            _units(_Call(spec, samples, x, w, b, Epilogue(spec.ending, y, r)))
+            _units(_Call(spec, samples, x, w, offsets, scales, b, Epilogue(spec.ending, y, r)))
     return builder.get()
 
 
 @dataclass(frozen=True)
 class _Call:
+    """The arguments, and what a step of the sum is: a product of floats, or of four codes."""
+
     spec: Convolution
     samples: Any
     x: Any
     w: Any
+    offsets: Any
+    scales: Any
     b: Any
     epilogue: Epilogue
+
+    def begun(self, channel: Any) -> Any:
+        """What a register of sums begins with."""
+        lanes = self.spec.isa.lanes
+        first = self.offsets if self.spec.codes else self.b
+        return splat(T.float32(0), lanes) if first is None else first[vector(channel, lanes)]
+
+    def weights(self, at: Any) -> Operand:
+        """A register of weights: `at` counts lanes."""
+        lanes = self.spec.isa.lanes
+        if self.spec.codes:
+            return self.spec.isa.bytes_of(self.w.vload([at * 4], f"int8x{4 * lanes}"))
+        return (T.bind(self.w.vload([at], f"float32x{lanes}")),)
+
+    def input(self, at: Any) -> Operand:
+        """What is at a number of x, in all lanes."""
+        if not self.spec.codes:
+            return (T.bind(splat(self.x[0, at], self.spec.isa.lanes)),)
+        return self.spec.isa.input_bytes(T.reinterpret("int32", self.x.vload([0, at], f"{self.x.dtype}x4")))
+
+    def added(self, total: Any, weights: Operand, inputs: Operand) -> Any:
+        if self.spec.codes:
+            return self.spec.isa.dot_bytes(total, weights, inputs)
+        return fused(inputs[0], weights[0], total, self.spec.isa.lanes)
+
+    def finished(self, total: Any, channel: Any) -> Any:
+        """A register of sums as floats."""
+        if not self.spec.codes:
+            return total
+        lanes, at = self.spec.isa.lanes, vector(channel, self.spec.isa.lanes)
+        value, scale = T.Cast(f"float32x{lanes}", total), self.scales[at]
+        return value * scale if self.b is None else fused(value, scale, self.b[at], lanes)
 
 
 @dataclass(frozen=True)
@@ -144,45 +211,42 @@ class _Tile:
     def block(self, rows: int, first: Any, row: Any) -> None:
         """`rows` places from the one whose window begins at number `first` of x; results from `row` on."""
         spec, call, lanes = self.call.spec, self.call, self.call.spec.isa.lanes
-        kind = f"float32x{lanes}"
         column = T.bind(self.group * spec.columns + self.index * spec.tiling.vectors)
         first = T.bind(first + self.group * spec.inputs)
-        sums = registers(rows * self.vectors, "float32", lanes)
+        sums = registers(rows * self.vectors, spec.kind, lanes)
         for index in range(rows * self.vectors):
-            at = (column + index % self.vectors) * lanes
-            sums[index] = splat(T.float32(0), lanes) if call.b is None else call.b.vload([at], kind)
+            sums[index] = call.begun((column + index % self.vectors) * lanes)
         with _window(spec) as (place, step):
-            at = column * (lanes * spec.depth) + step * (self.vectors * lanes)
-            weights = [T.bind(call.w.vload([at + vector * lanes], kind)) for vector in range(self.vectors)]
+            at = column * (lanes * spec.steps) + step * (self.vectors * lanes)
+            weights = [call.weights(at + index * lanes) for index in range(self.vectors)]
             for each in range(rows):
-                value = T.bind(splat(call.x[0, first + place + each * spec.step], lanes))
-                for vector, weight in enumerate(weights, each * self.vectors):
-                    fused = T.call_llvm_pure_intrin(kind, f"llvm.fma.v{lanes}f32", value, weight, sums[vector])
-                    sums[vector] = fused
-        self._store(rows, sums, row)
+                value = call.input(first + place + each * spec.step)
+                for index, weight in enumerate(weights, each * self.vectors):
+                    sums[index] = call.added(sums[index], weight, value)
+        self._store(
+            rows, [call.finished(sums[i], (column + i % self.vectors) * lanes) for i in range(rows * self.vectors)], row
+        )
 
-    def _store(self, rows: int, sums: Any, row: Any) -> None:
+    def _store(self, rows: int, sums: list[Any], row: Any) -> None:
         spec, lanes = self.call.spec, self.call.spec.isa.lanes
         channel = T.bind(self.group * spec.wide + self.index * (spec.tiling.vectors * lanes))
         rest = spec.wide % lanes if self.ends else 0
-        for index in range(rows * self.vectors):
-            each, vector = divmod(index, self.vectors)
-            at = row + each, channel + vector * lanes
-            if rest and vector == self.vectors - 1:
-                self.call.epilogue.store_part(sums[index], *at, rest)
+        for index, value in enumerate(sums):
+            each, place = divmod(index, self.vectors)
+            at = row + each, channel + place * lanes
+            if rest and place == self.vectors - 1:
+                self.call.epilogue.store_part(value, *at, rest)
             else:
-                self.call.epilogue.store(sums[index], *at, lanes)
+                self.call.epilogue.store(value, *at, lanes)
 
 
 @contextmanager
 def _window(spec: Convolution) -> Iterator[tuple[Any, Any]]:
     """Loops over what a window meets: its place in x behind the window's first number, and the step of the sum."""
     window = spec.window
-    joined = spec.groups == 1 and window.dilation[1] == 1  # neighbours in a line lie in one piece
-    across, run = (1, spec.inputs * window.kernel[1]) if joined else (window.kernel[1], spec.inputs)
-    with T.serial(0, window.kernel[0]) as ky, T.serial(0, across) as kx, T.serial(0, run) as k:
+    with T.serial(0, window.kernel[0]) as ky, T.serial(0, spec.pieces) as kx, T.serial(0, spec.run_steps) as k:
         place = (ky * window.dilation[0] * window.width + kx * window.dilation[1]) * window.channels
-        yield place + k, (ky * across + kx) * run + k
+        yield place + k * spec.together, (ky * spec.pieces + kx) * spec.run_steps + k
 
 
 def _units(call: _Call) -> None:
@@ -219,7 +283,7 @@ def _kinds(spec: Convolution, index: Any, across: int) -> Iterator[tuple[int, bo
 def _weights_are_more(spec: Convolution) -> bool:
     if spec.samples is None:
         return True
-    return spec.outputs * spec.depth > spec.samples * spec.window.size
+    return spec.outputs * spec.steps > spec.samples * spec.window.size
 
 
 def _lines(tile: _Tile, start: Any, count: Any) -> None:

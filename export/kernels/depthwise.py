@@ -17,8 +17,9 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, pieces, vector
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.panel import body, function, splat, stacked
+from compressor.export.kernels.panel import body, function, splat, stacked, typed
 from compressor.export.kernels.patches import Window
+from compressor.export.kernels.vector_math import fused
 
 __all__ = ["Depthwise", "depthwise"]
 
@@ -57,7 +58,7 @@ def depthwise(spec: Depthwise, name: str = "depthwise") -> Any:
         scales = T.arg("scales", T.Buffer((channels,), "float32")) if spec.codes else None
         bias = T.arg("b", T.Buffer((channels,), "float32")) if spec.bias else None
         r = T.arg("r", T.Buffer(shape, "float32")) if spec.ending.residual else None
-        y = T.arg("y", T.Buffer(shape, "float32"))
+        y = T.arg("y", T.Buffer(shape, spec.ending.kind))
         call = _Call(spec, x, w, offsets, scales, bias, Epilogue(spec.ending, y, r))
         with body(), (T.parallel if spec.parallel else T.serial)(0, samples * down) as line:
             size = window.width * channels
@@ -129,27 +130,17 @@ class _Call:
             return self.offsets[vector(channel, lanes)]
         if self.bias is not None:
             return self.bias[vector(channel, lanes)]
-        return splat(T.float32(0), lanes) if lanes > 1 else T.float32(0)
+        return splat(T.float32(0), lanes)
 
     def _wide(self, value: Any, lanes: int) -> Any:
-        return T.Cast(_of("int32", lanes), value) if self.spec.codes else value
+        return T.Cast(typed("int32", lanes), value) if self.spec.codes else value
 
     def _added(self, total: Any, x: Any, w: Any, lanes: int) -> Any:
-        return total + x * w if self.spec.codes else _fused(x, w, total, lanes)
+        return total + x * w if self.spec.codes else fused(x, w, total, lanes)
 
     def _finished(self, total: Any, channel: Any, lanes: int) -> Any:
         if not self.spec.codes:
             return total
         at = vector(channel, lanes)
-        value, scale = T.Cast(_of("float32", lanes), total), self.scales[at]
-        return value * scale if self.bias is None else _fused(value, scale, self.bias[at], lanes)
-
-
-def _of(kind: str, lanes: int) -> str:
-    return f"{kind}x{lanes}" if lanes > 1 else kind
-
-
-def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
-    """left · right + plus, rounded once."""
-    name = f"llvm.fma.v{lanes}f32" if lanes > 1 else "llvm.fma.f32"
-    return T.call_llvm_pure_intrin(_of("float32", lanes), name, left, right, plus)
+        value, scale = T.Cast(typed("float32", lanes), total), self.scales[at]
+        return value * scale if self.bias is None else fused(value, scale, self.bias[at], lanes)

@@ -1,4 +1,6 @@
-"""What follows a product before it is stored: y = min(max(Σ + r, low), high), where each part may be missing.
+"""What follows a product before it is stored, where each part may be missing.
+
+    y = min(max(Σ + r, low), high)        q = min(max(round(y / s) + z, least), most)
 
 Registers that reach beyond the last channel are stored in pieces of powers of two.
 """
@@ -12,18 +14,36 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.panel import splat
+from compressor.export.kernels.panel import splat, typed
 
-__all__ = ["PLAIN", "Ending", "Epilogue", "pieces", "vector"]
+__all__ = ["PLAIN", "Ending", "Epilogue", "Step", "pieces", "vector"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Codes that results are rounded to: bytes, of which one stands for `step`, and `zero` for nothing."""
+
+    step: float
+    zero: int
+    least: int
+    most: int
+    unsigned: bool
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Whether a `residual` as large as the result is added, and what the result is kept between (None: no bound)."""
+    """Whether a `residual` as large as the result is added, what the result is kept between (None: no bound), and the
+    codes that it is rounded to (None: it stays float32)."""
 
     residual: bool = False
     low: float | None = None
     high: float | None = None
+    codes: Step | None = None
+
+    @property
+    def kind(self) -> str:
+        """Of what is stored."""
+        return "float32" if self.codes is None else "uint8" if self.codes.unsigned else "int8"
 
 
 PLAIN = Ending()
@@ -43,9 +63,11 @@ class Epilogue:
         if self.residual is not None:
             value = value + self.residual[row, place]
         if self.ending.low is not None:
-            value = T.max(value, _spread(self.ending.low, lanes))
+            value = T.max(value, splat(T.float32(self.ending.low), lanes))
         if self.ending.high is not None:
-            value = T.min(value, _spread(self.ending.high, lanes))
+            value = T.min(value, splat(T.float32(self.ending.high), lanes))
+        if self.ending.codes is not None:
+            value = _rounded(value, self.ending.codes, self.ending.kind, lanes)
         T.buffer_store(self.y, value, [row, place])
 
     def store_part(self, value: Any, row: Any, channel: Any, count: int) -> None:
@@ -70,6 +92,10 @@ def vector(start: Any, lanes: int) -> Any:
     return T.ramp(start, 1, lanes) if lanes > 1 else start
 
 
-def _spread(value: float, lanes: int) -> Any:
-    number = T.float32(value)
-    return splat(number, lanes) if lanes > 1 else number
+def _rounded(value: Any, codes: Step, kind: str, lanes: int) -> Any:
+    """As `quantize` does it: divided, rounded half to even, kept within bounds while it is a float."""
+    step, zero, least, most = (
+        splat(T.float32(each), lanes) for each in (codes.step, codes.zero, codes.least, codes.most)
+    )
+    whole = T.max(T.min(T.nearbyint(value / step) + zero, most), least)
+    return T.Cast(typed(kind, lanes), T.Cast(typed("int32", lanes), whole))

@@ -99,4 +99,4 @@ def _multiplied(
     stored = [packed.codes, packed.scales, *(pack_outputs(each, spec.layout) for each in by_output)]
     shape = rows, spec.layout.outputs
     given = [*rounded, *map(constant, stored), *end.given(builder, shape)]
-    return builder.emit(relax.call_tir(multiply, given, relax.TensorType(shape, "float32")))
+    return builder.emit(relax.call_tir(multiply, given, relax.TensorType(shape, end.ending.kind)))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from tvm import relax, tirx
 
-from compressor.export.kernels.epilogue import Ending
+from compressor.export.kernels.epilogue import PLAIN, Ending
 
 __all__ = ["NOTHING", "End", "add_function", "constant", "count", "known", "sized"]
 
@@ -21,13 +21,7 @@ class End:
     """What follows a product, and the relax variable (as large as the result) that is added, where one is."""
 
     residual: Any | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def ending(self) -> Ending:
-        """As kernels are told."""
-        return Ending(self.residual is not None, self.low, self.high)
+    ending: Ending = PLAIN
 
     def given(self, builder: Any, shape: tuple[Any, Any]) -> list[Any]:
         """What kernels are given: the residual as (rows, channels)."""

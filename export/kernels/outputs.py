@@ -21,6 +21,7 @@ from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import Panel, Registers, registers, splat
+from compressor.export.kernels.vector_math import fused
 
 __all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "write_rows"]
 
@@ -127,7 +128,7 @@ def summed_by_block(
             scale = tile.given.scales.vload([at], f"float32x{lanes}")
             if tile.spec.by_block:
                 scale = scale * splat(tile.given.x_scales[start + row, block], lanes)
-            floats[index] = _fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
+            floats[index] = fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
     for index in range(panel.count):
         row = start + index // tile.vectors
         yield floats[index], None if tile.spec.by_block else splat(tile.given.x_scales[row, 0], lanes)
@@ -157,13 +158,8 @@ def _write(tile: Tile, row: Any, first: Any, value: tuple[Any, Any], ends: bool)
     if factor is not None and given.bias is None:
         result = result * factor
     elif factor is not None:
-        result = _fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
+        result = fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
     if rest:
         given.epilogue.store_part(result, row, first, rest)
     else:
         given.epilogue.store(result, row, first, lanes)
-
-
-def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
-    """left · right + plus, rounded once, as every processor with kernels does."""
-    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"llvm.fma.v{lanes}f32", left, right, plus)

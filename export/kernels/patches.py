@@ -29,7 +29,7 @@ _PIECE = 4  # such pieces at most are copied without a loop
 class Window:
     """What a convolution reads: of `height` × `width` places of `channels`, padding included, `kernel` ones at a time.
 
-    `stride` and `dilation` as the convolution has them, each for both axes.
+    `stride` and `dilation` as the convolution has them, each for both axes. The last `spare` columns it does not meet.
     """
 
     channels: int
@@ -38,11 +38,12 @@ class Window:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
+    spare: int = 0
 
     @property
     def places(self) -> tuple[int, int]:
         """Where the window stands: down and across."""
-        sizes = zip((self.height, self.width), self.kernel, self.stride, self.dilation, strict=True)
+        sizes = zip((self.height, self.width - self.spare), self.kernel, self.stride, self.dilation, strict=True)
         down, across = ((size - step * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, step in sizes)
         return down, across
 

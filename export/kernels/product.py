@@ -60,7 +60,7 @@ def _arguments(spec: Product) -> Arguments:
         *([offsets] if spec.offsets else []),
         *([bias] if spec.bias else []),
         *([("residual", (rows, layout.outputs), "float32")] if spec.ending.residual else []),
-        ("y", (rows, layout.outputs), "float32"),
+        ("y", (rows, layout.outputs), spec.ending.kind),
     ]
     made = {name: T.arg(name, T.Buffer(shape, dtype)) for name, shape, dtype in shapes}
     epilogue = Epilogue(spec.ending, made.pop("y"), made.pop("residual", None))

@@ -14,7 +14,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.panel import splat
+from compressor.export.kernels.panel import splat, typed
 
 __all__ = ["across", "exp", "fused"]
 
@@ -37,8 +37,8 @@ def exp(x: Any, lanes: int) -> Any:
 
 def fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
     """left · right + plus, rounded once."""
-    kind, name = (f"float32x{lanes}", f"llvm.fma.v{lanes}f32") if lanes > 1 else ("float32", "llvm.fma.f32")
-    return T.call_llvm_pure_intrin(kind, name, left, right, plus)
+    name = f"llvm.fma.v{lanes}f32" if lanes > 1 else "llvm.fma.f32"
+    return T.call_llvm_pure_intrin(typed("float32", lanes), name, left, right, plus)
 
 
 def across(value: Any, lanes: int, both: Any) -> Any:
