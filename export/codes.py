@@ -32,6 +32,7 @@ from compressor.graph.edit import (
     tensor_of,
 )
 from compressor.graph.program import Program
+from compressor.graph.shapes import is_settled
 
 __all__ = ["CONVOLUTIONS", "PRODUCTS", "each_way", "in_codes", "padding_of"]
 
@@ -109,7 +110,7 @@ def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
         return None
     kernel, scale = weight
     groups, shape = int(argument(node, "groups")), x.node.meta["val"].shape
-    if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(isinstance(size, int) for size in shape[1:]):
+    if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(is_settled(size) for size in shape[1:]):
         return None
     stride, dilation = (each_way(argument(node, name), dims, 1) for name in ("stride", "dilation"))
     padding = padding_of(argument(node, "padding"), dims, kernel.shape[2:], dilation)

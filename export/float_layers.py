@@ -23,6 +23,7 @@ from compressor.export.channels_last import turned
 from compressor.export.codes import CONVOLUTIONS, PRODUCTS, each_way, padding_of
 from compressor.graph.edit import add_tensor, argument, begin, finish, insert, substitute, tensor_of
 from compressor.graph.program import Program
+from compressor.graph.shapes import is_settled
 
 __all__ = ["in_layers"]
 
@@ -104,7 +105,7 @@ def _adaptive_pool(program: Program, node: fx.Node) -> fx.Node | None:
     x = node.args[0]
     if not _is_image(x, 2):
         return None
-    given, wanted = x.meta["val"].shape[2:], each_way(argument(node, "output_size"), 2, 1)  # type: ignore[union-attr]
+    given, wanted = [int(size) for size in x.meta["val"].shape[2:]], each_way(argument(node, "output_size"), 2, 1)  # type: ignore[union-attr]
     if list(wanted) == [1, 1]:
         return insert(program, aten.mean.dim, (x, [2, 3], True), like=node)
     if any(size % parts for size, parts in zip(given, wanted, strict=True)):
@@ -139,7 +140,7 @@ def _attention(program: Program, node: fx.Node) -> fx.Node | None:
         mask = _added(program, node, mask)
         if mask is None:
             return None
-    width = inputs[0].meta["val"].shape[3]
+    width = int(inputs[0].meta["val"].shape[3])
     given = [insert(program, aten.permute.default, (each, _BESIDE), like=node) for each in inputs]
     scale = width**-0.5 if scale is None else float(scale)
     y = insert(program, ops.attention.default, (*given, mask, bool(argument(node, "is_causal")), scale), like=node)
@@ -150,7 +151,7 @@ def _is_heads(node: Any) -> bool:
     """(batch, heads, length, width), heads and width known."""
     if not _is_float(node) or node.meta["val"].dim() != 4:
         return False
-    return all(isinstance(node.meta["val"].shape[at], int) for at in (1, 3))
+    return all(is_settled(node.meta["val"].shape[at]) for at in (1, 3))
 
 
 def _added(program: Program, node: fx.Node, mask: fx.Node) -> fx.Node | None:
@@ -196,4 +197,4 @@ def _is_image(node: Any, dims: int) -> bool:
 
 
 def _known(shape: Sequence[Any], dims: int) -> bool:
-    return len(shape) == dims + 2 and all(isinstance(size, int) for size in shape[1:])
+    return len(shape) == dims + 2 and all(is_settled(size) for size in shape[1:])

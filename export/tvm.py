@@ -36,6 +36,7 @@ from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
+from compressor.graph.shapes import is_settled
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
@@ -98,15 +99,11 @@ def _settle_sizes(exported: ExportedProgram) -> None:
     """Inputs' sizes that torch's trace found to be one number are that number: TVM would take them for names."""
     for node in exported.graph.find_nodes(op="placeholder"):
         value = node.meta.get("val")
-        if isinstance(value, FakeTensor) and any(_is_settled(size) for size in value.shape):
+        if isinstance(value, FakeTensor) and not all(isinstance(size, int) for size in value.shape):
             with value.fake_mode:
-                sizes = [int(size) if _is_settled(size) else size for size in value.shape]
+                sizes = [int(size) if is_settled(size) else size for size in value.shape]
                 node.meta["val"] = torch.empty(sizes, dtype=value.dtype)
             node.meta.pop("tensor_meta", None)
-
-
-def _is_settled(size: int | torch.SymInt) -> bool:
-    return isinstance(size, torch.SymInt) and bool(size.node.expr.is_number)
 
 
 def processor_of(target: Target) -> str:

@@ -43,8 +43,7 @@ def inputs(b: int, s: int, t: int, h: int, g: int, d: int, e: int) -> list[torch
 
 @each
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("known", "causal"), [(False, False), (True, True)])
 def test_heads_and_lengths(isa: Isa, shape: tuple[int, ...], known: bool, causal: bool) -> None:
     given = inputs(*shape)
     torch.testing.assert_close(
