@@ -1,13 +1,13 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
-    program ─ products of codes ─ torch.export ─ relax ─ fuse, join and order loops, plan memory
-            ─ LLVM for the target's processor ─ link ─▶ model.so
+    program ─ layers as operators of our own, channels last, what follows inside ─ torch.export ─ relax
+            ─ fuse, join and order loops, plan memory ─ LLVM for the target's processor ─ link ─▶ model.so
 
-Products of integers are kernels of our own (`codes.py`, `tvm_operators.py`, `kernels/`). Of the rest schedules are not
-tuned: loops over elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors
-(`tvm_loops.py`), the others stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of
-operations is to add sums in another one (so that they fit vectors) and to contract a product and a sum; NaN and
-infinity, which masks are made of, stay what they are.
+Products, convolutions and attention are kernels of our own (`codes.py`, `float_layers.py`, `channels_last.py`,
+`epilogues.py`; `tvm_operators.py`, `tvm_floats.py`, `kernels/`). Of the rest schedules are not tuned: loops over elements
+are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors (`tvm_loops.py`), the others stay in their
+textbook order, all on one thread. What is allowed beyond IEEE's order of operations is to add sums in another one (so
+that they fit vectors) and to contract a product and a sum; NaN and infinity, which masks are made of, stay what they are.
 """
 
 from __future__ import annotations

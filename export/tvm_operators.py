@@ -142,7 +142,7 @@ class _Converters(Reading):
         spare = 0 if alone else behind(kernel.shape[1], groups)
         sizes = pair(kernel.shape[2:]), pair(stride), pair(dilation), spare
         data, window = windowed(importer, q, padding, int(self.tensor(zero)), *sizes)
-        data, shift = _as_bytes(importer, data, unsigned=self.isa.unsigned_inputs and not alone)
+        data, shift = (data, 0) if alone else _as_bytes(importer, data, unsigned=self.isa.unsigned_inputs)
         offsets = self._offsets(int(self.tensor(zero)) - shift, kernel.flatten(1), counts)
         codes = Codes(offsets, self.tensor(scale) * self.tensor(weight_scale))
         given = importer.block_builder, self.isa, data, window

@@ -1,8 +1,7 @@
 """A board with TVM in place of its own runtime: the network becomes machine code for the board's processor.
 
-No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks
-go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest
-computes in float32.
+No execution provider is asked for then: what TVM takes, it compiles all of. Products, convolutions and attention go
+through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets.
 """
 
 from __future__ import annotations
@@ -20,8 +19,11 @@ TVM = "tvm"
 RUNTIMES = ("onnx", TVM)  # as --runtime spells them
 _ARCHITECTURE = "x86_64"
 _EVERY_BOARD = {"avx2", "fma"}  # what code for any x86-64 board relies on, and the least that has kernels
+_VNNI = {"avx512_vnni", "avx_vnni"}
 _BLOCKS = ("MatMulNBits", "GatherBlockQuantized")  # as ONNX Runtime calls products and tables in blocks
-_SOURCE = "relax's default pipeline for processors, without tuned schedules; export/kernels/ for integers"
+_SOURCE = (
+    "export/kernels/ for products, convolutions and attention; relax's pipeline, without tuned schedules, for the rest"
+)
 
 
 def with_runtime(target: Target, runtime: str | None) -> Target:
@@ -54,15 +56,21 @@ def _compiled(target: Target) -> Target:
             "apache-tvm is not installed here", where="--runtime tvm", way_out='pip install "edge-compressor[tvm]"'
         ) from error
     kernels = not target.is_host or here.features >= _EVERY_BOARD
-    formats = ("fp32", "int8") if kernels and "int8" in target.rates else ("fp32",)
+    quantized = kernels and "int8" in target.rates
+    formats = ("fp32", "int8") if quantized else ("fp32",)
     return replace(
         target,
         runtime=Runtime(
             TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"
         ),
-        providers=(Provider("TVM-CPU", formats, _BLOCKS * kernels, "int8" * ("int8" in formats), _SOURCE),),
+        providers=(Provider("TVM-CPU", formats, _BLOCKS * kernels, _activations(target) * quantized, _SOURCE),),
         optional_providers=(),
         rates={format: target.rates[format] for format in formats},
         passes="fold",
-        passes_with_data="fold",
+        passes_with_data="fold,int8" if quantized else "fold",
     )
+
+
+def _activations(target: Target) -> str:
+    """Bytes that the processor's products take: VNNI's are unsigned."""
+    return "uint8" if target.is_host and this_machine().features & _VNNI else "int8"

@@ -96,10 +96,11 @@ def emit_depthwise(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING,
     codes: Codes | None = None,
 ) -> Any:  # fmt: skip
-    """x (n, height, width, C), padding included, `weight` (C, Ky, Kx) → (n, H′, W′, C); with `codes` both are int8."""
+    """x (n, height, width, C), padding included, `weight` (C, Ky, Kx) → (n, H′, W′, C); with `codes` both are bytes."""
     samples, (down, across) = x.ty.shape.values[0], window.places
     parallel = (known(samples) or 1) * down * across * weight.numel() >= _WORK
-    spec = Depthwise(isa, window, known(samples), codes is not None, bias is not None, end.ending, parallel)
+    kind = None if codes is None else str(x.ty.dtype)
+    spec = Depthwise(isa, window, known(samples), kind, bias is not None, end.ending, parallel)
     offsets = [] if codes is None else codes.by_channel(window.channels)
     stored = [weight.permute(1, 2, 0).flatten(), *offsets, *([] if bias is None else [bias])]
     function = add_function(builder, depthwise(spec), "depthwise")

@@ -28,12 +28,13 @@ _PLACES = 4  # registers for each place that is computed at once: its sum, input
 
 @dataclass(frozen=True)
 class Depthwise:
-    """What is computed, as `Convolution` says it; `codes`: inputs and weights are int8, sums whole numbers."""
+    """What is computed, as `Convolution` says it; `codes`: what bytes inputs are, weights are int8, sums whole
+    numbers."""
 
     isa: Isa
     window: Window
     samples: int | None = None
-    codes: bool = False
+    codes: str | None = None
     bias: bool = False
     ending: Ending = PLAIN
     parallel: bool = True
@@ -51,9 +52,9 @@ def depthwise(spec: Depthwise, name: str = "depthwise") -> Any:
     channels = window.channels
     with function(name) as builder:
         samples = tirx.Var("samples", "int64") if spec.samples is None else spec.samples
-        shape, stored = (samples * (down * across), channels), "int8" if spec.codes else "float32"
-        x = T.arg("x", T.Buffer((samples, window.size), stored))
-        w = T.arg("w", T.Buffer((window.kernel[0] * window.kernel[1] * channels,), stored))
+        shape = samples * (down * across), channels
+        x = T.arg("x", T.Buffer((samples, window.size), spec.codes or "float32"))
+        w = T.arg("w", T.Buffer((window.kernel[0] * window.kernel[1] * channels,), "int8" if spec.codes else "float32"))
         offsets = T.arg("offsets", T.Buffer((channels,), "int32")) if spec.codes else None
         scales = T.arg("scales", T.Buffer((channels,), "float32")) if spec.codes else None
         bias = T.arg("b", T.Buffer((channels,), "float32")) if spec.bias else None

@@ -18,14 +18,15 @@ WINDOWS = [Window(48, 9, 8, (3, 2), (2, 1), (1, 3)), Window(23, 7, 12, (5, 5)), 
 
 @each
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
-@pytest.mark.parametrize("codes", [False, True])
+@pytest.mark.parametrize("codes", [None, "int8", "uint8"])
 @pytest.mark.parametrize("samples", [None, 2])
-def test_channels_are_alone(isa, window: Window, codes: bool, samples: int | None) -> None:  # type: ignore[no-untyped-def]
+def test_channels_are_alone(isa, window: Window, codes: str | None, samples: int | None) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     c, rows = window.channels, 2 * window.places[0] * window.places[1]
     spec = Depthwise(isa, window, samples, codes, bias=True, ending=Ending(residual=True, low=-2.0))
     shape = (2, window.height, window.width, c)
-    x = torch.randint(-128, 128, shape, dtype=torch.int8) if codes else torch.randn(shape)
+    kind = getattr(torch, codes or "float32")
+    x = torch.randint(0 if codes == "uint8" else -128, 127, shape, dtype=kind) if codes else torch.randn(shape)
     w = torch.randint(-128, 128, (*window.kernel, c), dtype=torch.int8) if codes else torch.randn(*window.kernel, c)
     b, r = torch.randn(c), torch.randn(rows, c)
     scaled = [torch.arange(c, dtype=torch.int32) * 99, torch.rand(c) * 1e-3] if codes else []
