@@ -253,10 +253,18 @@ class Run:
 
 
 def _names(bundles: Sequence[Contents]) -> list[str]:
-    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice."""
-    short, whole = [bundle.path.resolve().name for bundle in bundles], [str(bundle.path) for bundle in bundles]
+    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice. Of a
+    bundle of several kinds each is told by its file."""
+    short = [bundle.path.resolve().name + _which(bundle, bundles) for bundle in bundles]
+    whole = [str(bundle.path) + _which(bundle, bundles) for bundle in bundles]
     numbered = [f"{name} ({place})" for place, name in enumerate(short, 1)]
     return next(names for names in (short, whole, numbered) if len(set(names)) == len(names))
+
+
+def _which(bundle: Contents, bundles: Sequence[Contents]) -> str:
+    artifact = kind_of(bundle).artifact
+    others = {kind_of(each).artifact for each in bundles if each.path == bundle.path}
+    return f" ({artifact})" if others != {artifact} else ""
 
 
 def _key(

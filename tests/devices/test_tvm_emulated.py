@@ -44,11 +44,15 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "broken" in lacking("cortex-a76")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+def needs_linker() -> None:
     needs_tvm()
     if not find_linker(compiler_of(load_target("raspberry-pi-5"))).command:
         pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+    needs_linker()
     found = emulated_root(tmp_path_factory)
     if reason := lacking("cortex-a76"):
         pytest.skip(reason)
@@ -59,6 +63,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 def library(
     request: pytest.FixtureRequest, conv_program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Program, Path]:
+    needs_linker()
     program, target = with_int8(conv_program, "conv2d"), with_runtime(load_target(request.param), "tvm")
     [path] = to_tvm(program, target, tmp_path_factory.mktemp(request.param) / "model.so")
     return compiler_of(target).cpu, program, path
@@ -74,8 +79,6 @@ def test_an_int8_network_agrees_with_pytorch_on_the_board_s_processor(library: t
     assert agreement.sizes, "batches of another size were tried"
 
 
-@pytest.mark.emulated
-@pytest.mark.usefixtures("root")
 def test_dot_products_are_where_the_processor_has_them(library: tuple[str, Program, Path]) -> None:
     cpu, _, path = library
     tool = shutil.which("aarch64-linux-gnu-objdump")

@@ -88,3 +88,10 @@ def test_a_device_that_was_lost_is_gone_on_with(tvm_bundle: Path, tmp_path: Path
 def test_emulated_boards_take_none(tvm_bundle: Path) -> None:
     with pytest.raises(DeviceError, match="emulated"):
         bench(OwnDevice(timed=False), [tvm_bundle], QUICK)
+
+
+def test_a_bundle_of_both_is_timed_as_two(both_bundle: Path) -> None:
+    found = bench(OwnDevice(), [both_bundle], QUICK)
+    assert [each.name for each in found.figures] == ["digits-both (model.onnx)", "digits-both (model.so)"]
+    assert [each.providers for each in found.figures] == [("CPUExecutionProvider",), ("TVM",)]
+    assert len(found.comparisons) == 1
