@@ -19,7 +19,7 @@ from compressor.errors import ExportError
 from compressor.export.tvm_boards import is_foreign
 from compressor.targets.target import Compiler
 
-__all__ = ["BUILD", "Linker", "find_linker", "finish", "linkers"]
+__all__ = ["BUILD", "Linker", "cross_compiler", "cross_compilers", "find_linker", "finish"]
 
 BUILD = "build-model.sh"
 _OWN = ("g++", "clang++", "c++")
@@ -36,12 +36,24 @@ class Linker:
 
 def find_linker(compiler: Compiler) -> Linker:
     """What links for the board here. Raises ExportError where this machine's own compiler would, and there is none."""
-    return Linker(_cross(compiler) if is_foreign(compiler) else (_own(), *_OPTIONS))
+    if not is_foreign(compiler):
+        return Linker((_own(), *_OPTIONS))
+    found = cross_compiler(compiler.triple, compiler.glibc)
+    return Linker((*found, *_OPTIONS) if found else ())
 
 
-def linkers(compiler: Compiler) -> str:
-    """What has to be installed here for `find_linker` to find one."""
-    return f"apt install g++-{compiler.triple.replace('_', '-')}, or pip install {_ZIG}"
+def cross_compiler(triple: str, glibc: str) -> tuple[str, ...]:
+    """A C++ compiler for another kind of Linux board, whose programs load with that C library; () where none is."""
+    if found := shutil.which(f"{triple}-g++"):
+        return (found,)
+    if find_spec(_ZIG) is None:
+        return ()
+    return (sys.executable, "-m", _ZIG, "c++", "-target", f"{triple}.{glibc}" if glibc else triple)
+
+
+def cross_compilers(triple: str) -> str:
+    """What has to be installed here for `cross_compiler` to find one."""
+    return f"apt install g++-{triple.replace('_', '-')}, or pip install {_ZIG}"
 
 
 def finish(linker: Linker, objects: Iterable[Path], path: Path) -> tuple[Path, ...]:
@@ -58,15 +70,6 @@ def _own() -> str:
         if found := shutil.which(name):
             return found
     raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
-
-
-def _cross(compiler: Compiler) -> tuple[str, ...]:
-    if found := shutil.which(f"{compiler.triple}-g++"):
-        return (found, *_OPTIONS)
-    if find_spec(_ZIG) is None:
-        return ()
-    wanted = f"{compiler.triple}.{compiler.glibc}" if compiler.glibc else compiler.triple
-    return (sys.executable, "-m", _ZIG, "c++", "-target", wanted, *_OPTIONS)
 
 
 def _kept(objects: Sequence[Path], path: Path) -> tuple[Path, ...]:

@@ -74,7 +74,7 @@ def test_a_library_that_nothing_here_runs_is_judged_by_its_program(
 
     needs_tvm()
     monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path / "none"))
-    monkeypatch.setattr(tvm_linking, "_cross", lambda compiler: ())
+    monkeypatch.setattr(tvm_linking, "cross_compiler", lambda triple, glibc: ())
     target = with_runtime(load_target("raspberry-pi-4"), "tvm")
     prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), target, 0, Progress())
     pipeline = Pipeline(Context(target), Gate("latency"), Cache(None), "")

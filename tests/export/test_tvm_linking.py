@@ -12,7 +12,7 @@ from own_device import program
 
 from compressor.errors import ExportError
 from compressor.export import tvm_linking
-from compressor.export.tvm_linking import BUILD, Linker, find_linker, finish, linkers
+from compressor.export.tvm_linking import BUILD, Linker, cross_compilers, find_linker, finish
 from compressor.targets.target import Compiler
 
 PI = Compiler("aarch64-linux-gnu", "cortex-a76", ("fp32",), "test", glibc="2.28")
@@ -38,7 +38,7 @@ def test_debians_cross_compiler_comes_first_and_zig_without_it(monkeypatch: pyte
 @pytest.mark.usefixtures("none_here")
 def test_without_any_the_board_links_and_this_machine_s_own_is_asked_for() -> None:
     assert find_linker(PI) == Linker(())
-    assert linkers(PI) == "apt install g++-aarch64-linux-gnu, or pip install ziglang"
+    assert cross_compilers(PI.triple) == "apt install g++-aarch64-linux-gnu, or pip install ziglang"
     with pytest.raises(ExportError, match=r"no C\+\+ compiler(.|\n)*apt install g\+\+"):
         find_linker(OWN)
 
