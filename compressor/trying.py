@@ -68,4 +68,5 @@ def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: 
         return Trial(f"not run: {reason}")
     if missing := lacking(compiler.emulated):
         return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
-    return Trial(f"emulated as {compiler.emulated}", emulated_runner(path, inputs, outputs, compiler.emulated))
+    bionic = ", with glibc in bionic's place" if "-android" in compiler.triple else ""
+    return Trial(f"emulated as {compiler.emulated}{bionic}", emulated_runner(path, inputs, outputs, compiler.emulated))
