@@ -41,6 +41,7 @@ __all__ = ["to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _UNSUPPORTED = "Unsupported function types"
 
 
@@ -66,6 +67,8 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
         described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
         lowered = expanded(program) if compiler.cuda else in_codes(expanded(program))
         module = _unbounded(_imported(lowered, compiler))
+        if compiler.triple.startswith("wasm32"):
+            module = module.with_attr("system_lib_prefix", _IN_WASM)
         pipeline = _default(described) if compiler.cuda else _pipeline(described, _vectors(target))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
