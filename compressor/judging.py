@@ -17,7 +17,8 @@ from torch import Tensor
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
-from compressor.export.agreement import Agreement, tolerance_of
+from compressor.errors import UnsupportedError
+from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
@@ -103,6 +104,11 @@ class Workshop:
         """The library beside the model, where one is asked for. Raises as `build`."""
         if self.besides is None:
             return None
+        if tolerance_of(program) is FP16:
+            raise UnsupportedError(
+                "TVM computes nothing in half precision", where="--runtime both",
+                way_out="Write --passes fold, or leave --runtime out.",
+            )  # fmt: skip
         if id(program) not in self._beside:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             self._beside[id(program)] = self._compiled(program, folder, self.besides)

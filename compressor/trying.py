@@ -24,7 +24,7 @@ from compressor.targets.target import Compiler
 __all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of"]
 
 HERE = "on this machine"
-FEW = 8  # samples on an emulated core
+FEW = 4  # samples on an emulated core
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ TVM, BOTH = "tvm", "both"
 RUNTIMES = ("onnx", TVM, BOTH)  # as --runtime spells them
 _LEAST = {"x86_64": {"avx2", "fma"}, "aarch64": {"asimd"}}  # by architecture, what this machine needs for kernels
 _BLOCKS = ("MatMulNBits", "GatherBlockQuantized")  # as ONNX Runtime calls products and tables in blocks
+_HALF = "fp16"
 _SOURCE = "relax's default pipeline for processors, without tuned schedules; export/kernels/ for integers"
 
 
 def with_runtime(target: Target, runtime: str | None) -> Target:
     """The target with the runtime that was asked for; None and "onnx" leave its own, and so does "both": what is made
-    for that one is compiled besides.
+    for that one is compiled besides, so that its default passes are in formats of both.
 
     Raises TargetError where TVM is not installed here, or nothing says what it is to compile for.
     """
@@ -34,7 +35,9 @@ def with_runtime(target: Target, runtime: str | None) -> Target:
     if runtime not in (TVM, BOTH):
         return target
     compiled = _compiled(target)
-    return compiled if runtime == TVM else target
+    if runtime == TVM:
+        return compiled
+    return replace(target, passes=compiled.passes) if _HALF in target.passes else target  # which TVM computes none of
 
 
 def _compiled(target: Target) -> Target:
