@@ -1,19 +1,20 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
     program ─ layers as operators of our own, channels last, what follows inside ─ torch.export ─ relax
-            ─ fuse, join and order loops, plan memory ─ LLVM for the target's processor ─ link ─▶ model.so
+            ─ fuse, join and order loops, plan memory ─ LLVM for the target's processor, or CUDA for its GPU ─ link
+            ─▶ model.so
 
 Products, convolutions and attention are kernels of our own (`codes.py`, `float_layers.py`, `channels_last.py`,
-`epilogues.py`; `tvm_operators.py`, `tvm_floats.py`, `kernels/`). Of the rest schedules are not tuned: loops over elements
-are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors (`tvm_loops.py`), the others stay in their
-textbook order, all on one thread. What is allowed beyond IEEE's order of operations is to add sums in another one (so
-that they fit vectors) and to contract a product and a sum; NaN and infinity, which masks are made of, stay what they are.
+`epilogues.py`; `tvm_operators.py`, `tvm_floats.py`, `kernels/`). Of the rest schedules are not tuned: loops over
+elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors (`tvm_loops.py`), the others
+stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of operations is to add sums in
+another one (so that they fit vectors) and to contract a product and a sum; NaN and infinity, which masks are made of,
+stay what they are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,10 @@ from compressor.export.codes import in_codes
 from compressor.export.epilogues import with_epilogues
 from compressor.export.float_layers import in_layers
 from compressor.export.slots import expanded
+from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
+from compressor.export.tvm_cuda import cuda_of, kernels_of
 from compressor.export.tvm_inline import inlined
+from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.export.tvm_runtime import loaded_tvm
 from compressor.graph.edit import layer_name
@@ -38,40 +42,51 @@ from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.graph.shapes import is_settled
 from compressor.targets.machine import this_machine
-from compressor.targets.target import Target
+from compressor.targets.target import Compiler, Target
 
 if TYPE_CHECKING:
     from compressor.export.kernels.isa import Isa
 
-__all__ = ["processor_of", "to_tvm"]
+__all__ = ["to_tvm"]
 
-_ANY_X86 = "x86-64-v3"  # AVX2 and FMA: what every x86-64 board of the last ten years has
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
-_ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _UNSUPPORTED = "Unsupported function types"
 
 
 def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
+    Where nothing here links for the board, the files are objects, and a script that links them there. Kernels for a GPU
+    that are not compiled here are in the library as source, and beside it.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
     """
     tvm = _tvm()
-    compiler = _linker()
-    with _telling(program), quiet():
-        llvm = tvm.target.Target(_llvm(target))
-        module = _unbounded(_imported(expanded(program), llvm))
+    compiler = compiler_of(target)
+    linker = find_linker(compiler)
+    files: list[Path] = []
+
+    def link(_: str, names: list[str]) -> None:
+        objects = [Path(name) for name in names]
+        beside = kernels.finish(objects, path)
+        files.extend((*finish(linker, objects, path), *beside))
+
+    with _telling(program), quiet(), kernels_of(compiler) as kernels:
+        described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
+        module = _unbounded(_imported(expanded(program), compiler))
+        if compiler.triple.startswith("wasm32"):
+            module = module.with_attr("system_lib_prefix", _IN_WASM)
+        pipeline = _default(described) if compiler.cuda else _pipeline(described, _vectors(target))
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
-        executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
-    return (path,)
+            executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
+        executable.export_library(str(path), fcompile=link)
+    return tuple(files)
 
 
-def _imported(program: Program, llvm: Any) -> Any:
+def _imported(program: Program, compiler: Compiler) -> Any:
     """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
-    import tvm
     from tvm import relax
     from tvm.relax.frontend.torch import from_exported_program
 
@@ -80,9 +95,9 @@ def _imported(program: Program, llvm: Any) -> Any:
     from compressor.export.tvm_floats import float_converters
     from compressor.export.tvm_operators import converters
 
-    features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
-    isa = best_isa(features)
-    exported = as_exported(_prepared(program, isa)).run_decompositions()
+    isa = None if compiler.cuda else best_isa(features_of(compiler))
+    prepared = program if compiler.cuda else _prepared(program, isa)
+    exported = as_exported(prepared).run_decompositions()
     _settle_sizes(exported)
     table = {**ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
@@ -104,17 +119,6 @@ def _settle_sizes(exported: ExportedProgram) -> None:
                 sizes = [int(size) if is_settled(size) else size for size in value.shape]
                 node.meta["val"] = torch.empty(sizes, dtype=value.dtype)
             node.meta.pop("tensor_meta", None)
-
-
-def processor_of(target: Target) -> str:
-    """LLVM's name of the processor that code is made for: this machine's own for `host`."""
-    if not target.is_host:
-        return _ANY_X86
-    return str(_tvm().get_global_func("target.llvm_get_system_cpu")())
-
-
-def _llvm(target: Target) -> dict[str, Any]:
-    return {"kind": "llvm", "mcpu": processor_of(target), **dict.fromkeys(_ORDER_OF_SUMS, True)}
 
 
 def _vectors(target: Target) -> Vectors:
@@ -139,6 +143,13 @@ def _pipeline(llvm: Any, vectors: Vectors) -> Any:
     )
 
 
+def _default(described: Any) -> Any:
+    """TVM's own pipeline: on GPUs with its schedules of dlight."""
+    from tvm import relax
+
+    return relax.get_default_pipeline(described)
+
+
 def _unbounded(module: Any) -> Any:
     """Without the ranges of dynamic dimensions: torch narrows them to what its own kernels were guarded for (a batch
     of 2 to 15, say), and memory would be planned for no more."""
@@ -154,13 +165,6 @@ def _tvm() -> Any:
         return loaded_tvm()
     except (ImportError, OSError) as error:
         raise ExportError(f"TVM cannot be loaded: {error}", way_out='pip install "edge-compressor[tvm]"') from error
-
-
-def _linker() -> str:
-    for name in ("g++", "clang++", "c++"):
-        if found := shutil.which(name):
-            return found
-    raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
 
 
 @contextlib.contextmanager
