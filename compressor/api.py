@@ -33,6 +33,7 @@ from compressor.request import Request
 from compressor.selecting import select
 from compressor.sensing import Sensitivities, inspect_sensitivity
 from compressor.targets import load_target
+from compressor.targets.kernels import CUSTOM_OP, check_kernels
 from compressor.targets.tvm import with_runtime
 from compressor.unpacking import check_pack
 from compressor.versions import versions
@@ -78,6 +79,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
     check_pack(request, target)
+    check_kernels(target, request.kernels)
     request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
@@ -97,8 +99,9 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
         stages = replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
         workshop = Workshop(
-            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack
-        )
+            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack,
+            request.kernels == CUSTOM_OP,
+        )  # fmt: skip
         selection = select(prepared.program, stages, workshop, gate)
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
 

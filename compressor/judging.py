@@ -18,10 +18,12 @@ from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.export.agreement import Agreement
 from compressor.export.check import check
+from compressor.export.custom_op.library import packed_for, write_library
+from compressor.export.custom_op.nodes import DOMAIN
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import Runner, runner
+from compressor.export.session import OPERATORS, Runner, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.generation import decoding
@@ -40,8 +42,8 @@ __all__ = ["Artifact", "Workshop"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
-    PyTorch."""
+    """A program's ONNX file (external data beside it, and a library of `operators` that compute `own` of its nodes) or
+    TVM's library, where its nodes run, and how far it is from PyTorch."""
 
     program: Program
     path: Path
@@ -50,13 +52,15 @@ class Artifact:
     agreement: Agreement
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
+    operators: Path | None = None
+    own: int = 0
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
         """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
         if self.path.suffix == ".so":
             return _in_tvm(self.program, self.path)
-        return runner(self.path, exact=not self.x86, approximate=True)
+        return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
 
     @property
     def bytes(self) -> int:
@@ -75,6 +79,7 @@ class Workshop:
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
+    own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[int, float] = field(default_factory=dict)
     _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
@@ -90,13 +95,20 @@ class Workshop:
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
         path = folder / "model.onnx"
-        lowered = to_onnx(program, self.prepared.target)
-        placement = place(lowered.model, self.prepared.target)
-        files = lowered.save(path)
-        agreement = check(program, path, self.prepared.evaluation)
-        packed = pack_model(path) if self.pack and len(files) == 1 else None
-        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
+        target, operators = self.prepared.target, None
+        packed = packed_for(program, target) if self.own_kernels else program
+        lowered = to_onnx(packed, target)
+        placement = place(lowered.model, target)
+        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        if packed is not program:
+            self.progress.say("compiling kernels")
+            operators = folder / OPERATORS
+            write_library(packed, target, operators)
+            files = (*files, operators)
+        agreement = check(program, path, self.prepared.evaluation, run=runner(path, operators=operators))
+        smaller = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
+        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts, operators, own)
 
     def _compiled(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")

@@ -35,7 +35,7 @@ from compressor.report.model import (
 )
 from compressor.request import Request
 from compressor.selecting import Selection
-from compressor.targets import Objective
+from compressor.targets import Objective, Target
 from compressor.targets.tvm import TVM
 from compressor.verdict import verdict
 from compressor.versions import versions
@@ -76,7 +76,7 @@ def find(
     both = (measured["0"], measured["1"]) if measured else None
     learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
-        if estimate is not None and learns:
+        if estimate is not None and learns and artifact.operators is None:
             remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
     return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both, decoding)
 
@@ -99,7 +99,7 @@ def full_report(
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
         agreement=Agreement(
-            TVM if prepared.target.runtime.name == TVM else "onnxruntime",
+            _ran_in(kept, prepared.target),
             kept.agreement.error,
             kept.agreement.tolerance,
             kept.agreement.reason,
@@ -110,6 +110,13 @@ def full_report(
         break_even=pays_off(making, before, after, findings.measured) if changed else None,
         **_common(request, prepared),
     )
+
+
+def _ran_in(artifact: Artifact, target: Target) -> str:
+    """What ran the artifact here."""
+    if target.runtime.name == TVM:
+        return TVM
+    return "onnxruntime" if artifact.operators is None else f"onnxruntime with {artifact.operators.name}"
 
 
 def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 from tvm import relax, te, tirx
 
 from compressor.errors import ExportError
+from compressor.export.kernels.blocks import packed_blocks
 from compressor.export.kernels.depthwise import emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
@@ -28,7 +29,7 @@ from compressor.export.kernels.module import constant, count, sized
 from compressor.export.kernels.packing import Packed, pack_weights
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
-from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, unpack_blocks
+from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks
 
 __all__ = ["converters"]
 
@@ -192,13 +193,10 @@ class _Converters:
         return self.packed[key]
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:
-        """Ternary weights by their own, smaller, codes."""
         key = codes.name, scales.name
         if key not in self.packed:
-            found = unpack_blocks(self._tensor(codes), BLOCK_FORMATS[f"int{bits}"], width)
-            ternary = bits == 2 and int(found.min()) >= -1
-            layout = self.isa.layout(len(found), width, bits, block, lowest=-1 if ternary else None)
-            self.packed[key] = pack_weights(found, self._tensor(scales), layout)
+            tensors = self._tensor(codes), self._tensor(scales)
+            self.packed[key] = packed_blocks(self.isa, *tensors, bits, block, width)
         return self.packed[key]
 
     def _optional(self, node: Any) -> Tensor | None:

@@ -1,8 +1,8 @@
 """Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in its runtime.
 
-Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the
-folder, links are refused, arrays are read without pickle and only after their stated sizes were compared with the bytes
-that are there, and weights outside the model file must be files of the bundle.
+Nothing in it is trusted: machine code (TVM's `model.so`, operators in `model_ops.so`) is run only where that is asked
+for, names may not leave the folder, links are refused, arrays are read without pickle and only after their stated sizes
+were compared with the bytes that are there, and weights outside the model file must be files of the bundle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
 from compressor.export.pack import SUFFIX, packed_parts, unpack_model
-from compressor.export.session import runner
+from compressor.export.session import OPERATORS, operators_of, runner
 from compressor.export.statements import miscounted, misnamed
 from compressor.export.tvm_session import tvm_runner
 
@@ -35,6 +35,7 @@ __all__ = ["PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacke
 TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
 PACKED = "model.onnx.pack"
 _ARTIFACTS = ("model.onnx", PACKED, "model.so")
+_CODE = ("model.so", OPERATORS)  # what is run only where it is trusted
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT, _GOLDEN_SMALL = 2**31, 2**28  # bytes of golden vectors, and those that are read whatever they come from
 _DEFLATED = 64  # larger ones unpack to no more than so many times their file: figures are no runs of one byte
@@ -131,10 +132,11 @@ def _verify(path: Path, *, trust: bool) -> Verification:
     notes: list[str] = []
     if not problems:
         try:
-            if "model.so" in files and not trust:
+            code = next((name for name in _CODE if name in files), None)
+            if code is not None and not trust:
                 _golden(path, manifest, files)
-                notes.append("model.so is machine code and was not run: --trust runs it")
-            if trust or "model.so" not in files:
+                notes.append(f"{code} is machine code and was not run: --trust runs it")
+            else:
                 errors, wrong = _compared(path, manifest, files)
                 problems += wrong
         except CompressError as error:
@@ -217,7 +219,7 @@ def _compared(
         actual = tvm_runner(artifact, inputs, outputs)(batch)
     else:
         with unpacked(artifact) as model:
-            actual = runner(model)(batch)
+            actual = runner(model, operators=operators_of(artifact))(batch)
             wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
     missing = [name for name in outputs if name not in actual]
     if missing:

@@ -14,7 +14,7 @@ __all__ = ["verify"]
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--trust", is_flag=True, help="Run machine code that is in it (TVM's model.so).")
+@click.option("--trust", is_flag=True, help="Run machine code that is in it (model.so, model_ops.so).")
 @as_json
 def verify(bundle: Path, trust: bool, as_json: bool) -> int:
     """Check a bundle: every file's hash, and the golden vectors in its runtime."""
