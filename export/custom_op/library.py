@@ -35,8 +35,8 @@ __all__ = ["packed_for", "write_library"]
 ops = torch.ops.compressor
 _SOURCES = Path(__file__).resolve().parent
 _OPTIONS = (
-    "-std=c++17", "-O2", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fvisibility=hidden", "-Wl,--strip-all",
-    "-Wl,--as-needed", "-Wl,-z,noexecstack",
+    "-std=c++17", "-O2", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
+    "-fvisibility=hidden", "-Wl,--strip-all", "-Wl,--as-needed", "-Wl,-z,noexecstack",
 )  # fmt: skip
 _ONLY = "{ global: RegisterCustomOps; local: *; };\n"
 
