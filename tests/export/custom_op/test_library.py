@@ -1,4 +1,4 @@
-"""Kernels in ONNX Runtime: the numbers of PyTorch, and to the last bit those of TVM's artifact, for any rows and sizes."""
+"""Kernels in ONNX Runtime: the numbers of PyTorch, and to the last bit those of TVM's artifact, for any rows."""
 
 from __future__ import annotations
 
