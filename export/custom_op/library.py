@@ -30,7 +30,7 @@ from compressor.targets.target import Target
 if TYPE_CHECKING:
     from compressor.export.kernels.isa import Isa
 
-__all__ = ["packed_for", "write_library"]
+__all__ = ["build_library", "packed_for", "write_library"]
 
 ops = torch.ops.compressor
 _SOURCES = Path(__file__).resolve().parent
@@ -51,8 +51,12 @@ def packed_for(program: Program, target: Target) -> Program:
 
 def write_library(program: Program, target: Target, path: Path) -> None:
     """Write the library for a program of `packed_for`. Raises ExportError where it cannot be made."""
-    isa, wanted = _isa(target), _wanted(program)
-    compiler = _compiler()
+    build_library(_wanted(program), target, path)
+
+
+def build_library(wanted: Wanted, target: Target, path: Path) -> None:
+    """The same for kernels that are listed."""
+    isa, compiler = _isa(target), _compiler()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         _write_kernels(isa, wanted, target, place / "kernels.o")
