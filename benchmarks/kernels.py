@@ -5,7 +5,7 @@
 Every cell is one shape, number of rows and number of threads. Its contestants run interleaved, a turn each a round; the
 probes (memory read, dot products) among them. A figure is the least of all rounds. Rounding the activations is inside
 our times, as it is inside theirs. Cells are kept in `results/kernels.json` and only measured where they are not there,
-or `--again`. All of it takes about 5 minutes on a quiet machine; `--keep none` only prints.
+or `--again`. All of it takes about 8 minutes on a quiet machine; `--keep none` only prints.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from compressor.cache import Cache, default_folder
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
 from compressor.errors import InputError, did_you_mean
+from compressor.export.custom_op.library import check_tools
 from compressor.graph.contract import Context, Progress
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
@@ -80,6 +81,8 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
     check_pack(request, target)
     check_kernels(target, request.kernels)
+    if request.kernels == CUSTOM_OP:
+        check_tools()
     request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,25 @@ from compressor.targets.target import Target
 if TYPE_CHECKING:
     from compressor.export.kernels.isa import Isa
 
-__all__ = ["build_library", "packed_for", "write_library"]
+__all__ = ["build_library", "check_tools", "packed_for", "write_library"]
 
 ops = torch.ops.compressor
+_OPTION = "--kernels custom-op"
 _SOURCES = Path(__file__).resolve().parent
 _OPTIONS = (
     "-std=c++17", "-O2", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
     "-fvisibility=hidden", "-Wl,--strip-all", "-Wl,--as-needed", "-Wl,-z,noexecstack",
 )  # fmt: skip
 _ONLY = "{ global: RegisterCustomOps; local: *; };\n"
+
+
+def check_tools() -> None:
+    """Raises ExportError where TVM or a C++ compiler is missing here, before anything slow."""
+    if find_spec("tvm") is None:
+        raise ExportError(
+            "apache-tvm is not installed here", where=_OPTION, way_out='pip install "edge-compressor[tvm]"'
+        )
+    _compiler()
 
 
 def packed_for(program: Program, target: Target) -> Program:
@@ -124,7 +135,7 @@ def _isa(target: Target) -> Isa:
     isa = best_isa(features)
     if isa is None:
         raise ExportError(
-            f"there are no kernels for {target.name}'s processor", where="--kernels custom-op",
+            f"there are no kernels for {target.name}'s processor", where=_OPTION,
             way_out="Leave --kernels out: ONNX Runtime's own run everywhere.",
         )  # fmt: skip
     return isa
@@ -144,6 +155,6 @@ def _compiler() -> str:
         if found := shutil.which(name):
             return found
     raise ExportError(
-        "no C++ compiler is here to build the operators with", where="--kernels custom-op",
+        "no C++ compiler is here to build the operators with", where=_OPTION,
         way_out="apt install g++, or clang; or leave --kernels out.",
     )  # fmt: skip

@@ -16,9 +16,10 @@ from boards import board
 from compiled import needs_tvm, tvm_target
 from own_operators import in_blocks, ran, tied, with_operators, x86_64
 
+from compressor.api import compress
 from compressor.errors import ExportError
 from compressor.export.custom_op import library
-from compressor.export.custom_op.library import packed_for, write_library
+from compressor.export.custom_op.library import check_tools, packed_for, write_library
 from compressor.export.onnx import to_onnx
 from compressor.export.session import OPERATORS, operators_of, runner, session
 from compressor.export.tvm import to_tvm
@@ -187,6 +188,17 @@ def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(ExportError, match="cannot build"):
         write_library(program, x86_64(), tmp_path / OPERATORS)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_missing_is_told_before_anything_slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_tools()
+    given = {"inputs": ["1x4"], "kernels": "custom-op", "out": tmp_path / "out"}
+    monkeypatch.setattr(library.shutil, "which", lambda name: None)
+    with pytest.raises(ExportError, match=r"no C\+\+ compiler"):
+        compress(torch.nn.Linear(4, 4), "x86-64", **given)
+    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    with pytest.raises(ExportError, match="apache-tvm is not installed"):
+        compress(torch.nn.Linear(4, 4), "x86-64", **given)
 
 
 def test_a_processor_without_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
