@@ -6,6 +6,8 @@ an NPU, a browser), or a runtime that compiles all of the network, there is no p
 
 from __future__ import annotations
 
+import sys
+
 from compressor.errors import TargetError
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
@@ -43,6 +45,8 @@ def _refusal(target: Target) -> str:
         return f"libraries of operators are made for {_ARCHITECTURE} so far, and {target.name} is {target.arch}"
     if _version(runtime.version) < _OLDEST:
         return f"{runtime.name} {runtime.version} is older than 1.18, which libraries of operators need"
+    if sys.platform != "linux":
+        return "libraries of operators are made on Linux so far"
     here = this_machine()
     if here.arch != _ARCHITECTURE or not here.features >= _FEATURES:
         return f"what is compiled for {target.name} is tried here, and this processor ({here.cpu}) cannot run it"

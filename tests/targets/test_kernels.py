@@ -61,3 +61,6 @@ def test_a_processor_that_cannot_try_them(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(kernels, "this_machine", lambda: here)
     with pytest.raises(TargetError, match=r"this processor \(old\) cannot run it"):
         check_kernels(replace(board(), arch="x86_64"), CUSTOM_OP)
+    monkeypatch.setattr(kernels.sys, "platform", "darwin")
+    with pytest.raises(TargetError, match="on Linux so far"):
+        check_kernels(replace(board(), arch="x86_64"), CUSTOM_OP)
