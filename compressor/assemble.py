@@ -13,7 +13,7 @@ from compressor.decoding import places_of
 from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
-from compressor.export.tvm import processor_of
+from compressor.export.tvm_boards import compiler_of
 from compressor.export.weight_bits import weight_bits
 from compressor.gate import Gate
 from compressor.generation import TOKENS, interface_of
@@ -35,7 +35,7 @@ from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Target
 from compressor.targets.kernels import CUSTOM_OP, PORTABLE
-from compressor.targets.tvm import TVM
+from compressor.targets.tvm import BOTH, TVM
 
 __all__ = ["write"]
 
@@ -58,13 +58,15 @@ def write(
     elif prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
-    notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
+    beside = workshop.beside(kept.program)
+    agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
+    notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
     notes += _kernels(request, prepared, kept)
     if request.pack and not kept.parts:
         notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
-        **{file.name: file for file in (*kept.files, *ort.files)},
+        **{file.name: file for file in (*kept.files, *ort.files, *(() if beside is None else beside.files))},
         "golden.npz": golden(kept.program, prepared.program, prepared.shown_batch(2)),
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
@@ -86,7 +88,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    more = [" --runtime tvm"] if prepared.target.runtime.name == TVM else []
+    more = [f" --runtime {request.runtime}"] if request.runtime in (TVM, BOTH) else []
     more += [f" --kernels {request.kernels}"] if request.kernels == CUSTOM_OP else []
     more += [" --no-kv-cache"] if request.no_kv_cache else []
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
@@ -111,9 +113,10 @@ def _manifest(
             for stage in selection.stages
             if stage.kept and stage.report.changed
         ],
-        "tolerance": agreement.tolerance,
+        "tolerance": max(agreement.tolerance, 0.0 if findings.library is None else findings.library.tolerance),
         "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
+        **({} if findings.library is None else {"library": asdict(findings.library)}),
         "seed": prepared.seed,
         "versions": dict(report.versions),
         **_decoder(findings, prepared),
@@ -147,7 +150,7 @@ def _runtime(target: Target, kept: Artifact) -> dict[str, str]:
     """What runs it; machine code names the processor that it was made for."""
     compiled, own = target.runtime.name == TVM, kept.operators is not None
     kernels = {} if compiled else {"kernels": CUSTOM_OP if own else PORTABLE}
-    processor = {"processor": processor_of(target)} if compiled or own else {}
+    processor = {"processor": compiler_of(target).cpu} if compiled or own else {}
     return {"name": target.runtime.name, "version": target.runtime.version, **kernels, **processor}
 
 
@@ -157,7 +160,7 @@ def _kernels(request: Request, prepared: Prepared, kept: Artifact) -> tuple[str,
         return ()
     if kept.operators is None:
         return ("--kernels custom-op: no layer has weights in blocks and activations in int8, so there is no library",)
-    size, processor = display(kept.operators.stat().st_size, "bytes"), processor_of(prepared.target)
+    size, processor = display(kept.operators.stat().st_size, "bytes"), compiler_of(prepared.target).cpu
     layers = "1 layer computes" if kept.own == 1 else f"{kept.own} layers compute"
     return (f"kernels: {layers} in {kept.operators.name} ({size}, for {processor}), all else in ONNX Runtime's own",)
 

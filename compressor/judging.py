@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
-from compressor.export.agreement import Agreement
+from compressor.devices.tvm_runtime import runtime_bytes
+from compressor.export.agreement import Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.custom_op.library import packed_for, write_library
 from compressor.export.custom_op.nodes import DOMAIN
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import OPERATORS, Runner, runner
+from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_session import tvm_runner
+from compressor.export.tvm_boards import compiler_of
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -33,8 +34,10 @@ from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
-from compressor.report.model import Decoding
+from compressor.report.model import Decoding, Library
+from compressor.targets import Target
 from compressor.targets.tvm import TVM
+from compressor.trying import FEW, Trial, trial_of
 from compressor.verify import relative_error
 
 __all__ = ["Artifact", "Workshop"]
@@ -43,7 +46,7 @@ __all__ = ["Artifact", "Workshop"]
 @dataclass(frozen=True)
 class Artifact:
     """A program's ONNX file (external data beside it, and a library of `operators` that compute `own` of its nodes) or
-    TVM's library, where its nodes run, and how far it is from PyTorch."""
+    TVM's library, where its nodes run, and how far it is from PyTorch. `trial` says where TVM's library was tried."""
 
     program: Program
     path: Path
@@ -54,12 +57,16 @@ class Artifact:
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
     operators: Path | None = None
     own: int = 0
+    trial: Trial | None = None
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
-        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
-        if self.path.suffix == ".so":
-            return _in_tvm(self.program, self.path)
+        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels.
+
+        For a library of another processor its program answers, in PyTorch.
+        """
+        if self.trial is not None:
+            return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
         return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
 
     @property
@@ -79,8 +86,10 @@ class Workshop:
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
+    besides: Target | None = None  # with TVM, where a library is asked for beside the model
     own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
+    _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[int, float] = field(default_factory=dict)
     _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
 
@@ -88,9 +97,21 @@ class Workshop:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
         if id(program) not in self._built:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            compiled = self.prepared.target.runtime.name == TVM
-            self._built[id(program)] = (self._compiled if compiled else self._lowered)(program, folder)
+            target = self.prepared.target
+            compiled = target.runtime.name == TVM
+            self._built[id(program)] = (
+                self._compiled(program, folder, target) if compiled else self._lowered(program, folder)
+            )
         return self._built[id(program)]
+
+    def beside(self, program: Program) -> Artifact | None:
+        """The library beside the model, where one is asked for. Raises as `build`."""
+        if self.besides is None:
+            return None
+        if id(program) not in self._beside:
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
+            self._beside[id(program)] = self._compiled(program, folder, self.besides)
+        return self._beside[id(program)]
 
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
@@ -110,15 +131,26 @@ class Workshop:
         files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
         return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts, operators, own)
 
-    def _compiled(self, program: Program, folder: Path) -> Artifact:
+    def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        path = folder / "model.so"
-        files = to_tvm(program, self.prepared.target, path)
-        placement = Placement(
-            {provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers}
+        files = to_tvm(program, target, folder / "model.so")
+        placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
+        trial = trial_of(program, target, files)
+        return Artifact(
+            program, files[0], files, placement, self._tried(program, files[0], trial), x86=True, trial=trial
         )
-        agreement = check(program, path, self.prepared.evaluation, run=_in_tvm(program, path))
-        return Artifact(program, path, files, placement, agreement, x86=True)
+
+    def _tried(self, program: Program, path: Path, trial: Trial) -> Agreement:
+        """How far a library is from PyTorch: on all that is judged, on a few samples, or unknown."""
+        if trial.run is None:
+            allowed = tolerance_of(program)
+            return Agreement((), allowed.relative_rms, 0, notes=(f"{path.name}: {trial.where}",), reason=allowed.reason)
+        if trial.is_here:
+            return check(program, path, self.prepared.evaluation, run=trial.run)
+        self.progress.say(f"running it {trial.where}")
+        found = check(program, path, [self.prepared.shown_batch(FEW)], run=trial.run)
+        note = f"metric and output error are those of the program in PyTorch; {path.name} ran {trial.where}"
+        return replace(found, notes=(*found.notes, f"{note}, on {found.samples} samples"))
 
     def _which(self, program: Program) -> str:
         return "original" if program is self.prepared.program else "compressed"
@@ -166,10 +198,7 @@ class Workshop:
             return {}
         key = (attempt, *(id(artifact.program) for artifact in artifacts))
         if key not in self._times:
-            self.progress.say("measuring on this machine")
-            paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-            threads = self.threads or self.prepared.target.threads
-            self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+            self._times[key] = self._in_turn(*artifacts)
         return self._times[key]
 
     def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
@@ -193,6 +222,40 @@ class Workshop:
             artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
         )
 
+    def library(self, kept: Artifact) -> Library | None:
+        """What there is to say of machine code, the artifact's own or beside it; None where there is none.
+
+        On the host a library beside the model is timed in turn with it.
+        """
+        artifact = kept if kept.trial is not None else self.beside(kept.program)
+        if artifact is None or artifact.trial is None:
+            return None
+        trial, agreement, compiler = artifact.trial, artifact.agreement, compiler_of(self.prepared.target)
+        times = self._in_turn(kept, artifact) if artifact is not kept else {}
+        return Library(
+            files=tuple(file.name for file in artifact.files),
+            processor=compiler.cpu,
+            triple=compiler.triple,
+            emulated=compiler.emulated,
+            bytes=artifact.bytes,
+            runtime_bytes=runtime_bytes(self.prepared.target.arch),
+            load_ms=load_ms(artifact.path) if trial.is_here else None,
+            latency_ms=times["1"].p50 if times else None,
+            model_latency_ms=times["0"].p50 if times else None,
+            checked=trial.where,
+            error=agreement.error if trial.run is not None else None,
+            tolerance=agreement.tolerance,
+        )
+
+    def _in_turn(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """Interleaved measurements of one program's artifacts by position, where this machine is the target."""
+        if not self.prepared.target.is_host:
+            return {}
+        self.progress.say("measuring on this machine")
+        threads = self.threads or self.prepared.target.threads
+        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
+        return compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""
         return load_ms(artifact.path) if self.prepared.target.is_host else None
@@ -208,8 +271,3 @@ class Workshop:
             floats = [s.name for s in answers(self.prepared.program.outputs) if theirs[s.name].is_floating_point()]
             worst = max([worst, *(relative_error(ours[name], theirs[name]) for name in floats)])
         return worst
-
-
-def _in_tvm(program: Program, path: Path) -> Runner:
-    inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
-    return tvm_runner(path, inputs, outputs)

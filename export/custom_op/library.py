@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +21,12 @@ from compressor.errors import ExportError
 from compressor.export.custom_op.listing import FEATURES, Wanted, listing
 from compressor.export.custom_op.ops import layout_of
 from compressor.export.custom_op.packed import in_packed
-from compressor.export.tvm import processor_of
+from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
+from compressor.export.tvm_linking import cross_compilers, find_linker
 from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
-from compressor.targets.target import Target
+from compressor.targets.target import Compiler, Target
 
 if TYPE_CHECKING:
     from compressor.export.kernels.isa import Isa
@@ -43,13 +43,13 @@ _OPTIONS = (
 _ONLY = "{ global: RegisterCustomOps; local: *; };\n"
 
 
-def check_tools() -> None:
-    """Raises ExportError where TVM or a C++ compiler is missing here, before anything slow."""
+def check_tools(target: Target) -> None:
+    """Raises ExportError where TVM or a C++ compiler for the target is missing here, before anything slow."""
     if find_spec("tvm") is None:
         raise ExportError(
             "apache-tvm is not installed here", where=_OPTION, way_out='pip install "edge-compressor[tvm]"'
         )
-    _compiler()
+    _compiler(compiler_of(target))
 
 
 def packed_for(program: Program, target: Target) -> Program:
@@ -67,27 +67,28 @@ def write_library(program: Program, target: Target, path: Path) -> None:
 
 def build_library(wanted: Wanted, target: Target, path: Path) -> None:
     """The same for kernels that are listed."""
-    isa, compiler = _isa(target), _compiler()
+    isa, told = _isa(target), compiler_of(target)
+    compiler = _compiler(told)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        _write_kernels(isa, wanted, target, place / "kernels.o")
-        (place / "kernels.inc").write_text(_listed(wanted, target), encoding="ascii")
+        _write_kernels(isa, wanted, told, place / "kernels.o")
+        (place / "kernels.inc").write_text(_listed(wanted, told), encoding="ascii")
         (place / "only.map").write_text(_ONLY, encoding="ascii")
         command = [
-            compiler, *_OPTIONS, f"-Wl,--version-script={place / 'only.map'}", f"-I{place}", f"-I{_SOURCES}",
+            *compiler, *_OPTIONS, f"-Wl,--version-script={place / 'only.map'}", f"-I{place}", f"-I{_SOURCES}",
             str(_SOURCES / "operators.cpp"), str(place / "kernels.o"), "-o", str(place / path.name),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
-            raise ExportError(f"{Path(compiler).name} cannot build the operators: {said[0][:300]}", where=path.name)
+            raise ExportError(f"{Path(compiler[0]).name} cannot build the operators: {said[0][:300]}", where=path.name)
         shutil.move(place / path.name, path)
 
 
-def _listed(wanted: Wanted, target: Target) -> str:
+def _listed(wanted: Wanted, compiler: Compiler) -> str:
     from compressor.export.kernels.product import ROWS
 
-    return listing(wanted, FEATURES.intersection(_features(target)), ROWS)
+    return listing(wanted, FEATURES.intersection(features_of(compiler)), ROWS)
 
 
 def _wanted(program: Program) -> Wanted:
@@ -105,7 +106,7 @@ def _wanted(program: Program) -> Wanted:
     )
 
 
-def _write_kernels(isa: Isa, wanted: Wanted, target: Target, path: Path) -> None:
+def _write_kernels(isa: Isa, wanted: Wanted, compiler: Compiler, path: Path) -> None:
     from compressor.export.kernels.activations import Rounding, round_rows
     from compressor.export.kernels.objects import write_object
     from compressor.export.kernels.outputs import Product
@@ -124,15 +125,14 @@ def _write_kernels(isa: Isa, wanted: Wanted, target: Target, path: Path) -> None
         name = wanted.table(index)
         functions[name] = table_rows(layout, name=name, in_c=True)
     with quiet():
-        write_object(functions, {"kind": "llvm", "mcpu": processor_of(target)}, path)
+        write_object(functions, llvm_of(compiler), path)
 
 
 def _isa(target: Target) -> Isa:
     """The instruction set that the target's kernels are made of."""
-    features = _features(target)
     from compressor.export.kernels.isa import best_isa
 
-    isa = best_isa(features)
+    isa = best_isa(features_of(compiler_of(target)))
     if isa is None:
         raise ExportError(
             f"there are no kernels for {target.name}'s processor", where=_OPTION,
@@ -141,20 +141,12 @@ def _isa(target: Target) -> Isa:
     return isa
 
 
-def _features(target: Target) -> Collection[str]:
-    """LLVM's names of what the target's processor has. Raises ExportError where TVM is missing."""
-    processor = processor_of(target)
-    import tvm
-
-    asked = tvm.get_global_func("target.llvm_get_cpu_features")
-    return {str(each) for each in asked(tvm.target.Target({"kind": "llvm", "mcpu": processor}))}
-
-
-def _compiler() -> str:
-    for name in ("g++", "clang++", "c++"):
-        if found := shutil.which(name):
-            return found
-    raise ExportError(
-        "no C++ compiler is here to build the operators with", where=_OPTION,
-        way_out="apt install g++, or clang; or leave --kernels out.",
-    )  # fmt: skip
+def _compiler(compiler: Compiler) -> tuple[str, ...]:
+    """The command that builds for the processor. Raises ExportError where there is none here."""
+    found = find_linker(compiler).command
+    if not found:
+        raise ExportError(
+            f"no C++ compiler for {compiler.triple} is here to build the operators with", where=_OPTION,
+            way_out=f"{cross_compilers(compiler.triple)}; or leave --kernels out.",
+        )  # fmt: skip
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from compiled import needs_tvm
 
 from compressor.api import compress
+from compressor.export.verify import verify_bundle
 from compressor.recipe import load_recipe
 
 
@@ -46,6 +48,22 @@ def test_the_manifest_and_the_report_say_what_making_it_took(digits_bundle: Path
     assert report["carbon"]["source"].startswith("assumed: ")
 
 
+def test_a_bundle_of_both_holds_a_model_and_a_library_of_the_same_program(both_bundle: Path) -> None:
+    manifest = json.loads((both_bundle / "manifest.json").read_text())
+    assert {"model.onnx", "model.ort", "model.so"} <= set(manifest["files"])
+    assert manifest["runtime"]["name"] == "onnxruntime"
+    assert [done["name"] for done in manifest["passes"]] == ["fold", "quantize"]
+    report = json.loads((both_bundle / "report.json").read_text())
+    assert report["agreement"]["runtime"] == "onnxruntime"
+    assert report["library"] == manifest["library"]
+    assert report["library"]["error"] < 0.02
+    assert manifest["library"]["bytes"] == manifest["files"]["model.so"]["bytes"]
+    assert "--runtime both" in (both_bundle / "recipe.toml").read_text().splitlines()[0]
+    found = verify_bundle(both_bundle, trust=True)
+    assert found.ok
+    assert set(found.errors) == {"output", "output (model.so)"}
+
+
 def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm_bundle: Path, digits: Path) -> None:
     manifest = json.loads((tvm_bundle / "manifest.json").read_text())
     expected = {"model.so", "golden.npz", "recipe.toml", "report.json", "report.html"}
@@ -54,6 +72,13 @@ def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm
     assert manifest["runtime"] == {"name": "tvm", "version": version, "processor": "x86-64-v3"}
     assert "predicted" not in manifest, "what is learned of latency is of ONNX Runtime"
     report = json.loads((tvm_bundle / "report.json").read_text())
+    library = manifest["library"]
+    assert report["library"] == library
+    assert library["bytes"] == manifest["files"]["model.so"]["bytes"]
+    assert library["runtime_bytes"] > 10**6
+    assert library["load_ms"] > 0
+    assert (library["checked"], library["triple"]) == ("on this machine", "x86_64-linux-gnu")
+    assert "beside TVM's runtime of" in html.unescape((tvm_bundle / "report.html").read_text())
     assert report["agreement"]["runtime"] == "tvm"
     assert "roofline" in report["predicted_from"]
     assert "--runtime tvm" in (tvm_bundle / "recipe.toml").read_text().splitlines()[0]
