@@ -106,6 +106,7 @@ def _manifest(
         "model": prepared.name,
         "target": target.name,
         "runtime": _runtime(target, selection.kept),
+        **_operators(target, selection.kept),
         "inputs": [spec.to_json() for spec in program.inputs],
         "outputs": [spec.to_json() for spec in program.outputs],
         "passes": [
@@ -152,6 +153,15 @@ def _runtime(target: Target, kept: Artifact) -> dict[str, str]:
     kernels = {} if compiled else {"kernels": CUSTOM_OP if own else PORTABLE}
     processor = {"processor": compiler_of(target).cpu} if compiled or own else {}
     return {"name": target.runtime.name, "version": target.runtime.version, **kernels, **processor}
+
+
+def _operators(target: Target, kept: Artifact) -> dict[str, Any]:
+    """What its own operators were compiled for."""
+    if kept.operators is None:
+        return {}
+    compiler = compiler_of(target)
+    told = {"triple": compiler.triple, "processor": compiler.cpu, "emulated": compiler.emulated}
+    return {"operators": told}
 
 
 def _kernels(request: Request, prepared: Prepared, kept: Artifact) -> tuple[str, ...]:

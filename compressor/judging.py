@@ -37,7 +37,7 @@ from compressor.prepare import Prepared
 from compressor.report.model import Decoding, Library
 from compressor.targets import Target
 from compressor.targets.tvm import TVM
-from compressor.trying import FEW, Trial, trial_of
+from compressor.trying import FEW, Trial, trial_of, trial_of_model
 from compressor.verify import relative_error
 
 __all__ = ["Artifact", "Workshop"]
@@ -57,6 +57,7 @@ class Artifact:
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
     operators: Path | None = None
     own: int = 0
+    elsewhere: bool = False  # the operators are for another processor: PyTorch answers for the artifact
     trial: Trial | None = None
 
     @cached_property
@@ -65,6 +66,8 @@ class Artifact:
 
         For a library of another processor its program answers, in PyTorch.
         """
+        if self.elsewhere:
+            return self.program.run
         if self.trial is not None:
             return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
         return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
@@ -116,7 +119,7 @@ class Workshop:
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
         path = folder / "model.onnx"
-        target, operators = self.prepared.target, None
+        target = self.prepared.target
         packed = packed_for(program, target) if self.own_kernels else program
         lowered = to_onnx(packed, target)
         placement = place(lowered.model, target)
@@ -126,10 +129,14 @@ class Workshop:
             operators = folder / OPERATORS
             write_library(packed, target, operators)
             files = (*files, operators)
-        agreement = check(program, path, self.prepared.evaluation, run=runner(path, operators=operators))
+            trial = trial_of_model(path, target)
+            agreement = self._tried(program, operators, trial)
+            made = (files, placement, agreement, target.arch == "x86_64")
+            return Artifact(program, path, *made, operators=operators, own=own, elsewhere=not trial.is_here)
+        agreement = check(program, path, self.prepared.evaluation)
         smaller = pack_model(path) if self.pack and len(files) == 1 else None
         files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
-        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts, operators, own)
+        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts)
 
     def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")

@@ -114,7 +114,7 @@ def full_report(
 
 def _agreement(kept: Artifact) -> Agreement | None:
     """None where nothing ran it."""
-    if kept.trial is not None and kept.trial.run is None:
+    if (kept.elsewhere or kept.trial is not None) and not kept.agreement.samples:
         return None
     runtime, found = _ran_in(kept) if kept.trial is None else TVM, kept.agreement
     return Agreement(runtime, found.error, found.tolerance, found.reason)

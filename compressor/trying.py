@@ -6,13 +6,15 @@ and what is judged is the program that the library agrees with. What runs nowher
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.operators_emulated import emulated_model
 from compressor.devices.tvm_emulated import SET_UP, emulated_runner, lacking
-from compressor.export.session import Runner
+from compressor.export.session import Runner, operators_of, runner
 from compressor.export.tvm_boards import compiler_of, lacking_here
 from compressor.export.tvm_linking import BUILD, cross_compilers
 from compressor.export.tvm_session import tvm_runner
@@ -20,7 +22,7 @@ from compressor.graph.program import Program
 from compressor.targets import Target
 from compressor.targets.target import Compiler
 
-__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of"]
+__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of", "trial_of_model"]
 
 HERE = "on this machine"
 FEW = 8  # samples on an emulated core
@@ -48,24 +50,44 @@ def trial_of(program: Program, target: Target, files: Sequence[Path]) -> Trial:
     return _trial(path, inputs, outputs, compiler)
 
 
+def trial_of_model(model: Path, target: Target) -> Trial:
+    """How to run a model with a library of operators beside it. Nothing is run yet."""
+    return _model_trial(model, compiler_of(target))
+
+
 def bundled_library(
     path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
 ) -> Runner | str:
     """What runs the library of a bundle, or why nothing does, as `verify_bundle` asks."""
-    told = manifest.get("library")
+    told = manifest.get("operators" if path.suffix == ".onnx" else "library")
     words = [told.get(key) for key in ("triple", "processor", "emulated")] if isinstance(told, dict) else []
-    if not words or not all(isinstance(word, str) for word in words):
+    known = bool(words) and all(isinstance(word, str) for word in words)
+    triple, cpu, emulated = map(str, words) if known else ("", "", "")
+    compiler = Compiler(triple, cpu, (), "manifest.json", emulated=emulated)
+    if path.suffix == ".onnx":
+        trial = _model_trial(path, compiler) if known else Trial(HERE, runner(path, operators=operators_of(path)))
+    elif known:
+        trial = _trial(path, inputs, outputs, compiler)
+    else:
         return tvm_runner(path, inputs, outputs)
-    triple, cpu, emulated = map(str, words)
-    trial = _trial(path, inputs, outputs, Compiler(triple, cpu, (), "manifest.json", emulated=emulated))
     return trial.where if trial.run is None else trial.run
 
 
 def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: Compiler) -> Trial:
+    here, there = partial(tvm_runner, path, inputs, outputs), partial(emulated_runner, path, inputs, outputs)
+    return _somewhere(compiler, here, there)
+
+
+def _model_trial(model: Path, compiler: Compiler) -> Trial:
+    here = partial(runner, model, operators=operators_of(model))
+    return _somewhere(compiler, here, partial(emulated_model, model))
+
+
+def _somewhere(compiler: Compiler, here: Callable[[], Runner], emulated: Callable[[str], Runner]) -> Trial:
     if not (reason := lacking_here(compiler)):
-        return Trial(HERE, tvm_runner(path, inputs, outputs))
+        return Trial(HERE, here())
     if not compiler.emulated:
         return Trial(f"not run: {reason}")
     if missing := lacking(compiler.emulated):
         return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
-    return Trial(f"emulated as {compiler.emulated}", emulated_runner(path, inputs, outputs, compiler.emulated))
+    return Trial(f"emulated as {compiler.emulated}", emulated(compiler.emulated))

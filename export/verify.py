@@ -37,7 +37,6 @@ TIES = 0.05  # share of an integer output's elements that may differ where two s
 PACKED = "model.onnx.pack"
 LIBRARY = "model.so"
 _MODELS = ("model.onnx", PACKED)
-_UNTRUSTED = "is machine code and was not run: --trust runs it"
 _ARTIFACTS = (*_MODELS, LIBRARY, BUILD)
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT, _GOLDEN_SMALL = 2**31, 2**28  # bytes of golden vectors, and those that are read whatever they come from
@@ -117,7 +116,9 @@ def open_bundle(path: Path) -> Contents:
 
 
 def own_library(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
-    """A library as this machine's processor runs it, whatever its manifest says."""
+    """A library, or a model with one of operators, as this machine's processor runs it, whatever its manifest says."""
+    if path.suffix == ".onnx":
+        return runner(path, operators=operators_of(path))
     return tvm_runner(path, inputs, outputs)
 
 
@@ -130,16 +131,16 @@ def verify_bundle(path: Path, *, trust: bool = False, library: _Opener = own_lib
     cannot be read.
     """
     try:
-        return _verify(path, library if trust else _untrusted, trust=trust)
+        return _verify(path, library if trust else _untrusted)
     except OSError as error:
         raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
 
 
 def _untrusted(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> str:
-    return _UNTRUSTED
+    return "is machine code and was not run: --trust runs it"
 
 
-def _verify(path: Path, library: _Opener, *, trust: bool) -> Verification:
+def _verify(path: Path, library: _Opener) -> Verification:
     manifest = _manifest(path)
     files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
     problems = list(_differences(path, files))
@@ -149,10 +150,13 @@ def _verify(path: Path, library: _Opener, *, trust: bool) -> Verification:
         try:
             inputs, outputs, arrays = _golden(path, manifest, files)
             problems += misnamed(manifest, arrays)
-            if OPERATORS in files and not trust:
-                notes.append(f"{OPERATORS} {_UNTRUSTED}")
+            model: Runner | str | None = None
+            if OPERATORS in files:
+                model = library(path / _MODELS[0], manifest, inputs, outputs)
+            if isinstance(model, str):
+                notes.append(f"{OPERATORS} {model}")
             elif any(name in files for name in _MODELS):
-                errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays)
+                errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays, model)
                 problems += wrong
             if BUILD in files:
                 notes.append(f"nothing is linked yet: sh {BUILD} links {LIBRARY} on the board")
@@ -233,14 +237,14 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
 
 def _compared(
     path: Path, manifest: Mapping[str, Any], files: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
-    arrays: _Arrays,
+    arrays: _Arrays, run: Runner | None = None,
 ) -> tuple[dict[str, float], list[str]]:  # fmt: skip
-    """Relative RMS error of each output of the model, and what the manifest says that is not so; model.ort must do
-    as model.onnx does."""
+    """Relative RMS error of each output of the model, which `run` runs where it is given, and what the manifest says
+    that is not so; model.ort must do as model.onnx does."""
     artifact = path / next(name for name in _MODELS if name in files)
     wrong: list[str] = []
     with unpacked(artifact) as model:
-        errors = _errors(runner(model, operators=operators_of(artifact)), artifact.name, inputs, outputs, arrays)
+        errors = _errors(run or runner(model), artifact.name, inputs, outputs, arrays)
         wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
     if "model.ort" in files:
         batch = {name: torch.from_numpy(arrays[name]) for name in inputs}

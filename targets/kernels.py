@@ -1,6 +1,6 @@
 """Which kernels multiply by weights in blocks: the runtime's own, or ours in a library of operators beside the model.
 
-The library is machine code for the board's processor, made and tried here. Where another processor computes (a GPU,
+The library is machine code for the board's processor. Where another processor computes (a GPU,
 an NPU, a browser), or a runtime that compiles all of the network, there is no place for it.
 """
 
@@ -17,8 +17,8 @@ __all__ = ["CUSTOM_OP", "KERNELS", "PORTABLE", "check_kernels"]
 
 PORTABLE, CUSTOM_OP = "portable", "custom-op"
 KERNELS = (PORTABLE, CUSTOM_OP)  # as --kernels spells them
-_ARCHITECTURE = "x86_64"
-_FEATURES = {"avx2", "fma"}  # the least that has kernels, and what code for any x86-64 board relies on
+_SYSTEM = "-linux-gnu"
+_LEAST = {"x86_64": {"avx2", "fma"}, "aarch64": {"asimd"}}  # of what has kernels, as Linux names it
 _OLDEST = (1, 18)  # the first ONNX Runtime that has all that an operator asks of it
 _WHERE, _WAY_OUT = "--kernels custom-op", "Leave --kernels out: ONNX Runtime's own kernels run on every board."
 
@@ -41,15 +41,17 @@ def _refusal(target: Target) -> str:
         return "--runtime tvm has these kernels already; a library of operators is for ONNX Runtime"
     if not target.on_cpu:
         return f"the library computes on the processor, and {target.name} on {target.providers[0].name}"
-    if target.arch != _ARCHITECTURE:
-        return f"libraries of operators are made for {_ARCHITECTURE} so far, and {target.name} is {target.arch}"
+    if target.compiler is None and not target.is_host:
+        return f"nothing says what a compiler makes code for on {target.name}: its file has no [compiler]"
+    if target.compiler is not None and not target.compiler.triple.endswith(_SYSTEM):
+        return f"libraries of operators are made for Linux so far, and {target.name} is {target.compiler.triple}"
     if _version(runtime.version) < _OLDEST:
         return f"{runtime.name} {runtime.version} is older than 1.18, which libraries of operators need"
     if sys.platform != "linux":
         return "libraries of operators are made on Linux so far"
     here = this_machine()
-    if here.arch != _ARCHITECTURE or not here.features >= _FEATURES:
-        return f"what is compiled for {target.name} is tried here, and this processor ({here.cpu}) cannot run it"
+    if target.is_host and not here.features >= _LEAST.get(here.arch, {"none"}):
+        return f"there are no kernels for this processor ({here.cpu})"
     return ""
 
 

@@ -11,6 +11,10 @@ inline bool has_avx_vnni() {
   unsigned a, b, c, d;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+inline bool has_dot_products() { return getauxval(AT_HWCAP) >> 20 & 1; }  // HWCAP_ASIMDDP
 #endif
 
 using Round = void (*)(int64_t rows, int64_t first, int64_t last, const float* x, int8_t* codes, float* scales,
