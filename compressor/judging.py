@@ -26,7 +26,7 @@ from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_boards import compiler_of
+from compressor.export.tvm_boards import compiler_of, is_glibc
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -245,7 +245,7 @@ class Workshop:
             triple=compiler.triple,
             emulated=compiler.emulated,
             bytes=artifact.bytes,
-            runtime_bytes=runtime_bytes(self.prepared.target.arch),
+            runtime_bytes=runtime_bytes(self.prepared.target.arch) if is_glibc(compiler) else None,
             load_ms=load_ms(artifact.path) if trial.is_here else None,
             latency_ms=times["1"].p50 if times else None,
             model_latency_ms=times["0"].p50 if times else None,

@@ -90,4 +90,5 @@ def _somewhere(compiler: Compiler, here: Callable[[], Runner], emulated: Callabl
         return Trial(f"not run: {reason}")
     if missing := lacking(compiler.emulated):
         return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
-    return Trial(f"emulated as {compiler.emulated}", emulated(compiler.emulated))
+    bionic = ", with glibc in bionic's place" if "-android" in compiler.triple else ""
+    return Trial(f"emulated as {compiler.emulated}{bionic}", emulated(compiler.emulated))
