@@ -26,7 +26,7 @@ from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_boards import compiler_of, is_glibc
+from compressor.export.tvm_boards import compiler_of, is_from_wheels
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -37,7 +37,8 @@ from compressor.prepare import Prepared
 from compressor.report.model import Decoding, Library
 from compressor.targets import Target
 from compressor.targets.tvm import TVM
-from compressor.trying import FEW, Trial, trial_of, trial_of_model
+from compressor.trying import FEW, Trial, trial_of
+from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
 
 __all__ = ["Artifact", "Workshop"]
@@ -244,8 +245,11 @@ class Workshop:
             processor=compiler.cpu,
             triple=compiler.triple,
             emulated=compiler.emulated,
+            cuda=compiler.cuda,
             bytes=artifact.bytes,
-            runtime_bytes=runtime_bytes(self.prepared.target.arch) if is_glibc(compiler) else None,
+            runtime_bytes=runtime_bytes(self.prepared.target.arch)
+            if is_from_wheels(compiler) and not compiler.cuda
+            else None,
             load_ms=load_ms(artifact.path) if trial.is_here else None,
             latency_ms=times["1"].p50 if times else None,
             model_latency_ms=times["0"].p50 if times else None,

@@ -6,23 +6,22 @@ and what is judged is the program that the library agrees with. What runs nowher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.operators_emulated import emulated_model
 from compressor.devices.tvm_emulated import SET_UP, emulated_runner, lacking
-from compressor.export.session import Runner, operators_of, runner
+from compressor.export.session import Runner
 from compressor.export.tvm_boards import compiler_of, lacking_here
+from compressor.export.tvm_cuda import SOURCE
 from compressor.export.tvm_linking import BUILD, cross_compilers
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.program import Program
 from compressor.targets import Target
 from compressor.targets.target import Compiler
 
-__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of", "trial_of_model"]
+__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of"]
 
 HERE = "on this machine"
 FEW = 8  # samples on an emulated core
@@ -47,48 +46,34 @@ def trial_of(program: Program, target: Target, files: Sequence[Path]) -> Trial:
         missing = cross_compilers(compiler.triple)
         return Trial(f"not run: nothing here links for {target.name} ({missing}); sh {BUILD} links it there")
     inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
-    return _trial(path, inputs, outputs, compiler)
-
-
-def trial_of_model(model: Path, target: Target) -> Trial:
-    """How to run a model with a library of operators beside it. Nothing is run yet."""
-    return _model_trial(model, compiler_of(target))
+    found = _trial(path, inputs, outputs, compiler)
+    if any(file.name == SOURCE for file in files):
+        there = "the board compiles its kernels when it loads them (pip install apache-tvm cuda-bindings, there)"
+        return replace(found, where=f"{found.where}; {there}")
+    return found
 
 
 def bundled_library(
     path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
 ) -> Runner | str:
     """What runs the library of a bundle, or why nothing does, as `verify_bundle` asks."""
-    told = manifest.get("operators" if path.suffix == ".onnx" else "library")
-    words = [told.get(key) for key in ("triple", "processor", "emulated")] if isinstance(told, dict) else []
-    known = bool(words) and all(isinstance(word, str) for word in words)
-    triple, cpu, emulated = map(str, words) if known else ("", "", "")
-    compiler = Compiler(triple, cpu, (), "manifest.json", emulated=emulated)
-    if path.suffix == ".onnx":
-        trial = _model_trial(path, compiler) if known else Trial(HERE, runner(path, operators=operators_of(path)))
-    elif known:
-        trial = _trial(path, inputs, outputs, compiler)
-    else:
+    told = manifest.get("library")
+    words = [told.get(key, "") for key in ("triple", "processor", "emulated", "cuda")] if isinstance(told, dict) else []
+    if not words or not all(isinstance(word, str) for word in words):
         return tvm_runner(path, inputs, outputs)
+    triple, cpu, emulated, cuda = map(str, words)
+    trial = _trial(path, inputs, outputs, Compiler(triple, cpu, (), "manifest.json", cuda=cuda, emulated=emulated))
     return trial.where if trial.run is None else trial.run
 
 
 def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: Compiler) -> Trial:
-    here, there = partial(tvm_runner, path, inputs, outputs), partial(emulated_runner, path, inputs, outputs)
-    return _somewhere(compiler, here, there)
-
-
-def _model_trial(model: Path, compiler: Compiler) -> Trial:
-    here = partial(runner, model, operators=operators_of(model))
-    return _somewhere(compiler, here, partial(emulated_model, model))
-
-
-def _somewhere(compiler: Compiler, here: Callable[[], Runner], emulated: Callable[[str], Runner]) -> Trial:
+    if compiler.cuda:
+        return Trial(f"not run: its kernels are for GPUs of {compiler.cuda}")
     if not (reason := lacking_here(compiler)):
-        return Trial(HERE, here())
+        return Trial(HERE, tvm_runner(path, inputs, outputs))
     if not compiler.emulated:
         return Trial(f"not run: {reason}")
     if missing := lacking(compiler.emulated):
         return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
     bionic = ", with glibc in bionic's place" if "-android" in compiler.triple else ""
-    return Trial(f"emulated as {compiler.emulated}{bionic}", emulated(compiler.emulated))
+    return Trial(f"emulated as {compiler.emulated}{bionic}", emulated_runner(path, inputs, outputs, compiler.emulated))

@@ -1,7 +1,7 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
     program ─ products of codes ─ torch.export ─ relax ─ fuse, join and order loops, plan memory
-            ─ LLVM for the target's processor ─ link ─▶ model.so
+            ─ LLVM for the target's processor, or CUDA for its GPU ─ link ─▶ model.so
 
 Products of integers are kernels of our own (`codes.py`, `tvm_operators.py`, `kernels/`). Of the rest schedules are not
 tuned: loops over elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors
@@ -26,6 +26,7 @@ from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.codes import in_codes
 from compressor.export.slots import expanded
 from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
+from compressor.export.tvm_cuda import cuda_of, kernels_of
 from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
@@ -34,37 +35,48 @@ from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
-from compressor.targets.target import Target
+from compressor.targets.target import Compiler, Target
 
 __all__ = ["to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _UNSUPPORTED = "Unsupported function types"
 
 
 def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
-    Where nothing here links for the board, the files are objects, and a script that links them there.
+    Where nothing here links for the board, the files are objects, and a script that links them there. Kernels for a GPU
+    that are not compiled here are in the library as source, and beside it.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
     """
     tvm = _tvm()
-    linker = find_linker(compiler_of(target))
+    compiler = compiler_of(target)
+    linker = find_linker(compiler)
     files: list[Path] = []
-    with _telling(program), quiet():
-        llvm = tvm.target.Target(llvm_of(compiler_of(target)))
-        module = _unbounded(_imported(in_codes(expanded(program)), target))
+
+    def link(_: str, names: list[str]) -> None:
+        objects = [Path(name) for name in names]
+        beside = kernels.finish(objects, path)
+        files.extend((*finish(linker, objects, path), *beside))
+
+    with _telling(program), quiet(), kernels_of(compiler) as kernels:
+        described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
+        lowered = expanded(program) if compiler.cuda else in_codes(expanded(program))
+        module = _unbounded(_imported(lowered, compiler))
+        if compiler.triple.startswith("wasm32"):
+            module = module.with_attr("system_lib_prefix", _IN_WASM)
+        pipeline = _default(described) if compiler.cuda else _pipeline(described, _vectors(target))
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
-        executable.export_library(
-            str(path), fcompile=lambda _, objects: files.extend(finish(linker, map(Path, objects), path))
-        )
+            executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
+        executable.export_library(str(path), fcompile=link)
     return tuple(files)
 
 
-def _imported(program: Program, target: Target) -> Any:
+def _imported(program: Program, compiler: Compiler) -> Any:
     """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
     from tvm import relax
     from tvm.relax.frontend.torch import from_exported_program
@@ -75,7 +87,7 @@ def _imported(program: Program, target: Target) -> Any:
 
     exported = as_exported(program).run_decompositions()
     _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, best_isa(features_of(compiler_of(target))))}
+    table = {**ACTIVATIONS, **converters(exported, None if compiler.cuda else best_isa(features_of(compiler)))}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
@@ -115,6 +127,13 @@ def _pipeline(llvm: Any, vectors: Vectors) -> Any:
             *pipeline.finalize_passes(llvm),
         ]
     )
+
+
+def _default(described: Any) -> Any:
+    """TVM's own pipeline: on GPUs with its schedules of dlight."""
+    from tvm import relax
+
+    return relax.get_default_pipeline(described)
 
 
 def _unbounded(module: Any) -> Any:

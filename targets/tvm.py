@@ -1,8 +1,8 @@
 """A board with TVM in place of its own runtime: the network becomes machine code for the board's processor.
 
 No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks
-go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest
-computes in float32. What the code is made for stands in the board's file, under `[compiler]`.
+go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest, and
+all on a GPU, computes in float32. What the code is made for stands in the board's file, under `[compiler]`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ def _compiled(target: Target) -> Target:
             "apache-tvm is not installed here", where="--runtime tvm", way_out='pip install "edge-compressor[tvm]"'
         ) from error
     kernels = "int8" in formats
+    name = "TVM-CUDA" if target.compiler is not None and target.compiler.cuda else "TVM-CPU"
     return replace(
         target,
         runtime=Runtime(
             TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"
         ),
-        providers=(Provider("TVM-CPU", formats, _BLOCKS * kernels, "int8" * kernels, _SOURCE),),
+        providers=(Provider(name, formats, _BLOCKS * kernels, "int8" * kernels, _SOURCE),),
         optional_providers=(),
         rates={format: target.rates[format] for format in formats},
         passes="fold",

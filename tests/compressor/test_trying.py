@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from boards import board
 from compiled import needs_tvm, tvm_target
 
 from compressor import trying
 from compressor.export.tvm import to_tvm
 from compressor.graph.program import Program
-from compressor.targets import load_target
 from compressor.targets.target import Compiler
-from compressor.trying import bundled_library, trial_of, trial_of_model
+from compressor.trying import bundled_library, trial_of
 
 PI = Compiler("aarch64-linux-gnu", "cortex-a76", ("fp32",), "test", emulated="cortex-a76")
 
@@ -73,28 +71,3 @@ def test_a_bundle_s_library_is_run_as_its_manifest_says(
     told = bundled_library(path, theirs, ["x"], ["output"])
     assert isinstance(told, str)
     assert told.startswith("not run: it is for aarch64-linux-gnu")
-
-
-def test_a_model_with_operators_runs_where_these_do(
-    operators_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path / "none"))
-    model = operators_bundle / "model.onnx"
-    trial = trial_of_model(model, load_target("x86-64"))
-    assert trial.is_here
-    assert trial.run is not None
-    assert trial.run({"input": torch.zeros(3, 256)})["output"].shape == (3, 64)
-    trial = trial_of_model(model, board(compiler=PI))
-    assert (trial.run, trial.is_here) == (None, False)
-    ours = {"triple": "x86_64-linux-gnu", "processor": "x86-64-v3", "emulated": ""}
-    for manifest in ({}, {"operators": 3}, {"operators": ours}):
-        assert not isinstance(bundled_library(model, manifest, ["input"], ["output"]), str)
-    theirs = {"operators": {"triple": PI.triple, "processor": PI.cpu, "emulated": PI.emulated}}
-    told = bundled_library(model, theirs, ["input"], ["output"])
-    assert isinstance(told, str)
-    assert told.startswith("not run: it is for aarch64-linux-gnu")
-    asked: list[Any] = []
-    monkeypatch.setattr(trying, "lacking", lambda cpu: "")
-    monkeypatch.setattr(trying, "emulated_model", lambda *given: asked.append(given) or given)
-    assert trial_of_model(model, board(compiler=PI)).where == "emulated as cortex-a76"
-    assert asked == [(model, "cortex-a76")]
