@@ -35,7 +35,7 @@ def test_processors_of_this_kind_have_them(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("web-wasm", "nothing says"), ("android-arm64", "aarch64-linux-android"),
+        ("web-wasm", "wasm32"), ("android-arm64", "aarch64-linux-android"),
         ("jetson-orin-nano", "TensorrtExecutionProvider"), ("iphone", "CoreMLExecutionProvider"),
     ],
 )  # fmt: skip
