@@ -19,7 +19,7 @@ import numpy as np
 from compressor.devices.decoder_job import decoder_inputs, decoder_of
 from compressor.devices.runner.decode import Decoder, chosen
 from compressor.errors import ExportError, InputError
-from compressor.export.session import session
+from compressor.export.session import OPERATORS, session
 from compressor.export.verify import PACKED, Contents, open_bundle, unpacked
 from compressor.places import most_places
 from compressor.tokenizing import TOKENIZER, Tokenizer, open_tokenizer
@@ -105,13 +105,15 @@ class Talker:
         )  # fmt: skip
 
 
-def open_talker(bundle: str | Path, *, threads: int | None = None) -> Talker:
-    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache."""
+def open_talker(bundle: str | Path, *, threads: int | None = None, trust: bool = False) -> Talker:
+    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache, or needs
+    machine code of its own that is not to be run without `trust`."""
     bundle = Path(bundle)
     contents = open_bundle(bundle)
     said = _interface(contents)
+    operators = _operators(contents, trust)
     with unpacked(bundle / (PACKED if PACKED in contents.digests else _MODEL)) as model:
-        loaded = session(model, threads)
+        loaded = session(model, threads, operators=operators)
     names = [output.name for output in loaded.get_outputs()]
 
     def run(feed: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,3 +151,15 @@ def _interface(contents: Contents) -> Mapping[str, Any]:
             way_out="Compress one for ONNX Runtime, without --no-kv-cache.",
         )  # fmt: skip
     return said
+
+
+def _operators(contents: Contents, trust: bool) -> Path | None:
+    """The library of operators that its model needs, if it has one."""
+    if OPERATORS not in contents.digests:
+        return None
+    if not trust:
+        raise InputError(
+            f"{OPERATORS} is machine code, which runs only where it is trusted", where=str(contents.path),
+            way_out="Add --trust if you made the bundle, or trust who did.",
+        )  # fmt: skip
+    return contents.path / OPERATORS

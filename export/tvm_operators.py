@@ -20,6 +20,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from tvm import relax, te, tirx
 
+from compressor.export.kernels.blocks import packed_blocks
 from compressor.export.kernels.calls import Codes, behind, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
@@ -29,7 +30,7 @@ from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
 from compressor.export.tvm_floats import windowed
 from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
-from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, unpack_blocks
+from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks
 
 __all__ = ["converters"]
 
@@ -174,13 +175,10 @@ class _Converters(Reading):
         return self.packed[key]
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:
-        """Ternary weights by their own, smaller, codes."""
         key = codes.name, scales.name
         if key not in self.packed:
-            found = unpack_blocks(self.tensor(codes), BLOCK_FORMATS[f"int{bits}"], width)
-            ternary = bits == 2 and int(found.min()) >= -1
-            layout = self.isa.layout(len(found), width, bits, block, lowest=-1 if ternary else None)
-            self.packed[key] = pack_weights(found, self.tensor(scales), layout)
+            tensors = self.tensor(codes), self.tensor(scales)
+            self.packed[key] = packed_blocks(self.isa, *tensors, bits, block, width)
         return self.packed[key]
 
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.export.kernels.call import Call, kernel
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, row_figure, splat, typed
+from compressor.export.kernels.panel import row_figure, splat, typed
 
 __all__ = ["Rounding", "round_rows"]
 
@@ -33,7 +33,7 @@ class Rounding:
     """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs.
 
     `by_block`: every block of the weights rounds its inputs for itself. `static`: the scale is given, one for all.
-    `parallel`: many rows are given to several threads.
+    `parallel`: many rows are given to several threads. `in_c`: called from C (`call.py`), a row a unit.
     """
 
     isa: Isa
@@ -42,6 +42,7 @@ class Rounding:
     static: bool = False
     by_block: bool = False
     parallel: bool = True
+    in_c: bool = False
 
     @property
     def scales(self) -> int:
@@ -52,20 +53,22 @@ class Rounding:
 def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
     """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1 or blocks), Σq int32 (M, blocks))."""
     layout = spec.layout
-    with function(name) as builder:
-        rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
-        x = T.arg("x", T.Buffer((rows, layout.inputs), "float32"))
-        given = T.arg("scale", T.Buffer((1, 1), "float32")) if spec.static else None
-        codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
-        scales = T.arg("scales", T.Buffer((rows, spec.scales), "float32"))
-        sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
 
-        def one(row: Any) -> None:
-            _Row(spec, x, given, codes, scales, sums, row).emit()
+    def shapes(rows: Any) -> list[tuple[str, tuple[Any, ...], str]]:
+        return [
+            ("x", (rows, layout.inputs), "float32"),
+            *([("scale", (1, 1), "float32")] if spec.static else []),
+            ("codes", (rows, layout.stride), "int8"),
+            ("scales", (rows, spec.scales), "float32"),
+            ("sums", (rows, layout.blocks), "int32"),
+        ]
 
-        with body():
-            each_row(rows, one, parallel=spec.parallel)
-    return builder.get()
+    def emit(call: Call) -> None:
+        given = call.buffers
+        parts = given["x"], given.get("scale"), given["codes"], given["scales"], given["sums"]
+        call.each_row(lambda row: _Row(spec, *parts, row).emit(), parallel=spec.parallel)
+
+    return kernel(name, spec.rows, shapes, emit, in_c=spec.in_c)
 
 
 @dataclass(frozen=True)

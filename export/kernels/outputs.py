@@ -32,8 +32,8 @@ class Product:
 
     `by_block`: activations have scales by block, as `Rounding` says. `offsets`: a whole number for each output is added
     to its sums, which takes one scale a row. `parallel`: tiles are given to several threads. Rows whose
-    number is not known are a multiple of `multiple`: less code where it is even. Raises InputError for
-    offsets beside blocks.
+    number is not known are a multiple of `multiple`: less code where it is even. `in_c`: called from C (`call.py`).
+    Raises InputError for offsets beside blocks.
     """
 
     isa: Isa
@@ -45,6 +45,7 @@ class Product:
     offsets: bool = False
     parallel: bool = True
     multiple: int = 1
+    in_c: bool = False
 
     def __post_init__(self) -> None:
         if self.offsets and self.layout.block is not None:
