@@ -18,10 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.codes import in_codes
@@ -70,28 +67,15 @@ def _imported(program: Program, llvm: Any) -> Any:
     from compressor.export.kernels.isa import best_isa
     from compressor.export.tvm_activations import ACTIVATIONS
     from compressor.export.tvm_operators import converters
+    from compressor.export.tvm_shapes import shaped
+    from compressor.export.tvm_sizes import settle
 
     features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
     exported = as_exported(program).run_decompositions()
-    _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, best_isa(features))}
+    sizes = settle(exported, program.inputs)
+    table = {**shaped(exported, sizes), **ACTIVATIONS, **converters(exported, best_isa(features))}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
-
-
-def _settle_sizes(exported: ExportedProgram) -> None:
-    """Inputs' sizes that torch's trace found to be one number are that number: TVM would take them for names."""
-    for node in exported.graph.find_nodes(op="placeholder"):
-        value = node.meta.get("val")
-        if isinstance(value, FakeTensor) and any(_is_settled(size) for size in value.shape):
-            with value.fake_mode:
-                sizes = [int(size) if _is_settled(size) else size for size in value.shape]
-                node.meta["val"] = torch.empty(sizes, dtype=value.dtype)
-            node.meta.pop("tensor_meta", None)
-
-
-def _is_settled(size: int | torch.SymInt) -> bool:
-    return isinstance(size, torch.SymInt) and bool(size.node.expr.is_number)
 
 
 def processor_of(target: Target) -> str:
