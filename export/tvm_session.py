@@ -45,6 +45,10 @@ class TVMSession:
         given = [self._tensor(tensor.detach().cpu().contiguous().numpy()) for tensor in inputs]
         return lambda: self._main(*given)
 
+    def call(self, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs in order, as TVM's tensors, of inputs that are arrays or such tensors."""
+        return list(self._main(*[self._tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]))
+
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs in order. Raises ExportError when the run fails."""
         try:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import SymInt, Tensor, fx
 from torch._ops import OpOverload
 from torch.export import ExportedProgram

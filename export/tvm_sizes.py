@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import sympy
+import sympy  # type: ignore[import-untyped]  # it comes without types
 import torch
 from torch import SymInt, Tensor, fx
 from torch.export import ExportedProgram

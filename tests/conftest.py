@@ -87,3 +87,20 @@ def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
     assert outcome.report.decoding is not None
     return out
+
+
+@pytest.fixture(scope="session")
+def tvm_decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a library of TVM's."""
+    from compiled import needs_tvm
+    from decoders import Growing, texts
+
+    from compressor.api import compress
+
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "growing-tvm"
+    options = {"data": texts("ids"), "passes": "none", "runtime": "tvm"}
+    outcome = compress(Growing(), "x86-64", **options, out=out, no_cache=True)
+    assert outcome.report.decoding is not None
+    assert outcome.report.decoding.equal == 1
+    return out

@@ -43,7 +43,7 @@ def test_one_name_is_one_symbol() -> None:
 
 
 def test_a_sum_that_an_input_is_as_long_as_is_that_inputs_size() -> None:
-    exported, sizes = settled(program_of(llama(layers=1)))
+    _, sizes = settled(program_of(llama(layers=1)))
     ids, mask, key, _ = sizes.inputs
     whole = key.meta["val"].shape[2].node.expr + ids.meta["val"].shape[1].node.expr
     assert str(sizes.same[whole]) == symbols(mask)[1]
@@ -81,6 +81,6 @@ def test_expressions_in_the_inputs_sizes() -> None:
 
 
 def test_numbers_that_the_trace_found_are_numbers() -> None:
-    exported, sizes = settled(conv())
+    _, sizes = settled(conv())
     assert all(isinstance(size, int | SymInt) for node in sizes.inputs for size in node.meta["val"].shape)
     assert torch.is_tensor(sizes.inputs[0].meta["val"])

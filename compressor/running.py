@@ -1,0 +1,48 @@
+"""A bundle's model as a function of arrays by name, in the runtime that its artifact is for.
+
+    model.onnx, model.onnx.pack   →   ONNX Runtime          model.so   →   TVM, where machine code may be run
+
+A cache that TVM gives stays its own tensors, which go into the next run as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compressor.errors import InputError
+from compressor.export.session import session
+from compressor.export.tvm_session import TVMSession
+from compressor.export.verify import PACKED, Contents, unpacked
+from compressor.graph.kv_cache import PRESENT
+
+__all__ = ["Run", "running"]
+
+_MODEL, _LIBRARY = "model.onnx", "model.so"
+Run = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def running(contents: Contents, threads: int | None, *, trust: bool) -> tuple[str, Run]:
+    """The runtime's name, and the model in it. Raises InputError for machine code that is not trusted, and what
+    loading it raises."""
+    if _LIBRARY in contents.digests:
+        if not trust:
+            raise InputError(
+                "model.so is machine code, which is run only where it is trusted", where=str(contents.path),
+                way_out="Add --trust if you made it, or trust who did.",
+            )  # fmt: skip
+        return "TVM", _in_tvm(contents, threads)
+    with unpacked(contents.path / (PACKED if PACKED in contents.digests else _MODEL)) as model:
+        loaded = session(model, threads)
+    names = [output.name for output in loaded.get_outputs()]
+    return "ONNX Runtime", lambda feed: dict(zip(names, loaded.run(names, dict(feed)), strict=True))
+
+
+def _in_tvm(contents: Contents, threads: int | None) -> Run:
+    loaded = TVMSession(contents.path / _LIBRARY, threads)
+
+    def run(feed: Mapping[str, Any]) -> dict[str, Any]:
+        results = dict(zip(contents.outputs, loaded.call([feed[name] for name in contents.inputs]), strict=True))
+        return {n: value if n.startswith(f"{PRESENT}.") else value.numpy() for n, value in results.items()}
+
+    return run
