@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,20 +64,17 @@ def test_expressions_in_the_inputs_sizes() -> None:
     ids = relax.Var("ids", relax.TensorType([batch, length], "int64"))
     given = [ids, relax.Var("past", relax.TensorType([batch, past, 16], "float32"))]
 
-    class Importer:
-        block_builder = builder
-        env = dict(zip(sizes.inputs, given, strict=True))
-
+    importer = SimpleNamespace(block_builder=builder, env=dict(zip(sizes.inputs, given, strict=True)))
     grown = next(node for node in exported.graph.nodes if node.name == "cat")
     flat = next(node for node in exported.graph.nodes if node.name == "view")
     with builder.function("main", given):
-        whole = sizes.shape(grown, Importer)
+        whole = sizes.shape(grown, importer)
         assert whole[0].same_as(batch)
         assert isinstance(whole[1], type(past))
         assert whole[1] not in (past, length), "a variable of its own"
-        assert sizes.shape(grown, Importer)[1].same_as(whole[1]), "computed once"
-        assert str(sizes.shape(flat, Importer)[0]) == "b * s"
-        assert sizes.of(7, Importer) == 7
+        assert sizes.shape(grown, importer)[1].same_as(whole[1]), "computed once"
+        assert str(sizes.shape(flat, importer)[0]) == "b * s"
+        assert sizes.of(7, importer) == 7
         builder.emit_func_output(ids)
 
 
