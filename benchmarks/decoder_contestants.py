@@ -7,10 +7,14 @@ It reads 128 tokens, and is asked for turns then: the next few of the tokens beh
 
 from __future__ import annotations
 
-import importlib.util
+import ctypes
+import importlib
+import math
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,13 +31,14 @@ CONTESTANTS = {  # the format of the weights, and what runs it
     "ort int4": ("int4", "onnx"),
     "ort fp32": ("fp32", "onnx"),
 }
+_CPU, _NAIVE, _LINE = 1, 1, 64  # DLPack's and TVM's numbers; bytes of a cache line
 _CUSTOM = "compressor.export.custom_op"
 Step = Callable[[Any, dict[str, Any]], tuple[np.ndarray, dict[str, Any]]]  # (ids, cache) → (scores of the last, cache)
 
 
 def offered() -> list[str]:
     """Those that this version can make."""
-    known = importlib.util.find_spec(_CUSTOM) is not None
+    known = util.find_spec(_CUSTOM) is not None
     return [name for name, (_, how) in CONTESTANTS.items() if how != "custom-op" or known]
 
 
@@ -94,7 +99,7 @@ def serve(connection: Connection, folder: Path, threads: int) -> None:
         connection.send(next(turns))
 
 
-def _turns(step: Step, first: int, read: dict[str, Any]) -> Any:
+def _turns(step: Step, first: int, read: dict[str, Any]) -> Iterator[tuple[int, float]]:
     """(which part of the 128 tokens, seconds that it took), without end."""
     while True:
         token, cache = first, read
@@ -107,18 +112,37 @@ def _turns(step: Step, first: int, read: dict[str, Any]) -> Any:
 
 
 def _tvm(folder: Path, inputs: list[str], outputs: list[str], threads: int) -> tuple[Step, dict[str, Any]]:
-    import tvm
-    from tvm import relax
+    """With TVM's runtime library alone: the package would load its compiler, and PyTorch."""
+    sys.modules["torch"] = None  # type: ignore[assignment]  # else tvm_ffi imports it
+    import tvm_ffi
 
-    tvm.get_global_func("runtime.config_threadpool")(1, threads)
-    main = relax.VirtualMachine(tvm.runtime.load_module(str(folder / "model.so")), tvm.cpu())["main"]
+    [package] = util.find_spec("tvm").submodule_search_locations  # type: ignore[union-attr,misc]
+    ctypes.CDLL(str(Path(package) / "lib" / "libtvm_runtime.so"), ctypes.RTLD_GLOBAL)
+    machine = tvm_ffi.load_module(str(folder / "model.so"))["vm_load_executable"]()
+    machine["vm_initialization"](_CPU, 0, _NAIVE)
+    main = machine["main"]
 
     def step(ids: np.ndarray, cache: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        found = main(tvm.runtime.tensor(ids.astype(np.int64)), *(cache[name] for name in inputs[1:]))
-        return found[0].numpy()[:, -1], dict(zip(inputs[1:], list(found)[1:], strict=True))
+        found = list(main(tvm_ffi.from_dlpack(_aligned(ids.astype(np.int64))), *(cache[name] for name in inputs[1:])))
+        return np.from_dlpack(found[0])[:, -1], dict(zip(inputs[1:], found[1:], strict=True))
 
-    shapes = {name: _shape(folder, name) for name in inputs[1:]}
-    return step, {name: tvm.runtime.tensor(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
+    empty = tvm_ffi.from_dlpack(_empty(_shape(folder, inputs[1])))
+    return step, dict.fromkeys(inputs[1:], empty)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """As compiled code may rely on."""
+    raw = np.empty(array.nbytes + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    found = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Of no places, with the strides that TVM gives such a tensor."""
+    strides = [4 * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return np.ndarray(shape, np.float32, _aligned(np.zeros(16, np.float32)), 0, strides)
 
 
 def _onnx(folder: Path, inputs: list[str], outputs: list[str], threads: int) -> tuple[Step, dict[str, Any]]:

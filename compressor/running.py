@@ -39,7 +39,7 @@ def running(contents: Contents, threads: int | None, *, trust: bool) -> tuple[st
 
 
 def _in_tvm(contents: Contents, threads: int | None) -> Run:
-    loaded = TVMSession(contents.path / _LIBRARY, threads)
+    loaded = TVMSession(contents.path / _LIBRARY, threads, growing=True)
 
     def run(feed: Mapping[str, Any]) -> dict[str, Any]:
         results = dict(zip(contents.outputs, loaded.call([feed[name] for name in contents.inputs]), strict=True))

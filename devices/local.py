@@ -24,6 +24,7 @@ from compressor.export.onnx_reference import mapped
 from compressor.export.session import LARGE, give_back_memory, session
 from compressor.export.tvm_session import TVMSession
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import is_member
 
 __all__ = ["Measurement", "compare", "load_ms", "measure"]
 
@@ -128,7 +129,7 @@ class _Model:
 
     def _run(self) -> Callable[[], object]:
         """One run of it, loaded again."""
-        path, compiled = self.path, _compiled(self.path, self.threads)
+        path, compiled = self.path, _compiled(self.path, self.threads, growing=any(map(is_member, self.batch)))
         if compiled is not None:
             return compiled.prepared(list(self.batch.values()))
         if path.stat().st_size > LARGE:
@@ -155,8 +156,8 @@ class _Model:
         )  # fmt: skip
 
 
-def _compiled(path: Path, threads: int | None) -> TVMSession | None:
-    return TVMSession(path, threads) if path.suffix == ".so" else None
+def _compiled(path: Path, threads: int | None, *, growing: bool = False) -> TVMSession | None:
+    return TVMSession(path, threads, growing=growing) if path.suffix == ".so" else None
 
 
 def _runtime(path: Path) -> str:

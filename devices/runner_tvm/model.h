@@ -72,7 +72,7 @@ class Model {
     try {
       library_ = tvm::ffi::Module::LoadFromFile(folder + "/" + job.model);
       machine_ = function(*library_, "vm_load_executable")().cast<tvm::ffi::Module>();
-      function(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooled);
+      function(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, grows(job) ? kNaive : kPooled);
       main_ = function(*machine_, "main");
     } catch (const std::exception& error) {
       throw JobError("load", error.what());
@@ -103,7 +103,12 @@ class Model {
   }
 
  private:
-  static constexpr int kPooled = 2;  // AllocatorType::kPooled: memory is kept from run to run
+  // TVM's AllocatorType: kept from run to run for the very same sizes, or given back, as what grows asks for.
+  static constexpr int kNaive = 1, kPooled = 2;
+  static bool grows(const Job& job) {
+    return std::any_of(job.inputs.begin(), job.inputs.end(),
+                       [](const Array& each) { return each.name.rfind("past_key_values.", 0) == 0; });
+  }
   std::optional<tvm::ffi::Module> library_, machine_;  // there is no empty one
   std::optional<tvm::ffi::Function> main_;
   std::vector<Tensor> inputs_;
