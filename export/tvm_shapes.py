@@ -1,7 +1,7 @@
 """TVM's lowerings of operators whose sizes are known only when they run, told what torch knows of them.
 
     sym_size, past + sequence   →   variables (tvm_sizes.py)          view, expand    →   to the shape that torch found
-    arange, slice, cat          →   loops over a result of that shape
+    arange, slice               →   loops over a result of that shape         cat   →   copies (kernels/join.py)
     x + sequence                →   the size as a tensor              embedding       →   NaN for ids that there are not
 
 TVM's own importer works shapes out itself; of sums and differences of sizes it makes others that it cannot compare
@@ -20,6 +20,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from tvm import ir, relax, te, tirx
 
+from compressor.export.kernels.join import emit_join
 from compressor.export.tvm_sizes import Sizes
 from compressor.graph.edit import argument
 
@@ -89,11 +90,11 @@ class _Shaped:
         start, step = argument(node, "start"), argument(node, "step")
         dtype = _dtype(node)
 
-        def loop(shape: Any, start: Any, step: Any) -> Any:
+        def counted(shape: Any, start: Any, step: Any) -> Any:
             return te.compute(shape, lambda i: (i * step + start).astype(dtype), name="arange")
 
         given = self._number(start, importer, 0), self._number(step, importer, 1)
-        return _loops(importer, loop, self.sizes.shape(node, importer), *given)
+        return _loops(importer, counted, self.sizes.shape(node, importer), *given)
 
     def slice(self, node: fx.Node, importer: Any) -> Any:
         data, shape = importer.env[node.args[0]], self.sizes.shape(node, importer)
@@ -108,32 +109,24 @@ class _Shaped:
             length = tirx.max(tirx.floordiv(_place(end, whole) - first + step - 1, step), tirx.IntImm("int64", 0))
             shape[axis] = self.sizes.variable(length, importer)
 
-        def loop(x: Any, shape: Any, first: Any) -> Any:
+        if isinstance(whole, tirx.IntImm) and isinstance(start, int) and isinstance(end, int):
+            return importer.block_builder.emit(relax.op.strided_slice(data, [axis], [start], [end], [step]))
+
+        def sliced(x: Any, shape: Any, first: Any) -> Any:
             def one(*place: Any) -> Any:
                 return x(*place[:axis], place[axis] * step + first, *place[axis + 1 :])
 
             return te.compute(shape, one, name="slice")
 
-        return _loops(importer, loop, data, shape, first)
+        return _loops(importer, sliced, data, shape, first)
 
     def cat(self, node: fx.Node, importer: Any) -> Any:
         axis = int(argument(node, "dim") or 0) % node.meta["val"].dim()
         parts = [each for each in node.args[0] if each.meta["val"].dim() == node.meta["val"].dim()]  # type: ignore[union-attr]
-        data = [self._as_torch(each, importer) for each in parts]
-
-        def loop(data: Any, shape: Any, lengths: Any) -> Any:
-            def one(*place: Any) -> Any:
-                at, last = place[axis] - sum(lengths), data[-1]
-                found = last(*place[:axis], at + lengths[-1], *place[axis + 1 :])
-                end = sum(lengths) - lengths[-1]
-                for x, length in zip(reversed(data[:-1]), reversed(lengths[:-1]), strict=True):
-                    here = x(*place[:axis], place[axis] - (end - length), *place[axis + 1 :])
-                    found, end = tirx.if_then_else(place[axis] < end, here, found), end - length
-                return found
-
-            return te.compute(shape, one, name="cat")
-
-        return _loops(importer, loop, data, self.sizes.shape(node, importer), [x.ty.shape.values[axis] for x in data])
+        data, builder = [self._as_torch(each, importer) for each in parts], importer.block_builder
+        if all(isinstance(x.ty.shape.values[axis], tirx.IntImm) for x in data):
+            return builder.emit(relax.op.concat(data, axis))
+        return emit_join(builder, data, axis, self.sizes.shape(node, importer))
 
     def full(self, node: fx.Node, importer: Any) -> Any:
         value, dtype = node.args[1], _dtype(node)
@@ -161,10 +154,10 @@ class _Shaped:
     def _scalar(self, node: fx.Node, importer: Any) -> Any:
         """A size as a tensor without dimensions."""
 
-        def loop(size: Any) -> Any:
+        def size_of(size: Any) -> Any:
             return te.compute((), lambda: tirx.Cast("int64", size), name="size")
 
-        return _loops(importer, loop, self.sizes.of(node.meta["val"], importer))
+        return _loops(importer, size_of, self.sizes.of(node.meta["val"], importer))
 
 
 def _loops(importer: Any, loop: Callable[..., Any], *given: Any) -> Any:
