@@ -1,6 +1,6 @@
 // What is pushed onto a board beside a network that TVM has compiled: it checks, times and weighs it without Python.
 //
-//     runner TASK FILE        TASK: check | load | rounds | serve
+//     runner TASK FILE        TASK: check | load | rounds | decode | serve
 //
 // FILE says what is to be done (text.h). Events go to stdout, one JSON object a line, and are those of the runner in
 // Python (`runner/__init__.py` lists them), of which `description` names the version of TVM. `serve` is for that
@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "board.h"
+#include "decode.h"
 #include "model.h"
 #include "text.h"
 #include "timing.h"
@@ -119,6 +120,18 @@ void rounds(const Document& document) {
   emit("state", state_of(root));
 }
 
+void decode(const Document& document) {
+  for (const Job& job : document.jobs) {
+    if (job.plan.slots.empty()) continue;
+    try {
+      double runs = document.number("answers", 3), seconds = document.number("answer_seconds", 1.0);
+      emit("decoded", answered(job, document.folder, runs, seconds));
+    } catch (const JobError& error) {
+      fail(job, error);
+    }
+  }
+}
+
 void answer(Subject& subject, const std::string& line) {
   std::istringstream words(line);
   std::string word;
@@ -154,10 +167,10 @@ void limit_threads(const Document& document) {
 
 int main(int count, char** words) {
   const std::map<std::string, void (*)(const Document&)> tasks = {
-      {"check", check}, {"load", load}, {"rounds", rounds}, {"serve", serve}};
+      {"check", check}, {"load", load}, {"rounds", rounds}, {"decode", decode}, {"serve", serve}};
   auto task = tasks.find(count == 3 ? words[1] : "");
   if (task == tasks.end()) {
-    std::fprintf(stderr, "usage: runner check|load|rounds|serve FILE\n");
+    std::fprintf(stderr, "usage: runner check|load|rounds|decode|serve FILE\n");
     return 2;
   }
   try {

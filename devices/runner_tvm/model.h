@@ -87,10 +87,11 @@ class Model {
   }
 
   // What is timed: one run, its outputs included.
-  tvm::ffi::Any run() const {
-    tvm::ffi::Any result;
-    main_->CallPacked(arguments_.data(), static_cast<int32_t>(arguments_.size()), &result);
-    return result;
+  tvm::ffi::Any run() const { return called(arguments_); }
+
+  // One run of other inputs.
+  tvm::ffi::Any run(const std::vector<Tensor>& inputs) const {
+    return called(std::vector<tvm::ffi::AnyView>(inputs.begin(), inputs.end()));
   }
 
   // A run whose failure is told as one.
@@ -113,6 +114,12 @@ class Model {
   std::optional<tvm::ffi::Function> main_;
   std::vector<Tensor> inputs_;
   std::vector<tvm::ffi::AnyView> arguments_;
+
+  tvm::ffi::Any called(const std::vector<tvm::ffi::AnyView>& arguments) const {
+    tvm::ffi::Any result;
+    main_->CallPacked(arguments.data(), static_cast<int32_t>(arguments.size()), &result);
+    return result;
+  }
 
   static tvm::ffi::Function function(const tvm::ffi::Module& module, const char* name) {
     auto found = module->GetFunction(name);
