@@ -25,6 +25,7 @@ from compressor.export.onnx_reference import mapped
 from compressor.export.session import LARGE, give_back_memory, operators_of, session
 from compressor.export.tvm_session import TVMSession
 from compressor.graph.contract import Batch
+from compressor.graph.kv_cache import is_member
 
 __all__ = ["Measurement", "compare", "load_ms", "measure"]
 
@@ -130,8 +131,8 @@ class _Model:
 
     def _run(self) -> Callable[[], object]:
         """One run of it, loaded again."""
-        path, compiled = self.path, _compiled(self.path, self.threads)
-        operators = operators_of(path)
+        operators, growing = operators_of(self.path), any(map(is_member, self.batch))
+        path, compiled = self.path, _compiled(self.path, self.threads, growing=growing)
         if compiled is not None:
             return compiled.prepared(list(self.batch.values()))
         if path.stat().st_size > LARGE:
@@ -158,8 +159,8 @@ class _Model:
         )  # fmt: skip
 
 
-def _compiled(path: Path, threads: int | None) -> TVMSession | None:
-    return TVMSession(path, threads) if path.suffix == ".so" else None
+def _compiled(path: Path, threads: int | None, *, growing: bool = False) -> TVMSession | None:
+    return TVMSession(path, threads, growing=growing) if path.suffix == ".so" else None
 
 
 def _runtime(path: Path) -> str:

@@ -19,10 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.channels_last import channels_last
@@ -40,7 +37,6 @@ from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
-from compressor.graph.shapes import is_settled
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Compiler, Target
 
@@ -94,12 +90,16 @@ def _imported(program: Program, compiler: Compiler) -> Any:
     from compressor.export.tvm_activations import ACTIVATIONS
     from compressor.export.tvm_floats import float_converters
     from compressor.export.tvm_operators import converters
+    from compressor.export.tvm_shapes import shaped
+    from compressor.export.tvm_sizes import settle
 
     isa = None if compiler.cuda else best_isa(features_of(compiler))
     prepared = program if compiler.cuda else _prepared(program, isa)
     exported = as_exported(prepared).run_decompositions()
-    _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)}
+    sizes = settle(exported, program.inputs)
+    table = {
+        **shaped(exported, sizes), **ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)
+    }  # fmt: skip
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
@@ -108,17 +108,6 @@ def _prepared(program: Program, isa: Isa | None) -> Program:
     """With layers as operators of our own, where there are kernels for them."""
     coded = in_codes(program)
     return with_epilogues(channels_last(in_layers(coded))) if isa is not None else coded
-
-
-def _settle_sizes(exported: ExportedProgram) -> None:
-    """Inputs' sizes that torch's trace found to be one number are that number: TVM would take them for names."""
-    for node in exported.graph.find_nodes(op="placeholder"):
-        value = node.meta.get("val")
-        if isinstance(value, FakeTensor) and not all(isinstance(size, int) for size in value.shape):
-            with value.fake_mode:
-                sizes = [int(size) if is_settled(size) else size for size in value.shape]
-                node.meta["val"] = torch.empty(sizes, dtype=value.dtype)
-            node.meta.pop("tensor_meta", None)
 
 
 def _vectors(target: Target) -> Vectors:

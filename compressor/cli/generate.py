@@ -26,8 +26,8 @@ __all__ = ["generate"]
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, help="Draw tokens; 0 takes the likeliest.")
 @click.option("--top-k", "top", type=click.IntRange(0), default=0, help="Draw of so many likeliest; 0 of all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
-@click.option("--trust", is_flag=True, help="Run machine code that is in it (model_ops.so).")
 @threads_option("Threads a run.", "this machine's cores")
+@click.option("--trust", is_flag=True, help="Run machine code that is in it (model.so, model_ops.so).")
 @as_json
 @quiet
 def generate(
