@@ -10,12 +10,19 @@ from typing import Any
 from torch import Tensor
 from tvm import relax, tirx
 
-__all__ = ["add_function", "constant", "count", "known", "sized"]
+__all__ = ["add_function", "constant", "count", "is_kernel", "known", "sized"]
+
+_KERNEL = "compressor.kernel"  # an attribute of functions that have their schedule: tuning leaves them alone
 
 
 def add_function(builder: Any, function: Any, name: str) -> Any:
     """In the module, under a name of its own: where the same function is there already, as that one."""
-    return builder.add_func(function.without_attr("global_symbol"), name)
+    return builder.add_func(function.without_attr("global_symbol").with_attr(_KERNEL, True), name)
+
+
+def is_kernel(function: Any) -> bool:
+    """Whether it is one of ours, which `add_function` has put there."""
+    return _KERNEL in dict(function.attrs or {})
 
 
 def constant(tensor: Tensor) -> Any:
