@@ -13,7 +13,7 @@ from compressor.decoding import places_of
 from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
-from compressor.export.tvm import processor_of
+from compressor.export.tvm_boards import compiler_of
 from compressor.export.weight_bits import weight_bits
 from compressor.gate import Gate
 from compressor.generation import TOKENS, interface_of
@@ -108,6 +108,7 @@ def _manifest(
         "tolerance": agreement.tolerance,
         "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
+        **({} if findings.library is None else {"library": asdict(findings.library)}),
         "seed": prepared.seed,
         "versions": dict(report.versions),
         **_decoder(findings, prepared),
@@ -139,7 +140,7 @@ def _decoder(findings: Findings, prepared: Prepared) -> dict[str, Any]:
 
 def _runtime(target: Target) -> dict[str, str]:
     """What runs it; machine code names the processor that it was made for."""
-    processor = {"processor": processor_of(target)} if target.runtime.name == TVM else {}
+    processor = {"processor": compiler_of(target).cpu} if target.runtime.name == TVM else {}
     return {"name": target.runtime.name, "version": target.runtime.version, **processor}
 
 

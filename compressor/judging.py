@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
-from compressor.export.agreement import Agreement
+from compressor.devices.tvm_runtime import runtime_bytes
+from compressor.export.agreement import Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import Runner, runner
+from compressor.export.session import runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_session import tvm_runner
+from compressor.export.tvm_boards import compiler_of
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -31,8 +32,9 @@ from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
-from compressor.report.model import Decoding
+from compressor.report.model import Decoding, Library
 from compressor.targets.tvm import TVM
+from compressor.trying import FEW, Trial, trial_of
 from compressor.verify import relative_error
 
 __all__ = ["Artifact", "Workshop"]
@@ -41,7 +43,7 @@ __all__ = ["Artifact", "Workshop"]
 @dataclass(frozen=True)
 class Artifact:
     """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
-    PyTorch."""
+    PyTorch. `trial` says where a library was tried."""
 
     program: Program
     path: Path
@@ -50,12 +52,16 @@ class Artifact:
     agreement: Agreement
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
+    trial: Trial | None = None
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
-        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
-        if self.path.suffix == ".so":
-            return _in_tvm(self.program, self.path)
+        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels.
+
+        For a library of another processor its program answers, in PyTorch.
+        """
+        if self.trial is not None:
+            return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
         return runner(self.path, exact=not self.x86, approximate=True)
 
     @property
@@ -100,13 +106,25 @@ class Workshop:
 
     def _compiled(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        path = folder / "model.so"
-        files = to_tvm(program, self.prepared.target, path)
-        placement = Placement(
-            {provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers}
+        target = self.prepared.target
+        files = to_tvm(program, target, folder / "model.so")
+        placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
+        trial = trial_of(program, target, files)
+        return Artifact(
+            program, files[0], files, placement, self._tried(program, files[0], trial), x86=True, trial=trial
         )
-        agreement = check(program, path, self.prepared.evaluation, run=_in_tvm(program, path))
-        return Artifact(program, path, files, placement, agreement, x86=True)
+
+    def _tried(self, program: Program, path: Path, trial: Trial) -> Agreement:
+        """How far a library is from PyTorch: on all that is judged, on a few samples, or unknown."""
+        if trial.run is None:
+            allowed = tolerance_of(program)
+            return Agreement((), allowed.relative_rms, 0, notes=(f"{path.name}: {trial.where}",), reason=allowed.reason)
+        if trial.is_here:
+            return check(program, path, self.prepared.evaluation, run=trial.run)
+        self.progress.say(f"running it {trial.where}")
+        found = check(program, path, [self.prepared.shown_batch(FEW)], run=trial.run)
+        note = f"metric and output error are those of the program in PyTorch; {path.name} ran {trial.where}"
+        return replace(found, notes=(*found.notes, f"{note}, on {found.samples} samples"))
 
     def _which(self, program: Program) -> str:
         return "original" if program is self.prepared.program else "compressed"
@@ -181,6 +199,25 @@ class Workshop:
             artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
         )
 
+    def library(self, artifact: Artifact) -> Library | None:
+        """What there is to say of machine code; None for ONNX."""
+        trial, agreement, target = artifact.trial, artifact.agreement, self.prepared.target
+        if trial is None:
+            return None
+        compiler = compiler_of(target)
+        return Library(
+            files=tuple(file.name for file in artifact.files),
+            processor=compiler.cpu,
+            triple=compiler.triple,
+            emulated=compiler.emulated,
+            bytes=artifact.bytes,
+            runtime_bytes=runtime_bytes(target.arch),
+            load_ms=load_ms(artifact.path) if trial.is_here else None,
+            checked=trial.where,
+            error=agreement.error if trial.run is not None else None,
+            tolerance=agreement.tolerance,
+        )
+
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""
         return load_ms(artifact.path) if self.prepared.target.is_host else None
@@ -196,8 +233,3 @@ class Workshop:
             floats = [s.name for s in answers(self.prepared.program.outputs) if theirs[s.name].is_floating_point()]
             worst = max([worst, *(relative_error(ours[name], theirs[name]) for name in floats)])
         return worst
-
-
-def _in_tvm(program: Program, path: Path) -> Runner:
-    inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
-    return tvm_runner(path, inputs, outputs)

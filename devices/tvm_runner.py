@@ -16,19 +16,19 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from compressor.devices.device import Description, Device
 from compressor.devices.runners import Runner
+from compressor.devices.tvm_runtime import package, runtime_libraries
 from compressor.errors import DeviceError
 
 __all__ = ["PROGRAM", "TVM_RUNNER", "build", "tvm_document"]
 
 PROGRAM = "runner"
 _SOURCES = Path(__file__).resolve().parent / "runner_tvm"
-_LIBRARIES = {"tvm": "libtvm_runtime.so", "tvm_ffi": "libtvm_ffi.so"}
 _EXTRA = 'pip install "edge-compressor[tvm]"'
 _FLAGS = ("-std=c++17", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed")
 _SETTINGS = ("min_runs", "min_seconds", "min_rounds", "warmup_seconds", "first_round", "root")
@@ -74,7 +74,7 @@ def tvm_document(document: Mapping[str, Any]) -> str:
 
 def _compile(folder: Path) -> None:
     folder.mkdir()
-    include, libraries = _package("tvm_ffi") / "include", [_library(*each) for each in _LIBRARIES.items()]
+    include, libraries = package("tvm_ffi") / "include", runtime_libraries(platform.machine())
     version = metadata.version("apache-tvm")
     command = [
         *_compiler(), *_FLAGS, f'-DRUNNER_TVM_VERSION="{version}"', "-isystem", str(include),
@@ -116,18 +116,6 @@ def _compiler() -> list[str]:
 
 def _compilers() -> str:
     return "apt install g++, or name another compiler of C++17 in CXX."
-
-
-def _package(name: str) -> Path:
-    """The folder of an installed package, which is not imported."""
-    found = util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise DeviceError(f"its runner needs {name} here", where="model.so", way_out=_EXTRA)
-    return Path(next(iter(found.submodule_search_locations)))
-
-
-def _library(package: str, name: str) -> Path:
-    return _package(package) / "lib" / name
 
 
 def _fits(device: Device, description: Description) -> None:

@@ -13,7 +13,6 @@ infinity, which masks are made of, stay what they are.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ from torch.export import ExportedProgram
 from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.codes import in_codes
 from compressor.export.slots import expanded
+from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
 from compressor.export.tvm_inline import inlined
+from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
@@ -35,11 +36,9 @@ from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
-__all__ = ["processor_of", "to_tvm"]
+__all__ = ["to_tvm"]
 
-_ANY_X86 = "x86-64-v3"  # AVX2 and FMA: what every x86-64 board of the last ten years has
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
-_ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
 _UNSUPPORTED = "Unsupported function types"
 
@@ -47,23 +46,26 @@ _UNSUPPORTED = "Unsupported function types"
 def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
+    Where nothing here links for the board, the files are objects, and a script that links them there.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
     """
     tvm = _tvm()
-    compiler = _linker()
+    linker = find_linker(compiler_of(target))
+    files: list[Path] = []
     with _telling(program), quiet():
-        llvm = tvm.target.Target(_llvm(target))
-        module = _unbounded(_imported(in_codes(expanded(program)), llvm))
+        llvm = tvm.target.Target(llvm_of(compiler_of(target)))
+        module = _unbounded(_imported(in_codes(expanded(program)), target))
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
-        executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
-    return (path,)
+        executable.export_library(
+            str(path), fcompile=lambda _, objects: files.extend(finish(linker, map(Path, objects), path))
+        )
+    return tuple(files)
 
 
-def _imported(program: Program, llvm: Any) -> Any:
+def _imported(program: Program, target: Target) -> Any:
     """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
-    import tvm
     from tvm import relax
     from tvm.relax.frontend.torch import from_exported_program
 
@@ -71,10 +73,9 @@ def _imported(program: Program, llvm: Any) -> Any:
     from compressor.export.tvm_activations import ACTIVATIONS
     from compressor.export.tvm_operators import converters
 
-    features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
     exported = as_exported(program).run_decompositions()
     _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, best_isa(features))}
+    table = {**ACTIVATIONS, **converters(exported, best_isa(features_of(compiler_of(target))))}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
@@ -92,17 +93,6 @@ def _settle_sizes(exported: ExportedProgram) -> None:
 
 def _is_settled(size: int | torch.SymInt) -> bool:
     return isinstance(size, torch.SymInt) and bool(size.node.expr.is_number)
-
-
-def processor_of(target: Target) -> str:
-    """LLVM's name of the processor that code is made for: this machine's own for `host`."""
-    if not target.is_host:
-        return _ANY_X86
-    return str(_tvm().get_global_func("target.llvm_get_system_cpu")())
-
-
-def _llvm(target: Target) -> dict[str, Any]:
-    return {"kind": "llvm", "mcpu": processor_of(target), **dict.fromkeys(_ORDER_OF_SUMS, True)}
 
 
 def _vectors(target: Target) -> Vectors:
@@ -144,13 +134,6 @@ def _tvm() -> Any:
     except (ImportError, OSError) as error:
         raise ExportError(f"TVM cannot be loaded: {error}", way_out='pip install "edge-compressor[tvm]"') from error
     return tvm
-
-
-def _linker() -> str:
-    for name in ("g++", "clang++", "c++"):
-        if found := shutil.which(name):
-            return found
-    raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
 
 
 @contextlib.contextmanager

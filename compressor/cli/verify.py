@@ -19,7 +19,8 @@ __all__ = ["verify"]
 def verify(bundle: Path, trust: bool, as_json: bool) -> int:
     """Check a bundle: every file's hash, and the golden vectors in its runtime."""
     from compressor.export.bundle import verify_bundle
+    from compressor.trying import bundled_library
 
-    found = verify_bundle(bundle, trust=trust)
+    found = verify_bundle(bundle, trust=trust, library=bundled_library)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
     return 0 if found.ok else 1

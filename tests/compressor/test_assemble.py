@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm
     assert manifest["runtime"] == {"name": "tvm", "version": version, "processor": "x86-64-v3"}
     assert "predicted" not in manifest, "what is learned of latency is of ONNX Runtime"
     report = json.loads((tvm_bundle / "report.json").read_text())
+    library = manifest["library"]
+    assert report["library"] == library
+    assert library["bytes"] == manifest["files"]["model.so"]["bytes"]
+    assert library["runtime_bytes"] > 10**6
+    assert library["load_ms"] > 0
+    assert (library["checked"], library["triple"]) == ("on this machine", "x86_64-linux-gnu")
+    assert "beside TVM's runtime of" in html.unescape((tvm_bundle / "report.html").read_text())
     assert report["agreement"]["runtime"] == "tvm"
     assert "roofline" in report["predicted_from"]
     assert "--runtime tvm" in (tvm_bundle / "recipe.toml").read_text().splitlines()[0]

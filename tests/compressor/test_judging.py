@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from compressor.cache import Cache
+from compressor.devices.tvm_emulated import lacking
+from compressor.export import tvm_linking
 from compressor.gate import Gate
 from compressor.graph.contract import Context, Progress
 from compressor.judging import Workshop
@@ -63,3 +65,54 @@ def test_what_tvm_runs_is_judged_by_its_own_library(digits: Path, tmp_path: Path
     assert workshop.metric(artifact) == pytest.approx(0.9796, abs=1e-3)
     assert workshop.output_error(artifact) < 1e-5
     assert (workshop.load_ms(artifact) or 0) > 0
+
+
+def test_a_library_that_nothing_here_runs_is_judged_by_its_program(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from compiled import needs_tvm
+
+    needs_tvm()
+    monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path / "none"))
+    monkeypatch.setattr(tvm_linking, "_cross", lambda compiler: ())
+    target = with_runtime(load_target("raspberry-pi-4"), "tvm")
+    prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), target, 0, Progress())
+    pipeline = Pipeline(Context(target), Gate("latency"), Cache(None), "")
+    workshop = Workshop(prepared, pipeline, tmp_path, parse_drop("1%"), 1, 1)
+    artifact = workshop.build(prepared.program)
+    assert [file.name for file in artifact.files] == ["model-0.o", "model-1.o", "build-model.sh"]
+    assert (artifact.agreement.outputs, artifact.agreement.samples) == ((), 0)
+    assert "not run: nothing here links for raspberry-pi-4" in artifact.agreement.notes[0]
+    assert workshop.metric(artifact) == pytest.approx(0.9796, abs=1e-3)
+    library = workshop.library(artifact)
+    assert library is not None
+    assert (library.processor, library.triple, library.emulated) == ("cortex-a72", "aarch64-linux-gnu", "cortex-a72")
+    assert (library.error, library.load_ms) == (None, None)
+    assert library.bytes == sum(file.stat().st_size for file in artifact.files)
+    assert "model-0.o for cortex-a72" in str(library)
+
+
+@pytest.mark.emulated
+def test_a_library_for_another_processor_is_tried_emulated(
+    digits: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from compiled import needs_tvm
+    from emulation import emulated_root
+
+    needs_tvm()
+    emulated_root(tmp_path_factory)
+    if reason := lacking("cortex-a76"):
+        pytest.skip(reason)
+    target = with_runtime(load_target("raspberry-pi-5"), "tvm")
+    prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), target, 0, Progress())
+    workshop = Workshop(
+        prepared, Pipeline(Context(target), Gate("latency"), Cache(None), ""), tmp_path, parse_drop("1%"), 1, 1
+    )
+    artifact = workshop.build(prepared.program)
+    if artifact.path.suffix != ".so":
+        pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
+    assert artifact.agreement.error < 1e-5
+    assert "ran emulated as cortex-a76, on 8 samples" in artifact.agreement.notes[-1]
+    library = workshop.library(artifact)
+    assert library is not None
+    assert "emulated as cortex-a76, agrees with PyTorch to" in str(library)

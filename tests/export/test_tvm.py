@@ -17,7 +17,7 @@ from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP32, INT8
 from compressor.export.check import check
 from compressor.export.codes import in_codes
-from compressor.export.tvm import processor_of, to_tvm
+from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Progress
@@ -138,8 +138,3 @@ def test_without_tvm_the_extra_is_named(conv_program: Program, tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "tvm", None)
     with pytest.raises(ExportError, match=r"edge-compressor\[tvm\]"):
         to_tvm(conv_program, target, tmp_path / "model.so")
-
-
-def test_code_for_the_host_is_for_its_own_processor() -> None:
-    assert processor_of(tvm_target()) == "x86-64-v3"
-    assert processor_of(load_target("host")) not in ("", "x86-64-v3")

@@ -1,0 +1,70 @@
+"""Where a compiled library is tried before it is written: on this processor, on an emulated one, or nowhere.
+
+The library of a board of this machine's kind runs here, on all that is judged. An emulated core runs a few samples,
+and what is judged is the program that the library agrees with. What runs nowhere is written, and said to be untried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor.devices.tvm_emulated import SET_UP, emulated_runner, lacking
+from compressor.export.session import Runner
+from compressor.export.tvm_boards import compiler_of, lacking_here
+from compressor.export.tvm_linking import BUILD, linkers
+from compressor.export.tvm_session import tvm_runner
+from compressor.graph.program import Program
+from compressor.targets import Target
+from compressor.targets.target import Compiler
+
+__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of"]
+
+HERE = "on this machine"
+FEW = 8  # samples on an emulated core
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`run` is None where nothing runs it; `where` says where it ran, or "not run: " and why, with what would help."""
+
+    where: str
+    run: Runner | None = None
+
+    @property
+    def is_here(self) -> bool:
+        return self.where == HERE
+
+
+def trial_of(program: Program, target: Target, files: Sequence[Path]) -> Trial:
+    """How to run what `to_tvm` wrote. Nothing is run yet."""
+    path, compiler = files[0], compiler_of(target)
+    if path.suffix != ".so":
+        return Trial(f"not run: nothing here links for {target.name} ({linkers(compiler)}); sh {BUILD} links it there")
+    inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
+    return _trial(path, inputs, outputs, compiler)
+
+
+def bundled_library(
+    path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
+) -> Runner | str:
+    """What runs the library of a bundle, or why nothing does, as `verify_bundle` asks."""
+    told = manifest.get("library")
+    words = [told.get(key) for key in ("triple", "processor", "emulated")] if isinstance(told, dict) else []
+    if not words or not all(isinstance(word, str) for word in words):
+        return tvm_runner(path, inputs, outputs)
+    triple, cpu, emulated = map(str, words)
+    trial = _trial(path, inputs, outputs, Compiler(triple, cpu, (), "manifest.json", emulated=emulated))
+    return trial.where if trial.run is None else trial.run
+
+
+def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: Compiler) -> Trial:
+    if not (reason := lacking_here(compiler)):
+        return Trial(HERE, tvm_runner(path, inputs, outputs))
+    if not compiler.emulated:
+        return Trial(f"not run: {reason}")
+    if missing := lacking(compiler.emulated):
+        return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
+    return Trial(f"emulated as {compiler.emulated}", emulated_runner(path, inputs, outputs, compiler.emulated))
