@@ -34,6 +34,7 @@ from compressor.selecting import select
 from compressor.sensing import Sensitivities, inspect_sensitivity
 from compressor.targets import load_target
 from compressor.targets.tvm import with_runtime
+from compressor.tuning import Tuner, check_tune
 from compressor.unpacking import check_pack
 from compressor.versions import versions
 from compressor.workplace import workplace
@@ -78,6 +79,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
     check_pack(request, target)
+    check_tune(request, target)
     request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
@@ -100,6 +102,8 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
             prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack
         )
         selection = select(prepared.program, stages, workshop, gate)
+        if (tuner := Tuner.asked(request, target, seed, progress)) is not None:
+            selection = replace(selection, kept=workshop.tuned(selection.kept, tuner))
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
 
 

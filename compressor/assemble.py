@@ -55,6 +55,8 @@ def write(
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
     notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
+    if kept.tuning is not None:
+        notes = (*notes, f"{kept.tuning}; the original's figures are of its default schedules")
     if request.pack and not kept.parts:
         notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
@@ -82,6 +84,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
     more = [" --runtime tvm"] if prepared.target.runtime.name == TVM else []
+    more += [f" --tune {request.tune}"] if request.tune else []
     more += [" --no-kv-cache"] if request.no_kv_cache else []
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
     comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"
@@ -108,6 +111,7 @@ def _manifest(
         "tolerance": agreement.tolerance,
         "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
+        **({} if selection.kept.tuning is None else {"tuning": asdict(selection.kept.tuning)}),
         **({} if findings.library is None else {"library": asdict(findings.library)}),
         "seed": prepared.seed,
         "versions": dict(report.versions),

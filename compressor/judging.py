@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
+from compressor.errors import MismatchError
 from compressor.export.agreement import Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
@@ -37,6 +39,10 @@ from compressor.targets.tvm import TVM
 from compressor.trying import FEW, Trial, trial_of
 from compressor.verify import relative_error
 
+if TYPE_CHECKING:
+    from compressor.export.tuning.schedules import Schedules
+    from compressor.tuning import Tuner, Tuning
+
 __all__ = ["Artifact", "Workshop"]
 
 
@@ -53,6 +59,7 @@ class Artifact:
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
     trial: Trial | None = None
+    tuning: Tuning | None = None  # how its schedules were found, where they were searched for
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
@@ -82,8 +89,8 @@ class Workshop:
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
-    _metric: dict[int, float] = field(default_factory=dict)
-    _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
+    _metric: dict[Path, float] = field(default_factory=dict)
+    _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
 
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
@@ -106,8 +113,24 @@ class Workshop:
 
     def _compiled(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
+        return self._library(program, folder)
+
+    def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        """The same program with the schedules that are found for it; as it was where none is, or where it disagrees
+        with PyTorch then. Raises DeviceError."""
+        program, folder = artifact.program, Path(tempfile.mkdtemp(dir=self.folder))
+        schedules, tuning = tuner.schedules(program, self.prepared.timed_batch(self.batch), folder)
+        if not tuning.improved:
+            return replace(artifact, tuning=tuning)
+        self.progress.say("compiling with TVM (tuned)")
+        try:
+            return replace(self._library(program, folder, schedules), tuning=tuning)
+        except MismatchError as error:
+            return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
+
+    def _library(self, program: Program, folder: Path, schedules: Schedules | None = None) -> Artifact:
         target = self.prepared.target
-        files = to_tvm(program, target, folder / "model.so")
+        files = to_tvm(program, target, folder / "model.so", schedules)
         placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
         trial = trial_of(program, target, files)
         return Artifact(
@@ -131,7 +154,7 @@ class Workshop:
 
     def metric(self, artifact: Artifact) -> float:
         """The metric of the artifact as its runtime runs it, against the original in PyTorch where it compares."""
-        key = id(artifact.program)
+        key = artifact.path
         if key not in self._metric:
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
 
@@ -170,7 +193,7 @@ class Workshop:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
         if not self.prepared.target.is_host:
             return {}
-        key = (attempt, *(id(artifact.program) for artifact in artifacts))
+        key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
             self.progress.say("measuring on this machine")
             paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}

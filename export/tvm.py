@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -36,16 +36,22 @@ from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Target
 
-__all__ = ["to_tvm"]
+if TYPE_CHECKING:
+    from compressor.export.tuning.schedules import Schedules
+
+__all__ = ["default_loops", "textbook", "to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
 _UNSUPPORTED = "Unsupported function types"
 
 
-def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
+def to_tvm(
+    program: Program, target: Target, path: Path, schedules: Schedules | None = None
+) -> tuple[Path, ...]:  # fmt: skip
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
+    `schedules` are those that tuning has found, which take the place of the default ones.
     Where nothing here links for the board, the files are objects, and a script that links them there.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
@@ -57,11 +63,29 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
         llvm = tvm.target.Target(llvm_of(compiler_of(target)))
         module = _unbounded(_imported(in_codes(expanded(program)), target))
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
+            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, target, schedules))
         executable.export_library(
             str(path), fcompile=lambda _, objects: files.extend(finish(linker, map(Path, objects), path))
         )
     return tuple(files)
+
+
+def textbook(program: Program, target: Target) -> Any:
+    """The network as functions of loops that nobody has scheduled, and kernels: what tuning takes its tasks from.
+
+    Raises as `to_tvm`.
+    """
+    tvm = _tvm()
+    with _telling(program), quiet():
+        llvm = tvm.target.Target(llvm_of(compiler_of(target)))
+        module = _unbounded(_imported(in_codes(expanded(program)), target))
+        with llvm, tvm.transform.PassContext(opt_level=3):
+            return tvm.transform.Sequential(_as_loops(llvm))(module)
+
+
+def default_loops(target: Target) -> list[Any]:
+    """The passes that give every function of loops its default schedule."""
+    return [inlined(), in_vectors(_vectors(target))]
 
 
 def _imported(program: Program, target: Target) -> Any:
@@ -100,17 +124,24 @@ def _vectors(target: Target) -> Vectors:
     return _WIDE if target.is_host and "avx512f" in this_machine().features else _NARROW
 
 
-def _pipeline(llvm: Any, vectors: Vectors) -> Any:
+def _as_loops(llvm: Any) -> list[Any]:
+    from tvm.relax.backend.cpu_generic import pipeline
+
+    return [*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm)]
+
+
+def _pipeline(llvm: Any, target: Target, schedules: Schedules | None) -> Any:
     """TVM's default one for processors, with the loops' order between operators and memory."""
     from tvm.ir.transform import Sequential
     from tvm.relax.backend.cpu_generic import pipeline
 
-    before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
+    from compressor.export.tuning.schedules import scheduled
+
+    loops = default_loops(target)
     return Sequential(
         [
-            *before,
-            inlined(),
-            in_vectors(vectors),
+            *_as_loops(llvm),
+            *(loops if schedules is None else [scheduled(schedules, loops)]),
             *pipeline.dataflow_lower_passes(llvm),
             *pipeline.finalize_passes(llvm),
         ]

@@ -1,6 +1,6 @@
 """Whether a schedule that was found counts: it computes the same, and it is faster than the default one right there.
 
-    right    its results on random inputs are within the tolerance of float sums in another order (`export/agreement.py`)
+    right    its results on random inputs are within the tolerance of sums in another order (`export/agreement.py`)
     faster   least and median seconds below the default schedule's, both timed in turn on one board
 
 What was measured while searching decides only which few are looked at: times of different minutes are no comparison.

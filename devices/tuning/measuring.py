@@ -8,9 +8,8 @@ where they are compared. What does not compile, crashes or hangs has a fault in 
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import math
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 
 from compressor.devices.tuning.boards import Boards
 from compressor.devices.tuning.workers import Workers
+from compressor.targets.machine import this_machine
 
 __all__ = ["Arrays", "Bench", "Code", "Timing"]
 
@@ -34,7 +34,7 @@ _RUN = 20.0  # seconds for its runs, and the way to the board and back
 
 @dataclass(frozen=True)
 class Code:
-    """What code is made for: LLVM's target as TVM takes it, a linker's words, threads that run it."""
+    """What code is made for: LLVM's target as TVM takes it, the words that link objects, threads that run it."""
 
     llvm: Mapping[str, Any]
     link: Sequence[str]
@@ -63,9 +63,9 @@ class Bench:
 
     def __init__(self, code: Code, boards: Boards, folder: Path) -> None:
         self.code, self._boards, self._folder = code, boards, folder
-        self._builders = Workers(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+        self._builders = Workers(this_machine().cores)
         self._runners = Workers(boards.count, threads=code.threads)
-        self._numbers = itertools.count()
+        self._libraries: dict[str, str] = {}  # by what they were made of
 
     def __enter__(self) -> Self:
         return self
@@ -135,19 +135,25 @@ class Bench:
 
     def _built(self, functions: Sequence[Any]) -> list[str]:
         """The libraries' absolute paths; a fault, which never begins with a slash, for what does not compile."""
-        makers = [partial(self._build_request, function, next(self._numbers)) for function in functions]
-        answers = self._builders.ask(makers, _BUILD)
-        return [str(answer.get("path") or f"not built: {answer['error']}") for answer in answers]
+        texts = [_text(function) for function in functions]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._libraries]
+        answers = self._builders.ask([partial(self._build_request, text) for text in missing], _BUILD)
+        for text, answer in zip(missing, answers, strict=True):
+            self._libraries[text] = str(answer.get("path") or f"not built: {answer['error']}")
+        return [self._libraries[text] for text in texts]
 
-    def _build_request(self, function: Any, number: int) -> Mapping[str, Any]:
-        import tvm
-
-        module = tvm.IRModule({"main": _main(function).with_attr("global_symbol", "main")})
-        path = str((self._folder / f"function-{number}.so").resolve())
+    def _build_request(self, text: str) -> Mapping[str, Any]:
+        name = hashlib.sha256(text.encode()).hexdigest()[:24]
+        path = str((self._folder / f"{name}.so").resolve())
         return {
-            "do": "build", "module": tvm.ir.save_json(module), "target": dict(self.code.llvm), "path": path,
-            "link": list(self.code.link),
+            "do": "build", "module": text, "target": dict(self.code.llvm), "path": path, "link": list(self.code.link)
         }  # fmt: skip
+
+
+def _text(function: Any) -> str:
+    import tvm
+
+    return str(tvm.ir.save_json(tvm.IRModule({"main": _main(function).with_attr("global_symbol", "main")})))
 
 
 def _main(function: Any) -> Any:

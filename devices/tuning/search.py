@@ -12,17 +12,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from compressor.devices.tuning.database import Trial
-from compressor.devices.tuning.measuring import Timing
+from compressor.devices.tuning.measuring import Code, Timing
 from compressor.errors import ExportError
 from compressor.export.tuning.schedules import trace_of
 from compressor.export.tuning.tasks import Task
 from compressor.graph.quiet import quiet
+from compressor.targets.machine import this_machine
 
 __all__ = ["AT_A_TIME", "Candidate", "Learner", "Search"]
 
@@ -47,7 +48,7 @@ class Candidate:
 class Learner:
     """The cost model, which all tasks of a run teach. Raises ExportError where xgboost is missing."""
 
-    def __init__(self, cores: int) -> None:
+    def __init__(self) -> None:
         from tvm.s_tir import meta_schedule
 
         try:
@@ -56,14 +57,16 @@ class Learner:
             raise ExportError(
                 "tuning needs xgboost", where="--tune", way_out='pip install "edge-compressor[tune]"'
             ) from error
-        self.model = meta_schedule.cost_model.XGBModel(num_warmup_samples=_WARM_UP, num_tuning_cores=cores)
+        self.model = meta_schedule.cost_model.XGBModel(
+            num_warmup_samples=_WARM_UP, num_tuning_cores=this_machine().cores
+        )
 
 
 class Search:
     """One task's search, by a cost model that others teach, too. `seed` makes the choices."""
 
-    def __init__(self, task: Task, llvm: Mapping[str, Any], learner: Learner, *, cores: int, seed: int) -> None:
-        self.task, self._llvm, self._learner, self._cores, self._seed = task, llvm, learner, cores, seed
+    def __init__(self, task: Task, code: Code, learner: Learner, seed: int) -> None:
+        self.task, self._code, self._learner, self._seed = task, code, learner, seed
         self._earlier: list[Trial] = []
         self.begun = False
 
@@ -103,7 +106,7 @@ class _State:
         import tvm
         from tvm.s_tir import meta_schedule
 
-        target = tvm.target.Target({**search._llvm, "num-cores": search._cores})
+        target = tvm.target.Target({**search._code.llvm, "num-cores": search._code.threads})
         model = search._learner.model
         space = meta_schedule.space_generator.PostOrderApply(sch_rules=_RULES, postprocs=_RULES, mutator_probs=_RULES)
         evolution = meta_schedule.search_strategy.EvolutionarySearch(
@@ -112,7 +115,7 @@ class _State:
         with _without_intrinsics():
             context = meta_schedule.TuneContext(
                 mod=search.task.module, target=target, space_generator=space, search_strategy=evolution,
-                task_name=search.task.name, num_threads=search._cores, rand_state=search._seed + 1,
+                task_name=search.task.name, num_threads=this_machine().cores, rand_state=search._seed + 1,
             )  # fmt: skip
         try:
             spaces = context.generate_design_space()
@@ -145,7 +148,8 @@ def _replayed(task: Task, trials: Sequence[Trial]) -> tuple[list[Any], list[Sequ
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
-    handles, times = [], []
+    handles: list[Any] = []
+    times: list[Sequence[float] | None] = []
     for trial in trials:
         schedule = Schedule(tvm.IRModule({"main": task.function}))
         with contextlib.suppress(Exception):  # as in `replayed`

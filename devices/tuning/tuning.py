@@ -81,7 +81,7 @@ class _Subject:
 
 def tune(
     tasks: Sequence[Task], default: Callable[[Any], Any], code: Code, boards: Boards, database: Database,
-    budget: Budget, folder: Path, *, cores: int, seed: int = 0, progress: Progress | None = None,
+    budget: Budget, folder: Path, *, seed: int = 0, progress: Progress | None = None,
 ) -> Tuned:  # fmt: skip
     """Search and judge. `default` gives a function in its default schedule; `folder` takes libraries while it runs.
 
@@ -89,7 +89,7 @@ def tune(
     """
     progress, spent = progress or Progress(), Spent()
     with Bench(code, boards, folder) as bench:
-        subjects = _subjects(tasks, default, code, database, bench, cores, seed)
+        subjects = _subjects(tasks, default, code, database, bench, seed)
         while budget.left(spent) and (index := next_task([each.history for each in subjects])) is not None:
             count = int(min(AT_A_TIME, budget.trials - spent.trials))
             _round(subjects[index], count, spent, database, bench)
@@ -99,9 +99,8 @@ def tune(
 
 
 def _subjects(
-    tasks: Sequence[Task], default: Callable[[Any], Any], code: Code, database: Database, bench: Bench, cores: int,
-    seed: int,
-) -> list[_Subject]:  # fmt: skip
+    tasks: Sequence[Task], default: Callable[[Any], Any], code: Code, database: Database, bench: Bench, seed: int
+) -> list[_Subject]:
     defaults = [default(task.function) for task in tasks]
     unknown = [
         (task, each) for task, each in zip(tasks, defaults, strict=True)
@@ -113,12 +112,12 @@ def _subjects(
             database.add(task.key, Default(key_of(each), timing.median))
     if timings and not any(timing.times for timing in timings):
         raise DeviceError(f"nothing can be timed: {timings[0].fault}", where="--tune")
-    learner = Learner(cores)
+    learner = Learner()
     subjects = []
     for task, each in zip(tasks, defaults, strict=True):
         seconds = database.default(task.key, key_of(each))
         history = History(task.weight, seconds or math.inf, over=seconds is None)
-        search = Search(task, code.llvm, learner, cores=cores, seed=seed)
+        search = Search(task, code, learner, seed)
         subjects.append(_Subject(task, each, history, search))
     return subjects
 
@@ -166,7 +165,7 @@ def _tell(progress: Progress, subjects: Sequence[_Subject], index: int, budget: 
 
 def _verdict(subject: _Subject, database: Database, bench: Bench, progress: Progress) -> Verdict:
     """What was said about the task's fastest schedules, or is found now."""
-    task, best = subject.task, finalists(database.trials.get(subject.task.key, [])[: subject.replayed])
+    task, best = subject.task, finalists(database.trials.get(subject.task.key, []))
     if not best:
         return Verdict(key_of(subject.default), (), None, 1.0, "nothing was tried")
     said = database.verdict(task.key, key_of(subject.default), [digest(trial.trace) for trial in best])

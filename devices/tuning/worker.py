@@ -13,11 +13,12 @@ import pickle
 import queue
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 __all__ = ["answer", "main", "receive", "send"]
 
@@ -25,14 +26,14 @@ _BIG_CORES = 1  # runtime.config_threadpool: the fastest ones
 _MAIN = "main"
 
 
-def send(stream: BinaryIO, message: object) -> None:
+def send(stream: IO[bytes], message: object) -> None:
     """Write a message. Raises OSError where nobody reads."""
     data = pickle.dumps(message)
     stream.write(struct.pack("<q", len(data)) + data)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
+def receive(stream: IO[bytes]) -> Any:
     """Read a message. Raises EOFError where there is none."""
     head = stream.read(8)
     if len(head) < 8:
@@ -54,13 +55,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(request: dict[str, Any]) -> dict[str, Any]:
-    """{"module": JSON, "target", "path", "link": a compiler's words}: a library at `path`."""
+    """{"module": JSON, "target", "path", "link": a linker's words}: a library at `path`."""
     import tvm
 
     target = tvm.target.Target(request["target"])
     built = tvm.compile(tvm.ir.load_json(request["module"]), target=target)
-    compiler, *options = request["link"]
-    built.export_library(request["path"], cc=compiler, options=options)
+
+    def link(path: str, objects: list[str], **_: Any) -> None:
+        subprocess.run([*request["link"], "-o", path, *objects], check=True, capture_output=True)
+
+    built.export_library(request["path"], fcompile=link)
     return {"path": request["path"]}
 
 
@@ -157,7 +161,7 @@ def _times(functions: list[Any], device: Any, request: dict[str, Any]) -> list[l
     return times
 
 
-def _requests(stream: BinaryIO) -> queue.Queue[Any]:
+def _requests(stream: IO[bytes]) -> queue.Queue[Any]:
     """Requests as they come; the end of the stream ends this process, whatever it is doing, and its children."""
     waiting: queue.Queue[Any] = queue.Queue()
 

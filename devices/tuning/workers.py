@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, Self
 
 from compressor.devices.processes import kill_group
 from compressor.devices.tuning import worker
@@ -93,12 +93,12 @@ class _Process:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            worker.send(cast(IO[bytes], self.process.stdin), dict(request))  # type: ignore[arg-type]
+            worker.send(self.process.stdin, dict(request))
             if not _readable(self.process.stdout, deadline):
                 self.fault = f"no answer within {timeout:g} s"
                 self.end()
                 return None
-            answer: Mapping[str, Any] = worker.receive(self.process.stdout)  # type: ignore[arg-type]
+            answer: Mapping[str, Any] = worker.receive(self.process.stdout)
             return answer
         except (OSError, EOFError, ValueError):
             self.end()

@@ -6,7 +6,7 @@ loops of the function it was found for. It is kept under the function's key (`ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from tvm.s_tir import Schedule, Trace
 from compressor.export.tuning.sizes import Sizes, calls, known_sizes, settled, with_case
 from compressor.export.tuning.tasks import functions, is_tunable, task_of
 
-__all__ = ["Schedules", "replayed", "scheduled", "trace_of"]
+__all__ = ["Schedules", "by_default", "replayed", "scheduled", "trace_of"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,15 @@ class Schedules:
 
     traces: Mapping[str, Any] = field(default_factory=dict)
     shapes: Sequence[Sequence[int]] = ()
+
+
+def by_default(passes: Sequence[Any]) -> Callable[[Any], Any]:
+    """What gives a function with numbers for its sizes the schedule that these passes make."""
+
+    def run(function: Any) -> Any:
+        return Sequential(list(passes))(tvm.IRModule({"main": function}))["main"]
+
+    return run
 
 
 def trace_of(schedule: Any) -> Any:
