@@ -92,12 +92,14 @@ class Database:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # no line of ours
             task, kind = str(entry["task"]), entry["kind"]
             if kind == "trial":
-                self.trials.setdefault(task, []).append(_trial(entry))
+                trial = _trial(entry)
+                self.trials.setdefault(task, []).append(trial)
             elif kind == "default":
                 found = Default(str(entry["default"]), _positive(entry["seconds"]))
                 self.defaults.setdefault(task, []).append(found)
             elif kind == "verdict":
-                self.verdicts.setdefault(task, []).append(_verdict(entry))
+                verdict = _verdict(entry)
+                self.verdicts.setdefault(task, []).append(verdict)
 
 
 def digest(trace: Any) -> str:

@@ -75,6 +75,11 @@ class Bench:
     ) -> None:
         self.close()
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of those that run."""
+        return [*self._builders.processes, *self._runners.processes]
+
     def close(self) -> None:
         """End the processes."""
         self._builders.close()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from compressor.devices.tuning.database import Trial
+from compressor.devices.tuning.database import Trial, digest
 from compressor.devices.tuning.measuring import Code, Timing
 from compressor.errors import ExportError
 from compressor.export.tuning.schedules import trace_of
@@ -31,9 +31,10 @@ AT_A_TIME = 16  # schedules
 
 _INTRINSICS = "tvm.s_tir.tensor_intrin"
 _RULES = "llvm"  # loops and vectors; not tensor instructions, which integers have
-_POPULATION, _UNMEASURED, _GENERATIONS = 96, 24, 3  # a quarter of TVM's, for a quarter of its trials at a time
+_POPULATION, _UNMEASURED, _GENERATIONS = 64, 24, 3  # an eighth of what TVM has for four times as many trials
 _WARM_UP = 64  # trials before the cost model is believed
 _MANY = 1 << 20
+_TRIES = 5  # to find what was not tried, before there is nothing
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,38 @@ class Learner:
 
 
 class Search:
-    """One task's search, by a cost model that others teach, too. `seed` makes the choices."""
+    """One task's search, by a cost model that others teach, too. `seed` is what TVM draws from; on several threads it
+    draws in no fixed order."""
 
     def __init__(self, task: Task, code: Code, learner: Learner, seed: int) -> None:
         self.task, self._code, self._learner, self._seed = task, code, learner, seed
         self._earlier: list[Trial] = []
+        self._known: dict[str, Sequence[float] | None] = {}  # times by traces' digests
         self.begun = False
 
     def begin_with(self, trials: Sequence[Trial]) -> None:
         """Trials of earlier runs, before the first question."""
         self._earlier = [trial for trial in trials if trial.trace is not None]
+        self._known = {digest(trial.trace): trial.seconds for trial in self._earlier}
         self.begun = True
 
     def candidates(self, count: int) -> list[Candidate]:
         """So many schedules (`AT_A_TIME` at most) to measure next, none where there are no others."""
-        state = self._state
-        found = state.context.generate_measure_candidates() if state is not None else None
-        return [Candidate(each.sch.mod["main"], trace_of(each.sch), each) for each in list(found or [])[:count]]
+        for _ in range(_TRIES):
+            found = [] if self._state is None else self._state.candidates()
+            new = [each for each in found if digest(each.trace) not in self._known]
+            if self._state is None or new or not found:
+                return new[:count]
+            self._state.go_on([each.handle for each in found], [self._known[digest(each.trace)] for each in found])
+        return []
 
     def learn(self, candidates: Sequence[Candidate], timings: Sequence[Timing]) -> None:
         """What came of them, before the next question."""
         if self._state is not None and candidates:
             handles, times = [each.handle for each in candidates], [timing.times or None for timing in timings]
-            self._state.context.notify_runner_results(handles, self._state.learn(handles, times))
+            self._known |= {digest(each.trace): known for each, known in zip(candidates, times, strict=True)}
+            self._state.learn(handles, times)
+            self._state.go_on(handles, times)
 
     @cached_property
     def _state(self) -> _State | None:
@@ -127,18 +137,28 @@ class _State:
         context.pre_tuning(_MANY, AT_A_TIME, spaces, database, model)
         return state
 
-    def learn(self, handles: Sequence[Any], times: Sequence[Sequence[float] | None]) -> list[Any]:
-        """The results, as MetaSchedule has them."""
-        from tvm.s_tir.meta_schedule.database import TuningRecord
-        from tvm.s_tir.meta_schedule.runner import RunnerResult
+    def candidates(self) -> list[Candidate]:
+        found = list(self.context.generate_measure_candidates() or [])
+        return [Candidate(each.sch.mod["main"], trace_of(each.sch), each) for each in found]
 
-        results = [RunnerResult(list(each) if each else None, None if each else "failed") for each in times]
+    def go_on(self, handles: Sequence[Any], times: Sequence[Sequence[float] | None]) -> None:
+        """These candidates are done with."""
+        self.context.notify_runner_results(list(handles), _results(times))
+
+    def learn(self, handles: Sequence[Any], times: Sequence[Sequence[float] | None]) -> None:
+        from tvm.s_tir.meta_schedule.database import TuningRecord
+
         with quiet():
-            self.model.update(self.context, list(handles), results)
+            self.model.update(self.context, list(handles), _results(times))
         for handle, each in zip(handles, times, strict=True):
             record = TuningRecord(handle.sch.trace, self.workload, list(each or [1e10]), self.target, handle.args_info)
             self.database.commit_tuning_record(record)
-        return results
+
+
+def _results(times: Sequence[Sequence[float] | None]) -> list[Any]:
+    from tvm.s_tir.meta_schedule.runner import RunnerResult
+
+    return [RunnerResult(list(each) if each else None, None if each else "failed") for each in times]
 
 
 def _replayed(task: Task, trials: Sequence[Trial]) -> tuple[list[Any], list[Sequence[float] | None]]:

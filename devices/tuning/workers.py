@@ -44,6 +44,11 @@ class Workers:
     ) -> None:
         self.close()
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of those that run."""
+        return [each.process.pid for each in self._all if each.process.poll() is None]
+
     def close(self) -> None:
         """End the processes, also those that are at work."""
         self._closed = True

@@ -1,0 +1,71 @@
+"""Sizes that are known only when a network runs: what calls they make, and another body at one set of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from compiled import needs_tvm, tvm_target
+from tuned import batched, tvm
+
+from compressor.export.tuning.sizes import calls, known_sizes, settled, with_case
+from compressor.export.tuning.tasks import functions
+from compressor.export.tvm import textbook
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    needs_tvm()
+    return textbook(batched(), tvm_target())
+
+
+def test_calls_are_counted_by_the_sizes_they_are_made_at(module: Any) -> None:
+    found = calls(module, [(5, 8)])
+    assert found.keys() == functions(module).keys()
+    values = [[value for _, value in sizes] for counter in found.values() for sizes in counter]
+    assert all(set(each) <= {5} for each in values)
+    assert sum(sum(counter.values()) for counter in found.values()) >= 3
+    assert max(max(counter.values()) for counter in found.values()) == 2  # two layers of one shape
+
+
+def test_nothing_is_known_without_the_inputs_shapes(module: Any) -> None:
+    assert not calls(module, [])
+
+
+def test_a_function_with_numbers_for_its_sizes(module: Any) -> None:
+    for name, function in functions(module).items():
+        assert not known_sizes(function)
+        (sizes,) = calls(module, [(5, 8)])[name]
+        fixed = settled(function, sizes)
+        assert known_sizes(fixed)
+        assert [int(size) for size in fixed.params[0].shape] == [5, 8]
+        assert settled(fixed, ()) is fixed
+
+
+def test_another_body_runs_at_its_sizes_alone(module: Any) -> None:
+    name, function = next((name, each) for name, each in functions(module).items() if len(each.params) == 4)
+    (sizes,) = calls(module, [(1, 8)])[name]
+    one = settled(function, sizes)
+    other = one.with_body(_nothing())  # told apart by what it leaves undone
+    both = with_case(function, sizes, other).with_attr("global_symbol", "main")
+    built = tvm.compile(tvm.IRModule({"main": both}), target="llvm")
+    draws = np.random.default_rng(0)
+    for rows in (1, 2, 7):
+        arrays = [draws.standard_normal([rows, 8] if i == 0 else [int(s) for s in each.shape]).astype("float32")
+                  for i, each in enumerate(function.params[:-1])]  # fmt: skip
+        result = tvm.runtime.tensor(np.zeros((rows, int(function.params[-1].shape[1])), "float32"))
+        plain = tvm.runtime.tensor(np.zeros_like(result.numpy()))
+        given = [tvm.runtime.tensor(array) for array in arrays]
+        built["main"](*given, result)
+        alone = tvm.compile(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), target="llvm")
+        alone["main"](*given, plain)
+        expected = plain.numpy()
+        assert np.allclose(result.numpy(), 0 if rows == 1 else expected, atol=1e-6)
+        assert np.abs(expected).max() > 0.1
+
+
+def _nothing() -> Any:
+    """A body that does nothing."""
+    block = tvm.s_tir.SBlock([], [], [], "root", tvm.tirx.Evaluate(0))
+    return tvm.s_tir.SBlockRealize([], tvm.tirx.const(True, "bool"), block)
