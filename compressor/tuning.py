@@ -155,13 +155,12 @@ def check_tune(request: Request, target: Target) -> None:
     if target.runtime.name != TVM:
         raise InputError("only what TVM compiles is tuned", where="--tune", way_out="Add --runtime tvm.")
     tune_budget(request.tune)
-    from compressor.devices.opening import find_address
+    from compressor.devices.tuning.boards import board_address
     from compressor.export.tvm_boards import compiler_of, lacking_here
     from compressor.export.tvm_linking import find_linker, linkers
 
     compiler = compiler_of(target)
-    here = request.device is None or find_address(request.device).kind == "local"
-    if here and (reason := lacking_here(compiler)):
+    if board_address(request.device) is None and (reason := lacking_here(compiler)):
         raise InputError(
             f"code for {target.name} cannot be timed here: {reason}", where="--tune",
             way_out="Start rpc_server.py on the board, and give --device 'rpc://localhost:9090?via=ssh://user@board'.",

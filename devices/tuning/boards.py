@@ -10,11 +10,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from compressor.devices.address import Address
 from compressor.devices.opening import find_address
 from compressor.devices.transports.rpc_route import Route
 from compressor.errors import DeviceError
 
-__all__ = ["Boards", "Here", "Place", "open_boards"]
+__all__ = ["Boards", "Here", "Place", "board_address", "open_boards"]
 
 Place = tuple[str, int, str] | None  # host, port and key of a session; None is this machine
 
@@ -71,12 +72,16 @@ class _Remote:
 
 def open_boards(url_or_name: str | None) -> Boards:
     """Where `--device` says; None is this machine. Raises DeviceError for a device that functions are not timed on."""
+    address = board_address(url_or_name)
+    return Here() if address is None else _Remote(Route(address))
+
+
+def board_address(url_or_name: str | None) -> Address | None:
+    """What `--device` means, None for this machine; nothing is reached. Raises DeviceError as `open_boards`."""
     address = find_address(url_or_name or "local")
-    if address.kind == "local":
-        return Here()
-    if address.kind != "rpc":
+    if address.kind not in ("local", "rpc"):
         raise DeviceError(
             f"tuning reaches a board by TVM's RPC, not by {address.kind}", where=address.url,
             way_out="Start devices/transports/rpc_server.py there; --device 'rpc://localhost:9090?via=ssh://user@board'.",
         )  # fmt: skip
-    return _Remote(Route(address))
+    return None if address.kind == "local" else address
