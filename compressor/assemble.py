@@ -33,7 +33,7 @@ from compressor.reporting import Findings, find, full_report
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Target
-from compressor.targets.tvm import TVM
+from compressor.targets.tvm import BOTH, TVM
 
 __all__ = ["write"]
 
@@ -54,14 +54,17 @@ def write(
     elif prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
-    notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
-    if kept.tuning is not None:
-        notes = (*notes, f"{kept.tuning}; the original's figures are of its default schedules")
+    beside = workshop.beside(kept.program)
+    agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
+    notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
+    tuning = (beside or kept).tuning
+    if tuning is not None:
+        notes = (*notes, str(tuning) if beside else f"{tuning}; the original's figures are of its default schedules")
     if request.pack and not kept.parts:
         notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
-        **{file.name: file for file in (*kept.files, *ort.files)},
+        **{file.name: file for file in (*kept.files, *ort.files, *(() if beside is None else beside.files))},
         "golden.npz": golden(kept.program, prepared.program, prepared.shown_batch(2)),
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
@@ -71,9 +74,9 @@ def write(
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
-    folder = write_bundle(
-        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection, findings)
-    )
+    manifest = _manifest(report, request, prepared, selection, findings)
+    told = {} if tuning is None else {"tuning": asdict(tuning)}
+    folder = write_bundle(out, force=request.force, files=files, manifest={**manifest, **told})
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
 
@@ -83,7 +86,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    more = [" --runtime tvm"] if prepared.target.runtime.name == TVM else []
+    more = [f" --runtime {request.runtime}"] if request.runtime in (TVM, BOTH) else []
     more += [f" --tune {request.tune}"] if request.tune else []
     more += [" --no-kv-cache"] if request.no_kv_cache else []
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
@@ -108,10 +111,9 @@ def _manifest(
             for stage in selection.stages
             if stage.kept and stage.report.changed
         ],
-        "tolerance": agreement.tolerance,
+        "tolerance": max(agreement.tolerance, 0.0 if findings.library is None else findings.library.tolerance),
         "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
-        **({} if selection.kept.tuning is None else {"tuning": asdict(selection.kept.tuning)}),
         **({} if findings.library is None else {"library": asdict(findings.library)}),
         "seed": prepared.seed,
         "versions": dict(report.versions),

@@ -26,7 +26,7 @@ from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_boards import compiler_of
+from compressor.export.tvm_boards import compiler_of, is_glibc
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -35,6 +35,7 @@ from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
 from compressor.report.model import Decoding, Library
+from compressor.targets import Target
 from compressor.targets.tvm import TVM
 from compressor.trying import FEW, Trial, trial_of
 from compressor.verify import relative_error
@@ -88,7 +89,9 @@ class Workshop:
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
+    besides: Target | None = None  # with TVM, where a library is asked for beside the model
     _built: dict[int, Artifact] = field(default_factory=dict)
+    _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[Path, float] = field(default_factory=dict)
     _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
 
@@ -96,9 +99,21 @@ class Workshop:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
         if id(program) not in self._built:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            compiled = self.prepared.target.runtime.name == TVM
-            self._built[id(program)] = (self._compiled if compiled else self._lowered)(program, folder)
+            target = self.prepared.target
+            compiled = target.runtime.name == TVM
+            self._built[id(program)] = (
+                self._compiled(program, folder, target) if compiled else self._lowered(program, folder)
+            )
         return self._built[id(program)]
+
+    def beside(self, program: Program) -> Artifact | None:
+        """The library beside the model, where one is asked for. Raises as `build`."""
+        if self.besides is None:
+            return None
+        if id(program) not in self._beside:
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
+            self._beside[id(program)] = self._compiled(program, folder, self.besides)
+        return self._beside[id(program)]
 
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
@@ -111,25 +126,33 @@ class Workshop:
         files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
         return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
 
-    def _compiled(self, program: Program, folder: Path) -> Artifact:
+    def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        return self._library(program, folder)
+        return self._library(program, folder, target)
 
     def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
-        """The same program with the schedules that are found for it; as it was where none is, or where it disagrees
-        with PyTorch then. Raises DeviceError."""
+        """The same program with the schedules that are found for its library, or for the one beside it; as it was where
+        none is, or where it disagrees with PyTorch then. Raises DeviceError."""
+        beside = self.beside(artifact.program)
+        if beside is None:
+            return self._tuned(artifact, tuner)
+        self._beside[id(artifact.program)] = self._tuned(beside, tuner)
+        return artifact
+
+    def _tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
         program, folder = artifact.program, Path(tempfile.mkdtemp(dir=self.folder))
         schedules, tuning = tuner.schedules(program, self.prepared.timed_batch(self.batch), folder)
         if not tuning.improved:
             return replace(artifact, tuning=tuning)
         self.progress.say("compiling with TVM (tuned)")
         try:
-            return replace(self._library(program, folder, schedules), tuning=tuning)
+            return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
         except MismatchError as error:
             return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
 
-    def _library(self, program: Program, folder: Path, schedules: Schedules | None = None) -> Artifact:
-        target = self.prepared.target
+    def _library(
+        self, program: Program, folder: Path, target: Target, schedules: Schedules | None = None
+    ) -> Artifact:  # fmt: skip
         files = to_tvm(program, target, folder / "model.so", schedules)
         placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
         trial = trial_of(program, target, files)
@@ -195,10 +218,7 @@ class Workshop:
             return {}
         key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
-            self.progress.say("measuring on this machine")
-            paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-            threads = self.threads or self.prepared.target.threads
-            self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+            self._times[key] = self._in_turn(*artifacts)
         return self._times[key]
 
     def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
@@ -222,24 +242,39 @@ class Workshop:
             artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
         )
 
-    def library(self, artifact: Artifact) -> Library | None:
-        """What there is to say of machine code; None for ONNX."""
-        trial, agreement, target = artifact.trial, artifact.agreement, self.prepared.target
-        if trial is None:
+    def library(self, kept: Artifact) -> Library | None:
+        """What there is to say of machine code, the artifact's own or beside it; None where there is none.
+
+        On the host a library beside the model is timed in turn with it.
+        """
+        artifact = kept if kept.trial is not None else self.beside(kept.program)
+        if artifact is None or artifact.trial is None:
             return None
-        compiler = compiler_of(target)
+        trial, agreement, compiler = artifact.trial, artifact.agreement, compiler_of(self.prepared.target)
+        times = self._in_turn(kept, artifact) if artifact is not kept else {}
         return Library(
             files=tuple(file.name for file in artifact.files),
             processor=compiler.cpu,
             triple=compiler.triple,
             emulated=compiler.emulated,
             bytes=artifact.bytes,
-            runtime_bytes=runtime_bytes(target.arch),
+            runtime_bytes=runtime_bytes(self.prepared.target.arch) if is_glibc(compiler) else None,
             load_ms=load_ms(artifact.path) if trial.is_here else None,
+            latency_ms=times["1"].p50 if times else None,
+            model_latency_ms=times["0"].p50 if times else None,
             checked=trial.where,
             error=agreement.error if trial.run is not None else None,
             tolerance=agreement.tolerance,
         )
+
+    def _in_turn(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """Interleaved measurements of one program's artifacts by position, where this machine is the target."""
+        if not self.prepared.target.is_host:
+            return {}
+        self.progress.say("measuring on this machine")
+        threads = self.threads or self.prepared.target.threads
+        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
+        return compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
 
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""

@@ -14,7 +14,7 @@ from typing import Any
 from compressor.devices.tvm_emulated import SET_UP, emulated_runner, lacking
 from compressor.export.session import Runner
 from compressor.export.tvm_boards import compiler_of, lacking_here
-from compressor.export.tvm_linking import BUILD, linkers
+from compressor.export.tvm_linking import BUILD, cross_compilers
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.program import Program
 from compressor.targets import Target
@@ -42,7 +42,8 @@ def trial_of(program: Program, target: Target, files: Sequence[Path]) -> Trial:
     """How to run what `to_tvm` wrote. Nothing is run yet."""
     path, compiler = files[0], compiler_of(target)
     if path.suffix != ".so":
-        return Trial(f"not run: nothing here links for {target.name} ({linkers(compiler)}); sh {BUILD} links it there")
+        missing = cross_compilers(compiler.triple)
+        return Trial(f"not run: nothing here links for {target.name} ({missing}); sh {BUILD} links it there")
     inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
     return _trial(path, inputs, outputs, compiler)
 
@@ -67,4 +68,5 @@ def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: 
         return Trial(f"not run: {reason}")
     if missing := lacking(compiler.emulated):
         return Trial(f"not run: {reason}, and {missing} ({SET_UP})")
-    return Trial(f"emulated as {compiler.emulated}", emulated_runner(path, inputs, outputs, compiler.emulated))
+    bionic = ", with glibc in bionic's place" if "-android" in compiler.triple else ""
+    return Trial(f"emulated as {compiler.emulated}{bionic}", emulated_runner(path, inputs, outputs, compiler.emulated))

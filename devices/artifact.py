@@ -1,14 +1,14 @@
 """What of a bundle goes to a board, by kind of artifact: the files that are pushed, and the runner's job.
 
 A kind is a line in `KINDS`: the file by which a bundle is known to hold it, the runner that is pushed, and the files
-and the job that this runner is given. A bundle is of the first kind that it holds.
+and the job that this runner is given. A bundle is of the first kind that it holds; one that holds several is several.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from compressor.devices.named import named_target
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
 from compressor.devices.tvm_runner import TVM_RUNNER
+from compressor.errors import LoadError
 from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
-from compressor.export.verify import PACKED, TIES, Contents, unpacked
+from compressor.export.tvm_linking import BUILD
+from compressor.export.verify import LIBRARY, PACKED, TIES, Contents, unpacked
 from compressor.targets import HOST
 
-__all__ = ["KINDS", "Kind", "kind_of"]
+__all__ = ["KINDS", "Kind", "kind_of", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class Kind:
 def kind_of(bundle: Contents) -> Kind:
     """The first kind that it holds."""
     return next(kind for kind in KINDS if kind.artifact in bundle.digests)
+
+
+def parts_of(bundle: Contents) -> tuple[Contents, ...]:
+    """The bundle once for each kind that it holds. Raises LoadError where it holds none that runs as it is."""
+    kinds = [kind.artifact for kind in KINDS if kind.artifact in bundle.digests]
+    if not kinds:
+        raise LoadError(
+            f"holds objects that are not linked yet: sh {BUILD} makes a library of them on the board",
+            where=str(bundle.path), way_out="`python3 compiled.py BUNDLE`, of devices/runner/, runs that one there.",
+        )  # fmt: skip
+    return tuple(_alone(bundle, kind, {*kinds} - {kind}) for kind in kinds)
+
+
+def _alone(bundle: Contents, kind: str, others: set[str]) -> Contents:
+    """With one of its artifacts; what was predicted beside a model is the model's."""
+    digests = {name: digest for name, digest in bundle.digests.items() if name not in others}
+    of_others = {"predicted"} if others and kind == LIBRARY else set()
+    manifest = {name: value for name, value in bundle.manifest.items() if name not in of_others}
+    return replace(bundle, digests=digests, manifest=manifest)
 
 
 def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
@@ -84,5 +105,5 @@ def _providers(target: Any) -> list[str]:
 KINDS: tuple[Kind, ...] = (
     Kind("model.onnx", PYTHON, _onnx_job, _onnx_files),
     Kind(PACKED, PYTHON, _onnx_job, _packed_files),
-    Kind("model.so", TVM_RUNNER, tvm_job, tvm_files),
+    Kind(LIBRARY, TVM_RUNNER, tvm_job, tvm_files),
 )

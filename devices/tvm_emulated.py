@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressor.devices.emulation.root import find_root
+from compressor.devices.emulation.root import Root, find_root
 from compressor.devices.emulation.tvm import TVM_SITE, tvm_wheels
 from compressor.devices.opening import open_device
 from compressor.devices.runners import RUNNER
@@ -28,6 +28,7 @@ __all__ = ["SET_UP", "emulated_runner", "lacking"]
 SET_UP = "compress devices setup qemu"
 _SCRIPT = RUNNER / "compiled.py"
 _TIMEOUT = 1800.0
+_GLIBC = {"libc.so": "libc.so.6", "libm.so": "libm.so.6"}
 
 
 def lacking(cpu: str) -> str:
@@ -68,7 +69,10 @@ def emulated_runner(path: Path, inputs: Sequence[str], outputs: Sequence[str], c
             device.push(bundle, f"{there}/bundle")
             device.push(_SCRIPT, f"{there}/{_SCRIPT.name}")
             program = [*device.python, f"{there}/{_SCRIPT.name}", f"{there}/bundle", "--save", f"{there}/out.npz"]
-            environment = {"PYTHONPATH": f"{site}:{root.path / 'site'}", "TVM_NUM_THREADS": "1"}
+            _in_bionics_place(root, Path(there))
+            environment = {
+                "PYTHONPATH": f"{site}:{root.path / 'site'}", "TVM_NUM_THREADS": "1", "LD_LIBRARY_PATH": there
+            }  # fmt: skip
             done = device.run(program, timeout=_TIMEOUT, environment=environment)
             if done.status:
                 said = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
@@ -78,3 +82,13 @@ def emulated_runner(path: Path, inputs: Sequence[str], outputs: Sequence[str], c
                 return {name: torch.from_numpy(found[name]) for name in outputs}
 
     return run
+
+
+def _in_bionics_place(root: Root, folder: Path) -> None:
+    """Links by which a library for Android finds glibc's C library, the very file that is loaded already."""
+    for name, file in _GLIBC.items():
+        for place in ("lib", "usr/lib"):
+            found = root.path / "base" / place / "aarch64-linux-gnu" / file
+            if found.exists():
+                (folder / name).unlink(missing_ok=True)
+                (folder / name).symlink_to(found)

@@ -7,9 +7,11 @@ none of these                             model-0.o …, and build-model.sh, whi
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,29 +21,53 @@ from compressor.errors import ExportError
 from compressor.export.tvm_boards import is_foreign
 from compressor.targets.target import Compiler
 
-__all__ = ["BUILD", "Linker", "find_linker", "finish", "linkers"]
+__all__ = ["BUILD", "Linker", "cross_compiler", "cross_compilers", "find_linker", "finish"]
 
 BUILD = "build-model.sh"
 _OWN = ("g++", "clang++", "c++")
 _OPTIONS = ("-shared", "-fPIC", "-Wl,--strip-all")
+_BIONIC = ("-nostdlib", "-Wl,-z,max-page-size=16384", "-Wl,--no-as-needed")  # Android 15 has pages of 16 KB
+_BIONIC_LIBRARIES = ("libc.so", "libm.so")
+_ANDROID, _GNU = "-android", "-gnu"
 _ZIG = "ziglang"
 
 
 @dataclass(frozen=True)
 class Linker:
-    """A compiler's command line that objects are appended to; empty where none is here."""
+    """A compiler's command line that objects are appended to; empty where none is here. `stubs` are names of shared
+    libraries that are on the board alone, whose names the library gets."""
 
     command: tuple[str, ...]
+    stubs: tuple[str, ...] = ()
 
 
 def find_linker(compiler: Compiler) -> Linker:
     """What links for the board here. Raises ExportError where this machine's own compiler would, and there is none."""
-    return Linker(_cross(compiler) if is_foreign(compiler) else (_own(), *_OPTIONS))
+    if not is_foreign(compiler):
+        return Linker((_own(), *_OPTIONS))
+    found = cross_compiler(compiler.triple, compiler.glibc)
+    if not found:
+        return Linker(())
+    bionic = _ANDROID in compiler.triple
+    return Linker((*found, *_OPTIONS, *_BIONIC * bionic), _BIONIC_LIBRARIES * bionic)
 
 
-def linkers(compiler: Compiler) -> str:
-    """What has to be installed here for `find_linker` to find one."""
-    return f"apt install g++-{compiler.triple.replace('_', '-')}, or pip install {_ZIG}"
+def cross_compiler(triple: str, glibc: str) -> tuple[str, ...]:
+    """A C++ compiler for another kind of Linux board, whose programs load with that C library; () where none is.
+
+    For Android it is one that knows the processor, and nothing of Android.
+    """
+    triple = triple.replace(_ANDROID, _GNU)
+    if found := shutil.which(f"{triple}-g++"):
+        return (found,)
+    if find_spec(_ZIG) is None:
+        return ()
+    return (sys.executable, "-m", _ZIG, "c++", "-target", f"{triple}.{glibc}" if glibc else triple)
+
+
+def cross_compilers(triple: str) -> str:
+    """What has to be installed here for `cross_compiler` to find one."""
+    return f"apt install g++-{triple.replace(_ANDROID, _GNU).replace('_', '-')}, or pip install {_ZIG}"
 
 
 def finish(linker: Linker, objects: Iterable[Path], path: Path) -> tuple[Path, ...]:
@@ -49,7 +75,11 @@ def finish(linker: Linker, objects: Iterable[Path], path: Path) -> tuple[Path, .
     given = tuple(objects)
     if not linker.command:
         return _kept(given, path)
-    _call([*linker.command, "-o", str(path), *map(str, given)])
+    with tempfile.TemporaryDirectory() as folder:
+        stubs = [str(Path(folder) / name) for name in linker.stubs]
+        for stub, name in zip(stubs, linker.stubs, strict=True):
+            _call([*linker.command, f"-Wl,-soname,{name}", "-x", "c", os.devnull, "-o", stub])
+        _call([*linker.command, "-o", str(path), *map(str, given), *stubs])
     return (path,)
 
 
@@ -58,15 +88,6 @@ def _own() -> str:
         if found := shutil.which(name):
             return found
     raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
-
-
-def _cross(compiler: Compiler) -> tuple[str, ...]:
-    if found := shutil.which(f"{compiler.triple}-g++"):
-        return (found, *_OPTIONS)
-    if find_spec(_ZIG) is None:
-        return ()
-    wanted = f"{compiler.triple}.{compiler.glibc}" if compiler.glibc else compiler.triple
-    return (sys.executable, "-m", _ZIG, "c++", "-target", wanted, *_OPTIONS)
 
 
 def _kept(objects: Sequence[Path], path: Path) -> tuple[Path, ...]:

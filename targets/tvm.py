@@ -14,23 +14,27 @@ from compressor.errors import TargetError
 from compressor.targets.machine import this_machine
 from compressor.targets.target import Provider, Runtime, Target
 
-__all__ = ["RUNTIMES", "TVM", "with_runtime"]
+__all__ = ["BOTH", "RUNTIMES", "TVM", "with_runtime"]
 
-TVM = "tvm"
-RUNTIMES = ("onnx", TVM)  # as --runtime spells them
+TVM, BOTH = "tvm", "both"
+RUNTIMES = ("onnx", TVM, BOTH)  # as --runtime spells them
 _LEAST = {"x86_64": {"avx2", "fma"}, "aarch64": {"asimd"}}  # by architecture, what this machine needs for kernels
 _BLOCKS = ("MatMulNBits", "GatherBlockQuantized")  # as ONNX Runtime calls products and tables in blocks
 _SOURCE = "relax's default pipeline for processors, without tuned schedules; export/kernels/ for integers"
 
 
 def with_runtime(target: Target, runtime: str | None) -> Target:
-    """The target with the runtime that was asked for; None and "onnx" leave its own.
+    """The target with the runtime that was asked for; None and "onnx" leave its own, and so does "both": what is made
+    for that one is compiled besides.
 
     Raises TargetError where TVM is not installed here, or nothing says what it is to compile for.
     """
     if runtime not in (None, *RUNTIMES):
-        raise TargetError(f"no runtime is called {runtime!r}", where="--runtime", way_out="Write onnx or tvm.")
-    return _compiled(target) if runtime == TVM else target
+        raise TargetError(f"no runtime is called {runtime!r}", where="--runtime", way_out="Write onnx, tvm or both.")
+    if runtime not in (TVM, BOTH):
+        return target
+    compiled = _compiled(target)
+    return compiled if runtime == TVM else target
 
 
 def _compiled(target: Target) -> Target:

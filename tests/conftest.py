@@ -77,6 +77,20 @@ def tvm_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def both_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The example in int8 for any x86-64 board, in ONNX and compiled with TVM."""
+    from compiled import needs_tvm
+
+    from compressor.cli.main import run
+
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "digits-both"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
+    assert run([*arguments, "--runtime", "both", "--passes", "fold,int8", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny causal language model with its key–value cache, uncompressed, for any x86-64 board."""
     from decoders import Growing, texts

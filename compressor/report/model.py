@@ -188,9 +188,10 @@ class Library:
     """The network as machine code for one `processor`: its files, and where it was tried.
 
     `triple` is "" where the processor is the machine's that compiled it; `emulated` is the core of `qemu://` that has
-    the processor's instructions, or "".
-    `bytes` holds the weights; the board needs `runtime_bytes` of TVM's runtime besides. `load_ms` is on this machine,
-    where the code runs here. `checked` says where it ran, or why not; then `error`, that against PyTorch, is None.
+    the processor's instructions, or "". `bytes` holds the weights; the board needs `runtime_bytes` of TVM's runtime
+    besides. `load_ms` is on this machine, where the code runs here. `latency_ms` is p50 of a library beside a model,
+    `model_latency_ms` that of the model itself, timed in turn where the target is this machine. `checked` says where
+    it ran, or why not; then `error`, that against PyTorch, is None.
     """
 
     files: tuple[str, ...]
@@ -202,12 +203,16 @@ class Library:
     emulated: str = ""
     runtime_bytes: int | None = None
     load_ms: float | None = None
+    latency_ms: float | None = None
+    model_latency_ms: float | None = None
     error: float | None = None
 
     def __str__(self) -> str:
         beside = "" if self.runtime_bytes is None else f", beside TVM's runtime of {self.runtime_bytes / 1e6:.1f} MB"
         loads = "" if self.load_ms is None else f", loads in {self.load_ms:.1f} ms here"
         agrees = "" if self.error is None else f", agrees with PyTorch to {self.error:.1e}"
+        if self.latency_ms is not None and self.model_latency_ms is not None:
+            loads += f", runs in {self.latency_ms:.3g} ms where the model takes {self.model_latency_ms:.3g}"
         size = f"{self.bytes / 1e6:.2f} MB{beside}{loads}"
         return f"{self.files[0]} for {self.processor}: {size}; {self.checked}{agrees}"
 

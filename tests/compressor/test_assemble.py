@@ -6,6 +6,7 @@ import html
 import json
 from pathlib import Path
 
+from compressor.export.verify import verify_bundle
 from compressor.recipe import load_recipe
 
 
@@ -41,6 +42,22 @@ def test_the_manifest_and_the_report_say_what_making_it_took(digits_bundle: Path
     assert report["after"]["energy"] is None
     assert report["break_even"] is None
     assert report["carbon"]["source"].startswith("assumed: ")
+
+
+def test_a_bundle_of_both_holds_a_model_and_a_library_of_the_same_program(both_bundle: Path) -> None:
+    manifest = json.loads((both_bundle / "manifest.json").read_text())
+    assert {"model.onnx", "model.ort", "model.so"} <= set(manifest["files"])
+    assert manifest["runtime"]["name"] == "onnxruntime"
+    assert [done["name"] for done in manifest["passes"]] == ["fold", "quantize"]
+    report = json.loads((both_bundle / "report.json").read_text())
+    assert report["agreement"]["runtime"] == "onnxruntime"
+    assert report["library"] == manifest["library"]
+    assert report["library"]["error"] < 0.02
+    assert manifest["library"]["bytes"] == manifest["files"]["model.so"]["bytes"]
+    assert "--runtime both" in (both_bundle / "recipe.toml").read_text().splitlines()[0]
+    found = verify_bundle(both_bundle, trust=True)
+    assert found.ok
+    assert set(found.errors) == {"output", "output (model.so)"}
 
 
 def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm_bundle: Path, digits: Path) -> None:

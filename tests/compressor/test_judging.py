@@ -74,7 +74,7 @@ def test_a_library_that_nothing_here_runs_is_judged_by_its_program(
 
     needs_tvm()
     monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path / "none"))
-    monkeypatch.setattr(tvm_linking, "_cross", lambda compiler: ())
+    monkeypatch.setattr(tvm_linking, "cross_compiler", lambda triple, glibc: ())
     target = with_runtime(load_target("raspberry-pi-4"), "tvm")
     prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), target, 0, Progress())
     pipeline = Pipeline(Context(target), Gate("latency"), Cache(None), "")
@@ -116,3 +116,21 @@ def test_a_library_for_another_processor_is_tried_emulated(
     library = workshop.library(artifact)
     assert library is not None
     assert "emulated as cortex-a76, agrees with PyTorch to" in str(library)
+
+
+def test_on_the_host_a_library_beside_the_model_is_timed_in_turn(digits: Path, tmp_path: Path) -> None:
+    from compiled import needs_tvm
+
+    needs_tvm()
+    host = load_target("host")
+    prepared = prepare(Request(digits / "model.pt", data=digits / "data.npz"), host, 0, Progress())
+    pipeline = Pipeline(Context(host), Gate("latency"), Cache(None), "")
+    workshop = Workshop(prepared, pipeline, tmp_path, parse_drop("1%"), 1, 1, besides=with_runtime(host, "tvm"))
+    artifact = workshop.build(prepared.program)
+    library = workshop.library(artifact)
+    assert library is not None
+    assert min(library.latency_ms or 0, library.model_latency_ms or 0, library.load_ms or 0) > 0
+    assert "ms where the model takes" in str(library)
+    beside = workshop.beside(prepared.program)
+    assert beside is workshop.beside(prepared.program), "it is compiled once"
+    assert artifact.path.name == "model.onnx"

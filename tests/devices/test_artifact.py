@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from compressor.devices.artifact import KINDS, kind_of
+from compressor.devices.artifact import KINDS, kind_of, parts_of
+from compressor.errors import LoadError
 from compressor.export.verify import Contents, open_bundle
 
 
@@ -32,6 +33,22 @@ def test_the_kind_is_the_first_that_the_bundle_holds(bundle: Contents) -> None:
     compiled = dataclasses.replace(bundle, digests={"model.so": "", "golden.npz": ""})
     assert kind_of(compiled).artifact == "model.so"
     assert kind_of(compiled).runner.name != kind_of(bundle).runner.name
+
+
+def test_a_bundle_of_several_kinds_is_as_many(bundle: Contents) -> None:
+    assert parts_of(bundle) == (bundle,)
+    both = dataclasses.replace(bundle, digests={**bundle.digests, "model.so": ""})
+    model, library = parts_of(changed(both, predicted={"ms": 1}))
+    assert "model.so" not in model.digests
+    assert kind_of(library).artifact == "model.so"
+    assert "golden.npz" in library.digests
+    assert "predicted" in model.manifest
+    assert "predicted" not in library.manifest, "it is the model's"
+
+
+def test_what_is_not_linked_yet_is_told(bundle: Contents) -> None:
+    with pytest.raises(LoadError, match=r"sh build-model\.sh makes a library"):
+        parts_of(dataclasses.replace(bundle, digests={"build-model.sh": "", "golden.npz": ""}))
 
 
 def test_a_dynamic_batch_is_the_one_asked_for_and_a_fixed_one_stays(bundle: Contents) -> None:

@@ -23,6 +23,7 @@ from compressor.export.tvm_boards import compiler_of
 from compressor.export.tvm_linking import find_linker
 from compressor.graph.program import Program
 from compressor.targets import load_target
+from compressor.targets.target import Compiler
 from compressor.targets.tvm import with_runtime
 
 
@@ -44,46 +45,49 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "broken" in lacking("cortex-a76")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+def needs_linker() -> None:
     needs_tvm()
     if not find_linker(compiler_of(load_target("raspberry-pi-5"))).command:
         pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+    needs_linker()
     found = emulated_root(tmp_path_factory)
     if reason := lacking("cortex-a76"):
         pytest.skip(reason)
     return found
 
 
-@pytest.fixture(scope="module", params=["raspberry-pi-4", "raspberry-pi-5"])
+@pytest.fixture(scope="module", params=["raspberry-pi-4", "raspberry-pi-5", "android-arm64"])
 def library(
     request: pytest.FixtureRequest, conv_program: Program, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Program, Path]:
+) -> tuple[Compiler, Program, Path]:
+    needs_linker()
     program, target = with_int8(conv_program, "conv2d"), with_runtime(load_target(request.param), "tvm")
     [path] = to_tvm(program, target, tmp_path_factory.mktemp(request.param) / "model.so")
-    return compiler_of(target).cpu, program, path
+    return compiler_of(target), program, path
 
 
 @pytest.mark.emulated
 @pytest.mark.usefixtures("root")
-def test_an_int8_network_agrees_with_pytorch_on_the_board_s_processor(library: tuple[str, Program, Path]) -> None:
-    cpu, program, path = library
+def test_an_int8_network_agrees_with_pytorch_on_the_board_s_processor(library: tuple[Compiler, Program, Path]) -> None:
+    compiler, program, path = library
     inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
-    agreement = check(program, path, run=emulated_runner(path, inputs, outputs, cpu))
+    agreement = check(program, path, run=emulated_runner(path, inputs, outputs, compiler.emulated))
     assert agreement.error < 1e-5
     assert agreement.sizes, "batches of another size were tried"
 
 
-@pytest.mark.emulated
-@pytest.mark.usefixtures("root")
-def test_dot_products_are_where_the_processor_has_them(library: tuple[str, Program, Path]) -> None:
-    cpu, _, path = library
+def test_dot_products_are_where_the_processor_has_them(library: tuple[Compiler, Program, Path]) -> None:
+    compiler, _, path = library
     tool = shutil.which("aarch64-linux-gnu-objdump")
     if tool is None:
         pytest.skip("needs binutils-aarch64-linux-gnu")
     code = subprocess.run([tool, "-d", str(path)], capture_output=True, text=True, check=True).stdout
-    assert ("sdot" in code) == (cpu == "cortex-a76")
-    assert ("smull" in code) or cpu == "cortex-a76"
+    assert ("sdot" in code) == (compiler.cpu in ("cortex-a76", "cortex-a55"))
+    assert ("smull" in code) == (compiler.cpu == "cortex-a72")
 
 
 @pytest.mark.emulated

@@ -53,6 +53,13 @@ def test_a_host_without_kernels_takes_float32_alone(modern: Machine, monkeypatch
 
 
 @pytest.mark.usefixtures("installed")
+def test_both_leaves_the_board_its_runtime_and_asks_for_a_compiler_all_the_same() -> None:
+    assert with_runtime(board(), "both") == board()
+    with pytest.raises(TargetError, match=r"no \[compiler\]"):
+        with_runtime(board(compiler=None), "both")
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_board_that_tells_a_compiler_nothing_is_refused() -> None:
     with pytest.raises(TargetError, match=r"code for on board: its file has no \[compiler\]\n.*raspberry-pi-5"):
         with_runtime(board(compiler=None), "tvm")
