@@ -157,7 +157,7 @@ def check_tune(request: Request, target: Target) -> None:
     tune_budget(request.tune)
     from compressor.devices.tuning.boards import board_address
     from compressor.export.tvm_boards import compiler_of, lacking_here
-    from compressor.export.tvm_linking import find_linker, linkers
+    from compressor.export.tvm_linking import cross_compilers, find_linker
 
     compiler = compiler_of(target)
     if board_address(request.device) is None and (reason := lacking_here(compiler)):
@@ -167,5 +167,5 @@ def check_tune(request: Request, target: Target) -> None:
         )  # fmt: skip
     if not find_linker(compiler).command:
         raise InputError(
-            f"nothing here links for {target.name}", where="--tune", way_out=f"{linkers(compiler)}."
+            f"nothing here links for {target.name}", where="--tune", way_out=f"{cross_compilers(compiler.triple)}."
         )  # fmt: skip
