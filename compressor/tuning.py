@@ -147,7 +147,8 @@ def tune_budget(text: str) -> Budget:
 
 
 def check_tune(request: Request, target: Target) -> None:
-    """Before anything slow. Raises InputError where nothing could be tuned, or nothing here could measure it."""
+    """Before anything slow. Raises InputError where nothing could be tuned, or nothing here could measure it,
+    DeviceError for a device that cannot, ExportError where xgboost is missing."""
     if request.tune is None:
         if request.device is not None:
             raise InputError("it says where --tune measures", where="--device", way_out="Add --tune 20min.")
@@ -156,9 +157,11 @@ def check_tune(request: Request, target: Target) -> None:
         raise InputError("only what TVM compiles is tuned", where="--tune", way_out="Add --runtime tvm.")
     tune_budget(request.tune)
     from compressor.devices.tuning.boards import board_address
+    from compressor.devices.tuning.search import check_learner
     from compressor.export.tvm_boards import compiler_of, lacking_here
     from compressor.export.tvm_linking import cross_compilers, find_linker
 
+    check_learner()
     compiler = compiler_of(target)
     if board_address(request.device) is None and (reason := lacking_here(compiler)):
         raise InputError(

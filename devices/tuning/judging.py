@@ -27,7 +27,7 @@ _SEEDS = (0, 1)  # values around zero, and positive ones
 def finalists(trials: Sequence[Trial], count: int = 3) -> list[Trial]:
     """The fastest of what was measured."""
     known = {digest(trial.trace): trial for trial in reversed(trials) if trial.trace is not None and trial.seconds}
-    return sorted(known.values(), key=lambda trial: trial.median)[:count]
+    return sorted(known.values(), key=lambda trial: trial.least)[:count]
 
 
 def judged(task: Task, default: Any, trials: Sequence[Trial], bench: Bench) -> Verdict:

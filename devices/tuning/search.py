@@ -25,7 +25,7 @@ from compressor.export.tuning.tasks import Task
 from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
 
-__all__ = ["AT_A_TIME", "Candidate", "Learner", "Search"]
+__all__ = ["AT_A_TIME", "Candidate", "Learner", "Search", "check_learner"]
 
 AT_A_TIME = 16  # schedules
 
@@ -52,15 +52,20 @@ class Learner:
     def __init__(self) -> None:
         from tvm.s_tir import meta_schedule
 
-        try:
-            import xgboost  # noqa: F401  TVM imports it when it learns, which is too late to say so
-        except ImportError as error:
-            raise ExportError(
-                "tuning needs xgboost", where="--tune", way_out='pip install "edge-compressor[tune]"'
-            ) from error
+        check_learner()
         self.model = meta_schedule.cost_model.XGBModel(
             num_warmup_samples=_WARM_UP, num_tuning_cores=this_machine().cores
         )
+
+
+def check_learner() -> None:
+    """Raises ExportError where xgboost is missing, which TVM imports only when it learns."""
+    try:
+        import xgboost  # noqa: F401
+    except ImportError as error:
+        raise ExportError(
+            "tuning needs xgboost", where="--tune", way_out='pip install "edge-compressor[tune]"'
+        ) from error
 
 
 class Search:
@@ -151,14 +156,14 @@ class _State:
         with quiet():
             self.model.update(self.context, list(handles), _results(times))
         for handle, each in zip(handles, times, strict=True):
-            record = TuningRecord(handle.sch.trace, self.workload, list(each or [1e10]), self.target, handle.args_info)
+            record = TuningRecord(handle.sch.trace, self.workload, [min(each or [1e10])], self.target, handle.args_info)
             self.database.commit_tuning_record(record)
 
 
 def _results(times: Sequence[Sequence[float] | None]) -> list[Any]:
     from tvm.s_tir.meta_schedule.runner import RunnerResult
 
-    return [RunnerResult(list(each) if each else None, None if each else "failed") for each in times]
+    return [RunnerResult([min(each)] if each else None, None if each else "failed") for each in times]
 
 
 def _replayed(task: Task, trials: Sequence[Trial]) -> tuple[list[Any], list[Sequence[float] | None]]:

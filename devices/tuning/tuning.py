@@ -109,7 +109,7 @@ def _subjects(
     timings = bench.seconds([each for _, each in unknown])
     for (task, each), timing in zip(unknown, timings, strict=True):
         if timing.times:
-            database.add(task.key, Default(key_of(each), timing.median))
+            database.add(task.key, Default(key_of(each), timing.least))
     if timings and not any(timing.times for timing in timings):
         raise DeviceError(f"nothing can be timed: {timings[0].fault}", where="--tune")
     learner = Learner()
@@ -130,7 +130,7 @@ def _round(subject: _Subject, count: int, spent: Spent, database: Database, benc
     spent.trials += len(trials)
     spent.seconds += sum(trial.spent for trial in trials)
     spent.fresh += 0 if known else len(trials)
-    subject.history.add(min((trial.median for trial in trials), default=math.inf))
+    subject.history.add(min((trial.least for trial in trials), default=math.inf))
     subject.history.over = not trials
 
 
