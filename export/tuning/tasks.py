@@ -16,7 +16,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from compressor.export.kernels.module import is_kernel
-from compressor.export.tuning.sizes import calls, settled
+from compressor.export.tuning.sizes import buffers, calls, known_sizes, settled
 
 __all__ = ["Task", "key_of", "task_of", "tasks_of"]
 
@@ -66,13 +66,13 @@ def is_tunable(function: Any) -> bool:
         not is_kernel(function)
         and not attributes.get(_SCHEDULED, False)
         and isinstance(function.body, s_tir.SBlockRealize)
-        and all(str(getattr(parameter, "dtype", "")).startswith("float") for parameter in function.params)
+        and all(str(tensor.dtype).startswith("float") for tensor in buffers(function))
     )
 
 
 def task_of(name: str, function: Any) -> Task | None:
     """The task of a function with numbers for its sizes; None where a size is none."""
-    if not all(isinstance(size, tirx.IntImm) for parameter in function.params for size in parameter.shape):
+    if not known_sizes(function):
         return None
     for attribute in dict(function.attrs or {}):
         if attribute not in _KEPT:

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from compiled import needs_tvm, tvm_target
+from torch import nn
 from tuned import batched, tvm
 
-from compressor.export.tuning.sizes import calls, known_sizes, settled, with_case
+from compressor.export.tuning.sizes import buffers, calls, known_sizes, settled, with_case
 from compressor.export.tuning.tasks import functions
 from compressor.export.tvm import textbook
+from compressor.graph.capture import capture
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,21 @@ def _nothing() -> Any:
     """A body that does nothing."""
     block = tvm.s_tir.SBlock([], [], [], "root", tvm.tirx.Evaluate(0))
     return tvm.s_tir.SBlockRealize([], tvm.tirx.const(True, "bool"), block)
+
+
+def test_sizes_that_are_products_and_sizes_that_are_given_besides_are_known() -> None:
+    needs_tvm()
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval()
+    module = textbook(capture(layer, (torch.randn(2, 6, 8),)).program, tvm_target())
+    found = calls(module, [(3, 5, 8)])
+    assert found.keys() == functions(module).keys()
+    besides = [name for name, each in functions(module).items() if len(buffers(each)) < len(each.params)]
+    assert besides
+    for name in besides:
+        (sizes,) = found[name]
+        assert sorted(value for _, value in sizes) == [3, 5]
+        fixed = settled(module[name], sizes)
+        assert known_sizes(fixed)
+        assert len(fixed.params) == len(buffers(fixed))
+        assert int(fixed.params[0].shape[0]) == 15
