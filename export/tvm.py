@@ -61,7 +61,7 @@ def to_tvm(
     files: list[Path] = []
     with _telling(program), quiet():
         llvm = tvm.target.Target(llvm_of(compiler_of(target)))
-        module = _unbounded(_imported(in_codes(expanded(program)), target))
+        module = _network(program, target)
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, target, schedules))
         executable.export_library(
@@ -78,7 +78,7 @@ def textbook(program: Program, target: Target) -> Any:
     tvm = _tvm()
     with _telling(program), quiet():
         llvm = tvm.target.Target(llvm_of(compiler_of(target)))
-        module = _unbounded(_imported(in_codes(expanded(program)), target))
+        module = _network(program, target)
         with llvm, tvm.transform.PassContext(opt_level=3):
             return tvm.transform.Sequential(_as_loops(llvm))(module)
 
@@ -86,6 +86,10 @@ def textbook(program: Program, target: Target) -> Any:
 def default_loops(target: Target) -> list[Any]:
     """The passes that give every function of loops its default schedule."""
     return [inlined(), in_vectors(_vectors(target))]
+
+
+def _network(program: Program, target: Target) -> Any:
+    return _unbounded(_imported(in_codes(expanded(program)), target))
 
 
 def _imported(program: Program, target: Target) -> Any:
