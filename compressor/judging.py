@@ -18,15 +18,15 @@ from torch import Tensor
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
-from compressor.errors import MismatchError
-from compressor.export.agreement import Agreement, tolerance_of
+from compressor.errors import ExportError, MismatchError, UnsupportedError
+from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_boards import compiler_of, is_glibc
+from compressor.export.tvm_boards import compiler_of, is_from_wheels
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -110,6 +110,11 @@ class Workshop:
         """The library beside the model, where one is asked for. Raises as `build`."""
         if self.besides is None:
             return None
+        if tolerance_of(program) is FP16:
+            raise UnsupportedError(
+                "TVM computes nothing in half precision", where="--runtime both",
+                way_out="Write --passes fold, or leave --runtime out.",
+            )  # fmt: skip
         if id(program) not in self._beside:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             self._beside[id(program)] = self._compiled(program, folder, self.besides)
@@ -132,7 +137,7 @@ class Workshop:
 
     def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
         """The same program with the schedules that are found for its library, or for the one beside it; as it was where
-        none is, or where it disagrees with PyTorch then. Raises DeviceError."""
+        none is, or where that is not compiled, or disagrees with PyTorch. Raises DeviceError."""
         beside = self.beside(artifact.program)
         if beside is None:
             return self._tuned(artifact, tuner)
@@ -147,7 +152,7 @@ class Workshop:
         self.progress.say("compiling with TVM (tuned)")
         try:
             return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
-        except MismatchError as error:
+        except (ExportError, MismatchError) as error:
             return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
 
     def _library(
@@ -257,8 +262,11 @@ class Workshop:
             processor=compiler.cpu,
             triple=compiler.triple,
             emulated=compiler.emulated,
+            cuda=compiler.cuda,
             bytes=artifact.bytes,
-            runtime_bytes=runtime_bytes(self.prepared.target.arch) if is_glibc(compiler) else None,
+            runtime_bytes=runtime_bytes(self.prepared.target.arch)
+            if is_from_wheels(compiler) and not compiler.cuda
+            else None,
             load_ms=load_ms(artifact.path) if trial.is_here else None,
             latency_ms=times["1"].p50 if times else None,
             model_latency_ms=times["0"].p50 if times else None,

@@ -163,6 +163,8 @@ def check_tune(request: Request, target: Target) -> None:
 
     check_learner()
     compiler = compiler_of(target)
+    if compiler.cuda:
+        raise InputError("schedules are searched for processors alone", where="--tune", way_out="Leave --tune out.")
     if board_address(request.device) is None and (reason := lacking_here(compiler)):
         raise InputError(
             f"code for {target.name} cannot be timed here: {reason}", where="--tune",

@@ -1,7 +1,7 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
     program ─ products of codes ─ torch.export ─ relax ─ fuse, join and order loops, plan memory
-            ─ LLVM for the target's processor ─ link ─▶ model.so
+            ─ LLVM for the target's processor, or CUDA for its GPU ─ link ─▶ model.so
 
 Products of integers are kernels of our own (`codes.py`, `tvm_operators.py`, `kernels/`). Of the rest schedules are not
 tuned: loops over elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors
@@ -26,6 +26,7 @@ from compressor.errors import CompressError, ExportError, UnsupportedError
 from compressor.export.codes import in_codes
 from compressor.export.slots import expanded
 from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
+from compressor.export.tvm_cuda import cuda_of, kernels_of
 from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
@@ -34,7 +35,7 @@ from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
-from compressor.targets.target import Target
+from compressor.targets.target import Compiler, Target
 
 if TYPE_CHECKING:
     from compressor.export.tuning.schedules import Schedules
@@ -43,6 +44,7 @@ __all__ = ["default_loops", "textbook", "to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _UNSUPPORTED = "Unsupported function types"
 
 
@@ -52,21 +54,30 @@ def to_tvm(
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
     `schedules` are those that tuning has found, which take the place of the default ones.
-    Where nothing here links for the board, the files are objects, and a script that links them there.
+    Where nothing here links for the board, the files are objects, and a script that links them there. Kernels for a GPU
+    that are not compiled here are in the library as source, and beside it.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
     """
     tvm = _tvm()
-    linker = find_linker(compiler_of(target))
+    compiler = compiler_of(target)
+    linker = find_linker(compiler)
     files: list[Path] = []
-    with _telling(program), quiet():
-        llvm = tvm.target.Target(llvm_of(compiler_of(target)))
-        module = _network(program, target)
+
+    def link(_: str, names: list[str]) -> None:
+        objects = [Path(name) for name in names]
+        beside = kernels.finish(objects, path)
+        files.extend((*finish(linker, objects, path), *beside))
+
+    with _telling(program), quiet(), kernels_of(compiler) as kernels:
+        described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
+        module = _network(program, compiler)
+        if compiler.triple.startswith("wasm32"):
+            module = module.with_attr("system_lib_prefix", _IN_WASM)
+        pipeline = _default(described) if compiler.cuda else _pipeline(described, target, schedules)
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, target, schedules))
-        executable.export_library(
-            str(path), fcompile=lambda _, objects: files.extend(finish(linker, map(Path, objects), path))
-        )
+            executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
+        executable.export_library(str(path), fcompile=link)
     return tuple(files)
 
 
@@ -75,10 +86,10 @@ def textbook(program: Program, target: Target) -> Any:
 
     Raises as `to_tvm`.
     """
-    tvm = _tvm()
+    tvm, compiler = _tvm(), compiler_of(target)
     with _telling(program), quiet():
-        llvm = tvm.target.Target(llvm_of(compiler_of(target)))
-        module = _network(program, target)
+        llvm = tvm.target.Target(llvm_of(compiler))
+        module = _network(program, compiler)
         with llvm, tvm.transform.PassContext(opt_level=3):
             return tvm.transform.Sequential(_as_loops(llvm))(module)
 
@@ -88,11 +99,12 @@ def default_loops(target: Target) -> list[Any]:
     return [inlined(), in_vectors(_vectors(target))]
 
 
-def _network(program: Program, target: Target) -> Any:
-    return _unbounded(_imported(in_codes(expanded(program)), target))
+def _network(program: Program, compiler: Compiler) -> Any:
+    lowered = expanded(program) if compiler.cuda else in_codes(expanded(program))
+    return _unbounded(_imported(lowered, compiler))
 
 
-def _imported(program: Program, target: Target) -> Any:
+def _imported(program: Program, compiler: Compiler) -> Any:
     """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
     from tvm import relax
     from tvm.relax.frontend.torch import from_exported_program
@@ -103,7 +115,7 @@ def _imported(program: Program, target: Target) -> Any:
 
     exported = as_exported(program).run_decompositions()
     _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, best_isa(features_of(compiler_of(target))))}
+    table = {**ACTIVATIONS, **converters(exported, None if compiler.cuda else best_isa(features_of(compiler)))}
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
@@ -150,6 +162,13 @@ def _pipeline(llvm: Any, target: Target, schedules: Schedules | None) -> Any:
             *pipeline.finalize_passes(llvm),
         ]
     )
+
+
+def _default(described: Any) -> Any:
+    """TVM's own pipeline: on GPUs with its schedules of dlight."""
+    from tvm import relax
+
+    return relax.get_default_pipeline(described)
 
 
 def _unbounded(module: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from compressor.targets.target import Compiler, Target
 
-__all__ = ["compiler_of", "features_of", "is_foreign", "is_glibc", "lacking_here", "llvm_of"]
+__all__ = ["compiler_of", "features_of", "is_foreign", "is_from_wheels", "lacking_here", "llvm_of"]
 
 _ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _HERE = f"{platform.machine()}-{platform.system().lower()}"  # as triples begin: x86_64-linux
@@ -51,9 +51,9 @@ def is_foreign(compiler: Compiler) -> bool:
     return bool(triple) and not (triple.startswith(_HERE) and triple.endswith("-gnu"))
 
 
-def is_glibc(compiler: Compiler) -> bool:
-    """Whether PyPI's wheels hold TVM's runtime for the board: Linux with glibc."""
-    return not compiler.triple or compiler.triple.endswith("-linux-gnu")
+def is_from_wheels(compiler: Compiler) -> bool:
+    """Whether the libraries that PyPI's wheels hold are all that the board needs: Linux with glibc, and no GPU."""
+    return not compiler.cuda and (not compiler.triple or compiler.triple.endswith("-linux-gnu"))
 
 
 def lacking_here(compiler: Compiler) -> str:

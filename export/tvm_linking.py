@@ -28,23 +28,38 @@ _OWN = ("g++", "clang++", "c++")
 _OPTIONS = ("-shared", "-fPIC", "-Wl,--strip-all")
 _BIONIC = ("-nostdlib", "-Wl,-z,max-page-size=16384", "-Wl,--no-as-needed")  # Android 15 has pages of 16 KB
 _BIONIC_LIBRARIES = ("libc.so", "libm.so")
-_ANDROID, _GNU = "-android", "-gnu"
+_ANDROID, _GNU, _WASM = "-android", "-gnu", "wasm32"
+_NATIVE_SCRIPT = """#!/bin/sh
+# Run on the board: it takes a C++ compiler (apt install g++).
+set -e
+cd "$(dirname "$0")"
+"${{CXX:-g++}}" {options} -o {name} {objects}
+"""
+_WASM_SCRIPT = """#!/bin/sh
+# It takes emscripten's emcc, apache-tvm, and TVM's source in TVM_HOME, where `make -C "$TVM_HOME/web"` was run.
+set -e
+cd "$(dirname "$0")"
+python3 -c 'import sys; from tvm.support import emcc; emcc.create_tvmjs_wasm("model.wasm", sys.argv[1:])' {objects}
+"""
 _ZIG = "ziglang"
 
 
 @dataclass(frozen=True)
 class Linker:
     """A compiler's command line that objects are appended to; empty where none is here. `stubs` are names of shared
-    libraries that are on the board alone, whose names the library gets."""
+    libraries that are on the board alone, whose names the library gets; `script` is what links elsewhere."""
 
     command: tuple[str, ...]
     stubs: tuple[str, ...] = ()
+    script: str = _NATIVE_SCRIPT
 
 
 def find_linker(compiler: Compiler) -> Linker:
     """What links for the board here. Raises ExportError where this machine's own compiler would, and there is none."""
     if not is_foreign(compiler):
         return Linker((_own(), *_OPTIONS))
+    if compiler.triple.startswith(_WASM):
+        return Linker((), script=_WASM_SCRIPT)
     found = cross_compiler(compiler.triple, compiler.glibc)
     if not found:
         return Linker(())
@@ -66,7 +81,9 @@ def cross_compiler(triple: str, glibc: str) -> tuple[str, ...]:
 
 
 def cross_compilers(triple: str) -> str:
-    """What has to be installed here for `cross_compiler` to find one."""
+    """What has to be installed for a library to be linked."""
+    if triple.startswith(_WASM):
+        return "emscripten, with TVM's source"
     return f"apt install g++-{triple.replace(_ANDROID, _GNU).replace('_', '-')}, or pip install {_ZIG}"
 
 
@@ -74,7 +91,7 @@ def finish(linker: Linker, objects: Iterable[Path], path: Path) -> tuple[Path, .
     """Link `path`, or keep the objects beside it with the script that does. Raises ExportError where that fails."""
     given = tuple(objects)
     if not linker.command:
-        return _kept(given, path)
+        return _kept(given, path, linker.script)
     with tempfile.TemporaryDirectory() as folder:
         stubs = [str(Path(folder) / name) for name in linker.stubs]
         for stub, name in zip(stubs, linker.stubs, strict=True):
@@ -90,18 +107,14 @@ def _own() -> str:
     raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
 
 
-def _kept(objects: Sequence[Path], path: Path) -> tuple[Path, ...]:
+def _kept(objects: Sequence[Path], path: Path, template: str) -> tuple[Path, ...]:
     """The objects, and the script that links them on the board."""
     kept = [path.with_name(f"{path.stem}-{index}.o") for index in range(len(objects))]
     for source, destination in zip(objects, kept, strict=True):
         shutil.copyfile(source, destination)
-    script = path.with_name(BUILD)
-    names = " ".join(file.name for file in kept)
-    script.write_text(
-        f"#!/bin/sh\n# Run on the board: it takes a C++ compiler (apt install g++).\n"
-        f'set -e\ncd "$(dirname "$0")"\n"${{CXX:-g++}}" {" ".join(_OPTIONS)} -o {path.name} {names}\n',
-        encoding="ascii",
-    )
+    script, names = path.with_name(BUILD), " ".join(file.name for file in kept)
+    text = template.format(options=" ".join(_OPTIONS), name=path.name, objects=names)
+    script.write_text(text, encoding="ascii")
     return (*kept, script)
 
 

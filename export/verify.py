@@ -152,7 +152,7 @@ def _verify(path: Path, library: _Opener) -> Verification:
                 errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays)
                 problems += wrong
             if BUILD in files:
-                notes.append(f"nothing is linked yet: sh {BUILD} links {LIBRARY} on the board")
+                notes.append(f"nothing is linked yet: sh {BUILD} does it, on the board")
             if LIBRARY in files:
                 opened = library(path / LIBRARY, manifest, inputs, outputs)
                 if isinstance(opened, str):

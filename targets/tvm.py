@@ -1,8 +1,8 @@
 """A board with TVM in place of its own runtime: the network becomes machine code for the board's processor.
 
 No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks
-go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest
-computes in float32. What the code is made for stands in the board's file, under `[compiler]`.
+go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest, and
+all on a GPU, computes in float32. What the code is made for stands in the board's file, under `[compiler]`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ TVM, BOTH = "tvm", "both"
 RUNTIMES = ("onnx", TVM, BOTH)  # as --runtime spells them
 _LEAST = {"x86_64": {"avx2", "fma"}, "aarch64": {"asimd"}}  # by architecture, what this machine needs for kernels
 _BLOCKS = ("MatMulNBits", "GatherBlockQuantized")  # as ONNX Runtime calls products and tables in blocks
+_HALF = "fp16"
 _SOURCE = "relax's default pipeline for processors, without tuned schedules; export/kernels/ for integers"
 
 
 def with_runtime(target: Target, runtime: str | None) -> Target:
     """The target with the runtime that was asked for; None and "onnx" leave its own, and so does "both": what is made
-    for that one is compiled besides.
+    for that one is compiled besides, so that its default passes are in formats of both.
 
     Raises TargetError where TVM is not installed here, or nothing says what it is to compile for.
     """
@@ -34,7 +35,9 @@ def with_runtime(target: Target, runtime: str | None) -> Target:
     if runtime not in (TVM, BOTH):
         return target
     compiled = _compiled(target)
-    return compiled if runtime == TVM else target
+    if runtime == TVM:
+        return compiled
+    return replace(target, passes=compiled.passes) if _HALF in target.passes else target  # which TVM computes none of
 
 
 def _compiled(target: Target) -> Target:
@@ -46,12 +49,13 @@ def _compiled(target: Target) -> Target:
             "apache-tvm is not installed here", where="--runtime tvm", way_out='pip install "edge-compressor[tvm]"'
         ) from error
     kernels = "int8" in formats
+    name = "TVM-CUDA" if target.compiler is not None and target.compiler.cuda else "TVM-CPU"
     return replace(
         target,
         runtime=Runtime(
             TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"
         ),
-        providers=(Provider("TVM-CPU", formats, _BLOCKS * kernels, "int8" * kernels, _SOURCE),),
+        providers=(Provider(name, formats, _BLOCKS * kernels, "int8" * kernels, _SOURCE),),
         optional_providers=(),
         rates={format: target.rates[format] for format in formats},
         passes="fold",

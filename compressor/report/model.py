@@ -188,10 +188,10 @@ class Library:
     """The network as machine code for one `processor`: its files, and where it was tried.
 
     `triple` is "" where the processor is the machine's that compiled it; `emulated` is the core of `qemu://` that has
-    the processor's instructions, or "". `bytes` holds the weights; the board needs `runtime_bytes` of TVM's runtime
-    besides. `load_ms` is on this machine, where the code runs here. `latency_ms` is p50 of a library beside a model,
-    `model_latency_ms` that of the model itself, timed in turn where the target is this machine. `checked` says where
-    it ran, or why not; then `error`, that against PyTorch, is None.
+    the processor's instructions, or ""; `cuda` is the GPU that computes ("sm_87"), or "". `bytes` holds the weights;
+    the board needs `runtime_bytes` of TVM's runtime besides. `load_ms` is on this machine, where the code runs here.
+    `latency_ms` is p50 of a library beside a model, `model_latency_ms` that of the model itself, timed in turn where
+    the target is this machine. `checked` says where it ran, or why not; then `error`, that against PyTorch, is None.
     """
 
     files: tuple[str, ...]
@@ -201,6 +201,7 @@ class Library:
     tolerance: float
     triple: str = ""
     emulated: str = ""
+    cuda: str = ""
     runtime_bytes: int | None = None
     load_ms: float | None = None
     latency_ms: float | None = None
@@ -214,7 +215,8 @@ class Library:
         if self.latency_ms is not None and self.model_latency_ms is not None:
             loads += f", runs in {self.latency_ms:.3g} ms where the model takes {self.model_latency_ms:.3g}"
         size = f"{self.bytes / 1e6:.2f} MB{beside}{loads}"
-        return f"{self.files[0]} for {self.processor}: {size}; {self.checked}{agrees}"
+        where = f"{self.cuda} beside {self.processor}" if self.cuda else self.processor
+        return f"{self.files[0]} for {where}: {size}; {self.checked}{agrees}"
 
 
 @dataclass(frozen=True)

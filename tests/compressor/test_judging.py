@@ -8,11 +8,13 @@ import pytest
 
 from compressor.cache import Cache
 from compressor.devices.tvm_emulated import lacking
+from compressor.errors import UnsupportedError
 from compressor.export import tvm_linking
 from compressor.gate import Gate
 from compressor.graph.contract import Context, Progress
 from compressor.judging import Workshop
 from compressor.metrics import parse_drop
+from compressor.passes.quantize import Quantize
 from compressor.pipeline import Pipeline
 from compressor.prepare import prepare
 from compressor.request import Request
@@ -112,7 +114,7 @@ def test_a_library_for_another_processor_is_tried_emulated(
     if artifact.path.suffix != ".so":
         pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
     assert artifact.agreement.error < 1e-5
-    assert "ran emulated as cortex-a76, on 8 samples" in artifact.agreement.notes[-1]
+    assert "ran emulated as cortex-a76, on 4 samples" in artifact.agreement.notes[-1]
     library = workshop.library(artifact)
     assert library is not None
     assert "emulated as cortex-a76, agrees with PyTorch to" in str(library)
@@ -134,3 +136,6 @@ def test_on_the_host_a_library_beside_the_model_is_timed_in_turn(digits: Path, t
     beside = workshop.beside(prepared.program)
     assert beside is workshop.beside(prepared.program), "it is compiled once"
     assert artifact.path.name == "model.onnx"
+    half = Quantize("fp16").run(prepared.program, Context(load_target("jetson"))).program
+    with pytest.raises(UnsupportedError, match=r"nothing in half precision\n.*--passes fold"):
+        workshop.beside(half)

@@ -54,6 +54,7 @@ def test_what_cannot_be_tuned_is_refused_at_once() -> None:
     assert "cannot be timed here" in told
     assert "--device" in told
     assert "ssh" in refused(tune="5trials", runtime="tvm", device="ssh://user@board")
+    assert "processors alone" in refused(tune="5trials", runtime="tvm", target="jetson-orin-nano")
     check_tune(Request(model="m.pt"), load_target("host"))
     check_tune(Request(model="m.pt", tune="5trials", runtime="tvm"), with_runtime(load_target("host"), "tvm"))
 

@@ -8,7 +8,7 @@ import pytest
 from boards import board
 from compiled import needs_tvm
 
-from compressor.export.tvm_boards import compiler_of, features_of, is_foreign, is_glibc, lacking_here, llvm_of
+from compressor.export.tvm_boards import compiler_of, features_of, is_foreign, is_from_wheels, lacking_here, llvm_of
 from compressor.targets import HOST, load_target, target_names
 from compressor.targets.target import Compiler
 
@@ -56,7 +56,8 @@ def test_the_host_is_this_processor_and_a_board_that_tells_nothing_too() -> None
     assert compiler_of(board(compiler=None)) == host
     assert compiler_of(board(is_host=True)) == host
     assert (is_foreign(host), lacking_here(host)) == (False, "")
-    assert is_glibc(host)
+    assert is_from_wheels(host)
+    assert not is_from_wheels(replace(host, cuda="sm_87"))
     assert compiler_of(board()).cpu == "x86-64-v3"
 
 
@@ -65,7 +66,7 @@ def test_another_architecture_or_system_is_foreign(triple: str) -> None:
     compiler = Compiler(triple, "generic", ("fp32",), "test")
     assert is_foreign(compiler)
     assert triple in lacking_here(compiler)
-    assert is_glibc(compiler) == triple.endswith("gnu")
+    assert is_from_wheels(compiler) == triple.endswith("gnu")
 
 
 def test_what_the_processor_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,13 @@ def test_without_any_the_board_links_and_this_machine_s_own_is_asked_for() -> No
         find_linker(OWN)
 
 
+def test_webassembly_is_linked_elsewhere() -> None:
+    linker = find_linker(Compiler("wasm32-unknown-unknown-wasm", "generic", ("fp32",), "test"))
+    assert linker.command == ()
+    assert "emcc" in linker.script
+    assert cross_compilers("wasm32-unknown-unknown-wasm") == "emscripten, with TVM's source"
+
+
 def test_the_script_links_what_was_kept(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("needs g++")

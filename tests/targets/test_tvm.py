@@ -55,6 +55,7 @@ def test_a_host_without_kernels_takes_float32_alone(modern: Machine, monkeypatch
 @pytest.mark.usefixtures("installed")
 def test_both_leaves_the_board_its_runtime_and_asks_for_a_compiler_all_the_same() -> None:
     assert with_runtime(board(), "both") == board()
+    assert with_runtime(board(passes="fold,fp16"), "both") == board(passes="fold")
     with pytest.raises(TargetError, match=r"no \[compiler\]"):
         with_runtime(board(compiler=None), "both")
 
