@@ -62,6 +62,9 @@ def write(
     agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
     notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
     notes += _kernels(request, prepared, kept)
+    tuning = (beside or kept).tuning
+    if tuning is not None:
+        notes = (*notes, str(tuning) if beside else f"{tuning}; the original's figures are of its default schedules")
     if request.pack and not kept.parts:
         notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
@@ -76,9 +79,9 @@ def write(
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
-    folder = write_bundle(
-        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection, findings)
-    )
+    manifest = _manifest(report, request, prepared, selection, findings)
+    told = {} if tuning is None else {"tuning": asdict(tuning)}
+    folder = write_bundle(out, force=request.force, files=files, manifest={**manifest, **told})
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
 
@@ -90,6 +93,7 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
     more = [f" --runtime {request.runtime}"] if request.runtime in (TVM, BOTH) else []
     more += [f" --kernels {request.kernels}"] if request.kernels == CUSTOM_OP else []
+    more += [f" --tune {request.tune}"] if request.tune else []
     more += [" --no-kv-cache"] if request.no_kv_cache else []
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
     comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
-from compressor.errors import UnsupportedError
+from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.custom_op.library import packed_for, write_library
@@ -42,6 +43,10 @@ from compressor.trying import FEW, Trial, trial_of
 from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
 
+if TYPE_CHECKING:
+    from compressor.export.tuning.schedules import Schedules
+    from compressor.tuning import Tuner, Tuning
+
 __all__ = ["Artifact", "Workshop"]
 
 
@@ -61,6 +66,7 @@ class Artifact:
     own: int = 0
     elsewhere: bool = False  # the operators are for another processor: PyTorch answers for the artifact
     trial: Trial | None = None
+    tuning: Tuning | None = None  # how its schedules were found, where they were searched for
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
@@ -95,8 +101,8 @@ class Workshop:
     own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
-    _metric: dict[int, float] = field(default_factory=dict)
-    _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
+    _metric: dict[Path, float] = field(default_factory=dict)
+    _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
 
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
@@ -147,7 +153,32 @@ class Workshop:
 
     def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        files = to_tvm(program, target, folder / "model.so")
+        return self._library(program, folder, target)
+
+    def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        """The same program with the schedules that are found for its library, or for the one beside it; as it was where
+        none is, or where that is not compiled, or disagrees with PyTorch. Raises DeviceError."""
+        beside = self.beside(artifact.program)
+        if beside is None:
+            return self._tuned(artifact, tuner)
+        self._beside[id(artifact.program)] = self._tuned(beside, tuner)
+        return artifact
+
+    def _tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        program, folder = artifact.program, Path(tempfile.mkdtemp(dir=self.folder))
+        schedules, tuning = tuner.schedules(program, self.prepared.timed_batch(self.batch), folder)
+        if not tuning.improved:
+            return replace(artifact, tuning=tuning)
+        self.progress.say("compiling with TVM (tuned)")
+        try:
+            return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
+        except (ExportError, MismatchError) as error:
+            return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
+
+    def _library(
+        self, program: Program, folder: Path, target: Target, schedules: Schedules | None = None
+    ) -> Artifact:  # fmt: skip
+        files = to_tvm(program, target, folder / "model.so", schedules)
         placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
         trial = trial_of(program, target, files)
         return Artifact(
@@ -171,7 +202,7 @@ class Workshop:
 
     def metric(self, artifact: Artifact) -> float:
         """The metric of the artifact as its runtime runs it, against the original in PyTorch where it compares."""
-        key = id(artifact.program)
+        key = artifact.path
         if key not in self._metric:
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
 
@@ -210,7 +241,7 @@ class Workshop:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
         if not self.prepared.target.is_host:
             return {}
-        key = (attempt, *(id(artifact.program) for artifact in artifacts))
+        key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
             self._times[key] = self._in_turn(*artifacts)
         return self._times[key]

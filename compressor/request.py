@@ -56,6 +56,8 @@ class Request:
     max_drop: str = "1%"
     latency: str | None = None
     size: str | None = None
+    tune: str | None = None
+    device: str | None = None
     gate: bool = False
     pack: bool = False
     dry_run: bool = False

@@ -42,8 +42,9 @@ from compressor.targets.target import Compiler, Target
 
 if TYPE_CHECKING:
     from compressor.export.kernels.isa import Isa
+    from compressor.export.tuning.schedules import Schedules
 
-__all__ = ["to_tvm"]
+__all__ = ["default_loops", "textbook", "to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
@@ -51,9 +52,12 @@ _IN_WASM = "edge_model_"  # before the names of its functions: no library is loa
 _UNSUPPORTED = "Unsupported function types"
 
 
-def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
+def to_tvm(
+    program: Program, target: Target, path: Path, schedules: Schedules | None = None
+) -> tuple[Path, ...]:  # fmt: skip
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
+    `schedules` are those that tuning has found, which take the place of the default ones.
     Where nothing here links for the board, the files are objects, and a script that links them there. Kernels for a GPU
     that are not compiled here are in the library as source, and beside it.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
@@ -71,14 +75,36 @@ def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
 
     with _telling(program), quiet(), kernels_of(compiler) as kernels:
         described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
-        module = _unbounded(_imported(expanded(program), compiler))
+        module = _network(program, compiler)
         if compiler.triple.startswith("wasm32"):
             module = module.with_attr("system_lib_prefix", _IN_WASM)
-        pipeline = _default(described) if compiler.cuda else _pipeline(described, _vectors(target))
+        pipeline = _default(described) if compiler.cuda else _pipeline(described, target, schedules)
         with tvm.transform.PassContext(opt_level=3):
             executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
         executable.export_library(str(path), fcompile=link)
     return tuple(files)
+
+
+def textbook(program: Program, target: Target) -> Any:
+    """The network as functions of loops that nobody has scheduled, and kernels: what tuning takes its tasks from.
+
+    Raises as `to_tvm`.
+    """
+    tvm, compiler = _tvm(), compiler_of(target)
+    with _telling(program), quiet():
+        llvm = tvm.target.Target(llvm_of(compiler))
+        module = _network(program, compiler)
+        with llvm, tvm.transform.PassContext(opt_level=3):
+            return tvm.transform.Sequential(_as_loops(llvm))(module)
+
+
+def default_loops(target: Target) -> list[Any]:
+    """The passes that give every function of loops its default schedule."""
+    return [inlined(), in_vectors(_vectors(target))]
+
+
+def _network(program: Program, compiler: Compiler) -> Any:
+    return _unbounded(_imported(expanded(program), compiler))
 
 
 def _imported(program: Program, compiler: Compiler) -> Any:
@@ -115,17 +141,24 @@ def _vectors(target: Target) -> Vectors:
     return _WIDE if target.is_host and "avx512f" in this_machine().features else _NARROW
 
 
-def _pipeline(llvm: Any, vectors: Vectors) -> Any:
+def _as_loops(llvm: Any) -> list[Any]:
+    from tvm.relax.backend.cpu_generic import pipeline
+
+    return [*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm)]
+
+
+def _pipeline(llvm: Any, target: Target, schedules: Schedules | None) -> Any:
     """TVM's default one for processors, with the loops' order between operators and memory."""
     from tvm.ir.transform import Sequential
     from tvm.relax.backend.cpu_generic import pipeline
 
-    before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
+    from compressor.export.tuning.schedules import scheduled
+
+    loops = default_loops(target)
     return Sequential(
         [
-            *before,
-            inlined(),
-            in_vectors(vectors),
+            *_as_loops(llvm),
+            *(loops if schedules is None else [scheduled(schedules, loops)]),
             *pipeline.dataflow_lower_passes(llvm),
             *pipeline.finalize_passes(llvm),
         ]

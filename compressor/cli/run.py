@@ -31,6 +31,8 @@ __all__ = ["run"]
 @click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
 @click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
+@click.option("--tune", metavar="500trials|20min", help="Search for faster schedules; with --runtime tvm.")
+@click.option("--device", metavar="URL", help="Where --tune measures: rpc://…, or a saved name. [default: local]")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
 @click.option("--pack", is_flag=True, help="Store ternary and 3-bit weights in their fewest bits; see `unpack`.")
 @carbon

@@ -13,7 +13,9 @@ from tvm import relax, tirx
 
 from compressor.export.kernels.epilogue import PLAIN, Ending
 
-__all__ = ["NOTHING", "End", "add_function", "constant", "count", "known", "sized"]
+__all__ = ["NOTHING", "End", "add_function", "constant", "count", "is_kernel", "known", "sized"]
+
+_KERNEL = "own_kernel"  # an attribute of functions that have their schedule: tuning leaves them alone
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,12 @@ NOTHING = End()
 
 def add_function(builder: Any, function: Any, name: str) -> Any:
     """In the module, under a name of its own: where the same function is there already, as that one."""
-    return builder.add_func(function.without_attr("global_symbol"), name)
+    return builder.add_func(function.without_attr("global_symbol").with_attr(_KERNEL, True), name)
+
+
+def is_kernel(function: Any) -> bool:
+    """Whether it is one of ours, which `add_function` has put there."""
+    return _KERNEL in dict(function.attrs or {})
 
 
 def constant(tensor: Tensor) -> Any:
