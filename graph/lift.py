@@ -30,6 +30,8 @@ from compressor.graph.program import Program
 
 __all__ = ["as_exported", "lift"]
 
+_HISTORY = "from_node"  # by which torch would look for an input under the name that it had
+
 
 def as_exported(program: Program) -> ExportedProgram:
     """`lift` where it can be, else `Program.export()`. Raises what that raises."""
@@ -65,7 +67,7 @@ def lift(program: Program) -> ExportedProgram:
             mapping[node] = values[str(node.target)]
         elif node.op == "placeholder":  # under a name of our own: torch renames those of builtins, `input` for one
             mapping[node] = graph.placeholder(f"u_{len(inputs)}")
-            mapping[node].meta = dict(node.meta)
+            mapping[node].meta = {key: value for key, value in node.meta.items() if key != _HISTORY}
         else:
             mapping[node] = graph.node_copy(node, lambda n: mapping[n])
         if "val" not in node.meta:
