@@ -11,19 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
-from compressor.errors import UnsupportedError
+from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
+from compressor.export.custom_op.library import packed_for, write_library
+from compressor.export.custom_op.nodes import DOMAIN
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import runner
+from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_boards import compiler_of, is_from_wheels
 from compressor.generation import decoding
@@ -37,15 +40,20 @@ from compressor.report.model import Decoding, Library
 from compressor.targets import Target
 from compressor.targets.tvm import TVM
 from compressor.trying import FEW, Trial, trial_of
+from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
+
+if TYPE_CHECKING:
+    from compressor.export.tuning.schedules import Schedules
+    from compressor.tuning import Tuner, Tuning
 
 __all__ = ["Artifact", "Workshop"]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
-    PyTorch. `trial` says where a library was tried."""
+    """A program's ONNX file (external data beside it, and a library of `operators` that compute `own` of its nodes) or
+    TVM's library, where its nodes run, and how far it is from PyTorch. `trial` says where TVM's library was tried."""
 
     program: Program
     path: Path
@@ -54,7 +62,11 @@ class Artifact:
     agreement: Agreement
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
+    operators: Path | None = None
+    own: int = 0
+    elsewhere: bool = False  # the operators are for another processor: PyTorch answers for the artifact
     trial: Trial | None = None
+    tuning: Tuning | None = None  # how its schedules were found, where they were searched for
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
@@ -62,9 +74,11 @@ class Artifact:
 
         For a library of another processor its program answers, in PyTorch.
         """
+        if self.elsewhere:
+            return self.program.run
         if self.trial is not None:
             return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
-        return runner(self.path, exact=not self.x86, approximate=True)
+        return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
 
     @property
     def bytes(self) -> int:
@@ -84,10 +98,11 @@ class Workshop:
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
     besides: Target | None = None  # with TVM, where a library is asked for beside the model
+    own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
-    _metric: dict[int, float] = field(default_factory=dict)
-    _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
+    _metric: dict[Path, float] = field(default_factory=dict)
+    _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
 
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
@@ -117,17 +132,53 @@ class Workshop:
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
         path = folder / "model.onnx"
-        lowered = to_onnx(program, self.prepared.target)
-        placement = place(lowered.model, self.prepared.target)
-        files = lowered.save(path)
+        target = self.prepared.target
+        packed = packed_for(program, target) if self.own_kernels else program
+        lowered = to_onnx(packed, target)
+        placement = place(lowered.model, target)
+        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        if packed is not program:
+            self.progress.say("compiling kernels")
+            operators = folder / OPERATORS
+            write_library(packed, target, operators)
+            files = (*files, operators)
+            trial = trial_of_model(path, target)
+            agreement = self._tried(program, operators, trial)
+            made = (files, placement, agreement, target.arch == "x86_64")
+            return Artifact(program, path, *made, operators=operators, own=own, elsewhere=not trial.is_here)
         agreement = check(program, path, self.prepared.evaluation)
-        packed = pack_model(path) if self.pack and len(files) == 1 else None
-        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
+        smaller = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
+        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts)
 
     def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        files = to_tvm(program, target, folder / "model.so")
+        return self._library(program, folder, target)
+
+    def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        """The same program with the schedules that are found for its library, or for the one beside it; as it was where
+        none is, or where that is not compiled, or disagrees with PyTorch. Raises DeviceError."""
+        beside = self.beside(artifact.program)
+        if beside is None:
+            return self._tuned(artifact, tuner)
+        self._beside[id(artifact.program)] = self._tuned(beside, tuner)
+        return artifact
+
+    def _tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        program, folder = artifact.program, Path(tempfile.mkdtemp(dir=self.folder))
+        schedules, tuning = tuner.schedules(program, self.prepared.timed_batch(self.batch), folder)
+        if not tuning.improved:
+            return replace(artifact, tuning=tuning)
+        self.progress.say("compiling with TVM (tuned)")
+        try:
+            return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
+        except (ExportError, MismatchError) as error:
+            return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
+
+    def _library(
+        self, program: Program, folder: Path, target: Target, schedules: Schedules | None = None
+    ) -> Artifact:  # fmt: skip
+        files = to_tvm(program, target, folder / "model.so", schedules)
         placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
         trial = trial_of(program, target, files)
         return Artifact(
@@ -151,7 +202,7 @@ class Workshop:
 
     def metric(self, artifact: Artifact) -> float:
         """The metric of the artifact as its runtime runs it, against the original in PyTorch where it compares."""
-        key = id(artifact.program)
+        key = artifact.path
         if key not in self._metric:
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
 
@@ -190,7 +241,7 @@ class Workshop:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
         if not self.prepared.target.is_host:
             return {}
-        key = (attempt, *(id(artifact.program) for artifact in artifacts))
+        key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
             self._times[key] = self._in_turn(*artifacts)
         return self._times[key]
