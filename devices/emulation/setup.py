@@ -99,7 +99,7 @@ def _fill(folder: Path, apt: Apt, wheels: dict[str, str], say: Callable[[str], N
     python = apt.python()
     with ThreadPoolExecutor(2) as pool:
         say(f"fetching {python} and {', '.join(f'{name} {version}' for name, version in wheels.items())} for aarch64")
-        fetching = [pool.submit(_fetch_wheels, folder, python, wheels)]
+        fetching = [pool.submit(_fetch_wheels, folder, python, wheels, say)]
         if shutil.which(_QEMU) is None:
             say("fetching qemu")
             fetching.append(pool.submit(_fetch_qemu, apt, folder))
@@ -109,7 +109,8 @@ def _fill(folder: Path, apt: Apt, wheels: dict[str, str], say: Callable[[str], N
         for each in fetching:
             each.result()
     _finish(folder, python)
-    return Root(folder, python, wheels, tuple(CPUS))
+    kept = wheels if (folder / TVM_SITE).is_dir() else {name: wheels[name] for name in _WHEELS}
+    return Root(folder, python, kept, tuple(CPUS))
 
 
 def _fetch_qemu(apt: Apt, folder: Path) -> None:
@@ -139,7 +140,8 @@ def _finish(folder: Path, python: str) -> None:
             (root / entry.name).symlink_to(Path("../../base") / entry.name)
 
 
-def _fetch_wheels(folder: Path, python: str, wheels: dict[str, str]) -> None:
+def _fetch_wheels(folder: Path, python: str, wheels: dict[str, str], say: Callable[[str], None]) -> None:
+    """The runtime's; TVM's where they can be had: a root without them serves ONNX Runtime all the same."""
     digits = python.removeprefix("python").replace(".", "")
     platforms = [word for name in _PLATFORMS for word in ("--platform", name)]
     pip = [
@@ -152,7 +154,11 @@ def _fetch_wheels(folder: Path, python: str, wheels: dict[str, str]) -> None:
         "Look at pip's index; `python -m ensurepip` where pip itself is missing.",
     )  # fmt: skip
     if set(wheels) > set(_WHEELS):
-        fetch_tvm(folder / TVM_SITE, wheels, pip)
+        try:
+            fetch_tvm(folder / TVM_SITE, wheels, pip)
+        except DeviceError as error:
+            shutil.rmtree(folder / TVM_SITE, ignore_errors=True)
+            say(f"TVM's runtime could not be fetched, and its libraries will not run: {error.what.splitlines()[-1]}")
 
 
 def _try(root: Root, say: Callable[[str], None]) -> None:

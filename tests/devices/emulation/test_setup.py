@@ -147,3 +147,18 @@ def test_a_root_that_could_not_count_is_given_its_counter_when_it_can_be_had(
     assert _set_up()[0].uncounted == ""
     assert find_root() == Root(place, "python3.11", wheels, ("cortex-a76",))
     assert [path.name for path in place.iterdir()] == ["root.json"]
+
+
+def test_where_tvm_s_runtime_cannot_be_had_the_root_serves_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(site: Path, *_: object) -> None:
+        site.mkdir()
+        raise DeviceError("pip: no such wheel")
+
+    said: list[str] = []
+    monkeypatch.setattr(setup, "step", lambda *_: "")
+    monkeypatch.setattr(setup, "fetch_tvm", failing)
+    setup._fetch_wheels(tmp_path, "python3.11", {"onnxruntime": "1", "numpy": "2", "apache-tvm": "0.27"}, said.append)
+    assert said == ["TVM's runtime could not be fetched, and its libraries will not run: pip: no such wheel"]
+    assert [*tmp_path.iterdir()] == []
