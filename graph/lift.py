@@ -30,8 +30,6 @@ from compressor.graph.program import Program
 
 __all__ = ["as_exported", "lift"]
 
-_HISTORY = "from_node"  # by which torch would look for an input under the name that it had
-
 
 def as_exported(program: Program) -> ExportedProgram:
     """`lift` where it can be, else `Program.export()`. Raises what that raises."""
@@ -52,7 +50,7 @@ def lift(program: Program) -> ExportedProgram:
     graph, values = fx.Graph(), {}
     tensors, inputs = program.tensors(), []
     for number, (name, tensor) in enumerate(tensors.items()):
-        node = graph.placeholder(f"p_{re.sub(r'[^0-9a-zA-Z_]', '_', name)}_{number}")
+        node = _placeholder(graph, f"p_{re.sub(r'[^0-9a-zA-Z_]', '_', name)}_{number}")
         kind = InputKind.PARAMETER if isinstance(tensor, nn.Parameter) else InputKind.BUFFER
         persistent = None if kind is InputKind.PARAMETER else True
         inputs.append(InputSpec(kind, TensorArgument(node.name), name, persistent))
@@ -66,8 +64,8 @@ def lift(program: Program) -> ExportedProgram:
                 raise ValueError(f"{node.target} is no tensor")
             mapping[node] = values[str(node.target)]
         elif node.op == "placeholder":  # under a name of our own: torch renames those of builtins, `input` for one
-            mapping[node] = graph.placeholder(f"u_{len(inputs)}")
-            mapping[node].meta = {key: value for key, value in node.meta.items() if key != _HISTORY}
+            mapping[node] = _placeholder(graph, f"u_{len(inputs)}")
+            mapping[node].meta = dict(node.meta)
         else:
             mapping[node] = graph.node_copy(node, lambda n: mapping[n])
         if "val" not in node.meta:
@@ -90,6 +88,13 @@ def lift(program: Program) -> ExportedProgram:
     )
     exported._guards_code = []  # of the first trace, by names that are not here; a program checks its inputs itself
     return exported
+
+
+def _placeholder(graph: fx.Graph, wish: str) -> fx.Node:
+    """An input called as it is named: fx makes names of its own of some wishes, and torch goes by either."""
+    node = graph.placeholder(wish)
+    node.target = node.name
+    return node
 
 
 def _call(inputs: list[InputSpec], outputs: list[OutputSpec], program: Program) -> ModuleCallSignature:
