@@ -21,10 +21,12 @@ from compressor.devices.tvm_runtime import runtime_bytes
 from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
+from compressor.export.custom_op.library import packed_for, write_library
+from compressor.export.custom_op.nodes import DOMAIN
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import runner
+from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_boards import compiler_of, is_from_wheels
 from compressor.generation import decoding
@@ -38,6 +40,7 @@ from compressor.report.model import Decoding, Library
 from compressor.targets import Target
 from compressor.targets.tvm import TVM
 from compressor.trying import FEW, Trial, trial_of
+from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
 
 if TYPE_CHECKING:
@@ -49,8 +52,8 @@ __all__ = ["Artifact", "Workshop"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
-    PyTorch. `trial` says where a library was tried."""
+    """A program's ONNX file (external data beside it, and a library of `operators` that compute `own` of its nodes) or
+    TVM's library, where its nodes run, and how far it is from PyTorch. `trial` says where TVM's library was tried."""
 
     program: Program
     path: Path
@@ -59,6 +62,9 @@ class Artifact:
     agreement: Agreement
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
+    operators: Path | None = None
+    own: int = 0
+    elsewhere: bool = False  # the operators are for another processor: PyTorch answers for the artifact
     trial: Trial | None = None
     tuning: Tuning | None = None  # how its schedules were found, where they were searched for
 
@@ -68,9 +74,11 @@ class Artifact:
 
         For a library of another processor its program answers, in PyTorch.
         """
+        if self.elsewhere:
+            return self.program.run
         if self.trial is not None:
             return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
-        return runner(self.path, exact=not self.x86, approximate=True)
+        return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
 
     @property
     def bytes(self) -> int:
@@ -90,6 +98,7 @@ class Workshop:
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
     besides: Target | None = None  # with TVM, where a library is asked for beside the model
+    own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[Path, float] = field(default_factory=dict)
@@ -123,13 +132,24 @@ class Workshop:
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
         path = folder / "model.onnx"
-        lowered = to_onnx(program, self.prepared.target)
-        placement = place(lowered.model, self.prepared.target)
-        files = lowered.save(path)
+        target = self.prepared.target
+        packed = packed_for(program, target) if self.own_kernels else program
+        lowered = to_onnx(packed, target)
+        placement = place(lowered.model, target)
+        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        if packed is not program:
+            self.progress.say("compiling kernels")
+            operators = folder / OPERATORS
+            write_library(packed, target, operators)
+            files = (*files, operators)
+            trial = trial_of_model(path, target)
+            agreement = self._tried(program, operators, trial)
+            made = (files, placement, agreement, target.arch == "x86_64")
+            return Artifact(program, path, *made, operators=operators, own=own, elsewhere=not trial.is_here)
         agreement = check(program, path, self.prepared.evaluation)
-        packed = pack_model(path) if self.pack and len(files) == 1 else None
-        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
+        smaller = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
+        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts)
 
     def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")

@@ -2,7 +2,8 @@
 
     2 · known, 4 · known, …  one token behind zeros in the cache   ─▶  fails: halved down to the last that does not
 
-A table of positions ends somewhere, and no manifest has to be believed. Rotary positions have no end: nothing fails.
+A table of positions ends somewhere, and no manifest has to be believed. TVM's kernels give no numbers beyond it instead
+of failing. Rotary positions have no end: nothing fails.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def _between(decoder: Decoder, low: int, high: int) -> int | None:
 
 def _has(decoder: Decoder, places: int) -> bool:
     try:
-        return bool(decoder.blank(places).shape[:2] == (1, 1))
+        scores = decoder.blank(places)
+        return bool(scores.shape[:2] == (1, 1) and not np.isnan(scores).any())
     except ExportError:
         return False
 

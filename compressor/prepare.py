@@ -25,7 +25,6 @@ from compressor.metrics import Metric, load_metric
 from compressor.recovering import load_teacher, taught
 from compressor.request import Request
 from compressor.targets import Target
-from compressor.targets.tvm import BOTH, TVM
 from compressor.unbound import unbound_example, unbound_inputs
 
 __all__ = ["Prepared", "prepare"]
@@ -127,9 +126,7 @@ def prepare(request: Request, target: Target, seed: int, progress: Progress, *, 
     loaded = _loaded(request)
     progress.say(f"{loaded.name}: {loaded.kind}")
     args, kwargs, synthetic = _example(request, loaded, seed)
-    compiled = target.runtime.name == TVM or request.runtime == BOTH  # a library takes one length of text
-    cached = not request.no_kv_cache and not compiled
-    captured = to_program(loaded, args, kwargs, synthetic=synthetic, kv_cache=cached)
+    captured = to_program(loaded, args, kwargs, synthetic=synthetic, kv_cache=not request.no_kv_cache)
     program = captured.program
     dataset = load_data(request.data, program.inputs, train=train) if request.data is not None else None
     if dataset is not None:

@@ -79,7 +79,7 @@ def find(
     library = workshop.library(kept)
     learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
-        if estimate is not None and learns:
+        if estimate is not None and learns and artifact.operators is None:
             remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
     budgets = tuple(missed(gate, before, after))
     return Findings(before, after, (first, last), budgets, both, decoding, library)
@@ -114,10 +114,15 @@ def full_report(
 
 def _agreement(kept: Artifact) -> Agreement | None:
     """None where nothing ran it."""
-    if kept.trial is not None and kept.trial.run is None:
+    if (kept.elsewhere or kept.trial is not None) and not kept.agreement.samples:
         return None
-    runtime, found = "onnxruntime" if kept.trial is None else TVM, kept.agreement
+    runtime, found = _ran_in(kept) if kept.trial is None else TVM, kept.agreement
     return Agreement(runtime, found.error, found.tolerance, found.reason)
+
+
+def _ran_in(artifact: Artifact) -> str:
+    """What ran a model here."""
+    return "onnxruntime" if artifact.operators is None else f"onnxruntime with {artifact.operators.name}"
 
 
 def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ class Request:
     model: str | Path | nn.Module
     target: str | None = None
     runtime: str | None = None
+    kernels: str | None = None
     data: Any = None
     inputs: tuple[str, ...] = ()
     metric: Any = None

@@ -19,19 +19,17 @@ import numpy as np
 from compressor.devices.decoder_job import decoder_inputs, decoder_of
 from compressor.devices.runner.decode import Decoder, chosen
 from compressor.errors import ExportError, InputError
-from compressor.export.session import session
-from compressor.export.verify import PACKED, Contents, open_bundle, unpacked
+from compressor.export.verify import Contents, open_bundle
 from compressor.places import most_places
+from compressor.running import running
 from compressor.tokenizing import TOKENIZER, Tokenizer, open_tokenizer
 
 __all__ = ["Talker", "open_talker"]
 
-_MODEL = "model.onnx"
-
 
 @dataclass
 class Talker:
-    """A decoder in ONNX Runtime. `ends` are ids that end a text; `seconds` of the latest text: until its first token,
+    """A decoder in its runtime. `ends` are ids that end a text; `seconds` of the latest text: until its first token,
     then of each further one. `places` it is known to have; `limit` is how many it was made for, where that is said."""
 
     name: str
@@ -105,22 +103,21 @@ class Talker:
         )  # fmt: skip
 
 
-def open_talker(bundle: str | Path, *, threads: int | None = None) -> Talker:
-    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache."""
+def open_talker(bundle: str | Path, *, threads: int | None = None, trust: bool = False) -> Talker:
+    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache, or has
+    machine code that is not to be run without `trust`."""
     bundle = Path(bundle)
     contents = open_bundle(bundle)
     said = _interface(contents)
-    with unpacked(bundle / (PACKED if PACKED in contents.digests else _MODEL)) as model:
-        loaded = session(model, threads)
-    names = [output.name for output in loaded.get_outputs()]
+    runtime, loaded = running(contents, threads, trust=trust)
 
     def run(feed: Mapping[str, Any]) -> dict[str, Any]:
         asked = feed[said["tokens"]].shape
         try:
-            results = dict(zip(names, loaded.run(names, dict(feed)), strict=True))
-        except Exception as error:  # each status of the runtime is a class of its own, all from Exception
+            results = loaded(feed)
+        except Exception as error:  # each status of a runtime is a class of its own, all from Exception
             raise ExportError(
-                f"ONNX Runtime fails on {asked[-1]} tokens behind {decoder.places}: "
+                f"{runtime} fails on {asked[-1]} tokens behind {decoder.places}: "
                 f"{str(error).splitlines()[0][:200]}",
                 where=str(bundle), way_out="It may have no more places: give a shorter text, or fewer --tokens.",
             ) from error  # fmt: skip
@@ -143,9 +140,9 @@ def open_talker(bundle: str | Path, *, threads: int | None = None) -> Talker:
 def _interface(contents: Contents) -> Mapping[str, Any]:
     """What the manifest says of the decoder. Raises InputError where it is none."""
     said = decoder_of(contents)
-    if said is None or not {_MODEL, PACKED} & contents.digests.keys():
+    if said is None:
         raise InputError(
             "holds no causal language model with a key–value cache", where=str(contents.path),
-            way_out="Compress one for ONNX Runtime, without --no-kv-cache.",
+            way_out="Compress one without --no-kv-cache.",
         )  # fmt: skip
     return said

@@ -19,7 +19,7 @@ from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
 from compressor.devices.tvm_runner import TVM_RUNNER
 from compressor.errors import LoadError
-from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
+from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS, OPERATORS
 from compressor.export.tvm_linking import BUILD
 from compressor.export.verify import LIBRARY, PACKED, TIES, Contents, unpacked
 from compressor.targets import HOST
@@ -63,8 +63,9 @@ def _alone(bundle: Contents, kind: str, others: set[str]) -> Contents:
 
 
 def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
-    """The model with its weights, and the golden vectors."""
-    names = [name for name in bundle.digests if name == "model.onnx" or name.startswith("model.onnx.")]
+    """The model with its weights and operators, and the golden vectors."""
+    own = ("model.onnx", OPERATORS)
+    names = [name for name in bundle.digests if name in own or name.startswith("model.onnx.")]
     return {name: bundle.path / name for name in (*names, "golden.npz")}
 
 
@@ -86,6 +87,7 @@ def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[s
     return {
         "id": folder, "model": f"{folder}/model.onnx", "inputs": inputs, "threads": threads,
         "providers": _providers(bundle.manifest.get("target")),
+        **({"operators": f"{folder}/{OPERATORS}"} if OPERATORS in bundle.digests else {}),
         "golden": {
             "npz": npz, "inputs": list(bundle.inputs), "outputs": list(bundle.outputs), "ties": TIES,
             # as `compress verify` runs it; some models do not load with exact integers

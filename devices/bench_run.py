@@ -184,7 +184,10 @@ class Run:
         for name in self._without("decoded"):
             if answering[name]:
                 self.progress.say(f"answering with {self.names[name]}")
-                self._ask(remote, "decode", [name], timeout=2 * _START, answer_seconds=self.limits.seconds)
+                self._ask(
+                    remote, "decode", [name], timeout=2 * _START, runner=self.kinds[name].runner,
+                    answer_seconds=self.limits.seconds,
+                )  # fmt: skip
                 if name not in self.journal.by_id("decoded"):
                     raise self._incomplete(name)
 

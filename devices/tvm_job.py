@@ -5,21 +5,26 @@ golden.npz ─▶ golden-0.raw …, and input-0.raw … of the batch that is tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compressor.devices.batches import dynamic_inputs
+from compressor.devices.decoder_job import answering, decoder_of, step_inputs
+from compressor.devices.runner.inputs import drawn
 from compressor.devices.tvm_runner import PROGRAM, TVM_RUNNER, tvm_document
 from compressor.errors import LoadError
 from compressor.export.verify import TIES, Contents
+from compressor.graph.kv_cache import PRESENT, is_member
+from compressor.graph.naming import BATCH, PAST, PAST_KEY_VALUES, SEQUENCE
 
 __all__ = ["architecture_of", "tvm_files", "tvm_job"]
 
 _ARTIFACT, _SERVE = "model.so", "serve"
 _MACHINES = {0x3E: "x86_64", 0xB7: "aarch64", 0xF3: "riscv64", 0x28: "armv7l"}  # ELF's e_machine
+_WORDS = (BATCH, PAST, SEQUENCE)
 _Array = np.ndarray[Any, Any]
 
 
@@ -54,7 +59,34 @@ def _job(bundle: Contents, prefix: str, batch: int, threads: int) -> dict[str, A
         [key, str(array.dtype), list(array.shape), prefix + file, name]
         for key, array, file, name in _arrays(bundle, batch)
     ]
-    return {"model": prefix + _ARTIFACT, "threads": threads, "ties": TIES, "arrays": arrays}
+    return {"model": prefix + _ARTIFACT, "threads": threads, "ties": TIES, "arrays": arrays, **_answers(bundle, batch)}
+
+
+def _answers(bundle: Contents, batch: int) -> dict[str, Any]:
+    """What a decoder is asked, its inputs as slots that are filled in their order."""
+    decoder = decoder_of(bundle)
+    if decoder is None:
+        return {}
+    plan, slots = answering(bundle, decoder, batch), []
+    for spec in plan["inputs"]:
+        kind, output = _kind(spec, plan["tokens"]), 0
+        if kind == "past":
+            output = bundle.outputs.index(PRESENT + spec["name"].removeprefix(PAST_KEY_VALUES))
+        words = [size if isinstance(size, int) or size in _WORDS else "whole" for size in spec["shape"]]
+        slots.append([kind, spec["dtype"], words, output, spec["name"]])
+    figures = {name: plan[name] for name in ("batch", "read", "steps", "vocabulary")}
+    return {"decoder": {**figures, "output": bundle.outputs.index(plan["scores"]), "slots": slots}}
+
+
+def _kind(spec: Mapping[str, Any], tokens: str) -> str:
+    """What an input is filled with, as `runner/decode.py` does."""
+    if spec["name"] == tokens:
+        return "tokens"
+    if is_member(spec["name"]):
+        return "past"
+    if any(isinstance(size, str) and size not in _WORDS for size in spec["shape"]):
+        return "ones"
+    return "places" if "position" in spec["name"] else "zeros"
 
 
 def _arrays(bundle: Contents, batch: int) -> Iterator[tuple[str, _Array, str, str]]:
@@ -65,10 +97,12 @@ def _arrays(bundle: Contents, batch: int) -> Iterator[tuple[str, _Array, str, st
     for name in (*bundle.inputs, *bundle.outputs):
         if not name.isprintable():
             raise LoadError(f"{name!r} is no name of a tensor", where=str(bundle.path))
-    dynamic = dynamic_inputs(bundle)
+    dynamic, decoder = dynamic_inputs(bundle), decoder_of(bundle)
+    steps = {} if decoder is None else step_inputs(bundle, decoder, batch)
     for index, name in enumerate(bundle.inputs):
         array = bundle.golden[name]
         timed = array[np.arange(batch) % array.shape[0]] if name in dynamic else array
+        timed = drawn(steps[name]) if name in steps else timed
         yield "input", np.ascontiguousarray(timed), f"input-{index}.raw", name
         yield "golden-input", np.ascontiguousarray(array), f"golden-input-{index}.raw", name
     for index, name in enumerate(bundle.outputs):

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +34,8 @@ _SOURCES = Path(__file__).resolve().parent / "runner_tvm"
 _EXTRA = 'pip install "edge-compressor[tvm]"'
 _FLAGS = ("-std=c++17", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed")
 _SETTINGS = (
-    "min_runs", "min_seconds", "min_rounds", "warmup_seconds", "first_round", "root", "count_runs", "uncounted_runs",
+    "min_runs", "min_seconds", "min_rounds", "warmup_seconds", "first_round", "answers", "answer_seconds", "root",
+    "count_runs", "uncounted_runs",
 )  # fmt: skip
 _HERE = platform.machine()
 _OTHERS = (("Linux", "aarch64"),)  # built by a cross compiler, with the libraries of `devices setup qemu`
@@ -63,7 +64,9 @@ def tvm_document(document: Mapping[str, Any]) -> str:
     """Jobs and settings as the lines that the program reads (`runner_tvm/text.h`).
 
     A job is {"id", "model", "threads", "done": {"runs", "seconds", "rounds"}, "ties",
-    "arrays": [[KEY, DTYPE, SHAPE, PATH, NAME]]}, where KEY is "input", "golden-input" or "golden-output".
+    "arrays": [[KEY, DTYPE, SHAPE, PATH, NAME]]}, where KEY is "input", "golden-input" or "golden-output"; of a decoder
+    besides "decoder": {"batch", "read", "steps", "vocabulary", "output": of the scores, "slots": [[KIND, DTYPE, SHAPE,
+    OUTPUT, NAME]]}.
     """
     lines = [f"{name} {document[name]}" for name in _SETTINGS if name in document]
     lines += ["samples 1"] if document.get("samples") else []
@@ -75,8 +78,17 @@ def tvm_document(document: Mapping[str, Any]) -> str:
             f"done {done.get('runs', 0)} {done.get('seconds', 0.0)} {done.get('rounds', 0)}",
         ]  # fmt: skip
         for key, dtype, shape, path, name in job["arrays"]:
-            lines.append(f"{key} {dtype} {','.join(map(str, shape)) or '-'} {path} {name}")
+            lines.append(f"{key} {dtype} {_shape(shape)} {path} {name}")
+        if plan := job.get("decoder"):
+            figures = (plan[key] for key in ("batch", "read", "steps", "vocabulary", "output"))
+            lines.append(f"decode {' '.join(map(str, figures))}")
+        for kind, dtype, shape, output, name in plan["slots"] if plan else ():
+            lines.append(f"slot {kind} {dtype} {_shape(shape)} {output} {name}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _shape(sizes: Sequence[int | str]) -> str:
+    return ",".join(map(str, sizes)) or "-"
 
 
 def _compile(folder: Path, arch: str) -> None:

@@ -1,13 +1,15 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
-    program ─ products of codes ─ torch.export ─ relax ─ fuse, join and order loops, plan memory
-            ─ LLVM for the target's processor, or CUDA for its GPU ─ link ─▶ model.so
+    program ─ layers as operators of our own, channels last, what follows inside ─ torch.export ─ relax
+            ─ fuse, join and order loops, plan memory ─ LLVM for the target's processor, or CUDA for its GPU ─ link
+            ─▶ model.so
 
-Products of integers are kernels of our own (`codes.py`, `tvm_operators.py`, `kernels/`). Of the rest schedules are not
-tuned: loops over elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors
-(`tvm_loops.py`), the others stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of
-operations is to add sums in another one (so that they fit vectors) and to contract a product and a sum; NaN and
-infinity, which masks are made of, stay what they are.
+Products, convolutions and attention are kernels of our own (`codes.py`, `float_layers.py`, `channels_last.py`,
+`epilogues.py`; `tvm_operators.py`, `tvm_floats.py`, `kernels/`). Of the rest schedules are not tuned: loops over
+elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors (`tvm_loops.py`), the others
+stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of operations is to add sums in
+another one (so that they fit vectors) and to contract a product and a sum; NaN and infinity, which masks are made of,
+stay what they are.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.export import ExportedProgram
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.channels_last import channels_last
 from compressor.export.codes import in_codes
+from compressor.export.epilogues import with_epilogues
+from compressor.export.float_layers import in_layers
 from compressor.export.slots import expanded
 from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
 from compressor.export.tvm_cuda import cuda_of, kernels_of
 from compressor.export.tvm_inline import inlined
 from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
+from compressor.export.tvm_runtime import loaded_tvm
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
@@ -38,6 +41,7 @@ from compressor.targets.machine import this_machine
 from compressor.targets.target import Compiler, Target
 
 if TYPE_CHECKING:
+    from compressor.export.kernels.isa import Isa
     from compressor.export.tuning.schedules import Schedules
 
 __all__ = ["default_loops", "textbook", "to_tvm"]
@@ -100,8 +104,7 @@ def default_loops(target: Target) -> list[Any]:
 
 
 def _network(program: Program, compiler: Compiler) -> Any:
-    lowered = expanded(program) if compiler.cuda else in_codes(expanded(program))
-    return _unbounded(_imported(lowered, compiler))
+    return _unbounded(_imported(expanded(program), compiler))
 
 
 def _imported(program: Program, compiler: Compiler) -> Any:
@@ -111,28 +114,26 @@ def _imported(program: Program, compiler: Compiler) -> Any:
 
     from compressor.export.kernels.isa import best_isa
     from compressor.export.tvm_activations import ACTIVATIONS
+    from compressor.export.tvm_floats import float_converters
     from compressor.export.tvm_operators import converters
+    from compressor.export.tvm_shapes import shaped
+    from compressor.export.tvm_sizes import settle
 
-    exported = as_exported(program).run_decompositions()
-    _settle_sizes(exported)
-    table = {**ACTIVATIONS, **converters(exported, None if compiler.cuda else best_isa(features_of(compiler)))}
+    isa = None if compiler.cuda else best_isa(features_of(compiler))
+    prepared = program if compiler.cuda else _prepared(program, isa)
+    exported = as_exported(prepared).run_decompositions()
+    sizes = settle(exported, program.inputs)
+    table = {
+        **shaped(exported, sizes), **ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)
+    }  # fmt: skip
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
 
-def _settle_sizes(exported: ExportedProgram) -> None:
-    """Inputs' sizes that torch's trace found to be one number are that number: TVM would take them for names."""
-    for node in exported.graph.find_nodes(op="placeholder"):
-        value = node.meta.get("val")
-        if isinstance(value, FakeTensor) and any(_is_settled(size) for size in value.shape):
-            with value.fake_mode:
-                sizes = [int(size) if _is_settled(size) else size for size in value.shape]
-                node.meta["val"] = torch.empty(sizes, dtype=value.dtype)
-            node.meta.pop("tensor_meta", None)
-
-
-def _is_settled(size: int | torch.SymInt) -> bool:
-    return isinstance(size, torch.SymInt) and bool(size.node.expr.is_number)
+def _prepared(program: Program, isa: Isa | None) -> Program:
+    """With layers as operators of our own, where there are kernels for them."""
+    coded = in_codes(program)
+    return with_epilogues(channels_last(in_layers(coded))) if isa is not None else coded
 
 
 def _vectors(target: Target) -> Vectors:
@@ -183,11 +184,9 @@ def _unbounded(module: Any) -> Any:
 
 def _tvm() -> Any:
     try:
-        with quiet():
-            import tvm
+        return loaded_tvm()
     except (ImportError, OSError) as error:
         raise ExportError(f"TVM cannot be loaded: {error}", way_out='pip install "edge-compressor[tvm]"') from error
-    return tvm
 
 
 @contextlib.contextmanager

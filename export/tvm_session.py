@@ -15,7 +15,8 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError
 from compressor.export.session import Runner
-from compressor.graph.quiet import quiet
+from compressor.export.tvm_runtime import loaded_tvm
+from compressor.graph.kv_cache import is_member
 
 __all__ = ["TVMSession", "tvm_runner"]
 
@@ -23,18 +24,22 @@ _ALL_BIG = 1  # runtime.config_threadpool: the fastest cores
 
 
 class TVMSession:
-    """A loaded network. Raises ExportError where TVM is not installed, or does not load it."""
+    """A loaded network. `growing`: its sizes change from run to run, as a cache's do, and memory of each is given back:
+    TVM's pool would keep all of it for another run of the very same sizes.
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    Raises ExportError where TVM is not installed, or does not load it.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None, *, growing: bool = False) -> None:
         self._name = path.name
         try:
-            with quiet():
-                import tvm
-                from tvm import relax
+            tvm = loaded_tvm()
+            from tvm import relax
 
             if threads is not None:
                 tvm.get_global_func("runtime.config_threadpool")(_ALL_BIG, threads)
-            machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())
+            memory = "naive" if growing else "pooled"
+            machine = relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu(), memory_cfg=memory)
         except Exception as error:  # TVM raises types of its own, all from Exception
             raise _failure("TVM cannot load it", error, path) from error
         self._tensor: Callable[[Any], Any] = tvm.runtime.tensor
@@ -44,6 +49,10 @@ class TVMSession:
         """One run with these inputs, in order, as a function to call many times."""
         given = [self._tensor(tensor.detach().cpu().contiguous().numpy()) for tensor in inputs]
         return lambda: self._main(*given)
+
+    def call(self, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs in order, as TVM's tensors, of inputs that are arrays or such tensors."""
+        return list(self._main(*[self._tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]))
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs in order. Raises ExportError when the run fails."""
@@ -58,7 +67,7 @@ def tvm_runner(path: Path, inputs: Sequence[str], outputs: Sequence[str], thread
 
     Raises what `TVMSession` does, and ExportError when a run fails or has another number of outputs.
     """
-    session = TVMSession(path, threads)
+    session = TVMSession(path, threads, growing=any(is_member(name) for name in inputs))
 
     def run(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         results = session.run([batch[name] for name in inputs])

@@ -1,8 +1,8 @@
 """Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in its runtime.
 
-Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the
-folder, links are refused, arrays are read without pickle and only after their stated sizes were compared with the bytes
-that are there, and weights outside the model file must be files of the bundle.
+Nothing in it is trusted: machine code (TVM's `model.so`, operators in `model_ops.so`) is run only where that is asked
+for, names may not leave the folder, links are refused, arrays are read without pickle and only after their stated sizes
+were compared with the bytes that are there, and weights outside the model file must be files of the bundle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
 from compressor.export.pack import SUFFIX, packed_parts, unpack_model
-from compressor.export.session import Runner, runner
+from compressor.export.session import OPERATORS, Runner, operators_of, runner
 from compressor.export.statements import miscounted, misnamed
 from compressor.export.tvm_linking import BUILD
 from compressor.export.tvm_session import tvm_runner
@@ -116,7 +116,9 @@ def open_bundle(path: Path) -> Contents:
 
 
 def own_library(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
-    """A library as this machine's processor runs it, whatever its manifest says."""
+    """A library, or a model with one of operators, as this machine's processor runs it, whatever its manifest says."""
+    if path.suffix == ".onnx":
+        return runner(path, operators=operators_of(path))
     return tvm_runner(path, inputs, outputs)
 
 
@@ -148,8 +150,13 @@ def _verify(path: Path, library: _Opener) -> Verification:
         try:
             inputs, outputs, arrays = _golden(path, manifest, files)
             problems += misnamed(manifest, arrays)
-            if any(name in files for name in _MODELS):
-                errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays)
+            model: Runner | str | None = None
+            if OPERATORS in files:
+                model = library(path / _MODELS[0], manifest, inputs, outputs)
+            if isinstance(model, str):
+                notes.append(f"{OPERATORS} {model}")
+            elif any(name in files for name in _MODELS):
+                errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays, model)
                 problems += wrong
             if BUILD in files:
                 notes.append(f"nothing is linked yet: sh {BUILD} does it, on the board")
@@ -230,14 +237,14 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
 
 def _compared(
     path: Path, manifest: Mapping[str, Any], files: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
-    arrays: _Arrays,
+    arrays: _Arrays, run: Runner | None = None,
 ) -> tuple[dict[str, float], list[str]]:  # fmt: skip
-    """Relative RMS error of each output of the model, and what the manifest says that is not so; model.ort must do
-    as model.onnx does."""
+    """Relative RMS error of each output of the model, which `run` runs where it is given, and what the manifest says
+    that is not so; model.ort must do as model.onnx does."""
     artifact = path / next(name for name in _MODELS if name in files)
     wrong: list[str] = []
     with unpacked(artifact) as model:
-        errors = _errors(runner(model), artifact.name, inputs, outputs, arrays)
+        errors = _errors(run or runner(model), artifact.name, inputs, outputs, arrays)
         wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
     if "model.ort" in files:
         batch = {name: torch.from_numpy(arrays[name]) for name in inputs}

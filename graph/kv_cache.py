@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compressor.graph.program import Program
 
 __all__ = [
-    "PRESENT", "answers", "cache_of", "going_on", "is_past", "least_of", "length_of", "next_past", "of_length",
-    "past_of", "window_of", "with_past", "without_past",
+    "PRESENT", "answers", "cache_of", "going_on", "is_member", "is_past", "least_of", "length_of", "next_past",
+    "of_length", "past_of", "window_of", "with_past", "without_past",
 ]  # fmt: skip
 
 PRESENT = "present"
@@ -31,7 +31,12 @@ PRESENT = "present"
 
 def is_past(spec: TensorSpec) -> bool:
     """Whether an input is a member of a cache that may be empty."""
-    return spec.name.startswith(f"{PAST_KEY_VALUES}.") and PAST in spec.shape
+    return is_member(spec.name) and PAST in spec.shape
+
+
+def is_member(name: str) -> bool:
+    """Whether an input is called as a cache's members are."""
+    return name.startswith(f"{PAST_KEY_VALUES}.")
 
 
 def cache_of(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

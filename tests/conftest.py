@@ -101,3 +101,36 @@ def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
     assert outcome.report.decoding is not None
     return out
+
+
+@pytest.fixture(scope="session")
+def operators_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two linear layers in ternary weights for any x86-64 board, multiplied by operators of their own."""
+    import torch
+    from compiled import needs_tvm
+
+    from compressor.api import compress
+
+    needs_tvm()
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+    out, given = tmp_path_factory.mktemp("bundles") / "linear-operators", ["2x256"]
+    compress(model, "x86-64", inputs=given, passes="ternary", max_drop="100%", kernels="custom-op", out=out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tvm_decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a library of TVM's."""
+    from compiled import needs_tvm
+    from decoders import Growing, texts
+
+    from compressor.api import compress
+
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "growing-tvm"
+    options = {"data": texts("ids"), "passes": "none", "runtime": "tvm"}
+    outcome = compress(Growing(), "x86-64", **options, out=out, no_cache=True)
+    assert outcome.report.decoding is not None
+    assert outcome.report.decoding.equal == 1
+    return out

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from compressor.cli.options import as_json, carbon, model_options, quiet
+from compressor.targets.kernels import KERNELS
 from compressor.targets.tvm import RUNTIMES
 
 __all__ = ["run"]
@@ -20,6 +21,7 @@ __all__ = ["run"]
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder. [default: MODEL-TARGET]")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs it there. [default: onnx]")
+@click.option("--kernels", type=click.Choice(KERNELS), help="What multiplies by weights in blocks. [default: portable]")
 @click.option("--passes", metavar="LIST", help="fold,int8:calibrator=entropy … instead of the target's defaults.")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Run a recipe.toml again.")
 @click.option("--keep", multiple=True, metavar="GLOB", help="Parameters to leave alone.")

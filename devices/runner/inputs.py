@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["arrays"]
+__all__ = ["arrays", "drawn"]
 
 
 def arrays(inputs: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def arrays(inputs: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, An
 
 def _array(name: str, spec: Mapping[str, Any], folder: str) -> Any:
     if "npz" not in spec:
-        return _drawn(spec)
+        return drawn(spec)
     with np.load(os.path.join(folder, spec["npz"]), allow_pickle=False) as archive:
         array = archive[spec.get("key", name)]
     return array if "batch" not in spec else _sized(array, int(spec["batch"]))
@@ -29,7 +29,8 @@ def _sized(array: Any, batch: int) -> Any:
     return np.ascontiguousarray(array[np.arange(batch) % array.shape[0]])
 
 
-def _drawn(spec: Mapping[str, Any]) -> Any:
+def drawn(spec: Mapping[str, Any]) -> Any:
+    """An array of the shape, dtype and range that a spec says. Raises ValueError for a dtype that has none."""
     random, dtype = np.random.default_rng(0), np.dtype(spec.get("dtype", "float32"))
     shape, low, high = tuple(spec["shape"]), spec.get("low", 0), spec.get("high", 1)
     if dtype == np.dtype(bool):

@@ -1,6 +1,6 @@
 // What is pushed onto a board beside a network that TVM has compiled: it checks, times and weighs it without Python.
 //
-//     runner TASK FILE        TASK: check | load | rounds | count | serve
+//     runner TASK FILE        TASK: check | load | rounds | count | decode | serve
 //
 // FILE says what is to be done (text.h). Events go to stdout, one JSON object a line, and are those of the runner in
 // Python (`runner/__init__.py` lists them), of which `description` names the version of TVM. `serve` is for that
@@ -15,6 +15,7 @@
 
 #include "board.h"
 #include "counting.h"
+#include "decode.h"
 #include "model.h"
 #include "text.h"
 #include "timing.h"
@@ -137,6 +138,18 @@ void count_instructions(const Document& document) {
   }
 }
 
+void decode(const Document& document) {
+  for (const Job& job : document.jobs) {
+    if (job.plan.slots.empty()) continue;
+    try {
+      double runs = document.number("answers", 3), seconds = document.number("answer_seconds", 1.0);
+      emit("decoded", answered(job, document.folder, runs, seconds));
+    } catch (const JobError& error) {
+      fail(job, error);
+    }
+  }
+}
+
 void answer(Subject& subject, const std::string& line) {
   std::istringstream words(line);
   std::string word;
@@ -172,10 +185,11 @@ void limit_threads(const Document& document, bool counting) {
 
 int main(int count, char** words) {
   const std::map<std::string, void (*)(const Document&)> tasks = {
-      {"check", check}, {"load", load}, {"rounds", rounds}, {"count", count_instructions}, {"serve", serve}};
+      {"check", check}, {"load", load}, {"rounds", rounds}, {"count", count_instructions}, {"decode", decode},
+      {"serve", serve}};
   auto task = tasks.find(count == 3 ? words[1] : "");
   if (task == tasks.end()) {
-    std::fprintf(stderr, "usage: runner check|load|rounds|count|serve FILE\n");
+    std::fprintf(stderr, "usage: runner check|load|rounds|count|decode|serve FILE\n");
     return 2;
   }
   try {

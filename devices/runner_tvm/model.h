@@ -72,7 +72,7 @@ class Model {
     try {
       library_ = tvm::ffi::Module::LoadFromFile(folder + "/" + job.model);
       machine_ = function(*library_, "vm_load_executable")().cast<tvm::ffi::Module>();
-      function(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooled);
+      function(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, grows(job) ? kNaive : kPooled);
       main_ = function(*machine_, "main");
     } catch (const std::exception& error) {
       throw JobError("load", error.what());
@@ -87,10 +87,11 @@ class Model {
   }
 
   // What is timed: one run, its outputs included.
-  tvm::ffi::Any run() const {
-    tvm::ffi::Any result;
-    main_->CallPacked(arguments_.data(), static_cast<int32_t>(arguments_.size()), &result);
-    return result;
+  tvm::ffi::Any run() const { return called(arguments_); }
+
+  // One run of other inputs.
+  tvm::ffi::Any run(const std::vector<Tensor>& inputs) const {
+    return called(std::vector<tvm::ffi::AnyView>(inputs.begin(), inputs.end()));
   }
 
   // A run whose failure is told as one.
@@ -103,11 +104,22 @@ class Model {
   }
 
  private:
-  static constexpr int kPooled = 2;  // AllocatorType::kPooled: memory is kept from run to run
+  // TVM's AllocatorType: kept from run to run for the very same sizes, or given back, as what grows asks for.
+  static constexpr int kNaive = 1, kPooled = 2;
+  static bool grows(const Job& job) {
+    return std::any_of(job.inputs.begin(), job.inputs.end(),
+                       [](const Array& each) { return each.name.rfind("past_key_values.", 0) == 0; });
+  }
   std::optional<tvm::ffi::Module> library_, machine_;  // there is no empty one
   std::optional<tvm::ffi::Function> main_;
   std::vector<Tensor> inputs_;
   std::vector<tvm::ffi::AnyView> arguments_;
+
+  tvm::ffi::Any called(const std::vector<tvm::ffi::AnyView>& arguments) const {
+    tvm::ffi::Any result;
+    main_->CallPacked(arguments.data(), static_cast<int32_t>(arguments.size()), &result);
+    return result;
+  }
 
   static tvm::ffi::Function function(const tvm::ffi::Module& module, const char* name) {
     auto found = module->GetFunction(name);

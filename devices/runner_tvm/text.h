@@ -5,6 +5,9 @@
 //     model PATH | threads N | done RUNS SECONDS ROUNDS | ties SHARE
 //     input DTYPE SHAPE PATH NAME                  what is timed; SHAPE is 2,3 or - for a scalar; NAME is the rest
 //     golden-input … | golden-output …             the same
+//     decode BATCH READ STEPS VOCABULARY SCORES    of a decoder: texts, tokens read at once and said, the scores' output
+//     slot KIND DTYPE SHAPE OUTPUT NAME            its inputs in order: KIND is tokens, past (OUTPUT of the run before),
+//                                                  ones, places or zeros; SHAPE has numbers, batch, past, sequence, whole
 //
 // Arrays are raw bytes, row by row, in the processor's own order. Paths are relative to the document's folder.
 #pragma once
@@ -24,12 +27,26 @@ struct Array {
   std::vector<int64_t> shape;
 };
 
+struct Slot {
+  std::string kind, dtype, name;
+  std::vector<std::string> shape;
+  size_t output = 0;
+};
+
+struct Plan {
+  int64_t batch = 1, read = 0, vocabulary = 0;
+  long steps = 0;
+  size_t scores = 0;
+  std::vector<Slot> slots;
+};
+
 struct Job {
   std::string id, model;
   int threads = 0;
   long done_runs = 0, done_rounds = 0;
   double done_seconds = 0, ties = 0;
   std::vector<Array> inputs, golden_inputs, golden_outputs;
+  Plan plan;
 };
 
 struct Document {
@@ -57,6 +74,16 @@ inline Array read_array(std::istringstream& line) {
   return array;
 }
 
+inline Slot read_slot(std::istringstream& line) {
+  Slot slot;
+  std::string shape, size;
+  line >> slot.kind >> slot.dtype >> shape >> slot.output >> std::ws;
+  std::getline(line, slot.name);
+  std::istringstream sizes(shape == "-" ? "" : shape);
+  while (std::getline(sizes, size, ',')) slot.shape.push_back(size);
+  return slot;
+}
+
 inline void read_line(Document& document, const std::string& key, std::istringstream& rest) {
   if (key == "job") {
     document.jobs.emplace_back();
@@ -75,7 +102,10 @@ inline void read_line(Document& document, const std::string& key, std::istringst
   else if (key == "input") job.inputs.push_back(read_array(rest));
   else if (key == "golden-input") job.golden_inputs.push_back(read_array(rest));
   else if (key == "golden-output") job.golden_outputs.push_back(read_array(rest));
-  else throw std::runtime_error("a job has no " + key);
+  else if (key == "slot") job.plan.slots.push_back(read_slot(rest));
+  else if (key == "decode") {
+    rest >> job.plan.batch >> job.plan.read >> job.plan.steps >> job.plan.vocabulary >> job.plan.scores;
+  } else throw std::runtime_error("a job has no " + key);
 }
 
 inline Document read_document(const std::string& path) {

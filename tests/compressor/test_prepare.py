@@ -14,7 +14,7 @@ from compressor.graph.contract import Progress
 from compressor.prepare import Prepared, prepare
 from compressor.request import Request
 from compressor.targets import load_target
-from compressor.targets.tvm import with_runtime
+from compressor.targets.tvm import RUNTIMES, with_runtime
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,10 @@ def test_a_decoder_has_its_cache_unless_told_otherwise() -> None:
     assert read["ids"].shape == (1, 64)
     text = {"ids": read["ids"]}
     torch.testing.assert_close(found.original(text)["logits"], found.program.run(text)["logits"], rtol=1e-4, atol=1e-5)
-    for plain in (replace(asked, no_kv_cache=True), asked):
-        target = load_target("x86-64") if plain.no_kv_cache else with_runtime(load_target("x86-64"), "tvm")
-        without = prepare(plain, target, 0, Progress())
+    for runtime in RUNTIMES:
+        target = with_runtime(load_target("x86-64"), runtime)
+        assert prepare(asked, target, 0, Progress()).is_decoder
+        without = prepare(replace(asked, no_kv_cache=True), target, 0, Progress())
         assert not without.is_decoder
         assert [spec.name for spec in without.program.inputs] == ["ids"]
         assert without.first_batch(1) is None

@@ -33,6 +33,15 @@ def test_it_says_what_the_model_does(talker: Talker) -> None:
     assert len(talker.seconds) == 8
 
 
+def test_a_library_of_tvms_says_the_same(tvm_decoder_bundle: Path, talker: Talker) -> None:
+    compiled = open_talker(tvm_decoder_bundle, threads=1, trust=True)
+    assert list(compiled.stream([1, 2, 3], 32)) == list(talker.stream([1, 2, 3], 32))
+    with pytest.raises(InputError, match="60 tokens and 10 more take 69 places, the model has 64"):
+        next(compiled.stream([1] * 60, 10))
+    with pytest.raises(InputError, match="machine code"):
+        open_talker(tvm_decoder_bundle)
+
+
 def test_drawn_tokens_follow_the_seed(talker: Talker) -> None:
     one, again, other = (list(talker.stream([5], 16, temperature=2.0, seed=seed)) for seed in (1, 1, 2))
     assert one == again != other

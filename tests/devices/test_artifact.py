@@ -69,3 +69,14 @@ def test_a_dynamic_batch_is_the_one_asked_for_and_a_fixed_one_stays(bundle: Cont
 def test_it_runs_on_what_its_target_runs_it_on(bundle: Contents, target: Any, providers: set[str]) -> None:
     found = KINDS[0].job(changed(bundle, target=target), "0", 1, 1)["providers"]
     assert set(found) & {"TensorrtExecutionProvider", "CUDAExecutionProvider"} == providers
+
+
+def test_operators_go_along_and_the_runner_is_told_of_them(operators_bundle: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(operators_bundle)
+    kind = kind_of(bundle)
+    assert set(kind.files(bundle, tmp_path, 1, 1)) == {"model.onnx", "model_ops.so", "golden.npz"}
+    assert kind.job(bundle, "0", 1, 1)["operators"] == "0/model_ops.so"
+
+
+def test_without_operators_the_runner_is_told_of_none(bundle: Contents) -> None:
+    assert "operators" not in KINDS[0].job(bundle, "0", 1, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import off_golden, rewritten
+from decoders import VOCABULARY
 from own_device import OwnDevice
 
 from compressor.devices.bench import Limits, bench
@@ -31,6 +32,39 @@ def test_the_files_are_the_library_raw_arrays_and_a_document(tvm_bundle: Path, t
     assert ["golden-output", "float32", [2, 10], "0/golden-output-0.raw", "output"] in job["arrays"]
     assert job["worker"] == {"program": "runner-tvm/runner", "document": "0/serve"}
     assert (job["id"], job["model"], job["threads"]) == ("0", "0/model.so", 2)
+
+
+def test_a_decoder_is_timed_a_token_at_a_time_and_answers(tvm_decoder_bundle: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(tvm_decoder_bundle)
+    files = tvm_files(bundle, tmp_path, 2, 1)
+    lines = files["serve"].read_text().splitlines()
+    assert "input float32 2,63,16 input-1.raw past_key_values.states" in lines
+    assert f"decode 2 32 32 {VOCABULARY} 0" in lines
+    assert lines[-2:] == [
+        "slot tokens int64 batch,sequence 0 ids", "slot past float32 batch,past,16 1 past_key_values.states",
+    ]  # fmt: skip
+    device = OwnDevice(python=("no-such-python",))
+    [found] = bench(device, [tvm_decoder_bundle], QUICK, folder=tmp_path / "state").figures
+    assert device.tasks == ["check", "load", "rounds", "decode"]
+    assert found.answer is not None
+    assert (found.answer.read, found.answer.steps) == (32, 32)
+    assert 0 < found.answer.token_ms < found.answer.first_ms * 32
+
+
+def test_masks_and_places_are_filled_in(tvm_decoder_bundle: Path) -> None:
+    bundle = open_bundle(tvm_decoder_bundle)
+    more = [
+        {"name": "attention_mask", "dtype": "int64", "shape": ["batch", "past + sequence"]},
+        {"name": "position_ids", "dtype": "int64", "shape": ["batch", "sequence"]},
+        {"name": "kind", "dtype": "int64", "shape": ["batch", "sequence"]},
+    ]
+    manifest = {**bundle.manifest, "inputs": [*bundle.manifest["inputs"], *more]}
+    golden = {**bundle.golden, **{each["name"]: bundle.golden["ids"] for each in more}}
+    names = (*bundle.inputs, *(str(each["name"]) for each in more))
+    changed = dataclasses.replace(bundle, manifest=manifest, golden=golden, inputs=names)
+    slots = tvm_job(changed, "0", 1, 1)["decoder"]["slots"]
+    assert [slot[0] for slot in slots] == ["tokens", "past", "ones", "places", "zeros"]
+    assert slots[2][2] == ["batch", "whole"]
 
 
 def test_a_name_that_would_be_more_than_a_name_is_refused(tvm_bundle: Path, tmp_path: Path) -> None:

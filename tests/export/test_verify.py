@@ -344,3 +344,22 @@ def test_a_manifest_that_was_edited_is_told_what_is_wrong(bundle: Path) -> None:
         "manifest.json: inputs: 'x' is said to be 'float16'", "manifest.json: weights: bits_on_disk is 1.58"
     ]  # fmt: skip
     assert found.errors["output"] < 1e-5, "what it computes is right"
+
+
+def test_operators_that_nobody_trusts_are_not_loaded(
+    operators_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "runner", lambda *given, **options: pytest.fail("it was run"))
+    found = verify_bundle(operators_bundle)
+    assert found.ok
+    assert found.errors == {}
+    assert "model_ops.so is machine code and was not run: --trust runs it" in str(found)
+    monkeypatch.undo()
+    trusted = verify_bundle(operators_bundle, trust=True)
+    assert trusted.ok, trusted.problems
+    assert trusted.errors
+    broken = Path(shutil.copytree(operators_bundle, tmp_path / "broken"))
+    (broken / "model_ops.so").write_bytes(b"no library")
+    assert "model_ops.so" in verify_bundle(broken, trust=True).problems[0]  # its hash
+    restate(broken)
+    assert "cannot load it" in verify_bundle(broken, trust=True).problems[0]

@@ -33,11 +33,11 @@ def test_the_board_keeps_its_own_runtime_unless_asked(runtime: str | None) -> No
 
 
 @pytest.mark.usefixtures("installed")
-def test_tvm_takes_integers_that_have_kernels_and_its_defaults_quantize_nothing() -> None:
+def test_tvm_takes_integers_that_have_kernels() -> None:
     target = with_runtime(board(), "tvm")
     assert (target.runtime.name, target.runtime.version) == ("tvm", "0.27")
     assert [provider.formats for provider in target.providers] == [("fp32", "int8")]
-    assert (target.passes, target.passes_with_data) == ("fold", "fold")
+    assert (target.passes, target.passes_with_data) == ("fold", "fold,int8")
     assert (target.activations, target.rates, target.on_cpu) == ("int8", board().rates, True)
     assert [target.providers[0].runs(operator) for operator in ("MatMulNBits", "Conv")] == [True, False]
     assert (target.name, target.rate("int8")) == (board().name, board().rate("int8"))
