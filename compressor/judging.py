@@ -171,9 +171,20 @@ class Workshop:
             return replace(artifact, tuning=tuning)
         self.progress.say("compiling with TVM (tuned)")
         try:
-            return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
+            found = replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
+            objection = self._slower_whole(artifact, found)
         except (ExportError, MismatchError) as error:
-            return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
+            objection = str(error)
+        if not objection:
+            return found
+        return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": objection}))
+
+    def _slower_whole(self, before: Artifact, after: Artifact) -> str:
+        """Functions that are faster one by one may not be so together: why the whole is not, or ""."""
+        times = self._in_turn(before, after)
+        if not times or times["1"].p50 < times["0"].p50:
+            return ""
+        return f"the library as a whole takes {times['1'].p50:.4g} ms then, and {times['0'].p50:.4g} ms as it was"
 
     def _library(
         self, program: Program, folder: Path, target: Target, schedules: Schedules | None = None

@@ -52,6 +52,7 @@ class Tuning:
 
     def __str__(self) -> str:
         gain = f"{1 / self.ratio:.2f}× as fast in these functions" if self.improved else "nothing was faster"
+        gain = self.reasons.get("", gain)  # of the library as a whole
         earlier = f", {self.trials - self.fresh} of them known from earlier runs" if self.fresh < self.trials else ""
         return (
             f"tuned ({self.budget}): {self.improved} of {self.functions} functions improved, {gain}; "

@@ -26,7 +26,7 @@ with quiet():
     from compressor.export.tvm_linking import find_linker
 from compressor.targets import load_target
 
-__all__ = ["batched", "bench", "code", "endless", "product", "running", "task", "trace", "tvm", "wrong"]
+__all__ = ["batched", "bench", "code", "endless", "product", "task", "trace", "tvm", "wrong"]
 
 
 def batched() -> Program:
@@ -93,16 +93,3 @@ def bench(folder: Path, boards: Boards | None = None, threads: int = 1) -> Bench
     """On this machine, unless there is a board."""
     needs_tvm()
     return Bench(code(threads), boards or Here(), folder)
-
-
-def running() -> list[int]:
-    """The numbers of the workers that run on this machine."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = status.read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        if any(word.endswith(b"tuning/worker.py") for word in words):
-            found.append(int(status.parent.name))
-    return found

@@ -2,6 +2,7 @@
 
     function ─ LLVM, in a worker ─▶ library ─ a worker's process, or a session on the board ─▶ seconds a run
 
+Before each run all but the first argument is taken out of the caches: in a network, weights were last read a run ago.
 Compiling goes on as many cores as there are; timing, on a board, is one function after the other, or several in turn
 where they are compared. What does not compile, crashes or hangs has a fault in place of times.
 """

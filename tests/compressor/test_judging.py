@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -139,3 +140,13 @@ def test_on_the_host_a_library_beside_the_model_is_timed_in_turn(digits: Path, t
     half = Quantize("fp16").run(prepared.program, Context(load_target("jetson"))).program
     with pytest.raises(UnsupportedError, match=r"nothing in half precision\n.*--passes fold"):
         workshop.beside(half)
+
+
+@pytest.mark.parametrize(("after", "slower"), [(1.0, False), (2.0, True), (3.0, True), (None, False)])
+def test_a_tuned_library_has_to_be_faster_as_a_whole(
+    after: float | None, slower: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {} if after is None else {"0": SimpleNamespace(p50=2.0), "1": SimpleNamespace(p50=after)}
+    monkeypatch.setattr(Workshop, "_in_turn", lambda *_: times)
+    said = Workshop._slower_whole(object.__new__(Workshop), None, None)  # type: ignore[arg-type]
+    assert bool(said) == slower

@@ -141,4 +141,5 @@ def test_what_it_says() -> None:
     said = str(Tuning("20min", 9, 5, 0.5, 400, 100, 120.0, "this machine", {}))
     assert "5 of 9 functions improved, 2.00× as fast" in said
     assert "400 trials, 300 of them known from earlier runs, 2.0 minutes on this machine" in said
+    assert "as a whole" in str(Tuning("20min", 9, 0, 1.0, 40, 40, 120.0, "x", {"": "slower as a whole"}))
     assert "nothing was faster" in str(Tuning("20min", 9, 0, 1.0, 40, 40, 120.0, "this machine", {}))
