@@ -45,6 +45,9 @@ def offered() -> list[str]:
 
 def build(name: str, size: str, folder: Path) -> None:
     """Make the artifact in `folder`, where it is not yet."""
+    if (folder / "done").exists():
+        return
+    import torch
     from decoder_sizes import SIZES
     from models.llama import Llama, with_products
 
@@ -53,10 +56,6 @@ def build(name: str, size: str, folder: Path) -> None:
     from compressor.load import Loaded, to_program
     from compressor.targets import load_target
     from compressor.targets.tvm import with_runtime
-
-    if (folder / "done").exists():
-        return
-    import torch
 
     torch.manual_seed(0)
     format, how = CONTESTANTS[name]
