@@ -1,10 +1,14 @@
-"""What `kernels.py` compares, each in a process of its own: our kernels, ONNX Runtime's operators, and the probes.
+"""What `kernels.py` compares, each in a process of its own: our kernels, in TVM and as operators of ONNX Runtime, ONNX
+Runtime's own, and the probes.
 
 A process is asked for one turn after another and answers with seconds a call, so that what runs beside it is the same
 for all, and no thread pool of another runtime spins meanwhile. *hot*: the fastest call of a turn with the same weights;
 *cold*: the next few of copies that are together much larger than the last cache, over their number. Both sides
 allocate with their own runtime. ONNX Runtime's cold turn is one run of a graph with those copies; of its calls, an
-empty run (a node of nothing) is subtracted, ours are counted with what calling them costs.
+empty run (a node of nothing) is subtracted, ours in TVM are counted with what calling them costs.
+
+"blocks" have a scale for 128 weights each, and "by block" so have inputs, which is what artifacts compute: in TVM, and
+in ONNX Runtime as an operator of its own ("custom op").
 """
 
 from __future__ import annotations
@@ -16,16 +20,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kernel_models import BLOCK, empty_model, operators_model, products_model
 
 __all__ = ["CONTESTANTS", "Case", "serve"]
 
 COLD = 256 << 20  # bytes of weights that cold turns go through, one after another
 PART = 16 << 20  # bytes of a cold turn: short enough to be left alone on a busy machine now and then
 TURN = 0.02  # seconds of hot calls
-BLOCK = 128
 Turn = Callable[[], float]
 
 
@@ -110,25 +115,21 @@ def _host() -> dict[str, str]:
     return {"kind": "llvm", "mcpu": str(tvm.get_global_func("target.llvm_get_system_cpu")())}
 
 
-def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
+def _ours(bits: int, block: int | None, lowest: int, *, by_block: bool = False) -> Callable[[Case], Turn]:
     def prepare(case: Case) -> Turn:
-        import torch
         import tvm
 
         from compressor.export.kernels.activations import Rounding, round_rows
         from compressor.export.kernels.outputs import Product
-        from compressor.export.kernels.packing import pack_weights
         from compressor.export.kernels.product import product
 
         isa = _isa()
         layout = isa.layout(case.outputs, case.inputs, bits, block, lowest=lowest)
         library = _tvm(case.threads, {
-            "product": product(Product(isa, layout, case.rows)),
-            "round_rows": round_rows(Rounding(isa, layout, case.rows)),
+            "product": product(Product(isa, layout, case.rows, by_block=by_block)),
+            "round_rows": round_rows(how := Rounding(isa, layout, case.rows, by_block=by_block)),
         })  # fmt: skip
-        high = 2 if lowest == -1 else -lowest
-        codes = torch.randint(lowest, high, (case.outputs, case.inputs), dtype=torch.int8)
-        packed = pack_weights(codes, torch.rand(case.outputs, layout.blocks), layout)
+        packed = _packed(layout, lowest)
         groups, each = case.groups(packed.codes.numel() + 4 * packed.scales.numel())
         weights = [
             [(_owned(packed.codes.numpy()), _owned(packed.scales.numpy())) for _ in range(each)] for _ in range(groups)
@@ -137,7 +138,7 @@ def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
         made = [
             tvm.runtime.empty(shape, dtype)
             for shape, dtype in (
-                ((case.rows, layout.stride), "int8"), ((case.rows, 1), "float32"),
+                ((case.rows, layout.stride), "int8"), ((case.rows, how.scales), "float32"),
                 ((case.rows, layout.blocks), "int32"), ((case.rows, case.outputs), "float32"),
             )
         ]  # fmt: skip
@@ -153,6 +154,17 @@ def _ours(bits: int, block: int | None, lowest: int) -> Callable[[Case], Turn]:
         return _cold([call(group) for group in weights], each) if case.cold else _hot(call(weights[0]))
 
     return prepare
+
+
+def _packed(layout: Any, lowest: int) -> Any:
+    """Weights that were drawn."""
+    import torch
+
+    from compressor.export.kernels.packing import pack_weights
+
+    high = 2 if lowest == -1 else -lowest
+    codes = torch.randint(lowest, high, (layout.outputs, layout.inputs), dtype=torch.int8)
+    return pack_weights(codes, torch.rand(layout.outputs, layout.blocks), layout)
 
 
 def _owned(array: np.ndarray) -> Any:
@@ -198,27 +210,43 @@ def _runtime(kind: str) -> Callable[[Case], Turn]:
     def prepare(case: Case) -> Turn:
         size = case.outputs * case.inputs * {"2": 2, "4": 4, "8": 8, "int8": 8, "fp32": 32}[kind] // 8
         groups, each = case.groups(size)
-        empty, model = _empty(case), _model(kind, case, each)
+        empty, model = _empty(case), products_model(kind, case, each)
         runs = [_session(model, case) for _ in range(groups)]
         return _cold(runs, each, empty) if case.cold else _hot(runs[0], empty)
 
     return prepare
 
 
-def _empty(case: Case) -> float:
-    from onnx import TensorProto, helper
+def _operators(case: Case) -> Turn:
+    """The kernel of "tir ternary, by block" as an operator of ONNX Runtime's."""
+    import tempfile
 
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [case.rows, case.inputs]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "empty", [x], [y])
-    turn = _hot(_session(_proto(graph), case))
+    from compressor.export.custom_op.library import build_library
+    from compressor.export.custom_op.listing import Wanted
+    from compressor.targets import HOST, load_target
+
+    packed = _packed(_isa().layout(case.outputs, case.inputs, 2, BLOCK, lowest=-1), -1)
+    groups, each = case.groups(packed.codes.numel() + 4 * packed.scales.numel())
+    empty, model = _empty(case), operators_model(packed, case, each)
+    with tempfile.TemporaryDirectory() as folder:  # a session keeps what it has loaded
+        library = Path(folder) / "model_ops.so"
+        build_library(Wanted({packed.layout: [False]}, ()), load_target(HOST), library)
+        runs = [_session(model, case, library) for _ in range(groups)]
+    return _cold(runs, each, empty) if case.cold else _hot(runs[0], empty)
+
+
+def _empty(case: Case) -> float:
+    turn = _hot(_session(empty_model(case), case))
     return min(turn() for _ in range(5))
 
 
-def _session(model: bytes, case: Case) -> Callable[[], Any]:
+def _session(model: bytes, case: Case, operators: Path | None = None) -> Callable[[], Any]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = case.threads, 3
+    if operators is not None:
+        options.register_custom_ops_library(str(operators))
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(case.x()))
@@ -227,58 +255,13 @@ def _session(model: bytes, case: Case) -> Callable[[], Any]:
     return lambda: session.run_with_iobinding(binding)
 
 
-def _model(kind: str, case: Case, copies: int) -> bytes:
-    """`copies` products of one input."""
-    from onnx import TensorProto, helper
-
-    rng, nodes, stored = np.random.default_rng(1), [], []
-
-    def constant(name: str, array: np.ndarray) -> str:
-        stored.append(
-            helper.make_tensor(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.tobytes(), raw=True
-            )
-        )
-        return name
-
-    shared = constant("s", rng.random(case.outputs, dtype=np.float32)) if kind == "int8" else ""
-    zeros = constant("z", np.zeros(case.outputs, np.int8)) if kind == "int8" else ""
-    if kind == "int8":
-        nodes.append(helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]))
-        nodes.append(helper.make_node("Mul", ["qs", shared], ["both"]))
-    for index in range(copies):
-        y = f"y{index}"
-        if kind == "fp32":
-            w = constant(f"w{index}", rng.random((case.inputs, case.outputs), dtype=np.float32))
-            nodes.append(helper.make_node("MatMul", ["x", w], [y]))
-        elif kind == "int8":
-            w = constant(f"w{index}", rng.integers(-127, 128, (case.inputs, case.outputs), dtype=np.int8))
-            nodes.append(helper.make_node("MatMulInteger", ["q", w, "qz", zeros], [f"i{index}"]))
-            nodes.append(helper.make_node("Cast", [f"i{index}"], [f"f{index}"], to=TensorProto.FLOAT))
-            nodes.append(helper.make_node("Mul", [f"f{index}", "both"], [y]))
-        else:
-            bits, blocks = int(kind), case.inputs // BLOCK
-            w = constant(f"w{index}", rng.integers(0, 256, (case.outputs, blocks, BLOCK * bits // 8), dtype=np.uint8))
-            s = constant(f"s{index}", rng.random((case.outputs, blocks), dtype=np.float32))
-            options = {"K": case.inputs, "N": case.outputs, "bits": bits, "block_size": BLOCK, "accuracy_level": 4}
-            nodes.append(helper.make_node("MatMulNBits", ["x", w, s], [y], domain="com.microsoft", **options))
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [case.rows, case.inputs])
-    ys = [helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, [case.rows, case.outputs]) for i in range(copies)]
-    return _proto(helper.make_graph(nodes, "products", [x], ys, stored))
-
-
-def _proto(graph: Any) -> bytes:
-    from onnx import helper
-
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
-    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
-
-
 CONTESTANTS: dict[str, Callable[[Case], Turn]] = {
     "memory": _read,
     "dot products": _products,
     "tir ternary": _ours(2, None, -1),
     "tir ternary, blocks": _ours(2, BLOCK, -1),
+    "tir ternary, by block": _ours(2, BLOCK, -1, by_block=True),
+    "custom op": _operators,
     "tir int8": _ours(8, None, -128),
     "ort 2 bits": _runtime("2"),
     "ort 4 bits": _runtime("4"),

@@ -5,7 +5,7 @@
 Every cell is one shape, number of rows and number of threads. Its contestants run interleaved, a turn each a round; the
 probes (memory read, dot products) among them. A figure is the least of all rounds. Rounding the activations is inside
 our times, as it is inside theirs. Cells are kept in `results/kernels.json` and only measured where they are not there,
-or `--again`. All of it takes about 5 minutes on a quiet machine; `--keep none` only prints.
+or `--again`. All of it takes about 8 minutes on a quiet machine; `--keep none` only prints.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ def goals(key: str, cell: Mapping[str, float]) -> dict[str, float]:
     for name, other in (("2 bits", "ort 2 bits"), ("int8", "ort int8"), ("fp32", "ort fp32")):
         if other in cell:
             made[f"× ORT {name}"] = cell[other] / ours
+    if "custom op" in cell and "ort 2 bits" in cell:
+        made["× ORT 2 bits, custom op"] = cell["ort 2 bits"] / cell["custom op"]
     if case.cold and "memory" in cell:
         made["of memory"] = case.outputs * case.inputs / 4 / ours / 1e3 / cell["memory"]
     if case.rows > 1 and "dot products" in cell:

@@ -14,6 +14,7 @@ from compressor.cache import Cache, default_folder
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
 from compressor.errors import InputError, did_you_mean
+from compressor.export.custom_op.library import check_tools
 from compressor.graph.contract import Context, Progress
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
@@ -33,7 +34,9 @@ from compressor.request import Request
 from compressor.selecting import select
 from compressor.sensing import Sensitivities, inspect_sensitivity
 from compressor.targets import load_target
-from compressor.targets.tvm import with_runtime
+from compressor.targets.kernels import CUSTOM_OP, check_kernels
+from compressor.targets.tvm import BOTH, TVM, with_runtime
+from compressor.tuning import Tuner, check_tune
 from compressor.unpacking import check_pack
 from compressor.versions import versions
 from compressor.workplace import workplace
@@ -73,11 +76,17 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
 def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     recipe = request.loaded_recipe()
     request = request if recipe is None else replace(request, keep=recipe.keep)
-    target = with_runtime(load_target(request.target_name(recipe)), request.runtime)
+    named = load_target(request.target_name(recipe))
+    target = with_runtime(named, request.runtime)
+    beside = with_runtime(named, TVM) if request.runtime == BOTH else None
     specs = request.pass_specs(target, recipe, has_data=request.data is not None)
     if request.train is not None and not any(spec.build().takes_function() for spec in specs):
         raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
     check_pack(request, target)
+    check_kernels(target, request.kernels)
+    if request.kernels == CUSTOM_OP:
+        check_tools(target)
+    check_tune(request, beside or target)
     request.carbon_intensity()  # refused before anything slow
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
@@ -97,9 +106,12 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
         stages = replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
         workshop = Workshop(
-            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack
-        )
+            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack,
+            beside, request.kernels == CUSTOM_OP,
+        )  # fmt: skip
         selection = select(prepared.program, stages, workshop, gate)
+        if (tuner := Tuner.asked(request, beside or target, seed, progress)) is not None:
+            selection = replace(selection, kept=workshop.tuned(selection.kept, tuner))
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
 
 

@@ -13,7 +13,7 @@ from compressor.decoding import places_of
 from compressor.devices.latency.learning import prediction
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
-from compressor.export.tvm import processor_of
+from compressor.export.tvm_boards import compiler_of
 from compressor.export.weight_bits import weight_bits
 from compressor.gate import Gate
 from compressor.generation import TOKENS, interface_of
@@ -27,13 +27,15 @@ from compressor.outcome import Outcome
 from compressor.pipeline import Stage
 from compressor.prepare import Prepared
 from compressor.recipe import Recipe, dump_recipe
+from compressor.report.compare import display
 from compressor.report.html import to_html
 from compressor.report.model import Report
 from compressor.reporting import Findings, find, full_report
 from compressor.request import Request
 from compressor.selecting import Selection
 from compressor.targets import Target
-from compressor.targets.tvm import TVM
+from compressor.targets.kernels import CUSTOM_OP, PORTABLE
+from compressor.targets.tvm import BOTH, TVM
 
 __all__ = ["write"]
 
@@ -51,15 +53,23 @@ def write(
     ort = Converted(())
     if kept.parts:
         ort = Converted((), "model.ort is left out of a packed bundle: it would hold the weights unpacked")
+    elif kept.operators is not None:
+        ort = Converted((), "model.ort is left out: what loads it, a minimal build, has no operators of one's own")
     elif prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
-    notes = (*prepared.notes, *kept.agreement.notes, *([ort.note] if ort.note else []))
+    beside = workshop.beside(kept.program)
+    agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
+    notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
+    notes += _kernels(request, prepared, kept)
+    tuning = (beside or kept).tuning
+    if tuning is not None:
+        notes = (*notes, str(tuning) if beside else f"{tuning}; the original's figures are of its default schedules")
     if request.pack and not kept.parts:
         notes = (*notes, "--pack: the model has no ternary or 3-bit weights in one file, and is stored as it is")
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
-        **{file.name: file for file in (*kept.files, *ort.files)},
+        **{file.name: file for file in (*kept.files, *ort.files, *(() if beside is None else beside.files))},
         "golden.npz": golden(kept.program, prepared.program, prepared.shown_batch(2)),
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
@@ -69,9 +79,9 @@ def write(
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
-    folder = write_bundle(
-        out, force=request.force, files=files, manifest=_manifest(report, request, prepared, selection, findings)
-    )
+    manifest = _manifest(report, request, prepared, selection, findings)
+    told = {} if tuning is None else {"tuning": asdict(tuning)}
+    folder = write_bundle(out, force=request.force, files=files, manifest={**manifest, **told})
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)
 
@@ -81,7 +91,9 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
     passes = tuple(stage.spec for stage in stages if stage.kept and stage.report.changed)
     target = request.target if request.target and request.target.endswith(".toml") else prepared.target.name
     model = Path(request.model).name if isinstance(request.model, str | Path) else prepared.name
-    more = [" --runtime tvm"] if prepared.target.runtime.name == TVM else []
+    more = [f" --runtime {request.runtime}"] if request.runtime in (TVM, BOTH) else []
+    more += [f" --kernels {request.kernels}"] if request.kernels == CUSTOM_OP else []
+    more += [f" --tune {request.tune}"] if request.tune else []
     more += [" --no-kv-cache"] if request.no_kv_cache else []
     more += [f" --{name} …" for name in ("teacher", "train") if getattr(request, name) is not None]
     comment = f"compress {model} --recipe recipe.toml{''.join(more)}\n{SAME_DATA}"
@@ -97,7 +109,8 @@ def _manifest(
     return {
         "model": prepared.name,
         "target": target.name,
-        "runtime": _runtime(target),
+        "runtime": _runtime(target, selection.kept),
+        **_operators(target, selection.kept),
         "inputs": [spec.to_json() for spec in program.inputs],
         "outputs": [spec.to_json() for spec in program.outputs],
         "passes": [
@@ -105,9 +118,10 @@ def _manifest(
             for stage in selection.stages
             if stage.kept and stage.report.changed
         ],
-        "tolerance": agreement.tolerance,
+        "tolerance": max(agreement.tolerance, 0.0 if findings.library is None else findings.library.tolerance),
         "tolerance_reason": agreement.reason,
         **_weights(selection.kept),
+        **({} if findings.library is None else {"library": asdict(findings.library)}),
         "seed": prepared.seed,
         "versions": dict(report.versions),
         **_decoder(findings, prepared),
@@ -137,10 +151,32 @@ def _decoder(findings: Findings, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _runtime(target: Target) -> dict[str, str]:
+def _runtime(target: Target, kept: Artifact) -> dict[str, str]:
     """What runs it; machine code names the processor that it was made for."""
-    processor = {"processor": processor_of(target)} if target.runtime.name == TVM else {}
-    return {"name": target.runtime.name, "version": target.runtime.version, **processor}
+    compiled, own = target.runtime.name == TVM, kept.operators is not None
+    kernels = {} if compiled else {"kernels": CUSTOM_OP if own else PORTABLE}
+    processor = {"processor": compiler_of(target).cpu} if compiled or own else {}
+    return {"name": target.runtime.name, "version": target.runtime.version, **kernels, **processor}
+
+
+def _operators(target: Target, kept: Artifact) -> dict[str, Any]:
+    """What its own operators were compiled for."""
+    if kept.operators is None:
+        return {}
+    compiler = compiler_of(target)
+    told = {"triple": compiler.triple, "processor": compiler.cpu, "emulated": compiler.emulated}
+    return {"operators": told}
+
+
+def _kernels(request: Request, prepared: Prepared, kept: Artifact) -> tuple[str, ...]:
+    """What of the artifact computes in kernels of our own, where these were asked for."""
+    if request.kernels != CUSTOM_OP:
+        return ()
+    if kept.operators is None:
+        return ("--kernels custom-op: no layer has weights in blocks and activations in int8, so there is no library",)
+    size, processor = display(kept.operators.stat().st_size, "bytes"), compiler_of(prepared.target).cpu
+    layers = "1 layer computes" if kept.own == 1 else f"{kept.own} layers compute"
+    return (f"kernels: {layers} in {kept.operators.name} ({size}, for {processor}), all else in ONNX Runtime's own",)
 
 
 def _predicted(
@@ -148,7 +184,8 @@ def _predicted(
 ) -> dict[str, Any]:
     """What `compress bench` holds its measurement against."""
     estimate = findings.estimates[1]
-    if estimate is None or prepared.target.runtime.name == TVM:  # what is learned is of ONNX Runtime
+    own = prepared.target.runtime.name == TVM or selection.kept.operators is not None
+    if estimate is None or own:  # what is learned is of ONNX Runtime's kernels
         return {}
     threads = request.threads or prepared.target.threads
     return {"predicted": prediction(estimate, selection.kept.program.hash(), threads, request.batch)}

@@ -20,9 +20,10 @@ from typing import Any
 
 from compressor.errors import OutputError
 
-__all__ = ["Cache", "Shelf", "default_folder", "write_json"]
+__all__ = ["Cache", "Shelf", "default_folder", "tuning_folder", "write_json"]
 
 LIMIT_BYTES = 4 << 30
+_TUNING = "tuning"
 
 
 def default_folder() -> Path:
@@ -30,6 +31,12 @@ def default_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get("COMPRESS_CACHE") or platformdirs.user_cache_dir("edge-compressor")) / "stages"
+
+
+def tuning_folder(cache: Path | None) -> Path:
+    """Where schedules that were found are kept, which took hours: beside the usual folder of stages, or in the folder
+    that the user gave for them. Clearing and trimming stages leaves it."""
+    return default_folder().parent / _TUNING if cache is None else cache / _TUNING
 
 
 class Cache:
@@ -91,7 +98,10 @@ class Cache:
         removed = self.size()
         if self.folder is not None and self.folder.exists():
             try:
-                shutil.rmtree(self.folder)
+                for entry in self._stages():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                if not any(self.folder.iterdir()):
+                    self.folder.rmdir()
             except OSError as error:
                 raise OutputError(f"cannot be cleared: {error.strerror}", where=str(self.folder)) from error
         return removed
@@ -100,11 +110,14 @@ class Cache:
         if self.folder is None or not self.folder.is_dir():
             return []
         found = []
-        for entry in self.folder.iterdir():
+        for entry in self._stages():
             with contextlib.suppress(OSError):  # another run may be trimming too
                 size = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
                 found.append((entry.stat().st_mtime, size, entry))
         return sorted(found)
+
+    def _stages(self) -> list[Path]:
+        return [] if self.folder is None else [entry for entry in self.folder.iterdir() if entry.name != _TUNING]
 
     def _trim(self) -> None:
         entries = self._entries()

@@ -34,7 +34,7 @@ _EXTRAS = {
     "hf": "Hugging Face model folders cannot be loaded",
     "safetensors": "safetensors files cannot be loaded",
     "profile": "`compress profile` cannot fit to what it measures",
-    "tvm": "--runtime tvm and boards at rpc:// are out of reach",
+    "tvm": "--runtime tvm, --kernels custom-op and boards at rpc:// are out of reach",
 }
 
 

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from compressor.devices.local import Measurement, compare, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
-from compressor.export.agreement import Agreement
+from compressor.devices.tvm_runtime import runtime_bytes
+from compressor.errors import ExportError, MismatchError, UnsupportedError
+from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
+from compressor.export.custom_op.library import packed_for, write_library
+from compressor.export.custom_op.nodes import DOMAIN
 from compressor.export.onnx import to_onnx
 from compressor.export.operators import Placement, place
 from compressor.export.pack import Part, pack_model, packed_parts
-from compressor.export.session import Runner, runner
+from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
-from compressor.export.tvm_session import tvm_runner
+from compressor.export.tvm_boards import compiler_of, is_from_wheels
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
@@ -31,17 +36,24 @@ from compressor.graph.program import Program
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
-from compressor.report.model import Decoding
+from compressor.report.model import Decoding, Library
+from compressor.targets import Target
 from compressor.targets.tvm import TVM
+from compressor.trying import FEW, Trial, trial_of
+from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
+
+if TYPE_CHECKING:
+    from compressor.export.tuning.schedules import Schedules
+    from compressor.tuning import Tuner, Tuning
 
 __all__ = ["Artifact", "Workshop"]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A program's ONNX file (external data beside it) or TVM's library, where its nodes run, and how far it is from
-    PyTorch."""
+    """A program's ONNX file (external data beside it, and a library of `operators` that compute `own` of its nodes) or
+    TVM's library, where its nodes run, and how far it is from PyTorch. `trial` says where TVM's library was tried."""
 
     program: Program
     path: Path
@@ -50,13 +62,23 @@ class Artifact:
     agreement: Agreement
     x86: bool
     parts: tuple[Part, ...] = ()  # of the packed file, where `files` is one
+    operators: Path | None = None
+    own: int = 0
+    elsewhere: bool = False  # the operators are for another processor: PyTorch answers for the artifact
+    trial: Trial | None = None
+    tuning: Tuning | None = None  # how its schedules were found, where they were searched for
 
     @cached_property
     def run(self) -> Callable[[Batch], dict[str, Tensor]]:
-        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels."""
-        if self.path.suffix == ".so":
-            return _in_tvm(self.program, self.path)
-        return runner(self.path, exact=not self.x86, approximate=True)
+        """The artifact in its runtime. A target that is not x86 does not share the saturation of some x86 kernels.
+
+        For a library of another processor its program answers, in PyTorch.
+        """
+        if self.elsewhere:
+            return self.program.run
+        if self.trial is not None:
+            return self.trial.run if self.trial.is_here and self.trial.run is not None else self.program.run
+        return runner(self.path, exact=not self.x86, approximate=True, operators=self.operators)
 
     @property
     def bytes(self) -> int:
@@ -75,45 +97,112 @@ class Workshop:
     threads: int | None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
     pack: bool = False
+    besides: Target | None = None  # with TVM, where a library is asked for beside the model
+    own_kernels: bool = False
     _built: dict[int, Artifact] = field(default_factory=dict)
-    _metric: dict[int, float] = field(default_factory=dict)
-    _times: dict[tuple[int, ...], Mapping[str, Measurement]] = field(default_factory=dict)
+    _beside: dict[int, Artifact] = field(default_factory=dict)
+    _metric: dict[Path, float] = field(default_factory=dict)
+    _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
 
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
         if id(program) not in self._built:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            compiled = self.prepared.target.runtime.name == TVM
-            self._built[id(program)] = (self._compiled if compiled else self._lowered)(program, folder)
+            target = self.prepared.target
+            compiled = target.runtime.name == TVM
+            self._built[id(program)] = (
+                self._compiled(program, folder, target) if compiled else self._lowered(program, folder)
+            )
         return self._built[id(program)]
+
+    def beside(self, program: Program) -> Artifact | None:
+        """The library beside the model, where one is asked for. Raises as `build`."""
+        if self.besides is None:
+            return None
+        if tolerance_of(program) is FP16:
+            raise UnsupportedError(
+                "TVM computes nothing in half precision", where="--runtime both",
+                way_out="Write --passes fold, or leave --runtime out.",
+            )  # fmt: skip
+        if id(program) not in self._beside:
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
+            self._beside[id(program)] = self._compiled(program, folder, self.besides)
+        return self._beside[id(program)]
 
     def _lowered(self, program: Program, folder: Path) -> Artifact:
         self.progress.say(f"lowering to ONNX ({self._which(program)})")
         path = folder / "model.onnx"
-        lowered = to_onnx(program, self.prepared.target)
-        placement = place(lowered.model, self.prepared.target)
-        files = lowered.save(path)
+        target = self.prepared.target
+        packed = packed_for(program, target) if self.own_kernels else program
+        lowered = to_onnx(packed, target)
+        placement = place(lowered.model, target)
+        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        if packed is not program:
+            self.progress.say("compiling kernels")
+            operators = folder / OPERATORS
+            write_library(packed, target, operators)
+            files = (*files, operators)
+            trial = trial_of_model(path, target)
+            agreement = self._tried(program, operators, trial)
+            made = (files, placement, agreement, target.arch == "x86_64")
+            return Artifact(program, path, *made, operators=operators, own=own, elsewhere=not trial.is_here)
         agreement = check(program, path, self.prepared.evaluation)
-        packed = pack_model(path) if self.pack and len(files) == 1 else None
-        files, parts = (files, ()) if packed is None else ((packed,), tuple(packed_parts(packed)))
-        return Artifact(program, path, files, placement, agreement, self.prepared.target.arch == "x86_64", parts)
+        smaller = pack_model(path) if self.pack and len(files) == 1 else None
+        files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
+        return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts)
 
-    def _compiled(self, program: Program, folder: Path) -> Artifact:
+    def _compiled(self, program: Program, folder: Path, target: Target) -> Artifact:
         self.progress.say(f"compiling with TVM ({self._which(program)})")
-        path = folder / "model.so"
-        files = to_tvm(program, self.prepared.target, path)
-        placement = Placement(
-            {provider.name: len(list(program.nodes())) for provider in self.prepared.target.providers}
+        return self._library(program, folder, target)
+
+    def tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        """The same program with the schedules that are found for its library, or for the one beside it; as it was where
+        none is, or where that is not compiled, or disagrees with PyTorch. Raises DeviceError."""
+        beside = self.beside(artifact.program)
+        if beside is None:
+            return self._tuned(artifact, tuner)
+        self._beside[id(artifact.program)] = self._tuned(beside, tuner)
+        return artifact
+
+    def _tuned(self, artifact: Artifact, tuner: Tuner) -> Artifact:
+        program, folder = artifact.program, Path(tempfile.mkdtemp(dir=self.folder))
+        schedules, tuning = tuner.schedules(program, self.prepared.timed_batch(self.batch), folder)
+        if not tuning.improved:
+            return replace(artifact, tuning=tuning)
+        self.progress.say("compiling with TVM (tuned)")
+        try:
+            return replace(self._library(program, folder, tuner.target, schedules), tuning=tuning)
+        except (ExportError, MismatchError) as error:
+            return replace(artifact, tuning=replace(tuning, improved=0, ratio=1.0, reasons={"": str(error)}))
+
+    def _library(
+        self, program: Program, folder: Path, target: Target, schedules: Schedules | None = None
+    ) -> Artifact:  # fmt: skip
+        files = to_tvm(program, target, folder / "model.so", schedules)
+        placement = Placement({provider.name: len(list(program.nodes())) for provider in target.providers})
+        trial = trial_of(program, target, files)
+        return Artifact(
+            program, files[0], files, placement, self._tried(program, files[0], trial), x86=True, trial=trial
         )
-        agreement = check(program, path, self.prepared.evaluation, run=_in_tvm(program, path))
-        return Artifact(program, path, files, placement, agreement, x86=True)
+
+    def _tried(self, program: Program, path: Path, trial: Trial) -> Agreement:
+        """How far a library is from PyTorch: on all that is judged, on a few samples, or unknown."""
+        if trial.run is None:
+            allowed = tolerance_of(program)
+            return Agreement((), allowed.relative_rms, 0, notes=(f"{path.name}: {trial.where}",), reason=allowed.reason)
+        if trial.is_here:
+            return check(program, path, self.prepared.evaluation, run=trial.run)
+        self.progress.say(f"running it {trial.where}")
+        found = check(program, path, [self.prepared.shown_batch(FEW)], run=trial.run)
+        note = f"metric and output error are those of the program in PyTorch; {path.name} ran {trial.where}"
+        return replace(found, notes=(*found.notes, f"{note}, on {found.samples} samples"))
 
     def _which(self, program: Program) -> str:
         return "original" if program is self.prepared.program else "compressed"
 
     def metric(self, artifact: Artifact) -> float:
         """The metric of the artifact as its runtime runs it, against the original in PyTorch where it compares."""
-        key = id(artifact.program)
+        key = artifact.path
         if key not in self._metric:
             ticks = iter(self.progress.over(range(len(self.prepared.judged.evaluation)), "judging"))
 
@@ -152,12 +241,9 @@ class Workshop:
         """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
         if not self.prepared.target.is_host:
             return {}
-        key = (attempt, *(id(artifact.program) for artifact in artifacts))
+        key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
-            self.progress.say("measuring on this machine")
-            paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-            threads = self.threads or self.prepared.target.threads
-            self._times[key] = compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+            self._times[key] = self._in_turn(*artifacts)
         return self._times[key]
 
     def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
@@ -181,6 +267,43 @@ class Workshop:
             artifact.program, prepared.original, artifact.run, text, artifact.agreement.tolerance, read=read, past=past
         )
 
+    def library(self, kept: Artifact) -> Library | None:
+        """What there is to say of machine code, the artifact's own or beside it; None where there is none.
+
+        On the host a library beside the model is timed in turn with it.
+        """
+        artifact = kept if kept.trial is not None else self.beside(kept.program)
+        if artifact is None or artifact.trial is None:
+            return None
+        trial, agreement, compiler = artifact.trial, artifact.agreement, compiler_of(self.prepared.target)
+        times = self._in_turn(kept, artifact) if artifact is not kept else {}
+        return Library(
+            files=tuple(file.name for file in artifact.files),
+            processor=compiler.cpu,
+            triple=compiler.triple,
+            emulated=compiler.emulated,
+            cuda=compiler.cuda,
+            bytes=artifact.bytes,
+            runtime_bytes=runtime_bytes(self.prepared.target.arch)
+            if is_from_wheels(compiler) and not compiler.cuda
+            else None,
+            load_ms=load_ms(artifact.path) if trial.is_here else None,
+            latency_ms=times["1"].p50 if times else None,
+            model_latency_ms=times["0"].p50 if times else None,
+            checked=trial.where,
+            error=agreement.error if trial.run is not None else None,
+            tolerance=agreement.tolerance,
+        )
+
+    def _in_turn(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
+        """Interleaved measurements of one program's artifacts by position, where this machine is the target."""
+        if not self.prepared.target.is_host:
+            return {}
+        self.progress.say("measuring on this machine")
+        threads = self.threads or self.prepared.target.threads
+        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
+        return compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""
         return load_ms(artifact.path) if self.prepared.target.is_host else None
@@ -196,8 +319,3 @@ class Workshop:
             floats = [s.name for s in answers(self.prepared.program.outputs) if theirs[s.name].is_floating_point()]
             worst = max([worst, *(relative_error(ours[name], theirs[name]) for name in floats)])
         return worst
-
-
-def _in_tvm(program: Program, path: Path) -> Runner:
-    inputs, outputs = ([spec.name for spec in specs] for specs in (program.inputs, program.outputs))
-    return tvm_runner(path, inputs, outputs)

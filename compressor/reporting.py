@@ -29,6 +29,7 @@ from compressor.report.model import (
     Figures,
     Latency,
     LayerLatency,
+    Library,
     PassReport,
     Report,
     Verdict,
@@ -46,7 +47,7 @@ __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
 @dataclass(frozen=True)
 class Findings:
     """Figures and estimates of original and result, the budgets that the result misses, and what was measured of both
-    in turn, where they are two; what a decoder generates."""
+    in turn, where they are two; what a decoder generates; machine code, where there is some."""
 
     before: Figures
     after: Figures
@@ -54,6 +55,7 @@ class Findings:
     missed: tuple[str, ...]
     measured: tuple[Measurement, Measurement] | None = None
     decoding: Decoding | None = None
+    library: Library | None = None
 
 
 def find(
@@ -74,11 +76,13 @@ def find(
             for figures, artifact, name in ((before, original, "0"), (after, kept, "1"))
         )
     both = (measured["0"], measured["1"]) if measured else None
+    library = workshop.library(kept)
     learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
-        if estimate is not None and learns:
+        if estimate is not None and learns and artifact.operators is None:
             remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
-    return Findings(before, after, (first, last), tuple(missed(gate, before, after)), both, decoding)
+    budgets = tuple(missed(gate, before, after))
+    return Findings(before, after, (first, last), budgets, both, decoding, library)
 
 
 def full_report(
@@ -98,18 +102,27 @@ def full_report(
         layers=tuple(layer_errors(prepared.program, kept.program, prepared.evaluation[0], _rescaled(selection.stages))),
         layer_latency=_by_layer(*findings.estimates),
         placement=kept.placement.counts,
-        agreement=Agreement(
-            TVM if prepared.target.runtime.name == TVM else "onnxruntime",
-            kept.agreement.error,
-            kept.agreement.tolerance,
-            kept.agreement.reason,
-        ),
+        agreement=_agreement(kept),
         decoding=findings.decoding,
+        library=findings.library,
         notes=notes,
         making=making,
         break_even=pays_off(making, before, after, findings.measured) if changed else None,
         **_common(request, prepared),
     )
+
+
+def _agreement(kept: Artifact) -> Agreement | None:
+    """None where nothing ran it."""
+    if (kept.elsewhere or kept.trial is not None) and not kept.agreement.samples:
+        return None
+    runtime, found = _ran_in(kept) if kept.trial is None else TVM, kept.agreement
+    return Agreement(runtime, found.error, found.tolerance, found.reason)
+
+
+def _ran_in(artifact: Artifact) -> str:
+    """What ran a model here."""
+    return "onnxruntime" if artifact.operators is None else f"onnxruntime with {artifact.operators.name}"
 
 
 def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ class Request:
     model: str | Path | nn.Module
     target: str | None = None
     runtime: str | None = None
+    kernels: str | None = None
     data: Any = None
     inputs: tuple[str, ...] = ()
     metric: Any = None
@@ -55,6 +56,8 @@ class Request:
     max_drop: str = "1%"
     latency: str | None = None
     size: str | None = None
+    tune: str | None = None
+    device: str | None = None
     gate: bool = False
     pack: bool = False
     dry_run: bool = False

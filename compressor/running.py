@@ -1,8 +1,10 @@
 """A bundle's model as a function of arrays by name, in the runtime that its artifact is for.
 
-    model.onnx, model.onnx.pack   →   ONNX Runtime          model.so   →   TVM, where machine code may be run
+    model.onnx, model.onnx.pack   →   ONNX Runtime, with operators of its own (model_ops.so) where it has some
+    model.so                      →   TVM
 
-A cache that TVM gives stays its own tensors, which go into the next run as they are.
+Machine code is run where it may be. A cache that TVM gives stays its own tensors, which go into the next run as they
+are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from compressor.errors import InputError
-from compressor.export.session import session
+from compressor.export.session import OPERATORS, session
 from compressor.export.tvm_session import TVMSession
 from compressor.export.verify import PACKED, Contents, unpacked
 from compressor.graph.kv_cache import PRESENT
@@ -25,15 +27,18 @@ Run = Callable[[Mapping[str, Any]], dict[str, Any]]
 def running(contents: Contents, threads: int | None, *, trust: bool) -> tuple[str, Run]:
     """The runtime's name, and the model in it. Raises InputError for machine code that is not trusted, and what
     loading it raises."""
-    if _LIBRARY in contents.digests:
-        if not trust:
+    for name in (OPERATORS, _LIBRARY):
+        if name in contents.digests and not trust:
             raise InputError(
-                "model.so is machine code, which is run only where it is trusted", where=str(contents.path),
-                way_out="Add --trust if you made it, or trust who did.",
+                f"{name} is machine code, which runs only where it is trusted", where=str(contents.path),
+                way_out="Add --trust if you made the bundle, or trust who did.",
             )  # fmt: skip
+    packed = PACKED in contents.digests
+    if not packed and _MODEL not in contents.digests:
         return "TVM", _in_tvm(contents, threads)
-    with unpacked(contents.path / (PACKED if PACKED in contents.digests else _MODEL)) as model:
-        loaded = session(model, threads)
+    operators = contents.path / OPERATORS if OPERATORS in contents.digests else None
+    with unpacked(contents.path / (PACKED if packed else _MODEL)) as model:
+        loaded = session(model, threads, operators=operators)
     names = [output.name for output in loaded.get_outputs()]
     return "ONNX Runtime", lambda feed: dict(zip(names, loaded.run(names, dict(feed)), strict=True))
 

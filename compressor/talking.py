@@ -104,8 +104,8 @@ class Talker:
 
 
 def open_talker(bundle: str | Path, *, threads: int | None = None, trust: bool = False) -> Talker:
-    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache, or is
-    machine code (TVM's) without `trust`."""
+    """The decoder in a bundle. Raises LoadError for what is no sound bundle, InputError where it has no cache, or has
+    machine code that is not to be run without `trust`."""
     bundle = Path(bundle)
     contents = open_bundle(bundle)
     said = _interface(contents)

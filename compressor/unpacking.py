@@ -12,15 +12,20 @@ from compressor.export.pack import SUFFIX, unpack_model
 from compressor.export.verify import PACKED, open_bundle
 from compressor.request import Request
 from compressor.targets import Target
+from compressor.targets.kernels import CUSTOM_OP
 from compressor.targets.tvm import TVM
 
 __all__ = ["check_pack", "unpack_bundle"]
 
 
 def check_pack(request: Request, target: Target) -> None:
-    """Raises InputError where machine code is asked for, which is not packed."""
+    """Raises InputError where machine code is asked for, which is not packed, or weights laid out for it."""
     if request.pack and target.runtime.name == TVM:
         raise InputError("packs ONNX models, not machine code", where="--pack", way_out="Leave --runtime tvm out.")
+    if request.pack and request.kernels == CUSTOM_OP:
+        raise InputError(
+            "packs weights as portable kernels read them", where="--pack", way_out="Leave --kernels custom-op out."
+        )
 
 
 def unpack_bundle(bundle: Path, out: Path, *, force: bool = False) -> Path:

@@ -1,14 +1,14 @@
 """What of a bundle goes to a board, by kind of artifact: the files that are pushed, and the runner's job.
 
 A kind is a line in `KINDS`: the file by which a bundle is known to hold it, the runner that is pushed, and the files
-and the job that this runner is given. A bundle is of the first kind that it holds.
+and the job that this runner is given. A bundle is of the first kind that it holds; one that holds several is several.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from compressor.devices.named import named_target
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.tvm_job import tvm_files, tvm_job
 from compressor.devices.tvm_runner import TVM_RUNNER
-from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS
-from compressor.export.verify import PACKED, TIES, Contents, unpacked
+from compressor.errors import LoadError
+from compressor.export.session import EXACT_FLOATS, EXACT_INTEGERS, OPERATORS
+from compressor.export.tvm_linking import BUILD
+from compressor.export.verify import LIBRARY, PACKED, TIES, Contents, unpacked
 from compressor.targets import HOST
 
-__all__ = ["KINDS", "Kind", "kind_of"]
+__all__ = ["KINDS", "Kind", "kind_of", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,29 @@ def kind_of(bundle: Contents) -> Kind:
     return next(kind for kind in KINDS if kind.artifact in bundle.digests)
 
 
+def parts_of(bundle: Contents) -> tuple[Contents, ...]:
+    """The bundle once for each kind that it holds. Raises LoadError where it holds none that runs as it is."""
+    kinds = [kind.artifact for kind in KINDS if kind.artifact in bundle.digests]
+    if not kinds:
+        raise LoadError(
+            f"holds objects that are not linked yet: sh {BUILD} makes a library of them on the board",
+            where=str(bundle.path), way_out="`python3 compiled.py BUNDLE`, of devices/runner/, runs that one there.",
+        )  # fmt: skip
+    return tuple(_alone(bundle, kind, {*kinds} - {kind}) for kind in kinds)
+
+
+def _alone(bundle: Contents, kind: str, others: set[str]) -> Contents:
+    """With one of its artifacts; what was predicted beside a model is the model's."""
+    digests = {name: digest for name, digest in bundle.digests.items() if name not in others}
+    of_others = {"predicted"} if others and kind == LIBRARY else set()
+    manifest = {name: value for name, value in bundle.manifest.items() if name not in of_others}
+    return replace(bundle, digests=digests, manifest=manifest)
+
+
 def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:
-    """The model with its weights, and the golden vectors."""
-    names = [name for name in bundle.digests if name == "model.onnx" or name.startswith("model.onnx.")]
+    """The model with its weights and operators, and the golden vectors."""
+    own = ("model.onnx", OPERATORS)
+    names = [name for name in bundle.digests if name in own or name.startswith("model.onnx.")]
     return {name: bundle.path / name for name in (*names, "golden.npz")}
 
 
@@ -65,6 +87,7 @@ def _onnx_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[s
     return {
         "id": folder, "model": f"{folder}/model.onnx", "inputs": inputs, "threads": threads,
         "providers": _providers(bundle.manifest.get("target")),
+        **({"operators": f"{folder}/{OPERATORS}"} if OPERATORS in bundle.digests else {}),
         "golden": {
             "npz": npz, "inputs": list(bundle.inputs), "outputs": list(bundle.outputs), "ties": TIES,
             # as `compress verify` runs it; some models do not load with exact integers
@@ -84,5 +107,5 @@ def _providers(target: Any) -> list[str]:
 KINDS: tuple[Kind, ...] = (
     Kind("model.onnx", PYTHON, _onnx_job, _onnx_files),
     Kind(PACKED, PYTHON, _onnx_job, _packed_files),
-    Kind("model.so", TVM_RUNNER, tvm_job, tvm_files),
+    Kind(LIBRARY, TVM_RUNNER, tvm_job, tvm_files),
 )

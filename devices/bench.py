@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compressor.devices.artifact import parts_of
 from compressor.devices.batches import rows
 from compressor.devices.bench_run import Limits, Run
 from compressor.devices.counting import an_inference
@@ -84,7 +85,8 @@ def bench(
     carbon: Carbon = WORLD,
     power: Figure | None = None,
 ) -> Bench:
-    """Measure bundles beside each other; the first is what the others are compared with.
+    """Measure bundles beside each other; the first is what the others are compared with. One that holds a model and a
+    library is two.
 
     `folder` is where a run that may be cut off keeps what it has. `power` (watts) stands in for a sensor, else what is
     declared for the board. Raises LoadError for what is no sound bundle,
@@ -92,7 +94,7 @@ def bench(
     allowed, DeviceLostError where the device stops answering, DeviceError where it lacks a runtime, UnsupportedError
     or ExportError where a model does not run on it.
     """
-    contents = [open_bundle(path) for path in bundles]
+    contents = [part for path in bundles for part in parts_of(open_bundle(path))]
     run = Run(device, device.describe(), contents, limits, progress, folder, allow_throttled=allow_throttled)
     power = power or declared_power(device.url, run.description, contents, run.threads)
     for each in contents:

@@ -15,11 +15,11 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compressor.devices.artifact import kind_of
+from compressor.devices.artifact import Kind, kind_of
 from compressor.devices.counting import RUNS, environment
 from compressor.devices.device import Description, Device
 from compressor.devices.journal import Journal
@@ -27,8 +27,9 @@ from compressor.devices.remote import LOOK, Remote, failure, on_device
 from compressor.devices.runners import PYTHON, Runner
 from compressor.devices.side_by_side import LEAST_ROUNDS
 from compressor.devices.stability import throttling
+from compressor.devices.tvm_job import architecture_of
 from compressor.errors import CompressError, DeviceError, MismatchError
-from compressor.export.verify import Contents
+from compressor.export.verify import LIBRARY, Contents
 from compressor.graph.contract import Progress
 
 __all__ = ["Limits", "Run"]
@@ -64,12 +65,11 @@ class Run:
         self.bundles = {str(index): bundle for index, bundle in enumerate(bundles)}
         self.names = dict(zip(self.bundles, _names(bundles), strict=True))
         self.threads = limits.threads or description.cores
-        self.kinds = {name: kind_of(bundle) for name, bundle in self.bundles.items()}
+        self.kinds = {name: _fitted(bundle, device, description) for name, bundle in self.bundles.items()}
         own = {kind.runner.name: kind.runner for kind in self.kinds.values()}
         self.timer = next(iter(own.values())) if len(own) == 1 else PYTHON
         self.runners = list({**own, self.timer.name: self.timer}.values())
-        for runner in self.runners:
-            runner.fits(device, description)
+        self.timer.fits(device, description)
         key = _key(device, description, bundles, limits, self.runners)
         self.journal = Journal(None if folder is None else folder / f"{key}.jsonl")
         if self.journal.resumed:
@@ -123,7 +123,7 @@ class Run:
         if missing:
             self.progress.say("comparing with the golden vectors there")
             for runner in self.runners:
-                names = [name for name in missing if self.kinds[name].runner is runner]
+                names = [name for name in missing if self.kinds[name].runner.name == runner.name]
                 if names:
                     timeout = _START * (1 + len(names))
                     self._ask(remote, "check", names, timeout=timeout, environment=_EXACT, runner=runner)
@@ -206,7 +206,13 @@ class Run:
         if missing:
             self.progress.say(f"counting instructions of {len(missing)} bundles, 1 thread")
             timeout = _START * (1 + 2 * len(missing))
-            self._ask(remote, "count", missing, timeout=timeout, environment=environment(remote), count_runs=RUNS)
+            for runner in self.runners:
+                own = [name for name in missing if self.kinds[name].runner.name == runner.name]
+                if own:
+                    self._ask(
+                        remote, "count", own, timeout=timeout, environment=environment(remote), runner=runner,
+                        count_runs=RUNS,
+                    )  # fmt: skip
 
     def job(self, name: str) -> dict[str, Any]:
         """What the runner is given of a bundle."""
@@ -256,10 +262,30 @@ class Run:
 
 
 def _names(bundles: Sequence[Contents]) -> list[str]:
-    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice."""
-    short, whole = [bundle.path.resolve().name for bundle in bundles], [str(bundle.path) for bundle in bundles]
+    """Folders' names; whole paths where two are called alike; with its place where one folder is given twice. Of a
+    bundle of several kinds each is told by its file."""
+    short = [bundle.path.resolve().name + _which(bundle, bundles) for bundle in bundles]
+    whole = [str(bundle.path) + _which(bundle, bundles) for bundle in bundles]
     numbered = [f"{name} ({place})" for place, name in enumerate(short, 1)]
     return next(names for names in (short, whole, numbered) if len(set(names)) == len(names))
+
+
+def _fitted(bundle: Contents, device: Device, description: Description) -> Kind:
+    """The bundle's kind, with the runner for that device. Raises DeviceError where there is none, or the bundle is
+    machine code for another architecture."""
+    kind = kind_of(bundle)
+    if kind.artifact == LIBRARY and (arch := architecture_of(bundle.path / LIBRARY)) not in ("", description.arch):
+        raise DeviceError(
+            f"{bundle.path.name} is machine code for {arch}: this is {description.arch} ({description.cpu})",
+            where=device.url, way_out="Compress for the target that the board is.",
+        )  # fmt: skip
+    return replace(kind, runner=kind.runner.fits(device, description) or kind.runner)
+
+
+def _which(bundle: Contents, bundles: Sequence[Contents]) -> str:
+    artifact = kind_of(bundle).artifact
+    others = {kind_of(each).artifact for each in bundles if each.path == bundle.path}
+    return f" ({artifact})" if others != {artifact} else ""
 
 
 def _key(

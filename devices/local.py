@@ -1,4 +1,5 @@
 """Measures models on this machine, with ONNX Runtime or, where they are libraries of TVM's, with that.
+Libraries, also those of operators beside a model, are run: models are this machine's own.
 
 Each model is warmed up, then timed in rounds, by the code that boards run (`runner/timing.py`). Thread pools spin while
 a model runs, as in deployment, and are told to stop when it returns, so that they do not take processor time from the
@@ -21,7 +22,7 @@ import onnxruntime
 from compressor.devices.runner.model import STOP_SPINNING
 from compressor.devices.runner.timing import Subject, interleave
 from compressor.export.onnx_reference import mapped
-from compressor.export.session import LARGE, give_back_memory, session
+from compressor.export.session import LARGE, give_back_memory, operators_of, session
 from compressor.export.tvm_session import TVMSession
 from compressor.graph.contract import Batch
 from compressor.graph.kv_cache import is_member
@@ -100,7 +101,8 @@ def load_ms(model_path: Path, *, threads: int | None = None) -> float:
     start = time.perf_counter()
     loaded: Any = _compiled(model_path, threads)
     if loaded is None:
-        loaded = session(model_path, threads, arena=model_path.stat().st_size <= LARGE)
+        small = model_path.stat().st_size <= LARGE
+        loaded = session(model_path, threads, arena=small, operators=operators_of(model_path))
     seconds = time.perf_counter() - start
     del loaded
     give_back_memory()
@@ -129,12 +131,13 @@ class _Model:
 
     def _run(self) -> Callable[[], object]:
         """One run of it, loaded again."""
-        path, compiled = self.path, _compiled(self.path, self.threads, growing=any(map(is_member, self.batch)))
+        operators, growing = operators_of(self.path), any(map(is_member, self.batch))
+        path, compiled = self.path, _compiled(self.path, self.threads, growing=growing)
         if compiled is not None:
             return compiled.prepared(list(self.batch.values()))
         if path.stat().st_size > LARGE:
             path = self.stack.enter_context(mapped(path))
-        loaded = session(path, self.threads, config=STOP_SPINNING)
+        loaded = session(path, self.threads, config=STOP_SPINNING, operators=operators)
         feed = {value.name: self.batch[value.name].detach().cpu().contiguous().numpy() for value in loaded.get_inputs()}
         return lambda: loaded.run(None, feed)
 

@@ -28,7 +28,7 @@ class Runner:
     `put` makes its folder here, which is pushed under `name`; `command` starts it, given that folder's place there;
     `document` is what it reads, of the jobs and settings; `needs` is what a device has to have, as one is told of a
     device where it ended badly. `digest` changes with its code: times of another one are not gone on with. `fits`
-    raises DeviceError for a device that it is not made for.
+    raises DeviceError for a device that it is not made for, and may give one that is.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Runner:
     document: Callable[[Mapping[str, Any]], str]
     digest: Callable[[], str]
     needs: Callable[[Device], str]
-    fits: Callable[[Device, Description], None] = lambda device, description: None
+    fits: Callable[[Device, Description], Runner | None] = lambda device, description: None
 
 
 def python_runner(folder: Path = RUNNER) -> Runner:

@@ -5,14 +5,16 @@ The protocol is that of tvm/rpc/tracker.py and base.py, spoken here with time-ou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from compressor.errors import DeviceError, did_you_mean
 
-__all__ = ["request"]
+__all__ = ["registered", "request"]
 
 _MAGIC = 0x2F271
 _REQUEST, _SUMMARY = 4, 6  # tvm.rpc.base.TrackerCode
@@ -26,27 +28,50 @@ def request(host: str, port: int, key: str, *, timeout: float, where: str) -> tu
     Waits up to `timeout` seconds for one to be free. Raises DeviceError where nobody listens, no board has that key,
     or none becomes free.
     """
+    late = f"no board {key!r} is free within {timeout:g} s"
+    with _telling(late, where), socket.create_connection((host, port), timeout=_SHORT) as peer:
+        known = _keys(peer)
+        if known is None:
+            return None
+        if key not in known:
+            hint = did_you_mean(key, sorted(set(known))) if known else "None have."
+            raise DeviceError(f"no board has reported to the tracker as {key!r}", where=where, way_out=hint)
+        peer.settimeout(timeout)
+        found, free, match = _ask(peer, [_REQUEST, key, "", 1])
+        return str(found), int(free), str(match)
+
+
+def registered(host: str, port: int, *, where: str) -> list[str] | None:
+    """The keys of the boards that have reported to a tracker, each as often as there are boards; None where it is no
+    tracker that listens there. Raises DeviceError where nobody does."""
+    with (
+        _telling("the tracker does not answer", where),
+        socket.create_connection((host, port), timeout=_SHORT) as peer,
+    ):
+        return _keys(peer)
+
+
+@contextlib.contextmanager
+def _telling(late: str, where: str) -> Iterator[None]:
+    """What goes wrong with a connection as errors of ours; `late` is said where an answer does not come in time."""
     try:
-        with socket.create_connection((host, port), timeout=_SHORT) as peer:
-            peer.sendall(struct.pack("<i", _MAGIC))
-            if not _is_tracker(peer):
-                return None
-            summary = _ask(peer, [_SUMMARY])
-            known = sorted({entry["key"].removeprefix("server:") for entry in summary["server_info"]})
-            if key not in known:
-                hint = did_you_mean(key, known) if known else "None have."
-                raise DeviceError(f"no board has reported to the tracker as {key!r}", where=where, way_out=hint)
-            peer.settimeout(timeout)
-            found, free, match = _ask(peer, [_REQUEST, key, "", 1])
-            return str(found), int(free), str(match)
+        yield
     except TimeoutError:
         way_out = "Wait for another's session to end, or allow more time."
-        raise DeviceError(f"no board {key!r} is free within {timeout:g} s", where=where, way_out=way_out) from None
+        raise DeviceError(late, where=where, way_out=way_out) from None
     except OSError as error:
         way_out = "Look whether the server or tracker runs there, and on which port."
         raise DeviceError(f"cannot be reached: {error}", where=where, way_out=way_out) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise DeviceError(f"the tracker's answer cannot be read: {error}", where=where) from error
+
+
+def _keys(peer: socket.socket) -> list[str] | None:
+    """The keys of the boards that have reported; None from what is no tracker."""
+    peer.sendall(struct.pack("<i", _MAGIC))
+    if not _is_tracker(peer):
+        return None
+    return sorted(entry["key"].removeprefix("server:") for entry in _ask(peer, [_SUMMARY])["server_info"])
 
 
 def _is_tracker(peer: socket.socket) -> bool:

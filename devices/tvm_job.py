@@ -20,11 +20,19 @@ from compressor.export.verify import TIES, Contents
 from compressor.graph.kv_cache import PRESENT, is_member
 from compressor.graph.naming import BATCH, PAST, PAST_KEY_VALUES, SEQUENCE
 
-__all__ = ["tvm_files", "tvm_job"]
+__all__ = ["architecture_of", "tvm_files", "tvm_job"]
 
 _ARTIFACT, _SERVE = "model.so", "serve"
+_MACHINES = {0x3E: "x86_64", 0xB7: "aarch64", 0xF3: "riscv64", 0x28: "armv7l"}  # ELF's e_machine
 _WORDS = (BATCH, PAST, SEQUENCE)
 _Array = np.ndarray[Any, Any]
+
+
+def architecture_of(library: Path) -> str:
+    """Which processors a shared library is for, as Linux calls them; "" for what is none, or for others."""
+    with library.open("rb") as file:
+        header = file.read(20)
+    return _MACHINES.get(int.from_bytes(header[18:20], "little"), "") if header[:4] == b"\x7fELF" else ""
 
 
 def tvm_job(bundle: Contents, folder: str, batch: int, threads: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
     runner_tvm/*.cpp, *.h  +  tvm_ffi's headers ─ g++ ─▶ runner      beside it: libtvm_runtime.so, libtvm_ffi.so
 
-It needs neither Python nor NumPy on the board. What was built is kept in the cache folder under a digest of the
-sources, of the versions and of the compiler's name.
+It needs neither Python nor NumPy on the board. For Arm boards a cross compiler builds it here. What was built is kept
+in the cache folder under a digest of the sources, of the versions and of the compiler's name.
 """
 
 from __future__ import annotations
@@ -16,36 +16,42 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import metadata, util
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from compressor.devices.device import Description, Device
 from compressor.devices.runners import Runner
+from compressor.devices.tvm_runtime import package, runtime_libraries
 from compressor.errors import DeviceError
+from compressor.export.tvm_linking import cross_compiler, cross_compilers
 
 __all__ = ["PROGRAM", "TVM_RUNNER", "build", "tvm_document"]
 
 PROGRAM = "runner"
 _SOURCES = Path(__file__).resolve().parent / "runner_tvm"
-_LIBRARIES = {"tvm": "libtvm_runtime.so", "tvm_ffi": "libtvm_ffi.so"}
 _EXTRA = 'pip install "edge-compressor[tvm]"'
 _FLAGS = ("-std=c++17", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed")
 _SETTINGS = (
     "min_runs", "min_seconds", "min_rounds", "warmup_seconds", "first_round", "answers", "answer_seconds", "root",
+    "count_runs", "uncounted_runs",
 )  # fmt: skip
+_HERE = platform.machine()
+_OTHERS = (("Linux", "aarch64"),)  # built by a cross compiler, with the libraries of `devices setup qemu`
+_GLIBC = "2.28"  # what apache-tvm's wheels ask for
 
 
-def build(folder: Path) -> None:
-    """Make `folder` with the program and the libraries that it needs beside it.
+def build(folder: Path, arch: str = _HERE) -> None:
+    """Make `folder` with the program for Linux on that architecture, and the libraries that it needs beside it.
 
-    Raises DeviceError where apache-tvm or a C++ compiler is missing, or the compiler fails.
+    Raises DeviceError where apache-tvm, its runtime for the board or a C++ compiler is missing, or the compiler fails.
     """
-    kept = _kept()
+    kept = _kept(arch)
     if not kept.is_dir():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as made:
-            _compile(Path(made) / "done")
+            _compile(Path(made) / "done", arch)
             try:
                 os.replace(Path(made) / "done", kept)
             except OSError:  # another process was first
@@ -85,77 +91,87 @@ def _shape(sizes: Sequence[int | str]) -> str:
     return ",".join(map(str, sizes)) or "-"
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, arch: str) -> None:
+    include, libraries = package("tvm_ffi") / "include", runtime_libraries(arch)
+    if not libraries:
+        raise DeviceError(
+            f"TVM's runtime for {arch} is not here",
+            where="model.so",
+            way_out="`compress devices setup qemu` fetches it.",
+        )
     folder.mkdir()
-    include, libraries = _package("tvm_ffi") / "include", [_library(*each) for each in _LIBRARIES.items()]
     version = metadata.version("apache-tvm")
     command = [
-        *_compiler(), *_FLAGS, f'-DRUNNER_TVM_VERSION="{version}"', "-isystem", str(include),
+        *_compiler(arch), *_FLAGS, f'-DRUNNER_TVM_VERSION="{version}"', "-isystem", str(include),
         str(_SOURCES / "main.cpp"), "-o", str(folder / PROGRAM), *map(str, libraries),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         reason = errors[0] if errors else f"it ended with status {done.returncode}"
-        raise DeviceError(f"the runner for TVM cannot be built: {reason}", where=command[0], way_out=_compilers())
+        raise DeviceError(f"the runner for TVM cannot be built: {reason}", where=command[0], way_out=_compilers(arch))
     for library in libraries:
         shutil.copy2(library, folder / library.name)
 
 
-def _kept() -> Path:
+def _kept(arch: str) -> Path:
     import platformdirs
 
     cache = Path(os.environ.get("COMPRESS_CACHE") or platformdirs.user_cache_dir("edge-compressor"))
-    return cache / "runners" / _digest()[:24]
+    return cache / "runners" / _digest(arch)[:24]
 
 
-def _digest() -> str:
+def _digest(arch: str = _HERE) -> str:
     try:
         versions = [metadata.version(name) for name in ("apache-tvm", "apache-tvm-ffi")]
     except metadata.PackageNotFoundError as error:
         raise DeviceError("its runner needs apache-tvm here", where="model.so", way_out=_EXTRA) from error
     texts = [path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]*"))]
-    about = " ".join([*versions, *_compiler(), *_FLAGS, platform.machine()])
+    about = " ".join([*versions, *_compiler(arch), *_FLAGS, arch])
     return hashlib.sha256(b"".join([about.encode(), *texts])).hexdigest()
 
 
-def _compiler() -> list[str]:
-    said = shlex.split(os.environ.get("CXX", ""))
-    found = said or [name for name in ("g++", "clang++", "c++") if shutil.which(name)][:1]
+def _compiler(arch: str) -> list[str]:
+    if arch != _HERE:
+        found = list(cross_compiler(f"{arch}-linux-gnu", _GLIBC))
+    else:
+        said = shlex.split(os.environ.get("CXX", ""))
+        found = said or [name for name in ("g++", "clang++", "c++") if shutil.which(name)][:1]
     if not found or shutil.which(found[0]) is None:
-        raise DeviceError("no C++ compiler is here to build the runner for TVM", where="model.so", way_out=_compilers())
+        raise DeviceError(
+            "no C++ compiler is here to build the runner for TVM", where="model.so", way_out=_compilers(arch)
+        )
     return found
 
 
-def _compilers() -> str:
+def _compilers(arch: str) -> str:
+    if arch != _HERE:
+        return f"{cross_compilers(f'{arch}-linux-gnu')}."
     return "apt install g++, or name another compiler of C++17 in CXX."
 
 
-def _package(name: str) -> Path:
-    """The folder of an installed package, which is not imported."""
-    found = util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise DeviceError(f"its runner needs {name} here", where="model.so", way_out=_EXTRA)
-    return Path(next(iter(found.submodule_search_locations)))
-
-
-def _library(package: str, name: str) -> Path:
-    return _package(package) / "lib" / name
-
-
-def _fits(device: Device, description: Description) -> None:
-    if not description.timed or (description.system, description.arch) != (platform.system(), platform.machine()):
+def _fits(device: Device, description: Description) -> Runner:
+    """The runner for the board."""
+    arch = description.arch
+    own = (description.system, arch) == (platform.system(), _HERE) and description.timed
+    if not own and (description.system, arch) not in _OTHERS:
         raise DeviceError(
-            f"TVM's bundles run on {platform.system()} boards of this machine's kind so far ({platform.machine()}): "
-            f"this is {description.system} on {description.arch}{'' if description.timed else ', emulated'}",
+            f"TVM's bundles run on Linux boards, {' or '.join(sorted({_HERE, *(a for _, a in _OTHERS)}))}: this is "
+            f"{description.system} on {arch}{'' if description.timed else ', emulated'}",
             where=device.url, way_out="Compress with ONNX Runtime for it: leave --runtime out.",
         )  # fmt: skip
+    return _runner(arch)
 
 
 def _needs(_: Device) -> str:
     return "It needs a C++ runtime as new as this machine's, and the processor that the bundle was compiled for."
 
 
-TVM_RUNNER = Runner(
-    "runner-tvm", build, lambda _, there: [f"{there}/{PROGRAM}"], tvm_document, _digest, _needs, _fits
-)  # fmt: skip
+def _runner(arch: str) -> Runner:
+    return Runner(
+        "runner-tvm", partial(build, arch=arch), lambda _, there: [f"{there}/{PROGRAM}"], tvm_document,
+        partial(_digest, arch), _needs, _fits,
+    )  # fmt: skip
+
+
+TVM_RUNNER = _runner(_HERE)

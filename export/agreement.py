@@ -35,7 +35,8 @@ from compressor.graph.edit import argument, is_call
 from compressor.graph.program import Program
 
 __all__ = [
-    "FP16", "FP32", "INT8", "Agreement", "OutputAgreement", "Tolerance", "figures", "is_rounding", "tolerance_of",
+    "FP16", "FP32", "INT8", "Agreement", "OutputAgreement", "Tolerance", "distance", "figures", "is_rounding",
+    "tolerance_of",
 ]  # fmt: skip
 
 
@@ -123,6 +124,13 @@ def figures(
                 raise MismatchError(f"output {name!r} has shape {shapes}", where=where)
             sums[name].add(actual[name], value)
     return tuple(total.figures(name) for name, total in sums.items())
+
+
+def distance(actual: Tensor, expected: Tensor) -> OutputAgreement:
+    """How far one tensor is from another of its shape; NaN in the same place is no difference."""
+    total = _Sums()
+    total.add(actual, expected)
+    return total.figures("")
 
 
 class _Sums:

@@ -1,7 +1,7 @@
 """Layers between quantize–dequantize pairs as products of codes, for lowerings with integer kernels of their own.
 
-    relu(linear(dq(q), dq(W)) + dq(b))   →   linear_codes(q, s_x, z, W, s_W, b, relu)       also matmul, mm, addmm
-    relu(conv(dq(q), dq(W)) + b)         →   conv_codes(…)         of one or two dimensions, in one group or depthwise
+    linear(dq(q), dq(W)) + dq(b)   →   linear_codes(q, s_x, z, W, s_W, b)       also matmul, mm, addmm
+    conv(dq(q), dq(W)) + b         →   permute(conv_codes(permute(q), …))       in one or two dimensions, in any groups
     embedding(W, ids) · embedding(s_W, ids)   →   table_codes(W, s_W, ids)       where a product reads W, too
 
 Where the activations have one scale and a zero point, and the weights whole numbers of one scale an output and no zero
@@ -19,6 +19,7 @@ from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.export import code_ops  # noqa: F401  so do these
+from compressor.export.channels_last import turned
 from compressor.graph.edit import (
     add_tensor,
     argument,
@@ -27,23 +28,23 @@ from compressor.graph.edit import (
     finish,
     insert,
     is_call,
-    sole_user,
     substitute,
     tensor_of,
 )
 from compressor.graph.program import Program
+from compressor.graph.shapes import is_settled
 
-__all__ = ["in_codes"]
+__all__ = ["CONVOLUTIONS", "PRODUCTS", "each_way", "in_codes", "padding_of"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
 _CODES = (torch.int8, torch.uint8)
-_PRODUCTS: Mapping[Callable[..., Any], tuple[int, int, int | None, int]] = {  # places of x, W, b; W's axis of outputs
+PRODUCTS: Mapping[Callable[..., Any], tuple[int, int, int | None, int]] = {  # places of x, W, b; W's axis of outputs
     aten.linear.default: (0, 1, 2, 0),
     aten.matmul.default: (0, 1, None, 1),
     aten.mm.default: (0, 1, None, 1),
     aten.addmm.default: (1, 2, 0, 1),
 }
-_CONVOLUTIONS: Mapping[Callable[..., Any], int] = {  # dimensions
+CONVOLUTIONS: Mapping[Callable[..., Any], int] = {  # dimensions
     aten.conv1d.default: 1, aten.conv1d.padding: 1, aten.conv2d.default: 2, aten.conv2d.padding: 2
 }  # fmt: skip
 
@@ -80,20 +81,17 @@ def _multiplied(program: Program) -> set[str]:
 
 def _rewritten(program: Program, node: fx.Node, shared: Collection[str]) -> bool:
     made = _table(program, node, shared) if is_call(node, aten.mul.Tensor) else None
-    made = _linear(program, node) if node.target in _PRODUCTS else made
-    made = _convolution(program, node) if node.target in _CONVOLUTIONS else made
+    made = _linear(program, node) if node.target in PRODUCTS else made
+    made = _convolution(program, node) if node.target in CONVOLUTIONS else made
     if made is None:
         return False
-    value, end = made
-    substitute(program, end, value)
-    if end is not node:
-        program.graph.erase_node(node)
+    substitute(program, node, made)
     return True
 
 
-def _linear(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
-    """The product in place of the node, and the last node that it replaces."""
-    at_x, at_weight, at_bias, axis = _PRODUCTS[node.target]  # type: ignore[index]
+def _linear(program: Program, node: fx.Node) -> fx.Node | None:
+    """The product in place of the node."""
+    at_x, at_weight, at_bias, axis = PRODUCTS[node.target]  # type: ignore[index]
     if node.kwargs:
         return None
     x, weight = _activations(program, node.args[at_x]), _weights(program, node.args[at_weight], axis)
@@ -101,35 +99,31 @@ def _linear(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
         return None
     matrix, scale = weight
     bias = node.args[at_bias] if at_bias is not None and at_bias < len(node.args) else None
-    end, relu = _tail(node)
     given = _stored(program, node, x, matrix if axis == 0 else matrix.T.contiguous(), scale, bias)
-    return insert(program, ops.linear_codes.default, (*given, relu), like=node, before=end), end
+    return insert(program, ops.linear_codes.default, (*given, *[None] * 4), like=node)
 
 
-def _convolution(program: Program, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
-    dims = _CONVOLUTIONS[node.target]  # type: ignore[index]
+def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
+    dims = CONVOLUTIONS[node.target]  # type: ignore[index]
     x, weight = _activations(program, node.args[0]), _weights(program, node.args[1], 0)
     if x is None or weight is None:
         return None
     kernel, scale = weight
     groups, shape = int(argument(node, "groups")), x.node.meta["val"].shape
-    if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(isinstance(size, int) for size in shape[1:]):
+    if kernel.dim() != dims + 2 or len(shape) != dims + 2 or not all(is_settled(size) for size in shape[1:]):
         return None
-    if groups != 1 and not groups == shape[1] == len(kernel):
-        return None
-    stride, dilation = (_each(argument(node, name), dims, 1) for name in ("stride", "dilation"))
-    padding = _padding(argument(node, "padding"), dims, kernel.shape[2:], dilation)
-    end, relu = _tail(node)
-    q, y = x.node, end
+    stride, dilation = (each_way(argument(node, name), dims, 1) for name in ("stride", "dilation"))
+    padding = padding_of(argument(node, "padding"), dims, kernel.shape[2:], dilation)
+    q = x.node
     given = _stored(program, node, x, kernel if dims == 2 else kernel.unsqueeze(2), scale, argument(node, "bias"))
     if dims == 1:  # a line is an image of one row
-        q = insert(program, aten.unsqueeze.default, (q, 2), like=node, before=end)
-    args = (q, *given[1:], relu, [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation, groups)
-    y = insert(program, ops.conv_codes.default, args, like=node, before=end)
-    return (insert(program, aten.squeeze.dim, (y, 2), like=node, before=end) if dims == 1 else y), end
+        q = insert(program, aten.unsqueeze.default, (q, 2), like=node)
+    shape = [1] * (2 - dims) + stride, padding, [1] * (2 - dims) + dilation, groups
+    y = turned(program, node, ops.conv_codes.default, q, *given[1:], *[None] * 4, *shape)
+    return insert(program, aten.squeeze.dim, (y, 2), like=node) if dims == 1 else y
 
 
-def _table(program: Program, node: fx.Node, shared: Collection[str]) -> tuple[fx.Node, fx.Node] | None:
+def _table(program: Program, node: fx.Node, shared: Collection[str]) -> fx.Node | None:
     """Rows of whole numbers times rows of a column of scales."""
     values, scales = (_given(each) for each in node.args[:2])
     rows = _given(values[0], aten.embedding.default) if values else ()
@@ -141,7 +135,7 @@ def _table(program: Program, node: fx.Node, shared: Collection[str]) -> tuple[fx
     codes, scale = tensor_of(program, rows[0]), tensor_of(program, column[0])
     if codes is None or codes.dtype != torch.int8 or scale is None or scale.shape != codes.shape[:1]:
         return None
-    return insert(program, ops.table_codes.default, (rows[0], column[0], rows[1]), like=node), node
+    return insert(program, ops.table_codes.default, (rows[0], column[0], rows[1]), like=node)
 
 
 def _given(node: Any, *targets: Callable[..., Any]) -> tuple[Any, ...]:
@@ -205,24 +199,18 @@ def _bias(program: Program, bias: Any, unit: Tensor) -> tuple[Tensor | None, fx.
     return codes.to(torch.int32), None
 
 
-def _tail(node: fx.Node) -> tuple[fx.Node, bool]:
-    """The ReLU that alone reads the node and True, or the node itself."""
-    user = sole_user(node)
-    return (user, True) if user is not None and is_call(user, aten.relu.default) else (node, False)
-
-
-def _padding(given: Any, dims: int, kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
+def padding_of(given: Any, dims: int, kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
     """As torch's `pad` takes it, last dimension first, of two dimensions; "same" pads more at the end."""
     pairs = []
     if isinstance(given, str):
         reach = [step * (size - 1) if given == "same" else 0 for size, step in zip(kernel, dilation, strict=True)]
         pairs = [(each // 2, each - each // 2) for each in reach]
     else:
-        pairs = [(each, each) for each in _each(given, dims, 0)]
+        pairs = [(each, each) for each in each_way(given, dims, 0)]
     found = [size for pair in reversed(pairs) for size in pair]
     return found + [0] * (4 - len(found))
 
 
-def _each(sizes: Any, dims: int, default: int) -> list[int]:
+def each_way(sizes: Any, dims: int, default: int) -> list[int]:
     each: list[int] = [sizes] if isinstance(sizes, int) else list(sizes or [default])
     return each * dims if len(each) == 1 else each

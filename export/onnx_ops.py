@@ -5,6 +5,7 @@
     compressor::linear_blocks →  com.microsoft.MatMulNBits   (export/onnx_blocks.py)
     compressor::embedding_blocks →  com.microsoft.GatherBlockQuantized
     compressor::expand_slots  →  Gather by a computed map           (export/onnx_slots.py)
+    compressor::linear_packed, embedding_packed  →  operators of our own   (export/custom_op/nodes.py)
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
     aten::to                →  Cast
     aten::adaptive_avg_pool →  GlobalAveragePool       (to one value)
@@ -26,6 +27,7 @@ from onnxscript.onnx_opset import opset18 as op  # the same nodes are valid in e
 from torch import fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
+from compressor.export.custom_op.nodes import PACKED_TRANSLATIONS
 from compressor.export.onnx_blocks import embedding_blocks, linear_blocks
 from compressor.export.onnx_slots import expand_slots
 from compressor.graph.edit import argument
@@ -157,6 +159,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.compressor.linear_blocks.default: linear_blocks,
     torch.ops.compressor.embedding_blocks.default: embedding_blocks,
     torch.ops.compressor.expand_slots.default: expand_slots,
+    **PACKED_TRANSLATIONS,
     torch.ops.aten.batch_norm.default: batch_norm,
     torch.ops.aten.to.dtype: to_dtype,
     torch.ops.aten.to.dtype_layout: to_dtype_layout,

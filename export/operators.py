@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from compressor.errors import UnsupportedError
+from compressor.export.custom_op.nodes import DOMAIN
 from compressor.targets.target import Provider, Target
 
 __all__ = ["Placement", "place"]
@@ -72,7 +73,10 @@ def _provider_of(node: ir.Node, target: Target) -> Provider | None:
 
 
 def _known(node: ir.Node, opset: int) -> bool:
-    """Whether the runtime has this operator. Those of other domains than ONNX's are not tied to its opset."""
+    """Whether the runtime has this operator, or is given it by the model's own library. Those of other domains than
+    ONNX's are not tied to its opset."""
+    if node.domain == DOMAIN:
+        return True
     since = _operators().get((node.domain, node.op_type))
     return since is not None and (bool(node.domain) or since <= opset)
 

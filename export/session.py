@@ -16,7 +16,10 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
 
-__all__ = ["EXACT_FLOATS", "EXACT_INTEGERS", "LARGE", "Runner", "give_back_memory", "runner", "session"]
+__all__ = [
+    "EXACT_FLOATS", "EXACT_INTEGERS", "LARGE", "OPERATORS", "Runner", "give_back_memory", "operators_of", "runner",
+    "session",
+]  # fmt: skip
 
 Runner = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
@@ -29,6 +32,14 @@ EXACT_INTEGERS = {"session.x64quantprecision": "1"}
 EXACT_FLOATS = {"session.qdq_matmulnbits_accuracy_level": "1"}
 
 LARGE = 2**26  # bytes of a file from which copies of its weights are avoided
+OPERATORS = "model_ops.so"  # a model's own library of operators, beside it
+
+
+def operators_of(path: Path) -> Path | None:
+    """The library of operators beside a model, or None where it has none. Loading it runs code that is in it: only what
+    was made here, or what the user trusts, is loaded."""
+    library = path.with_name(OPERATORS)
+    return library if library.is_file() else None
 
 
 def session(
@@ -39,8 +50,11 @@ def session(
     spinning: bool = True,
     arena: bool = True,
     config: Mapping[str, str] | None = None,
+    operators: Path | None = None,
 ) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU provider; `threads` None leaves their number to the runtime.
+
+    `operators` is a library that brings operators of its own (`operators_of`).
 
     Raises UnsupportedError when the runtime has no kernel for an operator, ExportError when it cannot load the file.
     """
@@ -56,24 +70,27 @@ def session(
     for key, value in (config or {}).items():
         options.add_session_config_entry(key, value)
     try:
+        if operators is not None:
+            options.register_custom_ops_library(str(operators))
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the binding raises a class of its own for each status, all from Exception
         raise _load_failure(error, path) from error
 
 
 def runner(
-    path: Path, threads: int | None = None, *, optimize: bool = True, exact: bool = True, approximate: bool = False
-) -> Runner:
+    path: Path, threads: int | None = None, *, optimize: bool = True, exact: bool = True, approximate: bool = False,
+    operators: Path | None = None,
+) -> Runner:  # fmt: skip
     """The model file as a function from a batch to its outputs by name.
 
     `exact` keeps integer kernels from saturating, as boards' kernels do not; without it they run as this processor
     runs them. `approximate` keeps the runtime's own rounding in products with int8 weights, as an application has it.
-    Raises what `session` does, and ExportError when a run fails.
+    `operators` as in `session`. Raises what `session` does, and ExportError when a run fails.
     """
     config = {**(EXACT_INTEGERS if exact else {}), **({} if approximate else EXACT_FLOATS)}
     if path.stat().st_size > LARGE and not _has_blocks(path):
         config["session.disable_prepacking"] = "1"
-    loaded = _loaded(path, threads, optimize, config)
+    loaded = _loaded(path, threads, optimize, config, operators)
     names = [value.name for value in loaded.get_inputs()]
     outputs = [value.name for value in loaded.get_outputs()]
 
@@ -96,15 +113,15 @@ def _has_blocks(path: Path) -> bool:
         return data.find(b"MatMulNBits") >= 0
 
 
-def _loaded(path: Path, threads: int | None, optimize: bool, config: dict[str, str]) -> Any:
+def _loaded(path: Path, threads: int | None, optimize: bool, config: dict[str, str], operators: Path | None) -> Any:
     """With exact integers where the runtime manages them: it fails to convert a weight that two products share."""
     try:
-        return session(path, threads, optimize=optimize, config=config)
+        return session(path, threads, optimize=optimize, config=config, operators=operators)
     except ExportError:
         rest = {key: value for key, value in config.items() if key not in EXACT_INTEGERS}
         if rest == config:
             raise
-        return session(path, threads, optimize=optimize, config=rest)
+        return session(path, threads, optimize=optimize, config=rest, operators=operators)
 
 
 def give_back_memory() -> None:

@@ -1,92 +1,139 @@
 """From a `Program` to machine code: one shared library for TVM's virtual machine, weights included.
 
-    program ─ products of codes ─ torch.export ─ relax ─ fuse, join and order loops, plan memory
-            ─ LLVM for the target's processor ─ link ─▶ model.so
+    program ─ layers as operators of our own, channels last, what follows inside ─ torch.export ─ relax
+            ─ fuse, join and order loops, plan memory ─ LLVM for the target's processor, or CUDA for its GPU ─ link
+            ─▶ model.so
 
-Products of integers are kernels of our own (`codes.py`, `tvm_operators.py`, `kernels/`). Of the rest schedules are not
-tuned: loops over elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors
-(`tvm_loops.py`), the others stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of
-operations is to add sums in another one (so that they fit vectors) and to contract a product and a sum; NaN and
-infinity, which masks are made of, stay what they are.
+Products, convolutions and attention are kernels of our own (`codes.py`, `float_layers.py`, `channels_last.py`,
+`epilogues.py`; `tvm_operators.py`, `tvm_floats.py`, `kernels/`). Of the rest schedules are not tuned: loops over
+elements are joined (`tvm_inline.py`), loops of sums put into an order that fits vectors (`tvm_loops.py`), the others
+stay in their textbook order, all on one thread. What is allowed beyond IEEE's order of operations is to add sums in
+another one (so that they fit vectors) and to contract a product and a sum; NaN and infinity, which masks are made of,
+stay what they are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.channels_last import channels_last
 from compressor.export.codes import in_codes
+from compressor.export.epilogues import with_epilogues
+from compressor.export.float_layers import in_layers
 from compressor.export.slots import expanded
+from compressor.export.tvm_boards import compiler_of, features_of, llvm_of
+from compressor.export.tvm_cuda import cuda_of, kernels_of
 from compressor.export.tvm_inline import inlined
+from compressor.export.tvm_linking import find_linker, finish
 from compressor.export.tvm_loops import Vectors, in_vectors
+from compressor.export.tvm_runtime import loaded_tvm
 from compressor.graph.edit import layer_name
 from compressor.graph.lift import as_exported
 from compressor.graph.program import Program
 from compressor.graph.quiet import quiet
 from compressor.targets.machine import this_machine
-from compressor.targets.target import Target
+from compressor.targets.target import Compiler, Target
 
-__all__ = ["processor_of", "to_tvm"]
+if TYPE_CHECKING:
+    from compressor.export.kernels.isa import Isa
+    from compressor.export.tuning.schedules import Schedules
 
-_ANY_X86 = "x86-64-v3"  # AVX2 and FMA: what every x86-64 board of the last ten years has
+__all__ = ["default_loops", "textbook", "to_tvm"]
+
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
-_ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _UNSUPPORTED = "Unsupported function types"
 
 
-def to_tvm(program: Program, target: Target, path: Path) -> tuple[Path, ...]:
+def to_tvm(
+    program: Program, target: Target, path: Path, schedules: Schedules | None = None
+) -> tuple[Path, ...]:  # fmt: skip
     """Compile and link `path`; the files written. Its function `main` takes the inputs and gives the outputs in order.
 
+    `schedules` are those that tuning has found, which take the place of the default ones.
+    Where nothing here links for the board, the files are objects, and a script that links them there. Kernels for a GPU
+    that are not compiled here are in the library as source, and beside it.
     Raises UnsupportedError, naming operator and layer, where TVM has no such operator; ExportError where TVM fails or
     there is no compiler to link with.
     """
     tvm = _tvm()
-    compiler = _linker()
-    with _telling(program), quiet():
-        llvm = tvm.target.Target(_llvm(target))
-        module = _unbounded(_imported(in_codes(expanded(program)), llvm))
+    compiler = compiler_of(target)
+    linker = find_linker(compiler)
+    files: list[Path] = []
+
+    def link(_: str, names: list[str]) -> None:
+        objects = [Path(name) for name in names]
+        beside = kernels.finish(objects, path)
+        files.extend((*finish(linker, objects, path), *beside))
+
+    with _telling(program), quiet(), kernels_of(compiler) as kernels:
+        described = tvm.target.Target(cuda_of(compiler) if compiler.cuda else llvm_of(compiler))
+        module = _network(program, compiler)
+        if compiler.triple.startswith("wasm32"):
+            module = module.with_attr("system_lib_prefix", _IN_WASM)
+        pipeline = _default(described) if compiler.cuda else _pipeline(described, target, schedules)
         with tvm.transform.PassContext(opt_level=3):
-            executable = tvm.compile(module, target=llvm, relax_pipeline=_pipeline(llvm, _vectors(target)))
-        executable.export_library(str(path), cc=compiler, options=["-shared", "-fPIC", "-Wl,--strip-all"])
-    return (path,)
+            executable = tvm.compile(module, target=described, relax_pipeline=pipeline)
+        executable.export_library(str(path), fcompile=link)
+    return tuple(files)
 
 
-def _imported(program: Program, llvm: Any) -> Any:
+def textbook(program: Program, target: Target) -> Any:
+    """The network as functions of loops that nobody has scheduled, and kernels: what tuning takes its tasks from.
+
+    Raises as `to_tvm`.
+    """
+    tvm, compiler = _tvm(), compiler_of(target)
+    with _telling(program), quiet():
+        llvm = tvm.target.Target(llvm_of(compiler))
+        module = _network(program, compiler)
+        with llvm, tvm.transform.PassContext(opt_level=3):
+            return tvm.transform.Sequential(_as_loops(llvm))(module)
+
+
+def default_loops(target: Target) -> list[Any]:
+    """The passes that give every function of loops its default schedule."""
+    return [inlined(), in_vectors(_vectors(target))]
+
+
+def _network(program: Program, compiler: Compiler) -> Any:
+    return _unbounded(_imported(expanded(program), compiler))
+
+
+def _imported(program: Program, compiler: Compiler) -> Any:
     """The network as TVM's importer reads it, with kernels for the target's instruction set where there are codes."""
-    import tvm
     from tvm import relax
     from tvm.relax.frontend.torch import from_exported_program
 
     from compressor.export.kernels.isa import best_isa
     from compressor.export.tvm_activations import ACTIVATIONS
+    from compressor.export.tvm_floats import float_converters
     from compressor.export.tvm_operators import converters
     from compressor.export.tvm_shapes import shaped
     from compressor.export.tvm_sizes import settle
 
-    features = {str(each) for each in tvm.get_global_func("target.llvm_get_cpu_features")(llvm)}
-    exported = as_exported(program).run_decompositions()
+    isa = None if compiler.cuda else best_isa(features_of(compiler))
+    prepared = program if compiler.cuda else _prepared(program, isa)
+    exported = as_exported(prepared).run_decompositions()
     sizes = settle(exported, program.inputs)
-    table = {**shaped(exported, sizes), **ACTIVATIONS, **converters(exported, best_isa(features))}
+    table = {
+        **shaped(exported, sizes), **ACTIVATIONS, **converters(exported, isa), **float_converters(exported, isa)
+    }  # fmt: skip
     module = from_exported_program(exported, run_ep_decomposition=False, custom_convert_map=table)
     return relax.transform.EliminateCommonSubexpr()(module)
 
 
-def processor_of(target: Target) -> str:
-    """LLVM's name of the processor that code is made for: this machine's own for `host`."""
-    if not target.is_host:
-        return _ANY_X86
-    return str(_tvm().get_global_func("target.llvm_get_system_cpu")())
-
-
-def _llvm(target: Target) -> dict[str, Any]:
-    return {"kind": "llvm", "mcpu": processor_of(target), **dict.fromkeys(_ORDER_OF_SUMS, True)}
+def _prepared(program: Program, isa: Isa | None) -> Program:
+    """With layers as operators of our own, where there are kernels for them."""
+    coded = in_codes(program)
+    return with_epilogues(channels_last(in_layers(coded))) if isa is not None else coded
 
 
 def _vectors(target: Target) -> Vectors:
@@ -94,21 +141,35 @@ def _vectors(target: Target) -> Vectors:
     return _WIDE if target.is_host and "avx512f" in this_machine().features else _NARROW
 
 
-def _pipeline(llvm: Any, vectors: Vectors) -> Any:
+def _as_loops(llvm: Any) -> list[Any]:
+    from tvm.relax.backend.cpu_generic import pipeline
+
+    return [*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm)]
+
+
+def _pipeline(llvm: Any, target: Target, schedules: Schedules | None) -> Any:
     """TVM's default one for processors, with the loops' order between operators and memory."""
     from tvm.ir.transform import Sequential
     from tvm.relax.backend.cpu_generic import pipeline
 
-    before = (*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm))
+    from compressor.export.tuning.schedules import scheduled
+
+    loops = default_loops(target)
     return Sequential(
         [
-            *before,
-            inlined(),
-            in_vectors(vectors),
+            *_as_loops(llvm),
+            *(loops if schedules is None else [scheduled(schedules, loops)]),
             *pipeline.dataflow_lower_passes(llvm),
             *pipeline.finalize_passes(llvm),
         ]
     )
+
+
+def _default(described: Any) -> Any:
+    """TVM's own pipeline: on GPUs with its schedules of dlight."""
+    from tvm import relax
+
+    return relax.get_default_pipeline(described)
 
 
 def _unbounded(module: Any) -> Any:
@@ -123,18 +184,9 @@ def _unbounded(module: Any) -> Any:
 
 def _tvm() -> Any:
     try:
-        with quiet():
-            import tvm
+        return loaded_tvm()
     except (ImportError, OSError) as error:
         raise ExportError(f"TVM cannot be loaded: {error}", way_out='pip install "edge-compressor[tvm]"') from error
-    return tvm
-
-
-def _linker() -> str:
-    for name in ("g++", "clang++", "c++"):
-        if found := shutil.which(name):
-            return found
-    raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
 
 
 @contextlib.contextmanager

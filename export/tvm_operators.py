@@ -4,14 +4,14 @@
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
     compressor::embedding_blocks, table_codes  →  rows of the same packed codes
-    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums; depthwise ones as loops
+    compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums, what follows inside
 
 Stored weights are packed once, while the graph is read, also where several layers share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,15 +20,17 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from tvm import relax, te, tirx
 
-from compressor.errors import ExportError
-from compressor.export.kernels.depthwise import emit_depthwise
+from compressor.export.kernels.blocks import packed_blocks
+from compressor.export.kernels.calls import Codes, behind, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
-from compressor.export.kernels.module import constant, count, sized
+from compressor.export.kernels.module import End, constant, count
 from compressor.export.kernels.packing import Packed, pack_weights
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
-from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, unpack_blocks
+from compressor.export.tvm_floats import windowed
+from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
+from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks
 
 __all__ = ["converters"]
 
@@ -40,7 +42,7 @@ def converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Calla
 
     `isa` None: the processor has no kernels, and a network that needs them is refused with ExportError.
     """
-    with_kernels = _Converters(_stored(exported), isa)
+    with_kernels = _Converters(stored_in(exported), isa)
     return {
         "quantize.default": with_kernels.quantize,
         "dequantize.default": with_kernels.dequantize,
@@ -52,29 +54,14 @@ def converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Calla
     }
 
 
-def _stored(exported: ExportedProgram) -> dict[str, Tensor]:
-    """Parameters, buffers and constants by the name of the node that reads them."""
-    known = {**exported.constants, **exported.state_dict}
-    specs = exported.graph_signature.input_specs
-    return {spec.arg.name: known[spec.target] for spec in specs if spec.target in known}
-
-
 @dataclass
-class _Converters:
-    stored: Mapping[str, Tensor]
-    kernels: Isa | None
+class _Converters(Reading):
     packed: dict[tuple[object, ...], Packed] = field(default_factory=dict)
     alive: list[Tensor] = field(default_factory=list)  # what `packed` knows by its address, so that no other gets it
 
-    @property
-    def isa(self) -> Isa:
-        if self.kernels is None:
-            raise ExportError("there are no kernels for this processor", way_out="Leave --runtime out.")
-        return self.kernels
-
     def quantize(self, node: fx.Node, importer: Any) -> Any:
         x, scale, zero, low, high, axis, dtype = _arguments(node)
-        data, width = _data(importer, x), str(dtype).removeprefix("torch.")
+        data, width = data_of(importer, x), str(dtype).removeprefix("torch.")
         given, at = self._parameters(scale, zero, axis, data, "float32")
         low, high = (tirx.const(float(bound), "float32") for bound in (low, high))
 
@@ -89,7 +76,7 @@ class _Converters:
 
     def dequantize(self, node: fx.Node, importer: Any) -> Any:
         q, scale, zero, axis = _arguments(node)
-        data = _data(importer, q)
+        data = data_of(importer, q)
         given, at = self._parameters(scale, zero, axis, data, "int32")
 
         def restored(q: Any, *parts: Any) -> Any:
@@ -108,7 +95,7 @@ class _Converters:
 
         Whole numbers stay so until the scale is applied: what may reorder sums does not reach them.
         """
-        values = self._tensor(scale).float(), self._tensor(zero).to(getattr(torch, kind))
+        values = self.tensor(scale).float(), self.tensor(zero).to(getattr(torch, kind))
         if all(value.dim() == 0 for value in values):
             one = tirx.const(float(values[0]), "float32"), tirx.const(values[1].item(), kind)
             return [], lambda parts, place: one
@@ -117,74 +104,70 @@ class _Converters:
 
     def linear_blocks(self, node: fx.Node, importer: Any) -> Any:
         x, codes, scales, bias, bits, block, width, integer = _arguments(node)
-        builder, data = importer.block_builder, _data(importer, x)
-        vector = self._optional(bias)
+        builder, data = importer.block_builder, data_of(importer, x)
+        vector = self.optional(bias)
         if integer:
             packed = self._packed(codes, scales, bits, block, width)
             return emit_linear(builder, self.isa, data, packed, vector, by_block=True)
         format = BLOCK_FORMATS[f"int{bits}"]
-        weight = dequantize_blocks(Blocks(self._tensor(codes), self._tensor(scales), format, block, width))
+        weight = dequantize_blocks(Blocks(self.tensor(codes), self.tensor(scales), format, block, width))
+        if self.kernels is not None:
+            return emit_dense(builder, self.kernels, data, weight, vector)
         held = None if vector is None else constant(vector)
         return builder.emit(relax.op.linear(data, constant(weight), held, "float32"))
 
     def embedding_blocks(self, node: fx.Node, importer: Any) -> Any:
         codes, ids, scales, bits, block, width = _arguments(node)
         packed = self._packed(codes, scales, bits, block, width)
-        return emit_table(importer.block_builder, _data(importer, ids), packed)
+        return emit_table(importer.block_builder, data_of(importer, ids), packed)
 
     def table_codes(self, node: fx.Node, importer: Any) -> Any:
         weight, scales, ids = _arguments(node)
-        return emit_table(importer.block_builder, _data(importer, ids), self._bytes(self._tensor(weight), scales))
+        return emit_table(importer.block_builder, data_of(importer, ids), self._bytes(self.tensor(weight), scales))
 
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, relu = _arguments(node)
-        builder, (data, shift) = importer.block_builder, _signed(importer, q)
-        matrix, point = self._tensor(weight), int(self._tensor(zero)) - shift
+        q, scale, zero, weight, weight_scale, counts, bias, *end = _arguments(node)
+        builder, (data, shift) = importer.block_builder, _as_bytes(importer, data_of(importer, q), unsigned=False)
+        matrix, point = self.tensor(weight), int(self.tensor(zero)) - shift
         *lead, width = data.ty.shape.values
         flat = builder.emit(relax.op.reshape(data, (count(lead), width)))
-        y = self._by_codes(builder, flat, Window(int(width)), scale, point, matrix, weight_scale, counts, bias, relu)
+        given = scale, point, matrix, weight_scale, counts, bias, end_of(importer, *end)
+        y = self._by_codes(builder, flat, Window(int(width)), *given)
         return builder.emit(relax.op.reshape(y, (*lead, matrix.shape[0])))
 
     def conv_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, relu, stride, padding, dilation, groups = _arguments(node)
-        builder, (data, shift) = importer.block_builder, _signed(importer, q)
-        kernel, point = self._tensor(weight), int(self._tensor(zero)) - shift
-        samples, channels, height, width = data.ty.shape.values
-        left, right, above, below = padding
-        data = builder.emit(relax.op.permute_dims(data, [0, 2, 3, 1]))
-        if any(padding):
-            data = builder.emit(relax.op.nn.pad(data, [0, 0, above, below, left, right, 0, 0], pad_value=point))
-        window = Window(
-            int(channels), int(height) + above + below, int(width) + left + right,
-            _two(kernel.shape[2:]), _two(stride), _two(dilation),
-        )  # fmt: skip
-        if groups > 1:
-            offsets, vector = self._offsets(point, kernel.flatten(1), counts), self._optional(bias)
-            scales = self._tensor(scale) * self._tensor(weight_scale)
-            y = emit_depthwise(builder, data, window, kernel[:, 0], scales, offsets, vector, relu=relu)
-        else:
-            flat = builder.emit(relax.op.reshape(data, (samples, window.height * window.width * window.channels)))
-            matrix = kernel.permute(0, 2, 3, 1).flatten(1)
-            y = self._by_codes(builder, flat, window, scale, point, matrix, weight_scale, counts, bias, relu)
-            y = builder.emit(relax.op.reshape(y, (samples, *window.places, len(matrix))))
-        return builder.emit(relax.op.permute_dims(y, [0, 3, 1, 2]))
+        q, scale, zero, weight, weight_scale, counts, bias, *rest = _arguments(node)
+        *end, stride, padding, dilation, groups = rest
+        kernel = self.tensor(weight)
+        alone = groups == len(kernel) and kernel.shape[1] == 1
+        spare = 0 if alone else behind(kernel.shape[1], groups)
+        sizes = pair(kernel.shape[2:]), pair(stride), pair(dilation), spare
+        data, window = windowed(importer, q, padding, int(self.tensor(zero)), *sizes)
+        data, shift = (data, 0) if alone else _as_bytes(importer, data, unsigned=self.isa.unsigned_inputs)
+        offsets = self._offsets(int(self.tensor(zero)) - shift, kernel.flatten(1), counts)
+        codes = Codes(offsets, self.tensor(scale) * self.tensor(weight_scale))
+        given = importer.block_builder, self.isa, data, window
+        after = self.optional(bias), end_of(importer, *end), codes
+        if alone:
+            return emit_depthwise(*given, kernel[:, 0], *after)
+        return emit_convolution(*given, kernel.permute(0, 2, 3, 1), groups, *after)
 
     def _by_codes(
         self, builder: Any, q: Any, window: Window, scale: Any, point: int, matrix: Tensor, scales: Any, counts: Any,
-        bias: Any, relu: Any,
+        bias: Any, end: End,
     ) -> Any:  # fmt: skip
         packed = self._bytes(matrix, scales)
-        offsets, unit = self._offsets(point, matrix, counts), float(self._tensor(scale))
-        return emit_codes(builder, self.isa, q, window, unit, packed, offsets, self._optional(bias), relu=relu)
+        offsets, unit = self._offsets(point, matrix, counts), float(self.tensor(scale))
+        return emit_codes(builder, self.isa, q, window, unit, packed, offsets, self.optional(bias), end=end)
 
     def _offsets(self, point: int, matrix: Tensor, counts: Any) -> Tensor:
         """What is added to the sums of products (N): a bias in their unit, less what the zero point put into them."""
         offsets = -point * matrix.to(torch.int32).sum(1)
-        return (offsets if counts is None else offsets + self._tensor(counts)).to(torch.int32)
+        return (offsets if counts is None else offsets + self.tensor(counts)).to(torch.int32)
 
     def _bytes(self, matrix: Tensor, scales: Any) -> Packed:
         """Weights of a byte; the same memory once, by whatever names it is read."""
-        values = self._tensor(scales)
+        values = self.tensor(scales)
         key = matrix.data_ptr(), matrix.stride(), values.data_ptr()
         if key not in self.packed:
             self.alive += [matrix, values]
@@ -192,42 +175,22 @@ class _Converters:
         return self.packed[key]
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:
-        """Ternary weights by their own, smaller, codes."""
         key = codes.name, scales.name
         if key not in self.packed:
-            found = unpack_blocks(self._tensor(codes), BLOCK_FORMATS[f"int{bits}"], width)
-            ternary = bits == 2 and int(found.min()) >= -1
-            layout = self.isa.layout(len(found), width, bits, block, lowest=-1 if ternary else None)
-            self.packed[key] = pack_weights(found, self._tensor(scales), layout)
+            tensors = self.tensor(codes), self.tensor(scales)
+            self.packed[key] = packed_blocks(self.isa, *tensors, bits, block, width)
         return self.packed[key]
-
-    def _optional(self, node: Any) -> Tensor | None:
-        return None if node is None else self._tensor(node)
-
-    def _tensor(self, node: Any) -> Tensor:
-        """A stored tensor. Raises ExportError for one that is computed."""
-        if not isinstance(node, fx.Node) or node.name not in self.stored:
-            raise ExportError(f"TVM takes stored scales, weights and biases alone; {node} is computed")
-        return self.stored[node.name].detach()
 
 
 def _arguments(node: fx.Node) -> tuple[Any, ...]:
     return node.args
 
 
-def _two(sizes: Sequence[int]) -> tuple[int, int]:
-    first, second = sizes
-    return int(first), int(second)
-
-
-def _data(importer: Any, node: fx.Node) -> Any:
-    return sized(importer.block_builder, importer.env[node], node.meta["val"].shape)
-
-
-def _signed(importer: Any, q: Any) -> tuple[Any, int]:
-    """Codes as signed bytes, and by what they are less than they were."""
-    data = _data(importer, q)
-    if data.ty.dtype == "int8":
+def _as_bytes(importer: Any, data: Any, *, unsigned: bool) -> tuple[Any, int]:
+    """Codes as bytes of that kind, and by what they are less than they were."""
+    given, kind = data.ty.dtype, "uint8" if unsigned else "int8"
+    if given == kind:
         return data, 0
-    flipped = importer.block_builder.emit(relax.op.bitwise_xor(data, relax.const(_UNSIGNED, "uint8")))
-    return importer.block_builder.emit(relax.op.astype(flipped, "int8")), _UNSIGNED
+    bit = relax.const(_UNSIGNED if given == "uint8" else -_UNSIGNED, given)
+    flipped = importer.block_builder.emit(relax.op.bitwise_xor(data, bit))
+    return importer.block_builder.emit(relax.op.astype(flipped, kind)), -_UNSIGNED if unsigned else _UNSIGNED

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from compressor.errors import CompressError, ExportError
 from compressor.export.session import Runner
+from compressor.export.tvm_runtime import loaded_tvm
 from compressor.graph.kv_cache import is_member
-from compressor.graph.quiet import quiet
 
 __all__ = ["TVMSession", "tvm_runner"]
 
@@ -33,9 +33,8 @@ class TVMSession:
     def __init__(self, path: Path, threads: int | None = None, *, growing: bool = False) -> None:
         self._name = path.name
         try:
-            with quiet():
-                import tvm
-                from tvm import relax
+            tvm = loaded_tvm()
+            from tvm import relax
 
             if threads is not None:
                 tvm.get_global_func("runtime.config_threadpool")(_ALL_BIG, threads)

@@ -1,8 +1,8 @@
 """Checks a bundle that may come from anywhere: hashes of its files, then golden vectors in its runtime.
 
-Nothing in it is trusted: machine code (TVM's `model.so`) is run only where that is asked for, names may not leave the
-folder, links are refused, arrays are read without pickle and only after their stated sizes were compared with the bytes
-that are there, and weights outside the model file must be files of the bundle.
+Nothing in it is trusted: machine code (TVM's `model.so`, operators in `model_ops.so`) is run only where that is asked
+for, names may not leave the folder, links are refused, arrays are read without pickle and only after their stated sizes
+were compared with the bytes that are there, and weights outside the model file must be files of the bundle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,19 +26,23 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from compressor.errors import CompressError, LoadError
 from compressor.export.ort import same_outputs
 from compressor.export.pack import SUFFIX, packed_parts, unpack_model
-from compressor.export.session import runner
+from compressor.export.session import OPERATORS, Runner, operators_of, runner
 from compressor.export.statements import miscounted, misnamed
+from compressor.export.tvm_linking import BUILD
 from compressor.export.tvm_session import tvm_runner
 
-__all__ = ["PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacked", "verify_bundle"]
+__all__ = ["LIBRARY", "PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacked", "verify_bundle"]
 
 TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
 PACKED = "model.onnx.pack"
-_ARTIFACTS = ("model.onnx", PACKED, "model.so")
+LIBRARY = "model.so"
+_MODELS = ("model.onnx", PACKED)
+_ARTIFACTS = (*_MODELS, LIBRARY, BUILD)
 _MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT, _GOLDEN_SMALL = 2**31, 2**28  # bytes of golden vectors, and those that are read whatever they come from
 _DEFLATED = 64  # larger ones unpack to no more than so many times their file: figures are no runs of one byte
 _Arrays = dict[str, np.ndarray[Any, Any]]
+_Opener = Callable[[Path, Mapping[str, Any], Sequence[str], Sequence[str]], "Runner | str"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Verification:
     """What was checked, and what is wrong (nothing when it is sound).
 
     `errors` are the golden outputs' relative RMS errors; of integer outputs the share of elements that differ, beyond
-    the twentieth that a tie between two scores may cost. `notes` say what was not tried.
+    the twentieth that a tie between two scores may cost. Where a bundle holds a model and a library, the library's
+    are named after it. `notes` say what was not tried.
     """
 
     path: str
@@ -110,20 +115,32 @@ def open_bundle(path: Path) -> Contents:
     return Contents(path, manifest, digests, tuple(inputs), tuple(outputs), golden, tolerance)
 
 
-def verify_bundle(path: Path, *, trust: bool = False) -> Verification:
+def own_library(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
+    """A library, or a model with one of operators, as this machine's processor runs it, whatever its manifest says."""
+    if path.suffix == ".onnx":
+        return runner(path, operators=operators_of(path))
+    return tvm_runner(path, inputs, outputs)
+
+
+def verify_bundle(path: Path, *, trust: bool = False, library: _Opener = own_library) -> Verification:
     """Check hashes, missing and unexpected files, and the golden vectors. What is wrong is in `problems`.
 
-    `trust`: machine code in it is run, as its golden vectors ask; else a note says that it was not.
+    `trust`: machine code in it is run, as its golden vectors ask; else a note says that it was not. `library` makes of
+    its path, the manifest and the names of inputs and outputs what runs it, or says why nothing does.
     Raises LoadError when there is no manifest, or it is not one that this program could have written, or a file
     cannot be read.
     """
     try:
-        return _verify(path, trust=trust)
+        return _verify(path, library if trust else _untrusted)
     except OSError as error:
         raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
 
 
-def _verify(path: Path, *, trust: bool) -> Verification:
+def _untrusted(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    return "is machine code and was not run: --trust runs it"
+
+
+def _verify(path: Path, library: _Opener) -> Verification:
     manifest = _manifest(path)
     files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
     problems = list(_differences(path, files))
@@ -131,12 +148,26 @@ def _verify(path: Path, *, trust: bool) -> Verification:
     notes: list[str] = []
     if not problems:
         try:
-            if "model.so" in files and not trust:
-                _golden(path, manifest, files)
-                notes.append("model.so is machine code and was not run: --trust runs it")
-            if trust or "model.so" not in files:
-                errors, wrong = _compared(path, manifest, files)
+            inputs, outputs, arrays = _golden(path, manifest, files)
+            problems += misnamed(manifest, arrays)
+            model: Runner | str | None = None
+            if OPERATORS in files:
+                model = library(path / _MODELS[0], manifest, inputs, outputs)
+            if isinstance(model, str):
+                notes.append(f"{OPERATORS} {model}")
+            elif any(name in files for name in _MODELS):
+                errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays, model)
                 problems += wrong
+            if BUILD in files:
+                notes.append(f"nothing is linked yet: sh {BUILD} does it, on the board")
+            if LIBRARY in files:
+                opened = library(path / LIBRARY, manifest, inputs, outputs)
+                if isinstance(opened, str):
+                    notes.append(f"{LIBRARY} {opened}")
+                else:
+                    suffix = f" ({LIBRARY})" if errors else ""
+                    found = _errors(opened, LIBRARY, inputs, outputs, arrays)
+                    errors |= {f"{name}{suffix}": error for name, error in found.items()}
         except CompressError as error:
             problems.append(str(error))
     problems += [
@@ -205,26 +236,31 @@ def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[s
 
 
 def _compared(
-    path: Path, manifest: Mapping[str, Any], files: Iterable[str]
+    path: Path, manifest: Mapping[str, Any], files: Iterable[str], inputs: Sequence[str], outputs: Sequence[str],
+    arrays: _Arrays, run: Runner | None = None,
 ) -> tuple[dict[str, float], list[str]]:  # fmt: skip
-    """Relative RMS error of each output of the artifact, and what the manifest says that is not so; model.ort must do
-    as model.onnx does."""
-    inputs, outputs, arrays = _golden(path, manifest, files)
-    batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
-    artifact = path / next(name for name in _ARTIFACTS if name in files)
-    wrong = list(misnamed(manifest, arrays))
-    if artifact.suffix == ".so":
-        actual = tvm_runner(artifact, inputs, outputs)(batch)
-    else:
-        with unpacked(artifact) as model:
-            actual = runner(model)(batch)
-            wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
-    missing = [name for name in outputs if name not in actual]
-    if missing:
-        raise LoadError(f"the model has no output {missing[0]!r}", where=artifact.name)
-    if "model.ort" in files and not same_outputs(path / "model.onnx", path / "model.ort", batch):
-        raise LoadError("it disagrees with model.onnx", where="model.ort")
-    return {name: _relative(actual[name].numpy(), arrays[name]) for name in outputs}, wrong
+    """Relative RMS error of each output of the model, which `run` runs where it is given, and what the manifest says
+    that is not so; model.ort must do as model.onnx does."""
+    artifact = path / next(name for name in _MODELS if name in files)
+    wrong: list[str] = []
+    with unpacked(artifact) as model:
+        errors = _errors(run or runner(model), artifact.name, inputs, outputs, arrays)
+        wrong += miscounted(manifest, model, packed_parts(artifact) if artifact.suffix == SUFFIX else ())
+    if "model.ort" in files:
+        batch = {name: torch.from_numpy(arrays[name]) for name in inputs}
+        if not same_outputs(path / "model.onnx", path / "model.ort", batch):
+            raise LoadError("it disagrees with model.onnx", where="model.ort")
+    return errors, wrong
+
+
+def _errors(
+    run: Runner, name: str, inputs: Sequence[str], outputs: Sequence[str], arrays: _Arrays
+) -> dict[str, float]:  # fmt: skip
+    """Relative RMS error of each output of one artifact."""
+    actual = run({each: torch.from_numpy(arrays[each]) for each in inputs})
+    if missing := [each for each in outputs if each not in actual]:
+        raise LoadError(f"the model has no output {missing[0]!r}", where=name)
+    return {each: _relative(actual[each].numpy(), arrays[each]) for each in outputs}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 
 import onnx
 
+from compressor.export.custom_op.nodes import EMBEDDING, LINEAR
 from compressor.export.onnx_reference import by_reference
 from compressor.export.pack import BLOCK_INPUTS, SMALLEST, Part
 
@@ -29,6 +30,7 @@ _INTEGERS: dict[int, str] = {_KIND.INT8: "int8", _KIND.UINT8: "uint8", _KIND.INT
 _BYTES: dict[int, int] = {_KIND.FLOAT: 4, _KIND.INT32: 4, _KIND.FLOAT16: 2, _KIND.BFLOAT16: 2}
 _BY_CODEC = {"trits": "ternary", "words": "ternary", "bits3": "int3"}
 _SECOND = "_sizes"  # ends the name of a second matrix of codes for the same weights (ternary {min, 0, max})
+_PLACES = {**BLOCK_INPUTS, LINEAR: (1, 2), EMBEDDING: (0, 1)}
 _PRODUCT = "MatMulIntegerToFloat"  # codes, codes, their scales, their zero points, bias
 _FAR = 3  # nodes from a bias's sum up to the codes: product, transpose
 _Tensors = Mapping[str, onnx.TensorProto]
@@ -84,12 +86,12 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
     others: set[str] = set()
     biases = _biases(graph, tensors)
     for node in graph.node:
-        places = BLOCK_INPUTS.get(node.op_type)
+        places = _PLACES.get(node.op_type)
         if places is not None and (name := node.input[places[0]]) in tensors:
             numbers = {attribute.name: attribute.i for attribute in node.attribute}
-            rows, blocks = tensors[name].dims[0], tensors[name].dims[1]
-            width = numbers.get("K", blocks * numbers["block_size"])
-            scales = [each for each in node.input[places[1] : places[1] + 2] if each]
+            rows, width = _matrix(node, tensors[name], numbers)
+            zeros = 1 if node.op_type in BLOCK_INPUTS else 0
+            scales = [each for each in node.input[places[1] : places[1] + 1 + zeros] if each]
             scales += [each for made in graph.node if made.output[0] in scales for each in made.input[:1]]
             again = name.endswith(_SECOND) and name.removesuffix(_SECOND) in tensors
             yield name, f"int{numbers['bits']}", 0 if again else rows * width, scales
@@ -116,6 +118,13 @@ def _weights(graph: onnx.GraphProto, tensors: _Tensors) -> Iterator[tuple[str, s
     for name, tensor in tensors.items():
         if name not in others and tensor.data_type in _FLOATS:
             yield name, _FLOATS[tensor.data_type], _count(tensor), []
+
+
+def _matrix(node: onnx.NodeProto, codes: onnx.TensorProto, numbers: Mapping[str, int]) -> tuple[int, int]:
+    """Outputs and inputs of a matrix in blocks."""
+    if node.op_type not in BLOCK_INPUTS:
+        return numbers["N"], numbers["K"]
+    return codes.dims[0], numbers.get("K", codes.dims[1] * numbers["block_size"])
 
 
 def _scales_of_rows(graph: onnx.GraphProto, table: onnx.NodeProto, tensors: _Tensors) -> list[str]:

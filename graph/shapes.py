@@ -22,8 +22,8 @@ from compressor.errors import PassError
 from compressor.graph.program import Program
 
 __all__ = [
-    "INFERRED", "alias_key", "infer", "infer_from", "infer_node", "is_same", "mode_of", "same_shape", "same_sizes",
-    "trust",
+    "INFERRED", "alias_key", "infer", "infer_from", "infer_node", "is_same", "is_settled", "mode_of", "same_shape",
+    "same_sizes", "trust",
 ]  # fmt: skip
 
 INFERRED = ("val", "tensor_meta", "trusted")  # metadata that belongs to one node and is never copied to another
@@ -84,6 +84,11 @@ def same_shape(a: Any, b: Any) -> bool:
 def same_sizes(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two lists of sizes are equal for all sizes of the dynamic dimensions, without adding guards."""
     return _sizes(a) == _sizes(b)
+
+
+def is_settled(size: Any) -> bool:
+    """Whether a size is one number: an input's may be a symbol of which torch's trace found that."""
+    return isinstance(size, int) or (isinstance(size, torch.SymInt) and bool(size.node.expr.is_number))
 
 
 def alias_key(value: Any) -> set[int]:

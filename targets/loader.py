@@ -16,7 +16,7 @@ from typing import Any, NoReturn, get_args
 
 from compressor.errors import TargetError, did_you_mean
 from compressor.targets.operators import operators
-from compressor.targets.target import Figure, Objective, Provider, Runtime, Sparsity, Target
+from compressor.targets.target import Compiler, Figure, Objective, Provider, Runtime, Sparsity, Target
 
 __all__ = ["HOST", "load_target", "parse_target", "target_names"]
 
@@ -27,6 +27,8 @@ _LARGEST_FILE = 1 << 20
 _LARGEST_NUMBER = 1e30
 _PATTERN = re.compile(r"([1-9]\d?)of([1-9]\d?)")  # 2of4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TRIPLE, _WORD = re.compile(r"[a-z0-9_]+(-[a-z0-9_.]+){1,3}"), re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
+_CUDA, _VERSION, _FEATURE = re.compile(r"sm_\d{2,3}"), re.compile(r"\d+\.\d+"), re.compile(r"[+-][A-Za-z0-9_.-]+")
 _REQUIRED: Any = object()
 
 
@@ -183,6 +185,7 @@ def _target(table: _Table) -> Target:
         optional_providers=tuple(map(_provider, table.tables("optional_providers", ()))),
         sources={key: source for key, (_, source) in counts.items()},
         power=_power(table),
+        compiler=_compiler(table),
     )
     table.close()
     names = [provider.name for provider in (*target.providers, *target.optional_providers)]
@@ -196,6 +199,39 @@ def _power(table: _Table) -> Figure | None:
     """Watts while it computes; a board that does not tell loads all the same."""
     table.known.append("power")
     return table.figure("power") if "power" in table.values else None
+
+
+def _compiler(table: _Table) -> Compiler | None:
+    """What a compiler is told; a board without it has its own runtime alone."""
+    table.known.append("compiler")
+    if "compiler" not in table.values:
+        return None
+    inner = table.table("compiler")
+    compiler = Compiler(
+        triple=_word(inner, "triple", _TRIPLE, "LLVM's triple: 'aarch64-linux-gnu'"),
+        cpu=_word(inner, "cpu", _WORD, "LLVM's name of the processor: 'cortex-a76'"),
+        formats=_formats(inner),
+        source=inner.text("source"),
+        features=inner.texts("features", ()),
+        cuda=_word(inner, "cuda", _CUDA, "the GPU's architecture: 'sm_87'", ""),
+        glibc=_word(inner, "glibc", _VERSION, "the C library's version: '2.31'", ""),
+        emulated=_word(inner, "emulated", _WORD, "a core of `compress devices setup qemu`: 'cortex-a76'", ""),
+    )
+    for feature in compiler.features:
+        if not _FEATURE.fullmatch(feature):
+            inner.fail("features", "LLVM's words with a sign: '+dotprod'")
+    if not compiler.triple.startswith(table.values["arch"]):
+        inner.fail("triple", f"one that starts with the board's arch, {table.values['arch']}")
+    inner.close()
+    return compiler
+
+
+def _word(table: _Table, key: str, pattern: re.Pattern[str], expected: str, default: Any = _REQUIRED) -> str:
+    """These words become part of command lines."""
+    word = table.text(key, default)
+    if key in table.values and not pattern.fullmatch(word):
+        table.fail(key, expected)
+    return word
 
 
 def _name(table: _Table) -> str:
@@ -219,12 +255,7 @@ def _runtime(table: _Table) -> Runtime:
 
 
 def _provider(table: _Table) -> Provider:
-    formats, listed = table.texts("formats"), table.texts("operators")
-    for name in formats:
-        if name not in FORMATS:
-            table.fail("formats", f"formats out of {', '.join(FORMATS)}", did_you_mean(name, list(FORMATS)))
-    if not formats:
-        table.fail("formats", "at least one format")
+    formats, listed = _formats(table), table.texts("operators")
     if not listed or ("*" in listed and len(listed) > 1):
         table.fail("operators", 'operator types, "@list" names, or "*" alone')
     activations = table.choice("activations", ("int8", "uint8", ""))
@@ -241,6 +272,16 @@ def _provider(table: _Table) -> Provider:
         table.fail("activations", "'int8' or 'uint8' where formats has int8, '' where it has not")
     table.close()
     return provider
+
+
+def _formats(table: _Table) -> tuple[str, ...]:
+    formats = table.texts("formats")
+    for name in formats:
+        if name not in FORMATS:
+            table.fail("formats", f"formats out of {', '.join(FORMATS)}", did_you_mean(name, list(FORMATS)))
+    if not formats:
+        table.fail("formats", "at least one format")
+    return formats
 
 
 def _sparsity(table: _Table) -> Sparsity:

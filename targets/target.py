@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Figure", "Objective", "Provider", "Runtime", "Sparsity", "Target"]
+__all__ = ["Compiler", "Figure", "Objective", "Provider", "Runtime", "Sparsity", "Target"]
 
 Objective = Literal["latency", "size"]
 
@@ -76,6 +76,25 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Compiler:
+    """What a compiler is told of the board's processor, so that `--runtime tvm` makes machine code for it.
+
+    `triple`, `cpu` and `features` ("+dotprod") are LLVM's words, `cuda` is the GPU's ("sm_87"), or "" where the
+    processor computes. `formats` are those that the compiled code computes in. `glibc` is the oldest C library that
+    the code has to load with. `emulated` is the core of `qemu://` that has the processor's instructions, or "".
+    """
+
+    triple: str
+    cpu: str
+    formats: tuple[str, ...]
+    source: str
+    features: tuple[str, ...] = ()
+    cuda: str = ""
+    glibc: str = ""
+    emulated: str = ""
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of board. Rates are peaks for all cores together, of the preferred provider.
 
@@ -105,6 +124,7 @@ class Target:
     optional_providers: tuple[Provider, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     power: Figure | None = None
+    compiler: Compiler | None = None  # None: a compiler is told nothing, or the board is this machine
 
     @property
     def activations(self) -> str:

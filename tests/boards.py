@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compressor.targets.target import Figure, Provider, Runtime, Target
+from compressor.targets.target import Compiler, Figure, Provider, Runtime, Target
 
 __all__ = ["board"]
 
@@ -28,5 +28,6 @@ def board(
         "threads": 2,
         "width_multiple": 8,
         "arch": "x86_64",
+        "compiler": Compiler("x86_64-linux-gnu", "x86-64-v3", ("fp32", "int8"), "test"),
     }
     return Target(**{**fields, **changes})

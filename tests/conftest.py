@@ -77,6 +77,20 @@ def tvm_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def both_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The example in int8 for any x86-64 board, in ONNX and compiled with TVM."""
+    from compiled import needs_tvm
+
+    from compressor.cli.main import run
+
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "digits-both"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
+    assert run([*arguments, "--runtime", "both", "--passes", "fold,int8", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny causal language model with its key–value cache, uncompressed, for any x86-64 board."""
     from decoders import Growing, texts
@@ -86,6 +100,22 @@ def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundles") / "growing"
     outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
     assert outcome.report.decoding is not None
+    return out
+
+
+@pytest.fixture(scope="session")
+def operators_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two linear layers in ternary weights for any x86-64 board, multiplied by operators of their own."""
+    import torch
+    from compiled import needs_tvm
+
+    from compressor.api import compress
+
+    needs_tvm()
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+    out, given = tmp_path_factory.mktemp("bundles") / "linear-operators", ["2x256"]
+    compress(model, "x86-64", inputs=given, passes="ternary", max_drop="100%", kernels="custom-op", out=out)
     return out
 
 

@@ -16,12 +16,14 @@ with quiet():
     import tvm
 
     from compressor.export.kernels.activations import Rounding, round_rows
+    from compressor.export.kernels.epilogue import PLAIN, Ending
     from compressor.export.kernels.isa import ISAS, Isa
     from compressor.export.kernels.outputs import Product
     from compressor.export.kernels.packing import Packed, pack_outputs, pack_weights
 from compressor.export.kernels.product import product
 
 __all__ = [
+    "RELU",
     "Given",
     "assembly",
     "compiled",
@@ -33,6 +35,7 @@ __all__ = [
     "tvm_features",
 ]
 
+RELU = Ending(low=0.0)
 HOST = {"kind": "llvm", "mcpu": str(tvm.get_global_func("target.llvm_get_system_cpu")())}
 
 
@@ -107,7 +110,7 @@ def multiplied(
     packed, rows = given.packed(isa), len(given.q)
     layout = packed.layout
     spec = Product(
-        isa, layout, None if symbolic else rows, given.bias is not None, given.relu, given.by_block,
+        isa, layout, None if symbolic else rows, given.bias is not None, RELU if given.relu else PLAIN, given.by_block,
         given.offsets is not None, multiple=multiple,
     )  # fmt: skip
     run = compiled({"product": product(spec)}, target)["product"]

@@ -13,7 +13,7 @@ from loopback_ssh import free_port
 
 from compressor.devices.transports import rpc_server
 
-__all__ = ["Board", "board"]
+__all__ = ["Board", "board", "tracker"]
 
 
 class Board:
@@ -53,3 +53,17 @@ def board(*arguments: str, environment: Mapping[str, str] | None = None) -> Iter
         yield running
     finally:
         running.kill()
+
+
+@contextlib.contextmanager
+def tracker() -> Iterator[int]:
+    """TVM's tracker, and the port that it listens on; it and boards that report to it come up in their own time."""
+    port, quiet = free_port(), subprocess.DEVNULL
+    command = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port), "--silent"]
+    command += ["--port-end", str(port + 1)]
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

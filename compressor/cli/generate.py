@@ -27,12 +27,12 @@ __all__ = ["generate"]
 @click.option("--top-k", "top", type=click.IntRange(0), default=0, help="Draw of so many likeliest; 0 of all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
 @threads_option("Threads a run.", "this machine's cores")
-@click.option("--trust", is_flag=True, help="Run machine code that is in it (TVM's model.so).")
+@click.option("--trust", is_flag=True, help="Run machine code that is in it (model.so, model_ops.so).")
 @as_json
 @quiet
 def generate(
     bundle: Path, prompt: str | None, ids: str | None, tokens: int, temperature: float, top: int, seed: int,
-    threads: int | None, trust: bool, as_json: bool, quiet: bool,
+    trust: bool, threads: int | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Generate text with a bundle of a causal language model, through its key–value cache.
 

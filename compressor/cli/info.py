@@ -46,6 +46,10 @@ def _show_target(target: Any) -> None:
     click.echo(f"runtime {runtime.name} {runtime.version}, ONNX opset {runtime.opset}; {runtime.source}")
     if runtime.install:
         click.echo(f"install: {runtime.install}")
+    if (compiler := target.compiler) is not None:
+        beside = [compiler.cuda, *compiler.features]
+        told = " ".join(word for word in (compiler.triple, compiler.cpu, *beside) if word)
+        click.echo(f"compiled (--runtime tvm) for {told}, in {', '.join(compiler.formats)}; {compiler.source}")
     rows = [(f"{name} multiply–accumulates/s", f"{f.value:.4g}", f.source) for name, f in target.rates.items()]
     for name, unit in _FIGURES:
         if (figure := getattr(target, name)) is not None:

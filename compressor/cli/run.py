@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from compressor.cli.options import as_json, carbon, model_options, quiet
+from compressor.targets.kernels import KERNELS
 from compressor.targets.tvm import RUNTIMES
 
 __all__ = ["run"]
@@ -20,6 +21,7 @@ __all__ = ["run"]
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder. [default: MODEL-TARGET]")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs it there. [default: onnx]")
+@click.option("--kernels", type=click.Choice(KERNELS), help="What multiplies by weights in blocks. [default: portable]")
 @click.option("--passes", metavar="LIST", help="fold,int8:calibrator=entropy … instead of the target's defaults.")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Run a recipe.toml again.")
 @click.option("--keep", multiple=True, metavar="GLOB", help="Parameters to leave alone.")
@@ -29,6 +31,8 @@ __all__ = ["run"]
 @click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
 @click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
+@click.option("--tune", metavar="500trials|20min", help="Search for faster schedules; with --runtime tvm.")
+@click.option("--device", metavar="URL", help="Where --tune measures: rpc://…, or a saved name. [default: local]")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
 @click.option("--pack", is_flag=True, help="Store ternary and 3-bit weights in their fewest bits; see `unpack`.")
 @carbon

@@ -172,6 +172,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         why = f": {agreement.reason}" if agreement.reason else ""
         text = f"{agreement.error:.1e} relative (tolerance {agreement.tolerance:.0e}{why})"
         yield f"{agreement.runtime} against PyTorch", text
+    if report.library is not None:
+        yield "library", str(report.library)
     if report.decoding is not None:
         yield "generation", str(report.decoding)
         yield "timed", report.decoding.timed

@@ -24,8 +24,8 @@ from compressor.devices.energy import BreakEven, Carbon, InferenceEnergy, Making
 from compressor.errors import InputError
 
 __all__ = [
-    "SCHEMA", "Agreement", "Cost", "Decoding", "Figures", "Latency", "LayerError", "LayerLatency", "PassReport",
-    "Report", "SkippedSite", "Verdict",
+    "SCHEMA", "Agreement", "Cost", "Decoding", "Figures", "Latency", "LayerError", "LayerLatency", "Library",
+    "PassReport", "Report", "SkippedSite", "Verdict",
 ]  # fmt: skip
 
 SCHEMA = 1  # raised when a field changes its meaning
@@ -184,6 +184,42 @@ class Decoding:
 
 
 @dataclass(frozen=True)
+class Library:
+    """The network as machine code for one `processor`: its files, and where it was tried.
+
+    `triple` is "" where the processor is the machine's that compiled it; `emulated` is the core of `qemu://` that has
+    the processor's instructions, or ""; `cuda` is the GPU that computes ("sm_87"), or "". `bytes` holds the weights;
+    the board needs `runtime_bytes` of TVM's runtime besides. `load_ms` is on this machine, where the code runs here.
+    `latency_ms` is p50 of a library beside a model, `model_latency_ms` that of the model itself, timed in turn where
+    the target is this machine. `checked` says where it ran, or why not; then `error`, that against PyTorch, is None.
+    """
+
+    files: tuple[str, ...]
+    processor: str
+    bytes: int
+    checked: str
+    tolerance: float
+    triple: str = ""
+    emulated: str = ""
+    cuda: str = ""
+    runtime_bytes: int | None = None
+    load_ms: float | None = None
+    latency_ms: float | None = None
+    model_latency_ms: float | None = None
+    error: float | None = None
+
+    def __str__(self) -> str:
+        beside = "" if self.runtime_bytes is None else f", beside TVM's runtime of {self.runtime_bytes / 1e6:.1f} MB"
+        loads = "" if self.load_ms is None else f", loads in {self.load_ms:.1f} ms here"
+        agrees = "" if self.error is None else f", agrees with PyTorch to {self.error:.1e}"
+        if self.latency_ms is not None and self.model_latency_ms is not None:
+            loads += f", runs in {self.latency_ms:.3g} ms where the model takes {self.model_latency_ms:.3g}"
+        size = f"{self.bytes / 1e6:.2f} MB{beside}{loads}"
+        where = f"{self.cuda} beside {self.processor}" if self.cuda else self.processor
+        return f"{self.files[0]} for {where}: {size}; {self.checked}{agrees}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """`compressed`; `unchanged` when no pass survived; where `--max-drop` was missed, `best-kept` if some pass stands,
     else `original-kept`."""
@@ -218,6 +254,7 @@ class Report:
     placement: Mapping[str, int] = field(default_factory=dict)
     agreement: Agreement | None = None
     decoding: Decoding | None = None
+    library: Library | None = None
     metric: str | None = None
     metric_better: Literal["higher", "lower"] = "higher"
     notes: tuple[str, ...] = ()

@@ -136,6 +136,8 @@ def _details(report: Report) -> Iterator[str]:
         why = f": {agreement.reason}" if agreement.reason else ""
         allowed = f"(tolerance {agreement.tolerance:.0e}{why})"
         yield f"{agreement.runtime} agrees with PyTorch to {agreement.error:.1e} {allowed}"
+    if report.library is not None:
+        yield str(report.library)
     if report.decoding is not None:
         yield str(report.decoding)
         yield report.decoding.timed

@@ -3,6 +3,7 @@
 <user's cache>/qemu/            COMPRESS_QEMU names another folder
     base/     Debian's arm64 packages, unpacked: C library, Python
     site/     PyPI's aarch64 wheels: onnxruntime, numpy
+    tvm/      TVM's runtime, where apache-tvm was installed at set-up: `tvm.py`
     bin/      qemu itself, where this machine had none
     counter/  what counts instructions, where that could be had: `counter.py`
     cpus/X/   base/ by links, and the /proc/cpuinfo of that core

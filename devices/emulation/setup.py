@@ -23,10 +23,11 @@ from compressor.devices.emulation.counter import add_counter
 from compressor.devices.emulation.cpus import CPUS, cpuinfo
 from compressor.devices.emulation.packages import Apt, step
 from compressor.devices.emulation.root import Root, find_root, root_folder
+from compressor.devices.emulation.tvm import TVM_SITE, fetch_tvm, tvm_wheels
 from compressor.devices.processes import Lines, execute
 from compressor.errors import DeviceError
 
-__all__ = ["set_up"]
+__all__ = ["set_up", "wanted"]
 
 _WHEELS = ("onnxruntime", "numpy")
 _LIBRARIES = ("libc6", "libstdc++6", "libgcc-s1", "zlib1g", "libexpat1", "libffi8", "libbz2-1.0", "liblzma5")
@@ -39,12 +40,17 @@ _QEMU = "qemu-aarch64-static"
 _ROOM = "Look at the room on the disk, or set COMPRESS_QEMU to another folder."
 
 
+def wanted() -> dict[str, str]:
+    """A root's wheels by name, as they are installed here. Raises DeviceError where one that it needs is not."""
+    return {**{name: _installed(name) for name in _WHEELS}, **tvm_wheels()}
+
+
 def set_up(*, force: bool, sources: Path | None, say: Callable[[str], None]) -> Root:
     """Set the root up, unless it is there with the versions that are installed here; `say` is told each step.
 
     Raises DeviceError where something is missing here, cannot be fetched, or does not run.
     """
-    wheels = {name: _installed(name) for name in _WHEELS}
+    wheels = wanted()
     there = None if force else find_root()
     if there is not None and dict(there.wheels) == wheels:
         say("already set up; --force sets it up again")
@@ -93,7 +99,7 @@ def _fill(folder: Path, apt: Apt, wheels: dict[str, str], say: Callable[[str], N
     python = apt.python()
     with ThreadPoolExecutor(2) as pool:
         say(f"fetching {python} and {', '.join(f'{name} {version}' for name, version in wheels.items())} for aarch64")
-        fetching = [pool.submit(_fetch_wheels, folder / "site", python, wheels)]
+        fetching = [pool.submit(_fetch_wheels, folder, python, wheels)]
         if shutil.which(_QEMU) is None:
             say("fetching qemu")
             fetching.append(pool.submit(_fetch_qemu, apt, folder))
@@ -133,15 +139,20 @@ def _finish(folder: Path, python: str) -> None:
             (root / entry.name).symlink_to(Path("../../base") / entry.name)
 
 
-def _fetch_wheels(site: Path, python: str, wheels: dict[str, str]) -> None:
+def _fetch_wheels(folder: Path, python: str, wheels: dict[str, str]) -> None:
     digits = python.removeprefix("python").replace(".", "")
     platforms = [word for name in _PLATFORMS for word in ("--platform", name)]
+    pip = [
+        "--only-binary", ":all:", *platforms, "--python-version", digits, "--implementation", "cp",
+        "--abi", f"cp{digits}", "--abi", "none",
+    ]  # fmt: skip
     step(
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
-         "--target", str(site), "--only-binary", ":all:", *platforms, "--python-version", digits,
-         "--implementation", "cp", "--abi", f"cp{digits}", *(f"{name}=={version}" for name, version in wheels.items())],
+         "--target", str(folder / "site"), *pip, *(f"{name}=={wheels[name]}" for name in _WHEELS)],
         "Look at pip's index; `python -m ensurepip` where pip itself is missing.",
     )  # fmt: skip
+    if set(wheels) > set(_WHEELS):
+        fetch_tvm(folder / TVM_SITE, wheels, pip)
 
 
 def _try(root: Root, say: Callable[[str], None]) -> None:

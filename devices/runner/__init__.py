@@ -22,12 +22,13 @@ and for `visits` besides
 the medians, `root` is where /sys is looked for. A job is
 
     {"model": "a.onnx", "inputs": {NAME: INPUT}, "threads": 4, "id": "0",
-     "providers": ["CPUExecutionProvider"], "config": {SESSION OPTION: VALUE},
+     "providers": ["CPUExecutionProvider"], "config": {SESSION OPTION: VALUE}, "operators": "model_ops.so",
      "done": {"runs": 0, "seconds": 0.0, "rounds": 0},
      "golden": {"npz": "golden.npz", "inputs": [NAME], "outputs": [NAME], "ties": 0.05, "configs": [{}]}}
 
 of which `model` and `inputs` are required; `id` is its place in the list unless given, `threads` 0 leaves them to
-the runtime, `done` is what an interrupted run had. Paths are relative to FILE. An INPUT is one of
+the runtime, `operators` are a library that the model needs, `done` is what an interrupted run had. Paths are relative
+to FILE. An INPUT is one of
 
     {"shape": [1, 3, 8, 8], "dtype": "float32", "low": -1.0, "high": 1.0}        drawn uniformly, the same each time
     {"npz": "golden.npz", "key": "x", "batch": 1}        an array (`key` is the input's name unless given), its first

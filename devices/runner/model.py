@@ -119,6 +119,8 @@ def _session(
     providers = [name for name in job.get("providers", ()) if name in here and name != CPU]
     gc.collect()
     try:
+        if "operators" in job:
+            options.register_custom_ops_library(os.path.join(folder, job["operators"]))
         return onnxruntime.InferenceSession(path, options, providers=[*providers, CPU])
     except Exception as error:  # as above
         kind = "unsupported" if type(error).__name__ == "NotImplemented" else "load"

@@ -1,6 +1,6 @@
 // What is pushed onto a board beside a network that TVM has compiled: it checks, times and weighs it without Python.
 //
-//     runner TASK FILE        TASK: check | load | rounds | decode | serve
+//     runner TASK FILE        TASK: check | load | rounds | count | decode | serve
 //
 // FILE says what is to be done (text.h). Events go to stdout, one JSON object a line, and are those of the runner in
 // Python (`runner/__init__.py` lists them), of which `description` names the version of TVM. `serve` is for that
@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "board.h"
+#include "counting.h"
 #include "decode.h"
 #include "model.h"
 #include "text.h"
@@ -120,6 +121,23 @@ void rounds(const Document& document) {
   emit("state", state_of(root));
 }
 
+void count_instructions(const Document& document) {
+  long runs = static_cast<long>(document.number("count_runs", 5));
+  long before = static_cast<long>(document.number("uncounted_runs", 10));
+  for (const Job& job : document.jobs) {
+    try {
+      Model model(job, document.folder);
+      model.first();
+      std::vector<long> counts = counts_of([&] { model.run(); }, before, std::max(runs, 1L));
+      Json found;
+      found.add("id", job.id).raw("instructions", std::to_string(counts[counts.size() / 2]));
+      emit("counted", found.raw("spread", std::to_string(counts.back() - counts.front())));
+    } catch (const JobError& error) {
+      fail(job, error);
+    }
+  }
+}
+
 void decode(const Document& document) {
   for (const Job& job : document.jobs) {
     if (job.plan.slots.empty()) continue;
@@ -158,8 +176,8 @@ void serve(const Document& document) {
 }
 
 // Before the runtime makes its threads: it asks the environment for their number.
-void limit_threads(const Document& document) {
-  int threads = document.jobs.empty() ? 0 : document.jobs[0].threads;
+void limit_threads(const Document& document, bool counting) {
+  int threads = counting ? 1 : document.jobs.empty() ? 0 : document.jobs[0].threads;
   if (threads > 0) setenv("TVM_NUM_THREADS", std::to_string(threads).c_str(), 1);
 }
 
@@ -167,15 +185,16 @@ void limit_threads(const Document& document) {
 
 int main(int count, char** words) {
   const std::map<std::string, void (*)(const Document&)> tasks = {
-      {"check", check}, {"load", load}, {"rounds", rounds}, {"decode", decode}, {"serve", serve}};
+      {"check", check}, {"load", load}, {"rounds", rounds}, {"count", count_instructions}, {"decode", decode},
+      {"serve", serve}};
   auto task = tasks.find(count == 3 ? words[1] : "");
   if (task == tasks.end()) {
-    std::fprintf(stderr, "usage: runner check|load|rounds|decode|serve FILE\n");
+    std::fprintf(stderr, "usage: runner check|load|rounds|count|decode|serve FILE\n");
     return 2;
   }
   try {
     Document document = read_document(words[2]);
-    limit_threads(document);
+    limit_threads(document, task->first == "count");
     task->second(document);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

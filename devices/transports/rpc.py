@@ -1,9 +1,7 @@
 """A device reached by TVM's RPC: `rpc_server.py` runs there, alone or as one of a tracker's fleet.
 
-RPC has no authentication, so only loopback is spoken to: the server itself where it is on this machine, or the end of
-an ssh tunnel (`?via=ssh://user@host`). With a key, the port is a tracker's or a server's; which, it tells itself.
-One session at a time has a board. TVM's calls know no time-outs: each is made in a thread that is given up when it
-does not return.
+`rpc_route.py` finds the way to it. One session at a time has a board. TVM's calls know no time-outs: each is made in a
+thread that is given up when it does not return.
 """
 
 from __future__ import annotations
@@ -14,11 +12,10 @@ import time
 from collections.abc import Callable
 from typing import IO, Any, cast
 
-from compressor.devices.address import LOOPBACK, Address, parse_address
+from compressor.devices.address import Address
 from compressor.devices.processes import Ended, Lines
 from compressor.devices.shell import ShellDevice
-from compressor.devices.ssh_connection import SSHConnection
-from compressor.devices.tracker import request
+from compressor.devices.transports.rpc_route import Route
 from compressor.errors import DeviceError, DeviceLostError
 
 __all__ = ["RPCDevice"]
@@ -35,13 +32,12 @@ class RPCDevice(ShellDevice):
     def __init__(self, address: Address) -> None:
         self.url = address.url
         self.python = (address.options.get("python", "python3"),)
-        self._tunnel: SSHConnection | None = None
+        self._route: Route | None = None
         self._dead = False
         connect = _client(self.url)
         try:
-            if "via" in address.options:
-                self._tunnel = SSHConnection(parse_address(address.options["via"]))
-            host, port, key = self._find(address)
+            self._route = Route(address)
+            host, port, key = self._route.find(_CONNECT)
             session = self._connected(lambda: connect(host, port, key))
             self._functions = {name: self._function(session, name) for name in ("start", "feed", "read", "stop")}
         except BaseException:
@@ -50,27 +46,8 @@ class RPCDevice(ShellDevice):
 
     def close(self) -> None:
         self._functions = {}  # the session ends with the last that holds it
-        if self._tunnel is not None:
-            self._tunnel.close()
-            self._tunnel = None
-
-    def _find(self, address: Address) -> tuple[str, int, str]:
-        """Where to connect, and with which key."""
-        host, port = self._through(address.host, address.port)
-        board = request(host, port, address.key, timeout=_CONNECT, where=self.url) if address.key else None
-        if board is None:
-            return host, port, address.key
-        return (*self._through(board[0], board[1]), board[2])
-
-    def _through(self, host: str, port: int) -> tuple[str, int]:
-        if self._tunnel is not None:
-            return "127.0.0.1", self._tunnel.forward(host, port)
-        if host not in LOOPBACK:
-            raise DeviceError(
-                f"the tracker's board is at {host}, and RPC has no authentication", where=self.url,
-                way_out="Go through ssh: add ?via=ssh://user@host of a machine beside it.",
-            )  # fmt: skip
-        return host, port
+        if self._route is not None:
+            self._route.close()
 
     def _connected(self, connect: Callable[[], Any]) -> Any:
         try:

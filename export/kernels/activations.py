@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.export.kernels.call import Call, kernel
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, row_figure, splat
+from compressor.export.kernels.panel import row_figure, splat, typed
 
 __all__ = ["Rounding", "round_rows"]
 
@@ -33,7 +33,7 @@ class Rounding:
     """How rows of `layout.inputs` floats become codes; `rows` None: known when it runs.
 
     `by_block`: every block of the weights rounds its inputs for itself. `static`: the scale is given, one for all.
-    `parallel`: many rows are given to several threads.
+    `parallel`: many rows are given to several threads. `in_c`: called from C (`call.py`), a row a unit.
     """
 
     isa: Isa
@@ -42,6 +42,7 @@ class Rounding:
     static: bool = False
     by_block: bool = False
     parallel: bool = True
+    in_c: bool = False
 
     @property
     def scales(self) -> int:
@@ -52,20 +53,22 @@ class Rounding:
 def round_rows(spec: Rounding, name: str = "round_rows") -> Any:
     """The function (x float32 (M, K) [, s (1, 1)], q int8 (M, stride), s (M, 1 or blocks), Σq int32 (M, blocks))."""
     layout = spec.layout
-    with function(name) as builder:
-        rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
-        x = T.arg("x", T.Buffer((rows, layout.inputs), "float32"))
-        given = T.arg("scale", T.Buffer((1, 1), "float32")) if spec.static else None
-        codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
-        scales = T.arg("scales", T.Buffer((rows, spec.scales), "float32"))
-        sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
 
-        def one(row: Any) -> None:
-            _Row(spec, x, given, codes, scales, sums, row).emit()
+    def shapes(rows: Any) -> list[tuple[str, tuple[Any, ...], str]]:
+        return [
+            ("x", (rows, layout.inputs), "float32"),
+            *([("scale", (1, 1), "float32")] if spec.static else []),
+            ("codes", (rows, layout.stride), "int8"),
+            ("scales", (rows, spec.scales), "float32"),
+            ("sums", (rows, layout.blocks), "int32"),
+        ]
 
-        with body():
-            each_row(rows, one, parallel=spec.parallel)
-    return builder.get()
+    def emit(call: Call) -> None:
+        given = call.buffers
+        parts = given["x"], given.get("scale"), given["codes"], given["scales"], given["sums"]
+        call.each_row(lambda row: _Row(spec, *parts, row).emit(), parallel=spec.parallel)
+
+    return kernel(name, spec.rows, shapes, emit, in_c=spec.in_c)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class _Row:
 
         def over(at: Any, count: int) -> None:
             target = figure.of(count)
-            bits = T.reinterpret(_of("int32", count), self._load(at, count))
+            bits = T.reinterpret(typed("int32", count), self._load(at, count))
             mask = splat(T.int32(_ABS), count) if count > 1 else T.int32(_ABS)
             T.buffer_store(target, T.max(target[0], bits & mask), [0])
 
@@ -123,7 +126,7 @@ class _Row:
             target = figure.of(count)
             code = T.bind(self._code(self._load(at, count), factor, count))
             place = T.ramp(at, 1, count) if count > 1 else at
-            T.buffer_store(self.codes, T.Cast(_of("int8", count), code), [self.row, place])
+            T.buffer_store(self.codes, T.Cast(typed("int8", count), code), [self.row, place])
             T.buffer_store(target, target[0] + code, [0])
 
         self._pieces(start, length, over)
@@ -135,7 +138,7 @@ class _Row:
         if self.spec.static:
             ends = [splat(T.float32(end), count) if count > 1 else T.float32(end) for end in (-127.0, 127.0)]
             exact = T.max(T.min(exact, ends[1]), ends[0])
-        return T.Cast(_of("int32", count), T.nearbyint(exact))
+        return T.Cast(typed("int32", count), T.nearbyint(exact))
 
     def _load(self, at: Any, count: int) -> Any:
         return self.x.vload([self.row, at], "float32x" + str(count)) if count > 1 else self.x[self.row, at]
@@ -147,7 +150,3 @@ class _Row:
             over(start + piece * lanes, lanes)
         with T.serial(0, length % lanes) as k:
             over(start + length // lanes * lanes + k, 1)
-
-
-def _of(dtype: str, count: int) -> str:
-    return f"{dtype}x{count}" if count > 1 else dtype

@@ -100,6 +100,24 @@ class Isa(ABC):
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
         """`total` (int32) and in each lane the sum of four products."""
 
+    @property
+    def unsigned_inputs(self) -> bool:
+        """Whether `dot_bytes` takes activations as unsigned bytes."""
+        return False
+
+    def bytes_of(self, packed: Any) -> Operand:
+        """A register of signed bytes, weights, as `dot_bytes` takes them."""
+        return (T.bind(packed),)
+
+    def input_bytes(self, group: Any) -> Operand:
+        """Four bytes of activations in every lane, as `dot_bytes` takes them; `group` is an int32 of their bits."""
+        kind = f"{'u' if self.unsigned_inputs else ''}int8x{4 * self.lanes}"
+        return self.bytes_of(T.reinterpret(kind, T.broadcast(group, self.lanes)))
+
+    def dot_bytes(self, total: Any, weights: Operand, activations: Operand) -> Any:
+        """`total` (int32) and in each lane the sum of four products of bytes."""
+        return self.dot(total, weights, activations)
+
     def dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand]) -> Any:
         """The same for groups that come together."""
         for left, right in zip(weights, activations, strict=True):
@@ -114,6 +132,13 @@ class _Vnni(Isa):
 
     def shifted(self, layout: Layout, field: int) -> bool:
         return False
+
+    @property
+    def unsigned_inputs(self) -> bool:
+        return True
+
+    def dot_bytes(self, total: Any, weights: Operand, activations: Operand) -> Any:
+        return self.dot(total, activations, weights)
 
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
         name = f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}"
@@ -134,10 +159,11 @@ class _Avx2(Isa):
         return super().weights(packed, layout, field)
 
     def operand(self, activations: Any, layout: Layout) -> Operand:
+        return super().operand(activations, layout) if layout.fields > 1 else self.bytes_of(activations)
+
+    def bytes_of(self, packed: Any) -> Operand:
         """Of bytes that meet bytes even and odd ones in 16 bits."""
-        if layout.fields > 1:
-            return super().operand(activations, layout)
-        both, eight = T.bind(T.reinterpret("int16x16", activations)), T.broadcast(T.int16(8), 16)
+        both, eight = T.bind(T.reinterpret("int16x16", packed)), T.broadcast(T.int16(8), 16)
         return (T.bind(T.shift_right(T.shift_left(both, eight), eight)), T.bind(T.shift_right(both, eight)))
 
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
@@ -176,7 +202,13 @@ class _PlainNeon(_Neon):
         return (*_halves(codes), size)
 
     def operand(self, activations: Any, layout: Layout) -> Operand:
-        return _halves(activations)
+        return self.bytes_of(activations)
+
+    def bytes_of(self, packed: Any) -> Operand:
+        return _halves(packed)
+
+    def dot_bytes(self, total: Any, weights: Operand, activations: Operand) -> Any:
+        return self.dots(total, [(*weights, 128)], [activations])
 
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
         return self.dots(total, [weights], [activations])

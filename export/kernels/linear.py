@@ -19,7 +19,7 @@ from tvm import relax
 
 from compressor.export.kernels.activations import Rounding, round_rows
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.module import add_function, constant, count, known
+from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.packing import Layout, Packed, pack_outputs
 from compressor.export.kernels.patches import Window, patches
@@ -32,13 +32,13 @@ _SOME = 16  # rows, where nothing is known of their number; of a convolution, th
 
 
 def emit_linear(
-    builder: Any, isa: Isa, x: Any, packed: Packed, bias: Tensor | None = None, *, relu: bool = False,
+    builder: Any, isa: Isa, x: Any, packed: Packed, bias: Tensor | None = None, *, end: End = NOTHING,
     by_block: bool = False,
 ) -> Any:  # fmt: skip
     """Emit the layer into a relax `builder`'s function; x (…, K) float32 → the relax variable (…, N).
 
-    `packed` is laid out for `isa`, `bias` (N) as it is; `by_block` rounds x by the blocks of the weights. Raises
-    InputError for a bias of another length.
+    `packed` is laid out for `isa`, `bias` (N) as it is; `by_block` rounds x by the blocks of the weights; `end` is what
+    follows. Raises InputError for a bias of another length.
     """
     layout = packed.layout
     *lead, _ = x.ty.shape.values
@@ -47,14 +47,14 @@ def emit_linear(
     parallel = _is_work(known(rows) or _SOME, layout)
     how = Rounding(isa, layout, known(rows), by_block=by_block, parallel=parallel)
     rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], rows, layout, how.scales)
-    spec = Product(isa, layout, known(rows), bias is not None, relu, by_block, parallel=parallel)
-    y = _multiplied(builder, spec, rounded, packed, [] if bias is None else [bias], rows)
+    spec = Product(isa, layout, known(rows), bias is not None, end.ending, by_block, parallel=parallel)
+    y = _multiplied(builder, spec, rounded, packed, [] if bias is None else [bias], rows, end)
     return builder.emit(relax.op.reshape(y, (*lead, layout.outputs)))
 
 
 def emit_codes(
     builder: Any, isa: Isa, q: Any, window: Window, scale: float, packed: Packed, offsets: Tensor,
-    bias: Tensor | None = None, *, relu: bool = False,
+    bias: Tensor | None = None, *, end: End = NOTHING,
 ) -> Any:  # fmt: skip
     """The same of codes q int8 (n, height · width · channels) → the relax variable (n · places, N).
 
@@ -68,9 +68,10 @@ def emit_codes(
     parallel = _is_work(known(rows) or (places if places > 1 else _SOME), layout)
     laid = add_function(builder, patches(isa, layout, window, known(samples), parallel=parallel), "patches")
     given = [q, constant(torch.tensor([[scale]], dtype=torch.float32))]
-    spec = Product(isa, layout, known(rows), bias is not None, relu, offsets=True, parallel=parallel, multiple=places)
+    ending, biased = end.ending, bias is not None
+    spec = Product(isa, layout, known(rows), biased, ending, offsets=True, parallel=parallel, multiple=places)
     rounded = _rows(builder, laid, given, rows, layout, 1)
-    return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows)
+    return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows, end)
 
 
 def _is_work(rows: int, layout: Layout) -> bool:
@@ -90,10 +91,12 @@ def _rows(builder: Any, function: Any, given: Sequence[Any], rows: Any, layout: 
 
 
 def _multiplied(
-    builder: Any, spec: Product, rounded: Sequence[Any], packed: Packed, by_output: Sequence[Tensor], rows: Any
-) -> Any:
+    builder: Any, spec: Product, rounded: Sequence[Any], packed: Packed, by_output: Sequence[Tensor], rows: Any,
+    end: End,
+) -> Any:  # fmt: skip
     """(rows, N): the product, with what is given for each output."""
     multiply = add_function(builder, product(spec), "product")
     stored = [packed.codes, packed.scales, *(pack_outputs(each, spec.layout) for each in by_output)]
-    y = relax.TensorType((rows, spec.layout.outputs), "float32")
-    return builder.emit(relax.call_tir(multiply, [*rounded, *map(constant, stored)], y))
+    shape = rows, spec.layout.outputs
+    given = [*rounded, *map(constant, stored), *end.given(builder, shape)]
+    return builder.emit(relax.call_tir(multiply, given, relax.TensorType(shape, end.ending.kind)))

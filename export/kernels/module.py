@@ -5,17 +5,42 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from tvm import relax, tirx
 
-__all__ = ["add_function", "constant", "count", "known", "sized"]
+from compressor.export.kernels.epilogue import PLAIN, Ending
+
+__all__ = ["NOTHING", "End", "add_function", "constant", "count", "is_kernel", "known", "sized"]
+
+_KERNEL = "own_kernel"  # an attribute of functions that have their schedule: tuning leaves them alone
+
+
+@dataclass(frozen=True)
+class End:
+    """What follows a product, and the relax variable (as large as the result) that is added, where one is."""
+
+    residual: Any | None = None
+    ending: Ending = PLAIN
+
+    def given(self, builder: Any, shape: tuple[Any, Any]) -> list[Any]:
+        """What kernels are given: the residual as (rows, channels)."""
+        return [] if self.residual is None else [builder.emit(relax.op.reshape(self.residual, shape))]
+
+
+NOTHING = End()
 
 
 def add_function(builder: Any, function: Any, name: str) -> Any:
     """In the module, under a name of its own: where the same function is there already, as that one."""
-    return builder.add_func(function.without_attr("global_symbol"), name)
+    return builder.add_func(function.without_attr("global_symbol").with_attr(_KERNEL, True), name)
+
+
+def is_kernel(function: Any) -> bool:
+    """Whether it is one of ours, which `add_function` has put there."""
+    return _KERNEL in dict(function.attrs or {})
 
 
 def constant(tensor: Tensor) -> Any:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.errors import InputError
+from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
 from compressor.export.kernels.panel import Panel, Registers, registers, splat
+from compressor.export.kernels.vector_math import fused
 
 __all__ = ["Arguments", "Product", "Tile", "scaled_by_row", "summed_by_block", "write_rows"]
 
@@ -31,19 +32,20 @@ class Product:
 
     `by_block`: activations have scales by block, as `Rounding` says. `offsets`: a whole number for each output is added
     to its sums, which takes one scale a row. `parallel`: tiles are given to several threads. Rows whose
-    number is not known are a multiple of `multiple`: less code where it is even. Raises InputError for
-    offsets beside blocks.
+    number is not known are a multiple of `multiple`: less code where it is even. `in_c`: called from C (`call.py`).
+    Raises InputError for offsets beside blocks.
     """
 
     isa: Isa
     layout: Layout
     rows: int | None = None
     bias: bool = False
-    relu: bool = False
+    ending: Ending = PLAIN
     by_block: bool = False
     offsets: bool = False
     parallel: bool = True
     multiple: int = 1
+    in_c: bool = False
 
     def __post_init__(self) -> None:
         if self.offsets and self.layout.block is not None:
@@ -60,7 +62,7 @@ class Arguments:
     scales: Any
     offsets: Any
     bias: Any
-    y: Any
+    epilogue: Epilogue
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def summed_by_block(
             scale = tile.given.scales.vload([at], f"float32x{lanes}")
             if tile.spec.by_block:
                 scale = scale * splat(tile.given.x_scales[start + row, block], lanes)
-            floats[index] = _fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
+            floats[index] = fused(_float(tile, sums[index], start + row, block), scale, floats[index], lanes)
     for index in range(panel.count):
         row = start + index // tile.vectors
         yield floats[index], None if tile.spec.by_block else splat(tile.given.x_scales[row, 0], lanes)
@@ -151,24 +153,14 @@ def write_rows(tile: Tile, start: Any, number: int, values: Iterator[tuple[Any, 
 
 def _write(tile: Tile, row: Any, first: Any, value: tuple[Any, Any], ends: bool) -> None:
     """One register of outputs from output `first` on; where the matrix ends within it, its part."""
-    spec, given = tile.spec, tile.given
-    lanes, rest = spec.isa.lanes, spec.layout.outputs % spec.isa.lanes
+    given, lanes = tile.given, tile.spec.isa.lanes
+    rest = tile.spec.layout.outputs % lanes if ends else 0
     result, factor = value
     if factor is not None and given.bias is None:
         result = result * factor
     elif factor is not None:
-        result = _fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
-    if spec.relu:
-        result = T.max(result, splat(T.float32(0), lanes))
-    if not ends or rest == 0:
-        T.buffer_store(given.y, result, [row, T.ramp(first, 1, lanes)])
-        return
-    result = T.bind(result)
-    for lane in range(rest):
-        one = tirx.Shuffle([result], [tirx.IntImm("int32", lane)])
-        T.buffer_store(given.y, one, [row, first + lane])
-
-
-def _fused(left: Any, right: Any, plus: Any, lanes: int) -> Any:
-    """left · right + plus, rounded once, as every processor with kernels does."""
-    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"llvm.fma.v{lanes}f32", left, right, plus)
+        result = fused(result, factor, given.bias.vload([first], f"float32x{lanes}"), lanes)
+    if rest:
+        given.epilogue.store_part(result, row, first, rest)
+    else:
+        given.epilogue.store(result, row, first, lanes)

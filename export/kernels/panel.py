@@ -30,6 +30,8 @@ __all__ = [
     "row_figure",
     "splat",
     "stacked",
+    "typed",
+    "zeros",
 ]
 
 _AHEAD = 8192  # bytes: two pages, so that a page is known before its first byte is needed
@@ -180,5 +182,19 @@ def stacked(count: int, dtype: str) -> Any:
 
 
 def splat(value: Any, lanes: int) -> Any:
-    """A scalar in all lanes."""
-    return T.broadcast(value, lanes)
+    """A scalar in all lanes; of one lane itself."""
+    return T.broadcast(value, lanes) if lanes > 1 else value
+
+
+def typed(kind: str, lanes: int) -> str:
+    """The name of so many numbers of a kind."""
+    return f"{kind}x{lanes}" if lanes > 1 else kind
+
+
+def zeros(count: int, kind: str, lanes: int) -> list[Any]:
+    """So many sums, each an array of its lanes' numbers: TVM lets arrays of numbers and of registers share memory, and
+    then mixes them up."""
+    sums = [stacked(lanes, kind) for _ in range(count)]
+    for each in sums:
+        T.buffer_store(each, splat(getattr(T, kind)(0), lanes), [T.ramp(0, 1, lanes) if lanes > 1 else 0])
+    return sums

@@ -29,7 +29,7 @@ _PIECE = 4  # such pieces at most are copied without a loop
 class Window:
     """What a convolution reads: of `height` × `width` places of `channels`, padding included, `kernel` ones at a time.
 
-    `stride` and `dilation` as the convolution has them, each for both axes.
+    `stride` and `dilation` as the convolution has them, each for both axes. The last `spare` columns it does not meet.
     """
 
     channels: int
@@ -38,13 +38,19 @@ class Window:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
+    spare: int = 0
 
     @property
     def places(self) -> tuple[int, int]:
         """Where the window stands: down and across."""
-        sizes = zip((self.height, self.width), self.kernel, self.stride, self.dilation, strict=True)
+        sizes = zip((self.height, self.width - self.spare), self.kernel, self.stride, self.dilation, strict=True)
         down, across = ((size - step * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, step in sizes)
         return down, across
+
+    @property
+    def size(self) -> int:
+        """Numbers of one sample."""
+        return self.height * self.width * self.channels
 
     @property
     def inputs(self) -> int:
@@ -80,7 +86,7 @@ def patches(
     with function(name) as builder:
         count = tirx.Var("samples", "int64") if samples is None else samples
         rows = count * (down * across)
-        q = T.arg("q", T.Buffer((count, window.height * window.width * window.channels), "int8"))
+        q = T.arg("q", T.Buffer((count, window.size), "int8"))
         given = T.arg("scale", T.Buffer((1, 1), "float32"))
         codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
         scales = T.arg("scales", T.Buffer((rows, 1), "float32"))

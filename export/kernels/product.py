@@ -13,44 +13,46 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.export.kernels.call import Call, kernel
+from compressor.export.kernels.epilogue import Epilogue
 from compressor.export.kernels.few_rows import fits, sum_across_fields
 from compressor.export.kernels.many_rows import sum_by_field
 from compressor.export.kernels.outputs import Arguments, Product, Tile, scaled_by_row, summed_by_block, write_rows
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import Panel, Registers, body, function, registers, splat
+from compressor.export.kernels.panel import Panel, Registers, registers, splat
 
-__all__ = ["product"]
+__all__ = ["ROWS", "product", "units"]
 
 _FEW = 2  # rows whose sums are better added up apart
 _PART = 24 << 10  # bytes of a tile that all fields and all rows meet before the next: half of a first cache
 _STREAM = 1 << 16  # inputs of one sum across fields: 4³ times too large, it still fits 32 bits
-_ROWS = 128  # rows of one unit of parallel work
+ROWS = 128  # rows of one unit of parallel work
 
 
 def product(spec: Product, name: str = "product") -> Any:
-    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, offsets] [, bias],
-    y (M, N)).
+    """The function (x int8 (M, stride), s_x (M, 1 or blocks), Σx int32 (M, blocks), codes, scales [, offsets] [, bias]
+    [, residual (M, N)], y (M, N)).
 
     Codes and scales are flat, as `Packed` has them, offsets and bias as `pack_outputs` gives them.
     """
-    with function(name) as builder:
-        given = _arguments(spec)
-        with body():
-            _body(spec, given)
-    return builder.get()
+    return kernel(name, spec.rows, partial(_shapes, spec), partial(_body, spec), in_c=spec.in_c)
 
 
-def _arguments(spec: Product) -> Arguments:
+def units(layout: Layout, rows: int) -> int:
+    """Units of work of a product with so many rows, as a caller in C shares them out."""
+    return (layout.tiles + (1 if layout.last else 0)) * -(-rows // ROWS)
+
+
+def _shapes(spec: Product, rows: Any) -> list[tuple[str, tuple[Any, ...], str]]:
     layout = spec.layout
-    rows = tirx.Var("rows", "int64") if spec.rows is None else spec.rows
     padded = layout.columns * layout.lanes
     bias, offsets = ("bias", (padded,), "float32"), ("offsets", (padded,), "int32")
-    shapes = [
+    return [
         ("x", (rows, layout.stride), "int8"),
         ("x_scales", (rows, layout.blocks if spec.by_block else 1), "float32"),
         ("x_sums", (rows, layout.blocks), "int32"),
@@ -58,20 +60,23 @@ def _arguments(spec: Product) -> Arguments:
         ("scales", (padded * layout.blocks,), "float32"),
         *([offsets] if spec.offsets else []),
         *([bias] if spec.bias else []),
-        ("y", (rows, layout.outputs), "float32"),
+        *([("residual", (rows, layout.outputs), "float32")] if spec.ending.residual else []),
+        ("y", (rows, layout.outputs), spec.ending.kind),
     ]
-    made = {name: T.arg(name, T.Buffer(shape, dtype)) for name, shape, dtype in shapes}
-    return Arguments(rows=rows, offsets=made.pop("offsets", None), bias=made.pop("bias", None), **made)
 
 
-def _body(spec: Product, given: Arguments) -> None:
+def _body(spec: Product, call: Call) -> None:
     """Units of work: a tile for some rows."""
-    layout = spec.layout
+    layout, taken = spec.layout, dict(call.buffers)
+    epilogue = Epilogue(spec.ending, taken.pop("y"), taken.pop("residual", None))
+    given = Arguments(
+        rows=call.rows, offsets=taken.pop("offsets", None), bias=taken.pop("bias", None), epilogue=epilogue, **taken
+    )
     tiles = layout.tiles + (1 if layout.last else 0)
-    parts = 1 if spec.rows is not None and spec.rows <= _ROWS else (given.rows + _ROWS - 1) // _ROWS
-    with (T.parallel if spec.parallel else T.serial)(0, tiles * parts) as unit:
-        tile, start = unit // parts, unit % parts * _ROWS
-        count = given.rows if parts == 1 else T.min(given.rows - start, _ROWS)
+    parts = 1 if isinstance(given.rows, int) and given.rows <= ROWS else (given.rows + ROWS - 1) // ROWS
+    with call.units(tiles * parts, parallel=spec.parallel) as unit:
+        tile, start = unit // parts, unit % parts * ROWS
+        count = given.rows if parts == 1 else T.min(given.rows - start, ROWS)
         whole = Tile(spec, given, tile, layout.vectors, ends=False)
         last = Tile(spec, given, tile, layout.last, ends=True)
         if layout.last == 0 or layout.tiles == 0:
@@ -91,7 +96,7 @@ def _tile(tile: Tile, start: Any, count: Any) -> None:
     if not (isinstance(whole, int) and whole == 0):
         _blocks(tile, start, whole)
     after = start + whole * block
-    least = math.gcd(tile.spec.multiple, _ROWS)
+    least = math.gcd(tile.spec.multiple, ROWS)
     while (block := block // 2) >= least:  # the rest by halves: as little code as there is for all that it may be
         with _where(rest & block) as wanted:
             if wanted:
@@ -118,7 +123,7 @@ def _blocks(tile: Tile, start: Any, whole: Any) -> None:
             _rows(tile, start + index * block, block)
         return
     count = block * tile.vectors
-    kept = T.alloc_buffer((_ROWS // block * count,), f"int32x{layout.lanes}")
+    kept = T.alloc_buffer((ROWS // block * count,), f"int32x{layout.lanes}")
     with T.serial(0, -(-layout.chunks // deep)) as part, T.serial(0, whole) as index:
         sums = registers(count, "int32", layout.lanes)
         sum_by_field(tile.panel(start + index * block, block), part * deep, _limited(layout, part, deep), sums)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import relax, tirx
+from tvm import relax
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
+from compressor.export.kernels.call import Call, kernel
 from compressor.export.kernels.module import add_function, constant, count, known
 from compressor.export.kernels.packing import Layout, Packed
-from compressor.export.kernels.panel import body, each_row, function
 
 __all__ = ["emit_table", "table_rows"]
 
@@ -30,14 +30,22 @@ def emit_table(builder: Any, ids: Any, packed: Packed) -> Any:
     return builder.emit(relax.op.reshape(builder.emit(y), (*lead, layout.inputs)))
 
 
-def table_rows(layout: Layout, rows: int | None = None, name: str = "table_rows") -> Any:
-    """The function (ids int64 (M), codes, scales, y float32 (M, K)); `rows` M, None where it is known when it runs."""
-    with function(name) as builder:
-        count = tirx.Var("rows", "int64") if rows is None else rows
-        ids = T.arg("ids", T.Buffer((count,), "int64"))
-        codes = T.arg("codes", T.Buffer((layout.columns * layout.chunks * layout.step,), "uint8"))
-        scales = T.arg("scales", T.Buffer((layout.columns * layout.lanes * layout.blocks,), "float32"))
-        y = T.arg("y", T.Buffer((count, layout.inputs), "float32"))
+def table_rows(layout: Layout, rows: int | None = None, name: str = "table_rows", *, in_c: bool = False) -> Any:
+    """The function (ids int64 (M), codes, scales, y float32 (M, K)); `rows` M, None where it is known when it runs.
+
+    `in_c`: called from C (`call.py`), a row a unit.
+    """
+
+    def shapes(count: Any) -> list[tuple[str, tuple[Any, ...], str]]:
+        return [
+            ("ids", (count,), "int64"),
+            ("codes", (layout.columns * layout.chunks * layout.step,), "uint8"),
+            ("scales", (layout.columns * layout.lanes * layout.blocks,), "float32"),
+            ("y", (count, layout.inputs), "float32"),
+        ]
+
+    def emit(call: Call) -> None:
+        ids, codes, scales, y = (call.buffers[each] for each in ("ids", "codes", "scales", "y"))
 
         def one(row: Any) -> None:
             number = T.bind(T.max(T.min(ids[row], T.int64(layout.outputs - 1)), T.int64(0)))
@@ -45,9 +53,9 @@ def table_rows(layout: Layout, rows: int | None = None, name: str = "table_rows"
             with T.serial(0, layout.inputs) as k:
                 T.buffer_store(y, place.code(codes, k) * place.scale(scales, k), [row, k])
 
-        with body():
-            each_row(count, one)
-    return builder.get()
+        call.each_row(one)
+
+    return kernel(name, rows, shapes, emit, in_c=in_c)
 
 
 class _Place:

@@ -23,6 +23,8 @@ def test_a_cold_row_is_held_against_memory_and_many_rows_against_products() -> N
     assert many["of dot products"] == pytest.approx(16e6 / 1e5 / 500)
     assert "of memory" not in many
     assert not kernels.goals("1000x1000 16 rows 1 threads", {"memory": 40.0})
+    own = kernels.goals("1000x1000 16 rows 1 threads", {**CELL, "custom op": 80.0})
+    assert own["× ORT 2 bits, custom op"] == pytest.approx(2.5)
 
 
 def test_the_table_has_a_line_a_cell() -> None:
@@ -39,6 +41,6 @@ def test_cold_weights_are_many_and_a_turn_is_short() -> None:
 
 
 @pytest.mark.skipif(not here(), reason="no kernels for this processor")
-@pytest.mark.parametrize("name", ["tir ternary", "tir int8", "ort 2 bits", "ort int8", "dot products"])
+@pytest.mark.parametrize("name", ["tir ternary", "custom op", "tir int8", "ort 2 bits", "ort int8", "dot products"])
 def test_a_turn_takes_time(name: str) -> None:
     assert 0 < CONTESTANTS[name](Case(128, 256, 4, 1))() < 1

@@ -149,3 +149,9 @@ def test_a_kill_in_the_middle_leaves_nothing_half_written(packed: Path, tmp_path
     unpack_bundle(packed, out)
     assert verify_bundle(out).ok
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "the next run takes away what was left"
+
+
+def test_weights_laid_out_for_operators_are_not_packed(tmp_path: Path) -> None:
+    options = {"inputs": ["1x4"], "pack": True, "out": tmp_path / "out"}
+    with pytest.raises(InputError, match="as portable kernels read them"):
+        compressor.compress(nn.Linear(4, 4), target="x86-64", kernels="custom-op", **options)

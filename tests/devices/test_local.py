@@ -76,3 +76,8 @@ def test_a_library_of_tvm_is_measured_beside_an_onnx_file(tvm_bundle: Path, digi
     assert all(0 < each.min <= each.p50 <= each.p99 for each in found.values())
     assert all(each.load_ms > 0 for each in found.values())
     assert load_ms(paths["tvm"], threads=1) > 0
+
+
+def test_a_model_with_operators_beside_it_is_measured_with_them(operators_bundle: Path) -> None:
+    found = measure(operators_bundle / "model.onnx", {"input": torch.randn(2, 256)}, threads=1, **QUICK)
+    assert found.runs >= 5

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from loopback_ssh import free_port
 
-from compressor.devices.tracker import request
+from compressor.devices.tracker import registered, request
 from compressor.errors import DeviceError
 
 MAGIC = struct.pack("<i", 0x2F271)
@@ -52,6 +52,16 @@ def _saying(*answers: bytes) -> Iterator[int]:
 
 def _request(port: int, key: str = "pi5") -> tuple[str, int, str] | None:
     return request("127.0.0.1", port, key, timeout=0.3, where="rpc://x")
+
+
+def test_all_boards_are_told_by_their_keys() -> None:
+    summary = _json([0, {"server_info": [{"key": f"server:{key}"} for key in ("pi5", "pi4", "pi5")]}])
+    with _saying(MAGIC, summary) as port:
+        assert registered("127.0.0.1", port, where="rpc://x") == ["pi4", "pi5", "pi5"]
+    with _saying() as port:
+        assert registered("127.0.0.1", port, where="rpc://x") is None
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        registered("127.0.0.1", free_port(), where="rpc://x")
 
 
 def test_a_board_is_given() -> None:

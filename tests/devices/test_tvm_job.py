@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import off_golden
+from bundles import off_golden, rewritten
 from decoders import VOCABULARY
 from own_device import OwnDevice
 
 from compressor.devices.bench import Limits, bench
-from compressor.devices.tvm_job import tvm_files, tvm_job
+from compressor.devices.tvm_job import architecture_of, tvm_files, tvm_job
 from compressor.errors import DeviceError, DeviceLostError, LoadError, MismatchError
 from compressor.export.verify import open_bundle
 
@@ -122,3 +122,22 @@ def test_a_device_that_was_lost_is_gone_on_with(tvm_bundle: Path, tmp_path: Path
 def test_emulated_boards_take_none(tvm_bundle: Path) -> None:
     with pytest.raises(DeviceError, match="emulated"):
         bench(OwnDevice(timed=False), [tvm_bundle], QUICK)
+
+
+def test_a_bundle_of_both_is_timed_as_two(both_bundle: Path) -> None:
+    found = bench(OwnDevice(), [both_bundle], QUICK)
+    assert [each.name for each in found.figures] == ["digits-both (model.onnx)", "digits-both (model.so)"]
+    assert [each.providers for each in found.figures] == [("CPUExecutionProvider",), ("TVM",)]
+    assert len(found.comparisons) == 1
+
+
+def test_machine_code_for_another_architecture_is_refused_before_anything_is_pushed(
+    tvm_bundle: Path, tmp_path: Path
+) -> None:
+    assert architecture_of(tvm_bundle / "model.so") == "x86_64"
+    assert architecture_of(tvm_bundle / "golden.npz") == ""
+    code = bytearray((tvm_bundle / "model.so").read_bytes())
+    code[18] = 0xB7
+    other = rewritten(tvm_bundle, tmp_path / "other", "model.so", bytes(code))
+    with pytest.raises(DeviceError, match=r"other is machine code for aarch64: this is x86_64"):
+        bench(OwnDevice(), [other], QUICK)

@@ -198,6 +198,69 @@ def test_it_runs_on_boards_of_this_machine_s_kind() -> None:
             TVM_RUNNER.fits(device, other)
 
 
+def test_an_arm_board_gets_one_of_its_own() -> None:
+    device = OwnDevice()
+    board = replace(device.describe(), system="Linux", arch="aarch64", timed=False)
+    found = TVM_RUNNER.fits(device, board)
+    assert found is not None
+    assert found.name == TVM_RUNNER.name
+    assert found.fits is TVM_RUNNER.fits
+
+
+def test_without_arm_s_runtime_or_compiler_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_tvm()
+    monkeypatch.setenv("COMPRESS_QEMU", str(tmp_path / "none"))
+    monkeypatch.setattr(tvm_runner, "cross_compiler", lambda triple, glibc: ("g++",))
+    with pytest.raises(DeviceError, match=r"runtime for aarch64 is not here\n.*setup qemu"):
+        build(tmp_path / "runner", "aarch64")
+    monkeypatch.setattr(tvm_runner, "cross_compiler", lambda triple, glibc: ())
+    with pytest.raises(
+        DeviceError, match=r"no C\+\+ compiler is here(.|\n)*g\+\+-aarch64-linux-gnu, or pip install ziglang"
+    ):
+        build(tmp_path / "runner", "aarch64")
+
+
+def test_where_nothing_counts_it_says_so(built: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMPRESS_COUNTS", raising=False)
+    [failed] = ran(built, there, "count", JOB)
+    assert (failed["kind"], failed["reason"]) == ("count", "COMPRESS_COUNTS names no file")
+    monkeypatch.setenv("COMPRESS_COUNTS", str(there / "counts"))
+    [failed] = ran(built, there, "count", JOB)
+    assert failed["reason"] == "the emulator wrote no count"
+    (there / "counts").write_text("7\n5\n")
+    [counted] = ran(built, there, "count", JOB, count_runs=3, uncounted_runs=1)
+    assert (counted["instructions"], counted["spread"]) == (5, 0), "the last line"
+
+
+@pytest.mark.emulated
+def test_instructions_of_a_library_are_counted_and_repeat(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, digits: Path
+) -> None:
+    """Both artifacts of a bundle, on the core that the board has."""
+    from emulation import emulated_root
+
+    from compressor.cli.main import run
+    from compressor.devices.bench import bench
+    from compressor.devices.opening import open_device
+    from compressor.devices.tvm_emulated import lacking
+
+    needs_tvm()
+    root = emulated_root(tmp_path_factory)
+    if reason := lacking("cortex-a76") or root.uncounted:
+        pytest.skip(reason)
+    if not tvm_runner.cross_compiler("aarch64-linux-gnu", "2.28"):
+        pytest.skip("needs g++-aarch64-linux-gnu or ziglang")
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "raspberry-pi-5", "-q"]
+    assert run([*arguments, "--runtime", "both", "--passes", "fold,int8", "--out", str(tmp_path / "bundle")]) == 0
+    counts = []
+    for _ in range(2):
+        with open_device("qemu://cortex-a76") as device:
+            found = bench(device, [tmp_path / "bundle"])
+        assert [*found.instructions] == ["bundle (model.onnx)", "bundle (model.so)"]
+        counts.append(found.instructions["bundle (model.so)"])
+    assert counts[0] == counts[1] > 50_000
+
+
 def test_a_document_is_lines() -> None:
     job = {
         **JOB,

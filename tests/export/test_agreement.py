@@ -14,7 +14,7 @@ from quantized import with_int8
 from torch import Tensor
 
 from compressor.errors import MismatchError
-from compressor.export.agreement import FP16, FP32, INT8, figures, is_rounding, tolerance_of
+from compressor.export.agreement import FP16, FP32, INT8, distance, figures, is_rounding, tolerance_of
 from compressor.export.check import check
 from compressor.export.onnx import to_onnx
 from compressor.graph.capture import capture
@@ -25,6 +25,12 @@ from compressor.passes.quantize import Quantize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))  # where benchmark scripts find it, too
 from models import load, text
+
+
+def test_the_distance_of_two_tensors() -> None:
+    found = distance(torch.tensor([3.0, math.nan, 0.0]), torch.tensor([4.0, math.nan, 0.0]))
+    assert (found.relative_rms, found.max_abs, found.equal) == (0.25, 1.0, 2 / 3)
+    assert distance(torch.tensor([math.nan]), torch.tensor([1.0])).relative_rms == math.inf
 
 
 @pytest.mark.parametrize("batches", [1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from compressor.errors import ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP32, INT8
 from compressor.export.check import check
 from compressor.export.codes import in_codes
-from compressor.export.tvm import processor_of, to_tvm
+from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Progress
@@ -27,6 +28,7 @@ from compressor.passes.quantize import Quantize
 from compressor.prepare import Prepared, prepare
 from compressor.request import Request
 from compressor.targets import load_target
+from compressor.targets.tvm import with_runtime
 
 
 @pytest.fixture(autouse=True)
@@ -133,13 +135,35 @@ def test_without_a_compiler_nothing_is_linked(
         to_tvm(conv_program, target, tmp_path / "model.so")
 
 
+def test_for_webassembly_there_are_objects_and_a_script(conv_program: Program, tmp_path: Path) -> None:
+    target = with_runtime(load_target("web-wasm"), "tvm")
+    files = to_tvm(conv_program, target, tmp_path / "model.so")
+    assert [file.name for file in files] == ["model-0.o", "model-1.o", "build-model.sh"]
+    for file in files[:2]:
+        assert file.read_bytes().startswith(b"\0asm")
+    assert b"edge_model_" in files[0].read_bytes(), "functions are found by their names' beginning"
+    script = files[2].read_text()
+    assert "create_tvmjs_wasm" in script
+    assert script.endswith("model-0.o model-1.o\n")
+
+
+@pytest.mark.parametrize(("level", "kernels"), [("x86-64-v2", False), ("x86-64-v3", True)])
+def test_an_x86_board_of_another_level_runs_here_in_what_it_has(
+    level: str, kernels: bool, conv_program: Program, tmp_path: Path
+) -> None:
+    """Feature levels are a copy of the board's file away."""
+    told = load_target("x86-64").compiler
+    assert told is not None
+    target = replace(load_target("x86-64"), compiler=replace(told, cpu=level, formats=("fp32", "int8")[: 1 + kernels]))
+    target = with_runtime(target, "tvm")
+    assert target.computes_in("int8") == kernels
+    to_tvm(conv_program, target, tmp_path / "model.so")
+    agreement = check(conv_program, tmp_path / "model.so", run=tvm_runner(tmp_path / "model.so", *names(conv_program)))
+    assert agreement.error < 1e-5
+
+
 def test_without_tvm_the_extra_is_named(conv_program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tvm_target()
     monkeypatch.setitem(sys.modules, "tvm", None)
     with pytest.raises(ExportError, match=r"edge-compressor\[tvm\]"):
         to_tvm(conv_program, target, tmp_path / "model.so")
-
-
-def test_code_for_the_host_is_for_its_own_processor() -> None:
-    assert processor_of(tvm_target()) == "x86-64-v3"
-    assert processor_of(load_target("host")) not in ("", "x86-64-v3")

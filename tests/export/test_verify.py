@@ -285,6 +285,47 @@ def test_code_that_nobody_trusts_is_not_loaded(bundle: Path) -> None:
     assert not trusted.ok
 
 
+def test_a_library_is_run_as_it_is_told_or_why_not(tvm_bundle: Path) -> None:
+    found = verify_bundle(tvm_bundle, trust=True, library=lambda *_: "not run: nothing does")
+    assert (found.ok, found.errors, found.notes) == (True, {}, ("model.so not run: nothing does",))
+    found = verify_bundle(tvm_bundle, trust=True)
+    assert found.ok
+    assert set(found.errors) == {"output"}
+    with np.load(tvm_bundle / "golden.npz") as golden:
+        wanted = torch.from_numpy(golden["output"])
+    found = verify_bundle(tvm_bundle, trust=True, library=lambda *_: lambda batch: {"output": wanted * 1.01})
+    assert found.problems == ("output 'output': error 1.00e-02, allowed 1e-04",)
+
+
+def test_a_model_and_a_library_are_both_verified(bundle: Path) -> None:
+    (bundle / "model.so").write_bytes(b"code")
+    data = manifest(bundle)
+    data["files"]["model.so"] = {}
+    (bundle / "manifest.json").write_text(json.dumps(data))
+    restate(bundle)
+    assert set(verify_bundle(bundle).errors) == {"output"}
+    with np.load(bundle / "golden.npz") as golden:
+        wanted = torch.from_numpy(golden["output"])
+    found = verify_bundle(bundle, trust=True, library=lambda *_: lambda batch: {"output": wanted})
+    assert found.ok
+    assert set(found.errors) == {"output", "output (model.so)"}
+    assert found.errors["output (model.so)"] == 0
+
+
+def test_objects_that_a_board_links_are_no_model_yet(bundle: Path) -> None:
+    for name in ("model.onnx", "model.ort", "model.required_operators.config"):
+        (bundle / name).unlink()
+    (bundle / "build-model.sh").write_text("g++")
+    data = manifest(bundle)
+    data["files"] = {"build-model.sh": {}, "golden.npz": {}}
+    data.pop("weights", None)
+    (bundle / "manifest.json").write_text(json.dumps(data))
+    restate(bundle)
+    found = verify_bundle(bundle)
+    assert found.ok
+    assert "nothing is linked yet: sh build-model.sh does it" in str(found)
+
+
 @pytest.mark.parametrize("value", [None, True, 3, "x", {}, [None], [[1]]])
 @pytest.mark.parametrize("key", ["inputs", "outputs"])
 def test_tensors_that_are_no_list_of_names(bundle: Path, key: str, value: Any) -> None:
@@ -303,3 +344,22 @@ def test_a_manifest_that_was_edited_is_told_what_is_wrong(bundle: Path) -> None:
         "manifest.json: inputs: 'x' is said to be 'float16'", "manifest.json: weights: bits_on_disk is 1.58"
     ]  # fmt: skip
     assert found.errors["output"] < 1e-5, "what it computes is right"
+
+
+def test_operators_that_nobody_trusts_are_not_loaded(
+    operators_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "runner", lambda *given, **options: pytest.fail("it was run"))
+    found = verify_bundle(operators_bundle)
+    assert found.ok
+    assert found.errors == {}
+    assert "model_ops.so is machine code and was not run: --trust runs it" in str(found)
+    monkeypatch.undo()
+    trusted = verify_bundle(operators_bundle, trust=True)
+    assert trusted.ok, trusted.problems
+    assert trusted.errors
+    broken = Path(shutil.copytree(operators_bundle, tmp_path / "broken"))
+    (broken / "model_ops.so").write_bytes(b"no library")
+    assert "model_ops.so" in verify_bundle(broken, trust=True).problems[0]  # its hash
+    restate(broken)
+    assert "cannot load it" in verify_bundle(broken, trust=True).problems[0]

@@ -8,7 +8,9 @@ import onnx
 import pytest
 import torch
 from boards import board
+from compiled import needs_tvm
 from onnx import numpy_helper
+from own_operators import in_blocks, tied, with_operators
 from torch import Tensor, nn
 
 from compressor.export.onnx import to_onnx
@@ -92,3 +94,15 @@ def test_a_bias_has_32_bits_and_its_scale_counts_with_the_weights(rows: tuple[in
     codes = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
     total = sum(stored[name] for name in {name for node in codes for name in node.input})
     assert found["bits_in_memory"] == pytest.approx(8 * total / found["weights"], abs=1e-3), "every byte once"
+
+
+def test_weights_laid_out_for_operators_are_counted_without_what_pads_them(tmp_path: Path) -> None:
+    needs_tvm()
+    model = with_operators(in_blocks(37, 128, "int4", 32), tmp_path)
+    found = weight_bits(model)["formats"]
+    padded = 40 * 128 // 2 + 40 * 4 * 4  # codes and scales, in registers of 8 outputs
+    assert found["int4"]["weights"] == 37 * 128
+    assert found["int4"]["bits_in_memory"] == pytest.approx(8 * padded / (37 * 128), abs=1e-3)
+    assert found["fp32"]["weights"] == 40  # the bias
+    both = weight_bits(with_operators(tied(), tmp_path))["formats"]
+    assert {name: each["weights"] for name, each in both.items()} == {"int4": 70 * 64}

@@ -38,6 +38,7 @@ def test_a_board_is_complete_and_every_number_has_its_source(name: str) -> None:
     figures += [] if target.power is None else [target.power]
     sources = [figure.source for figure in figures] + list(target.sources.values()) + [target.runtime.source]
     sources += [provider.source for provider in (*target.providers, *target.optional_providers)]
+    sources += [target.compiler.source] if target.compiler else []
     assert all(len(source) > 15 for source in sources)
     assert set(target.sources) == {"threads", "width_multiple"}
     assert target.runtime.install
@@ -89,6 +90,14 @@ def test_every_board_declares_its_power_and_a_browser_that_runs_on_any_does_not(
 
 def test_a_users_board_loads_without_a_power() -> None:
     assert parse_target(_changed(lambda v: v.pop("power")), "my.toml").power is None
+
+
+def test_a_users_board_need_not_tell_a_compiler_anything() -> None:
+    assert parse_target(_changed(lambda v: v.pop("compiler")), "my.toml").compiler is None
+    told = {"features": ["+i8mm"], "cpu": "cortex-x2"}
+    compiler = parse_target(_changed(lambda v: v["compiler"].update(told)), "my.toml").compiler
+    assert compiler is not None
+    assert (compiler.cpu, compiler.features, compiler.cuda) == ("cortex-x2", ("+i8mm",), "")
 
 
 def test_a_users_board_may_list_patterns() -> None:
@@ -254,6 +263,15 @@ MALFORMED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("bare power", lambda v: v.update(power=7), "power is 7"),
     ("no power", lambda v: v["power"].update(value=0), "power.value is 0"),
     ("power without source", lambda v: v["power"].pop("source"), "power.source is missing"),
+    ("compiler", lambda v: v.update(compiler="gcc"), "compiler is 'gcc'"),
+    ("compiler without cpu", lambda v: v["compiler"].pop("cpu"), "compiler.cpu is missing"),
+    ("compiler without source", lambda v: v["compiler"].pop("source"), "compiler.source is missing"),
+    ("triple of another", lambda v: v["compiler"].update(triple="x86_64-linux-gnu"), "starts with the board's arch"),
+    ("triple with options", lambda v: v["compiler"].update(triple="aarch64 -o x"), "compiler.triple is"),
+    ("compiled format", lambda v: v["compiler"].update(formats=["int4"]), r"compiler.formats is \['int4'\]"),
+    ("feature without sign", lambda v: v["compiler"].update(features=["dotprod"]), r"compiler.features is"),
+    ("cuda", lambda v: v["compiler"].update(cuda="87"), "compiler.cuda is '87'"),
+    ("glibc", lambda v: v["compiler"].update(glibc="new"), "compiler.glibc is 'new'"),
     ("half a thread", lambda v: v["threads"].update(value=0.5), "threads.value is 0.5"),
     ("no thread", lambda v: v["threads"].update(value=0), "threads.value is 0"),
 ]  # fmt: skip

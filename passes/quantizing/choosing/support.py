@@ -38,8 +38,11 @@ def slow_note(target: Target, format: str) -> str:
     """A sentence for where the format buys size and costs time, as counted and measured; empty elsewhere.
 
     Arm: two bits take 1.6 times fp32's instructions on a Cortex-A76, and cores without dotprod lose with any width.
-    In a browser's WebAssembly both take some five times as long as fp32.
+    In a browser's WebAssembly both take some five times as long as fp32. TVM's
+    kernels are ours.
     """
+    if target.runtime.name == TVM:
+        return ""
     arm = target.arch in ("aarch64", "armv7l")
     slow = target.arch == "wasm32" or (arm and (BLOCK_FORMATS[format].stored_bits == 2 or not _has_integers(target)))
     if not slow:
@@ -58,6 +61,9 @@ def block_setting(target: Target, format: str, block: int, kind: str = "linear")
 
 
 def _has_integers(target: Target) -> bool:
+    """Whether integers are multiplied faster; with TVM, wherever there are kernels of ours."""
+    if target.runtime.name == TVM:
+        return bool(target.activations)
     return target.rate("int8") > target.rate("fp32")
 
 

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from compiled import needs_tvm
+from decoders import Growing, texts
 
+from compressor.api import compress
 from compressor.cli.main import run
 
 
@@ -21,6 +24,16 @@ def test_ids(decoder_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told.err == ""
     assert [int(word) for word in shown.out.split()] == found["ids"]
     assert len(found["seconds"]) == len(found["ids"]) == 5
+
+
+@pytest.fixture(scope="module")
+def decoder_operators(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The decoder with ternary weights and kernels of our own."""
+    needs_tvm()
+    out = tmp_path_factory.mktemp("bundles") / "growing-operators"
+    options = {"passes": "ternary:block=32:slower=true", "max_drop": "10000%", "no_cache": True}
+    compress(Growing(width=32), "x86-64", data=texts("ids"), kernels="custom-op", out=out, **options)
+    return out
 
 
 @pytest.mark.parametrize(
@@ -39,3 +52,10 @@ def test_what_it_refuses(
 ) -> None:
     assert run(["generate", str(decoder_bundle), *arguments]) == 2
     assert why in capfd.readouterr().err
+
+
+def test_machine_code_that_nobody_trusts_is_not_run(decoder_operators: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = ["generate", str(decoder_operators), "--ids", "1,2,3", "--tokens", "3"]
+    assert run(asked) == 2
+    assert "model_ops.so is machine code" in capfd.readouterr().err
+    assert run([*asked, "--trust"]) == 0

@@ -23,6 +23,14 @@ def test_one_target_shows_every_number_with_its_source(capsys: pytest.CaptureFix
         assert word in shown
 
 
+def test_a_target_shows_what_a_compiler_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "jetson-orin-nano"]) == 0
+    told = "compiled (--runtime tvm) for aarch64-linux-gnu cortex-a78ae sm_87, in fp32; data sheet"
+    assert told in capsys.readouterr().out
+    assert run(["targets", "iphone"]) == 0
+    assert "--runtime tvm" not in capsys.readouterr().out
+
+
 def test_targets_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["targets", "web", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["objective"] == "size"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from compressor.devices.emulation import setup
 from compressor.devices.emulation.root import Root, find_root
-from compressor.devices.emulation.setup import set_up
+from compressor.devices.emulation.setup import set_up, wanted
 from compressor.errors import DeviceError
 
 
@@ -68,7 +67,7 @@ def test_a_download_that_fails_is_told_in_apts_words(place: Path, tools: Path, m
 
 def test_what_is_there_with_the_right_versions_stays(place: Path, tools: Path) -> None:
     place.mkdir(parents=True)
-    wheels = {name: metadata.version(name) for name in ("onnxruntime", "numpy")}
+    wheels = wanted()
     Root(place, "python3.11", wheels, ("cortex-a76",)).save()
     root, said = _set_up()
     assert root == find_root()
@@ -138,7 +137,7 @@ def test_a_root_that_could_not_count_is_given_its_counter_when_it_can_be_had(
     _tool(tools, "apt-get", "exit 0")
     _tool(tools, "dpkg", "echo amd64")
     place.mkdir(parents=True)
-    wheels = {name: metadata.version(name) for name in ("onnxruntime", "numpy")}
+    wheels = wanted()
     Root(place, "python3.11", wheels, ("cortex-a76",), "there is no C compiler here.").save()
     root, said = _set_up()  # there still is none
     assert "no C compiler here. apt install gcc" in root.uncounted

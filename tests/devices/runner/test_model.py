@@ -79,3 +79,16 @@ def test_what_fails_is_told_by_kind_in_one_line(digits_bundle: Path, changes: di
     assert told.value.reason
     assert "\n" not in told.value.reason
     assert str(digits_bundle) not in told.value.reason or kind == "inputs"
+
+
+def test_operators_of_its_own_are_loaded_where_the_job_names_them(operators_bundle: Path) -> None:
+    given = {"model": "model.onnx", "inputs": {"input": {"npz": "golden.npz"}}}
+    golden = {"npz": "golden.npz", "inputs": ["input"], "outputs": ["output"]}
+    with pytest.raises(JobError, match="not a registered") as caught:
+        Model(given, str(operators_bundle))
+    assert caught.value.kind == "load"
+    [error] = golden_errors({**given, "golden": golden, "operators": "model_ops.so"}, str(operators_bundle)).values()
+    assert 0 <= error < 1e-5
+    with pytest.raises(JobError) as caught:
+        Model({**given, "operators": "golden.npz"}, str(operators_bundle))
+    assert caught.value.kind == "load"

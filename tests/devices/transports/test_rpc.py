@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback_rpc import Board, board
+from loopback_rpc import Board, board, tracker
 from loopback_ssh import free_port, serve
 from transport_contract import Contract
 
@@ -67,21 +64,12 @@ def test_a_servers_key_has_to_be_right_and_its_end_loses_the_device() -> None:
 
 @needs_tvm
 def test_a_tracker_gives_a_board_of_that_key() -> None:
-    port = free_port()
-    command = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port), "--silent"]
-    command += ["--port-end", str(port + 1)]
-    quiet = subprocess.DEVNULL
-    tracker = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
-    try:
-        with board("--key", "pi5", "--tracker", f"127.0.0.1:{port}"):
-            device = _retried(f"rpc://127.0.0.1:{port}/pi5")
-            with device:
-                assert device.run(["echo", "fleet"], timeout=30).stdout == "fleet\n"
-            with pytest.raises(DeviceError, match=r"'pi4'.*\n.*pi5"):
-                open_device(f"rpc://127.0.0.1:{port}/pi4")
-    finally:
-        os.killpg(tracker.pid, signal.SIGKILL)
-        tracker.wait()
+    with tracker() as port, board("--key", "pi5", "--tracker", f"127.0.0.1:{port}"):
+        device = _retried(f"rpc://127.0.0.1:{port}/pi5")
+        with device:
+            assert device.run(["echo", "fleet"], timeout=30).stdout == "fleet\n"
+        with pytest.raises(DeviceError, match=r"'pi4'.*\n.*pi5"):
+            open_device(f"rpc://127.0.0.1:{port}/pi4")
 
 
 def _retried(url: str) -> Device:

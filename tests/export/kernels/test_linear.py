@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kernel_runs import HOST, Given, here, random_given, reference, rounded, tvm
+from kernel_runs import HOST, RELU, Given, here, random_given, reference, rounded, tvm
 from tvm import relax, tirx
 
+from compressor.export.kernels.epilogue import PLAIN
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.linear import emit_codes, emit_linear
+from compressor.export.kernels.module import End
 from compressor.export.kernels.patches import Window
 
 FAST = dict.fromkeys(("fast-math-reassoc", "fast-math-contract", "fast-math-nsz"), True)  # export/tvm.py's
@@ -27,7 +29,13 @@ def _module(isa: Isa, layers: list[Given], shape: tuple[Any, ...]) -> Any:
             y = x
             for given in layers:
                 y = emit_linear(
-                    builder, isa, y, given.packed(isa), given.bias, relu=given.relu, by_block=given.by_block
+                    builder,
+                    isa,
+                    y,
+                    given.packed(isa),
+                    given.bias,
+                    end=End(None, RELU if given.relu else PLAIN),
+                    by_block=given.by_block,
                 )
             y = builder.emit_output(y)
         builder.emit_func_output(y)
@@ -71,7 +79,7 @@ def test_codes_of_a_convolution_in_a_library_of_its_own(tmp_path: Path) -> None:
     x = relax.Var("x", relax.TensorType((tirx.Var("n", "int64"), 9 * 8 * 6), "int8"))
     with builder.function("main", [x]):
         with builder.dataflow():
-            y = emit_codes(builder, isa, x, window, 0.5, given.packed(isa), offsets, given.bias, relu=True)
+            y = emit_codes(builder, isa, x, window, 0.5, given.packed(isa), offsets, given.bias, end=End(None, RELU))
             y = builder.emit_output(y)
         builder.emit_func_output(y)
     run = _run(builder.get(), tmp_path / "model.so")

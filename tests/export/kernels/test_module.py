@@ -7,7 +7,7 @@ from kernel_runs import HOST, here, tvm
 from tvm import relax, tirx
 
 from compressor.export.kernels.activations import Rounding, round_rows
-from compressor.export.kernels.module import add_function, constant, count, known, sized
+from compressor.export.kernels.module import add_function, constant, count, is_kernel, known, sized
 
 
 def test_the_same_function_is_in_a_module_once() -> None:
@@ -19,6 +19,14 @@ def test_the_same_function_is_in_a_module_once() -> None:
     ]
     assert names[0] == names[1] != names[2]
     assert len(builder.get().get_global_vars()) == 2
+
+
+def test_what_was_added_is_known_for_a_kernel() -> None:
+    isa, builder = here()[0], relax.BlockBuilder()
+    function = round_rows(Rounding(isa, isa.layout(4, 64, 8), 1))
+    assert not is_kernel(function)
+    add_function(builder, function, "round_rows")
+    assert is_kernel(builder.get()["round_rows"])
 
 
 def test_a_constant_is_what_the_tensor_was() -> None:

@@ -81,3 +81,13 @@ def test_kernels_of_our_own_are_of_any_version(kind: str) -> None:
     assert not refusal(target, "ternary", kind)
     older = replace(target, runtime=replace(target.runtime, name="onnxruntime"))
     assert "is the first" in refusal(older, "ternary", kind)
+
+
+def test_kernels_of_our_own_multiply_integers_on_arm_without_dot_products_too() -> None:
+    provider = Provider("TVM-CPU", ("fp32", "int8"), ("MatMulNBits", "GatherBlockQuantized"), "int8", "test")
+    even = {"fp32": Figure(1e9, "test"), "int8": Figure(1e9, "test")}
+    target = board(runtime=Runtime("tvm", "0.27", 0, "test"), providers=(provider,), rates=even, arch="aarch64")
+    assert block_setting(target, "ternary", 128)["activation"] == "int8"
+    assert slow_note(target, "ternary") == ""
+    floats = replace(target, providers=(replace(provider, formats=("fp32",), activations=""),))
+    assert "activation" not in block_setting(floats, "ternary", 128)

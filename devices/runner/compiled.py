@@ -1,0 +1,83 @@
+"""A network that TVM has compiled, run on the board in Python: NumPy and apache-tvm-ffi alone, no compiler.
+
+    python3 compiled.py BUNDLE                  runs golden.npz and prints how far each output is from PyTorch's
+    python3 compiled.py BUNDLE --save out.npz   writes the outputs instead
+
+BUNDLE holds `model.so`, `golden.npz` and `manifest.json`, for the names in order. `libtvm_runtime.so` (of the wheel
+apache-tvm, whose rest is not needed) lies in the bundle, beside this file, or in an installed apache-tvm.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Compiled", "main"]
+
+RUNTIME = "libtvm_runtime.so"
+CPU, POOLED = 1, 2  # kDLCPU; AllocatorType::kPooled: memory is kept from run to run
+
+
+class Compiled:
+    """A loaded network. `runtime` is the path of TVM's runtime library."""
+
+    def __init__(self, path: str, runtime: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        import tvm_ffi
+
+        ctypes.CDLL(runtime, ctypes.RTLD_GLOBAL)
+        self._library: Any = tvm_ffi.load_module(path)
+        self._machine = self._library["vm_load_executable"]()
+        self._machine["vm_initialization"](CPU, 0, POOLED)
+        self._given, self._one = tvm_ffi.from_dlpack, tvm_ffi.Tensor
+        self.inputs, self.outputs = inputs, outputs
+
+    def __call__(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name."""
+        held = [np.array(arrays[name], order="C") for name in self.inputs]  # read-only ones cannot be lent
+        made = self._machine["main"](*map(self._given, held))
+        results = [made] if isinstance(made, self._one) else list(made)
+        if len(results) != len(self.outputs):
+            raise ValueError(f"it has {len(results)} outputs, not {len(self.outputs)}")
+        return {name: np.array(np.from_dlpack(each)) for name, each in zip(self.outputs, results)}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status: 0 done, 2 wrongly called."""
+    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "--save"):
+        sys.stderr.write("usage: python3 compiled.py BUNDLE [--save FILE.npz]\n")
+        return 2
+    bundle = arguments[0]
+    with open(os.path.join(bundle, "manifest.json")) as file:
+        manifest = json.load(file)
+    inputs, outputs = ([each["name"] for each in manifest[key]] for key in ("inputs", "outputs"))
+    network = Compiled(os.path.join(bundle, "model.so"), _runtime(bundle), inputs, outputs)
+    with np.load(os.path.join(bundle, "golden.npz")) as golden:
+        found = network(golden)
+        if len(arguments) == 3:
+            np.savez(arguments[2], **found)
+            return 0
+        for name, output in found.items():
+            wanted = golden[name].astype(np.float64)
+            error = np.linalg.norm(output.astype(np.float64) - wanted) / (np.linalg.norm(wanted) or 1.0)
+            sys.stdout.write(f"{name}: relative error {error:.1e}\n")
+    return 0
+
+
+def _runtime(bundle: str) -> str:
+    found = importlib.util.find_spec("tvm")
+    installed = [os.path.join(place, "lib") for place in (found.submodule_search_locations or ())] if found else []
+    for folder in (bundle, os.path.dirname(os.path.abspath(__file__)), *installed, *sys.path):
+        if os.path.isfile(os.path.join(folder, RUNTIME)):
+            return os.path.join(os.path.abspath(folder), RUNTIME)
+    raise FileNotFoundError(f"{RUNTIME} lies neither in the bundle nor beside this file")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,327 @@
+"""A convolution, channels last, as one function of TVM's TIR; a matrix product is one of a single place.
+
+    y[n, i, j, o] = act(b[o] + Σ_{ky, kx, c} x[n, i·s + ky·d, j·s + kx·d, c] · w[ky, kx, c, o] + r[n, i, j, o])
+    y[n, i, j, o] = act(float(Σ q · w + offset[o]) · scale[o] + b[o] + r[n, i, j, o])       of codes: int32, exact
+
+Lanes are output channels. R neighbouring places of a line meet V registers of weights at once: R · V sums in registers,
+each input spread over the lanes of one, each weight loaded once for R places. Nothing is gathered: with channels last,
+what a window meets in a line lies in one piece. Rows of a matrix are places of one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tvm import tirx
+from tvm.script import tirx as T  # noqa: N812  as TVM calls it
+
+from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, vector
+from compressor.export.kernels.isa import Isa, Operand
+from compressor.export.kernels.panel import body, function, registers, splat
+from compressor.export.kernels.patches import Window
+from compressor.export.kernels.tiling import Tiling, tiling
+from compressor.export.kernels.vector_math import fused
+
+__all__ = ["Convolution", "convolution", "pack_columns"]
+
+_ROWS = 128  # of one unit of parallel work, about
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What is computed: `outputs` channels in `groups`, of `samples` (None: known when it runs).
+
+    With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
+    numbers; what a window meets in a line is read in fours, so that up to three bytes behind it must be there.
+    """
+
+    isa: Isa
+    window: Window
+    outputs: int
+    samples: int | None = None
+    groups: int = 1
+    codes: bool = False
+    bias: bool = False
+    ending: Ending = PLAIN
+    parallel: bool = True
+
+    @property
+    def of_matrix(self) -> bool:
+        """Whether samples are rows of a matrix."""
+        return self.window.places == (1, 1)
+
+    @property
+    def across(self) -> int | None:
+        """Places in a line."""
+        return self.samples if self.of_matrix else self.window.places[1]
+
+    @property
+    def step(self) -> int:
+        """Numbers from a place to the next."""
+        return self.window.size if self.of_matrix else self.window.channels * self.window.stride[1]
+
+    @property
+    def inputs(self) -> int:
+        """Channels of a group."""
+        return self.window.channels // self.groups
+
+    @property
+    def wide(self) -> int:
+        """Output channels of a group."""
+        return self.outputs // self.groups
+
+    @property
+    def columns(self) -> int:
+        """Registers of a group's output channels."""
+        return -(-self.wide // self.isa.lanes)
+
+    @property
+    def kind(self) -> str:
+        """Of what is summed."""
+        return "int32" if self.codes else "float32"
+
+    @property
+    def together(self) -> int:
+        """Numbers of a step of the sum."""
+        return 4 if self.codes else 1
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces what a window meets in a line lies: neighbours are in one."""
+        return 1 if self.groups == 1 and self.window.dilation[1] == 1 else self.window.kernel[1]
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of a piece."""
+        return -(-self.inputs * (self.window.kernel[1] // self.pieces) // self.together)
+
+    @property
+    def steps(self) -> int:
+        """Of a whole sum."""
+        return self.window.kernel[0] * self.pieces * self.run_steps
+
+    @property
+    def tiling(self) -> Tiling:
+        return tiling(self.isa, min(self.across or _ROWS, _ROWS), self.columns, self.steps)
+
+    @property
+    def last(self) -> int:
+        """Registers of the last tile."""
+        return self.columns % self.tiling.vectors or self.tiling.vectors
+
+
+def pack_columns(weight: Tensor, spec: Convolution) -> Tensor:
+    """Weights (outputs, Ky, Kx, C / groups) in the order in which the kernel reads them, flat: by group, tile, step,
+    register and lane; of codes, the four of a step together."""
+    size = spec.run_steps * spec.together
+    runs = weight.reshape(spec.groups, spec.wide, spec.window.kernel[0] * spec.pieces, -1)
+    runs = functional.pad(runs, (0, size - runs.shape[-1]))
+    matrix = runs.reshape(spec.groups, spec.wide, spec.steps, spec.together).transpose(1, 2)
+    matrix = functional.pad(matrix, (0, 0, 0, spec.columns * spec.isa.lanes - spec.wide))
+    tiles = torch.split(matrix, spec.tiling.vectors * spec.isa.lanes, dim=2)
+    return torch.cat([tile.reshape(spec.groups, -1) for tile in tiles], 1).flatten().contiguous()
+
+
+def convolution(spec: Convolution, name: str = "convolution") -> Any:
+    """The function (x (n, height · width · C), w, [offsets int32, scales,] [b], [r (n · places, outputs)],
+    y (n · places, outputs)).
+
+    w as `pack_columns` gives it; what there is for each channel is given by group, each padded to whole registers.
+    """
+    window, (down, across) = spec.window, spec.window.places
+    padded = spec.groups * spec.columns * spec.isa.lanes
+    inputs = ("uint8" if spec.isa.unsigned_inputs else "int8") if spec.codes else "float32"
+    with function(name) as builder:
+        samples = tirx.Var("samples", "int64") if spec.samples is None else spec.samples
+        shape = samples * (down * across), spec.outputs
+        x = T.arg("x", T.Buffer((samples, window.size), inputs))
+        w = T.arg("w", T.Buffer((padded * spec.steps * spec.together,), "int8" if spec.codes else "float32"))
+        offsets = T.arg("offsets", T.Buffer((padded,), "int32")) if spec.codes else None
+        scales = T.arg("scales", T.Buffer((padded,), "float32")) if spec.codes else None
+        b = T.arg("b", T.Buffer((padded,), "float32")) if spec.bias else None
+        r = T.arg("r", T.Buffer(shape, "float32")) if spec.ending.residual else None
+        y = T.arg("y", T.Buffer(shape, spec.ending.kind))
+        with body():
+            _units(_Call(spec, samples, x, w, offsets, scales, b, Epilogue(spec.ending, y, r)))
+    return builder.get()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments, and what a step of the sum is: a product of floats, or of four codes."""
+
+    spec: Convolution
+    samples: Any
+    x: Any
+    w: Any
+    offsets: Any
+    scales: Any
+    b: Any
+    epilogue: Epilogue
+
+    def begun(self, channel: Any) -> Any:
+        """What a register of sums begins with."""
+        lanes = self.spec.isa.lanes
+        first = self.offsets if self.spec.codes else self.b
+        return splat(T.float32(0), lanes) if first is None else first[vector(channel, lanes)]
+
+    def weights(self, at: Any) -> Operand:
+        """A register of weights: `at` counts lanes."""
+        lanes = self.spec.isa.lanes
+        if self.spec.codes:
+            return self.spec.isa.bytes_of(self.w.vload([at * 4], f"int8x{4 * lanes}"))
+        return (T.bind(self.w.vload([at], f"float32x{lanes}")),)
+
+    def input(self, at: Any) -> Operand:
+        """What is at a number of x, in all lanes."""
+        if not self.spec.codes:
+            return (T.bind(splat(self.x[0, at], self.spec.isa.lanes)),)
+        return self.spec.isa.input_bytes(T.reinterpret("int32", self.x.vload([0, at], f"{self.x.dtype}x4")))
+
+    def added(self, total: Any, weights: Operand, inputs: Operand) -> Any:
+        if self.spec.codes:
+            return self.spec.isa.dot_bytes(total, weights, inputs)
+        return fused(inputs[0], weights[0], total, self.spec.isa.lanes)
+
+    def finished(self, total: Any, channel: Any) -> Any:
+        """A register of sums as floats."""
+        if not self.spec.codes:
+            return total
+        lanes, at = self.spec.isa.lanes, vector(channel, self.spec.isa.lanes)
+        value, scale = T.Cast(f"float32x{lanes}", total), self.scales[at]
+        return value * scale if self.b is None else fused(value, scale, self.b[at], lanes)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A register or several of a group's output channels: number `index`, the group's last one where it `ends`."""
+
+    call: _Call
+    group: Any
+    index: Any
+    vectors: int
+    ends: bool
+
+    def block(self, rows: int, first: Any, row: Any) -> None:
+        """`rows` places from the one whose window begins at number `first` of x; results from `row` on."""
+        spec, call, lanes = self.call.spec, self.call, self.call.spec.isa.lanes
+        column = T.bind(self.group * spec.columns + self.index * spec.tiling.vectors)
+        first = T.bind(first + self.group * spec.inputs)
+        sums = registers(rows * self.vectors, spec.kind, lanes)
+        for index in range(rows * self.vectors):
+            sums[index] = call.begun((column + index % self.vectors) * lanes)
+        with _window(spec) as (place, step):
+            at = column * (lanes * spec.steps) + step * (self.vectors * lanes)
+            weights = [call.weights(at + index * lanes) for index in range(self.vectors)]
+            for each in range(rows):
+                value = call.input(first + place + each * spec.step)
+                for index, weight in enumerate(weights, each * self.vectors):
+                    sums[index] = call.added(sums[index], weight, value)
+        self._store(
+            rows, [call.finished(sums[i], (column + i % self.vectors) * lanes) for i in range(rows * self.vectors)], row
+        )
+
+    def _store(self, rows: int, sums: list[Any], row: Any) -> None:
+        spec, lanes = self.call.spec, self.call.spec.isa.lanes
+        channel = T.bind(self.group * spec.wide + self.index * (spec.tiling.vectors * lanes))
+        rest = spec.wide % lanes if self.ends else 0
+        for index, value in enumerate(sums):
+            each, place = divmod(index, self.vectors)
+            at = row + each, channel + place * lanes
+            if rest and place == self.vectors - 1:
+                self.call.epilogue.store_part(value, *at, rest)
+            else:
+                self.call.epilogue.store(value, *at, lanes)
+
+
+@contextmanager
+def _window(spec: Convolution) -> Iterator[tuple[Any, Any]]:
+    """Loops over what a window meets: its place in x behind the window's first number, and the step of the sum."""
+    window = spec.window
+    with T.serial(0, window.kernel[0]) as ky, T.serial(0, spec.pieces) as kx, T.serial(0, spec.run_steps) as k:
+        place = (ky * window.dilation[0] * window.width + kx * window.dilation[1]) * window.channels
+        yield place + k * spec.together, (ky * spec.pieces + kx) * spec.run_steps + k
+
+
+def _units(call: _Call) -> None:
+    """Units of parallel work: a tile of channels for some rows, the larger operand in the outer order."""
+    spec = call.spec
+    across = -(-spec.columns // spec.tiling.vectors)
+    tiles = spec.groups * across
+    lines = (
+        spec.tiling.rows * max(1, _ROWS // spec.tiling.rows) if spec.of_matrix else max(1, _ROWS // (spec.across or 1))
+    )
+    all_lines = call.samples * (1 if spec.of_matrix else spec.window.places[0])
+    parts = (all_lines + (lines - 1)) // lines
+    with (T.parallel if spec.parallel else T.serial)(0, tiles * parts) as unit:
+        tile, part = (unit // parts, unit % parts) if _weights_are_more(spec) else (unit % tiles, unit // tiles)
+        group, index, start = T.bind(tile // across), T.bind(tile % across), T.bind(part * lines)
+        count = T.min(all_lines - start, lines)
+        for vectors, ends in _kinds(spec, index, across):
+            each = _Tile(call, group, index, vectors, ends)
+            _rows(each, start, count) if spec.of_matrix else _lines(each, start, count)
+
+
+def _kinds(spec: Convolution, index: Any, across: int) -> Iterator[tuple[int, bool]]:
+    """Registers of a tile, and whether it is the last, in the branch where it is so."""
+    if across == 1 or (spec.last == spec.tiling.vectors and spec.wide % spec.isa.lanes == 0):
+        yield spec.last, across == 1
+        return
+    with T.If(index < across - 1):
+        with T.Then():
+            yield spec.tiling.vectors, False
+        with T.Else():
+            yield spec.last, True
+
+
+def _weights_are_more(spec: Convolution) -> bool:
+    if spec.samples is None:
+        return True
+    return spec.outputs * spec.steps > spec.samples * spec.window.size
+
+
+def _lines(tile: _Tile, start: Any, count: Any) -> None:
+    """Whole lines of places, from line `start` of all samples' on."""
+    spec = tile.call.spec
+    window, rows, (down, across) = spec.window, spec.tiling.rows, spec.window.places
+    size = window.width * window.channels
+    with T.serial(0, count) as index:
+        line = T.bind(start + index)
+        first = T.bind(line // down * (window.height * size) + line % down * (window.stride[0] * size))
+        with T.serial(0, across // rows) as block:
+            tile.block(rows, first + block * (rows * spec.step), line * across + block * rows)
+        if rest := across % rows:
+            tile.block(rest, first + (across - rest) * spec.step, line * across + (across - rest))
+
+
+def _rows(tile: _Tile, start: Any, count: Any) -> None:
+    """Rows of a matrix; what blocks leave is one of its own where it is known, else pieces of powers of two."""
+    spec, block = tile.call.spec, tile.call.spec.tiling.rows
+    whole = count // block
+    with T.serial(0, whole) as index:
+        at = start + index * block
+        tile.block(block, at * spec.step, at)
+    after, rest = start + whole * block, count - whole * block
+    if spec.samples is not None:
+        if left := spec.samples % block:
+            with T.If(rest != 0), T.Then():
+                tile.block(left, after * spec.step, after)
+        return
+    for size in _halves(block):
+        with T.If(T.bitwise_and(rest, size) != 0), T.Then():
+            at = T.bind(after + rest // (2 * size) * (2 * size))
+            tile.block(size, at * spec.step, at)
+
+
+def _halves(block: int) -> Iterator[int]:
+    """Powers of two of which any number below `block` is a sum, the largest first."""
+    size = 1 << ((block - 1).bit_length() - 1) if block > 1 else 0
+    while size:
+        yield size
+        size //= 2

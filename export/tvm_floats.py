@@ -1,0 +1,95 @@
+"""TVM's lowerings of layers of floats (`float_ops.py`).
+
+    compressor::conv_last, dense              →  kernels on packed weights (export/kernels/), what follows inside
+    compressor::attention                     →  one kernel for all of it
+    compressor::max_pool_last, avg_pool_last  →  TVM's own pools of images with channels last
+
+Weights are packed while the graph is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import fx
+from torch.export import ExportedProgram
+from tvm import relax
+
+from compressor.export.kernels.calls import emit_attention, emit_convolution, emit_dense, emit_depthwise
+from compressor.export.kernels.isa import Isa
+from compressor.export.kernels.patches import Window
+from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
+
+__all__ = ["float_converters", "windowed"]
+
+
+def float_converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Callable[[fx.Node, Any], Any]]:
+    """TVM's table of custom operators for this network, whose stored tensors they read."""
+    floats = _Floats(stored_in(exported), isa)
+    return {
+        "conv_last.default": floats.convolution,
+        "dense.default": floats.dense,
+        "attention.default": floats.attention,
+        "max_pool_last.default": _max_pool,
+        "avg_pool_last.default": _mean_pool,
+    }
+
+
+class _Floats(Reading):
+    def dense(self, node: fx.Node, importer: Any) -> Any:
+        x, weight, bias, *end = _arguments(node)
+        data, given = data_of(importer, x), (self.tensor(weight), self.optional(bias))
+        return emit_dense(importer.block_builder, self.isa, data, *given, end_of(importer, *end))
+
+    def convolution(self, node: fx.Node, importer: Any) -> Any:
+        x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = _arguments(node)
+        builder, kernel, vector = importer.block_builder, self.tensor(weight), self.optional(bias)
+        data, window = windowed(importer, x, padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation))
+        end = end_of(importer, residual, low, high, codes)
+        if groups == window.channels == len(kernel):
+            return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], vector, end)
+        return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
+
+    def attention(self, node: fx.Node, importer: Any) -> Any:
+        q, k, v, mask, causal, scale = _arguments(node)
+        inputs = [data_of(importer, each) for each in (q, k, v)]
+        added = None if mask is None else data_of(importer, mask)
+        return emit_attention(importer.block_builder, self.isa, inputs, added, causal=causal, scale=scale)
+
+
+def windowed(
+    importer: Any, x: fx.Node, padding: Any, value: float, kernel: tuple[int, int], stride: tuple[int, int],
+    dilation: tuple[int, int], spare: int = 0,
+) -> tuple[Any, Window]:  # fmt: skip
+    """x (n, H, W, C) padded with a value, `spare` columns more at the end, and what meets it."""
+    data = data_of(importer, x)
+    left, right, above, below = padding
+    _, height, width, channels = data.ty.shape.values
+    if any(padding) or spare:
+        pads = [0, 0, above, below, left, right + spare, 0, 0]
+        data = importer.block_builder.emit(relax.op.nn.pad(data, pads, pad_value=value))
+    size = int(height) + above + below, int(width) + left + right + spare
+    return data, Window(int(channels), *size, kernel, stride, dilation, spare)
+
+
+def _max_pool(node: fx.Node, importer: Any) -> Any:
+    x, kernel, stride, padding, dilation, ceil_mode = _arguments(node)
+    return importer.block_builder.emit(
+        relax.op.nn.max_pool2d(
+            data_of(importer, x), kernel, stride, padding * 2, dilation, ceil_mode, layout="NHWC"
+        )
+    )  # fmt: skip
+
+
+def _mean_pool(node: fx.Node, importer: Any) -> Any:
+    x, kernel, stride, padding, ceil_mode, whole = _arguments(node)
+    return importer.block_builder.emit(
+        relax.op.nn.avg_pool2d(
+            data_of(importer, x), kernel, stride, padding * 2, (1, 1), ceil_mode, whole, layout="NHWC"
+        )
+    )  # fmt: skip
+
+
+def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    return node.args

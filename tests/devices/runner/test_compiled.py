@@ -1,0 +1,49 @@
+"""The runner in Python for compiled networks: in this process, and as the program that a board starts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compressor.devices.runner import compiled
+from compressor.devices.runner.compiled import Compiled, main
+from compressor.devices.tvm_runtime import runtime_libraries
+
+
+def test_it_computes_what_the_golden_vectors_say(tvm_bundle: Path) -> None:
+    import platform
+
+    runtime = str(runtime_libraries(platform.machine())[0])
+    network = Compiled(str(tvm_bundle / "model.so"), runtime, ["x"], ["output"])
+    with np.load(tvm_bundle / "golden.npz") as golden:
+        np.testing.assert_allclose(network(golden)["output"], golden["output"], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="1 outputs, not 2"):
+        Compiled(str(tvm_bundle / "model.so"), runtime, ["x"], ["output", "more"])({"x": np.zeros((2, 1, 8, 8), "f4")})
+
+
+def test_it_runs_as_a_program_of_its_own_and_saves(tvm_bundle: Path, tmp_path: Path) -> None:
+    script = shutil.copy(compiled.__file__, tmp_path / "compiled.py")
+    told = subprocess.run([sys.executable, script, str(tvm_bundle)], capture_output=True, text=True, check=True)
+    name, _, error = told.stdout.strip().partition(": relative error ")
+    assert name == "output"
+    assert float(error) < 1e-5
+    assert main([str(tvm_bundle), "--save", str(tmp_path / "out.npz")]) == 0
+    with np.load(tmp_path / "out.npz") as saved:
+        assert saved["output"].shape == (2, 10)
+
+
+def test_a_wrong_call_and_a_missing_runtime_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == main(["a", "b", "c"]) == 2
+    assert "usage" in capsys.readouterr().err
+    (tmp_path / "manifest.json").write_text('{"inputs": [], "outputs": []}')
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(FileNotFoundError, match="neither in the bundle nor beside"):
+        main([str(tmp_path)])

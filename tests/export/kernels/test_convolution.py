@@ -1,0 +1,104 @@
+"""Convolutions and matrix products in TIR beside PyTorch's: floats within rounding, codes bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from kernel_runs import compiled, here, tvm
+from torch.nn import functional
+
+from compressor.export.kernels.convolution import Convolution, convolution, pack_columns
+from compressor.export.kernels.epilogue import Ending, Step
+from compressor.export.kernels.patches import Window
+
+each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
+IMAGES = {
+    "rows": (Window(40), 24, 1),
+    "one row": (Window(33), 70, 1),
+    "3 × 3": (Window(8, 9, 11, (3, 3)), 36, 1),
+    "few channels, strides": (Window(3, 11, 10, (3, 2), (2, 3)), 20, 1),
+    "dilated": (Window(5, 9, 9, (3, 3), (1, 1), (2, 3)), 16, 1),
+    "groups": (Window(12, 6, 7, (3, 3)), 30, 3),
+    "spare columns": (Window(4, 6, 9, (2, 2), (1, 1), (1, 1), 2), 17, 1),
+}
+
+
+def compiled_for(spec: Convolution):  # type: ignore[no-untyped-def]
+    """The kernel as a function of (x, w, what there is by channel, residuals)."""
+    run = compiled({"convolution": convolution(spec)})["convolution"]
+
+    def made(
+        x: torch.Tensor, w: torch.Tensor, by_channel: list[torch.Tensor], residual: list[torch.Tensor]
+    ) -> np.ndarray:
+        rows = len(x) * spec.window.places[0] * spec.window.places[1]
+        beyond = (0, spec.columns * spec.isa.lanes - spec.wide)
+        padded = [functional.pad(value.reshape(spec.groups, -1), beyond).flatten() for value in by_channel]
+        given = [x.flatten(1), pack_columns(w, spec), *padded, *residual]
+        y = tvm.runtime.tensor(np.full((rows, spec.outputs), 77, spec.ending.kind))
+        run(*(tvm.runtime.tensor(value.contiguous().numpy()) for value in given), y)
+        return np.array(y.numpy())
+
+    return made
+
+
+def exact(spec: Convolution, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """Sums in doubles (rows, outputs)."""
+    window = spec.window
+    images, kernel = x[:, :, : window.width - window.spare].permute(0, 3, 1, 2).double(), w.permute(0, 3, 1, 2).double()
+    y = functional.conv2d(images, kernel, None, window.stride, 0, window.dilation, spec.groups)
+    return y.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+@each
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("samples", [None, 2])
+def test_floats(isa, name: str, samples: int | None) -> None:  # type: ignore[no-untyped-def]
+    window, outputs, groups = IMAGES[name]
+    torch.manual_seed(0)
+    spec = Convolution(isa, window, outputs, samples, groups, bias=True, ending=Ending(True, -1.0, 2.0))
+    made = compiled_for(spec)
+    for count in (1, 2, 19) if samples is None else (samples,):
+        x = torch.randn(count, window.height, window.width, window.channels)
+        w, b = torch.randn(outputs, *window.kernel, window.channels // groups), torch.randn(outputs)
+        r = torch.randn(count * window.places[0] * window.places[1], outputs)
+        wanted = (exact(spec, x, w) + b + r).clamp(-1, 2).float()
+        torch.testing.assert_close(torch.from_numpy(made(x, w, [b], [r])), wanted, rtol=1e-5, atol=1e-5)
+
+
+@each
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("samples", [2])
+def test_codes_are_summed_exactly(isa, name: str, samples: int | None) -> None:  # type: ignore[no-untyped-def]
+    window, outputs, groups = IMAGES[name]
+    window = (
+        window
+        if window.inputs % 4 == 0 and (window.channels // groups) % 4 == 0
+        else replace(window, spare=3, width=window.width + 3)
+    )
+    torch.manual_seed(0)
+    step = Step(0.25, 5, 0, 255, unsigned=True)
+    spec = Convolution(isa, window, outputs, samples, groups, codes=True, ending=Ending(low=0.0, codes=step))
+    kind = torch.uint8 if isa.unsigned_inputs else torch.int8
+    x = torch.randint(
+        *((0, 256) if isa.unsigned_inputs else (-128, 128)),
+        (2, window.height, window.width, window.channels),
+        dtype=kind,
+    )
+    w = torch.randint(-128, 128, (outputs, *window.kernel, window.channels // groups), dtype=torch.int8)
+    offsets, scales = torch.randint(-9999, 9999, (outputs,), dtype=torch.int32), torch.rand(outputs) * 1e-3
+    found = torch.from_numpy(compiled_for(spec)(x, w, [offsets, scales], []))
+    value = ((exact(spec, x, w) + offsets).float() * scales).relu()
+    assert torch.equal(found, (torch.round(value / 0.25) + 5).clamp(0, 255).to(torch.uint8))
+
+
+@each
+def test_extremes_of_codes_do_not_wrap(isa) -> None:  # type: ignore[no-untyped-def]
+    spec = Convolution(isa, Window(4096), 3, 2, codes=True)
+    low, high = (0, 255) if isa.unsigned_inputs else (-128, 127)
+    x = torch.tensor([[low], [high]], dtype=torch.uint8 if low == 0 else torch.int8).repeat(1, 4096)[:, None, None]
+    w = torch.tensor([-128, 127, -128], dtype=torch.int8)[:, None, None, None].repeat(1, 1, 1, 4096)
+    found = compiled_for(spec)(x, w, [torch.zeros(3, dtype=torch.int32), torch.ones(3)], [])
+    assert np.array_equal(found, exact(spec, x, w).float().numpy())

@@ -1,0 +1,25 @@
+"""Blocks of sums: what fits the registers, and covers what there is with little left over."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("tvm")
+
+from compressor.export.kernels.isa import AVX2, AVX512_VNNI, NEON
+from compressor.export.kernels.tiling import tiling
+
+
+@pytest.mark.parametrize("isa", [AVX512_VNNI, AVX2, NEON], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("across", [1, 2, 7, 14, 56, 128])
+@pytest.mark.parametrize("columns", [1, 2, 5, 16])
+def test_a_block_fits_the_registers_and_the_output(isa, across: int, columns: int) -> None:  # type: ignore[no-untyped-def]
+    found = tiling(isa, across, columns, 64)
+    assert found.rows * found.vectors + found.vectors + 1 <= isa.registers
+    assert 1 <= found.rows <= across
+    assert 1 <= found.vectors <= columns
+
+
+def test_lines_are_cut_without_rests_where_that_is_dear() -> None:
+    assert 7 % tiling(AVX512_VNNI, 7, 32, 2048).rows == 0
+    assert tiling(AVX512_VNNI, 56, 4, 576).rows * tiling(AVX512_VNNI, 56, 4, 576).vectors >= 20
