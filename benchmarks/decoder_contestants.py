@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import json
 import math
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import util
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTESTANTS", "FIRST", "PLACES", "TURN", "build", "offered", "serve"]
+__all__ = ["CONTESTANTS", "FIRST", "PLACES", "TURN", "Process", "build", "offered"]
 
 FIRST, PLACES, TURN = 128, 256, 16  # read at once, the last place, tokens a turn
 CONTESTANTS = {  # the format of the weights, and what runs it
@@ -44,18 +45,17 @@ def offered() -> list[str]:
 
 def build(name: str, size: str, folder: Path) -> None:
     """Make the artifact in `folder`, where it is not yet."""
+    if (folder / "done").exists():
+        return
+    import torch
+    from decoder_sizes import SIZES
     from models.llama import Llama, with_products
-    from models.sizes import SIZES
 
     from compressor.export.onnx import to_onnx
     from compressor.export.tvm import to_tvm
     from compressor.load import Loaded, to_program
     from compressor.targets import load_target
     from compressor.targets.tvm import with_runtime
-
-    if (folder / "done").exists():
-        return
-    import torch
 
     torch.manual_seed(0)
     format, how = CONTESTANTS[name]
@@ -83,20 +83,49 @@ def build(name: str, size: str, folder: Path) -> None:
     (folder / "done").touch()
 
 
-def serve(connection: Connection, folder: Path, threads: int) -> None:
-    """Load, send the megabytes of weights and of memory, then answer each "turn" with seconds until None comes."""
-    os.environ["TVM_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+def serve(folder: Path, threads: int) -> None:
+    """Load, print the megabytes of weights and of memory, then answer each line of stdin with a turn's part and its
+    seconds."""
     before = _resident()
     names = tuple((folder / name).read_text().split("\n") for name in ("inputs", "outputs"))
     step, empty = (_tvm if (folder / "model.so").exists() else _onnx)(folder, *names, threads)
-    scores, read = step(np.arange(FIRST)[None] % 1000, empty)
-    first = int(scores.argmax())
-    turns = _turns(step, first, read)
+    scores, read = step(np.arange(FIRST)[None] % 500, empty)
+    turns = _turns(step, int(scores.argmax()), read)
     next(turns)
     stored = sum(file.stat().st_size for file in folder.glob("model.*"))
-    connection.send({"stored": stored / 1e6, "resident": _resident(), "before": before})
-    while connection.recv() is not None:
-        connection.send(next(turns))
+    print(json.dumps({"stored": stored / 1e6, "resident": _resident(), "before": before}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(next(turns)), flush=True)
+
+
+class Process:
+    """`serve` in a process that has nothing else; `told` is what it says first."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        limits = {**os.environ, "TVM_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(folder), str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env=limits,
+        )  # fmt: skip
+        self.told: dict[str, float] = self._heard()
+
+    def turn(self) -> tuple[int, float]:
+        """Which part of the 128 tokens, and its seconds."""
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+        part, seconds = self._heard()
+        return part, seconds
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _heard(self) -> Any:
+        """Raises RuntimeError where it has ended."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a contestant has ended with {self._process.wait()}")
+        return json.loads(line)
 
 
 def _turns(step: Step, first: int, read: dict[str, Any]) -> Iterator[tuple[int, float]]:
@@ -166,7 +195,7 @@ def _onnx(folder: Path, inputs: list[str], outputs: list[str], threads: int) -> 
 
 def _shape(folder: Path, name: str) -> tuple[int, ...]:
     """Of an empty cache: `decoders.py` puts the artifact into a folder of its size's name."""
-    from models.sizes import SIZES
+    from decoder_sizes import SIZES
 
     size = SIZES[folder.parent.name]
     return 1, size.groups, 0, size.width // size.heads
@@ -177,3 +206,7 @@ def _resident() -> float:
     with open("/proc/self/status", encoding="ascii") as file:
         line = next(line for line in file if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -18,13 +18,12 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from cells import Cells
-from decoder_contestants import CONTESTANTS, FIRST, PLACES, TURN, build, offered, serve
-from models.sizes import SIZES
+from decoder_contestants import CONTESTANTS, FIRST, PLACES, TURN, Process, build, offered
+from decoder_sizes import SIZES
 
 __all__ = ["GOALS", "figures", "goals", "table"]
 
@@ -35,7 +34,7 @@ PAUSE = 0.003  # seconds after a turn, in which the thread pool that had it fall
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", default=["125M", "350M", "1.3B"], choices=list(SIZES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--only", nargs="+", default=offered(), choices=offered(), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=6, help="times through the 128 tokens")
@@ -69,22 +68,16 @@ def _alone(function: Any, *arguments: Any) -> None:
 
 
 def _measure(folders: Mapping[str, Path], threads: int, rounds: int) -> dict[str, float]:
-    context = multiprocessing.get_context("spawn")
-    workers: dict[str, Connection] = {}
-    told: dict[str, Mapping[str, float]] = {}
-    for name, folder in folders.items():
-        workers[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, folder, threads), daemon=True).start()
-        told[name] = workers[name].recv()
+    workers = {name: Process(folder, threads) for name, folder in folders.items()}
     best: dict[str, dict[int, float]] = {name: {} for name in workers}
     for _ in range(rounds * ((PLACES - FIRST) // TURN)):
-        for name, connection in workers.items():
-            connection.send("turn")
-            part, seconds = connection.recv()
+        for name, worker in workers.items():
+            part, seconds = worker.turn()
             best[name][part] = min(seconds, best[name].get(part, seconds))
             time.sleep(PAUSE)
-    for connection in workers.values():
-        connection.send(None)
+    for worker in workers.values():
+        worker.close()
+    told = {name: worker.told for name, worker in workers.items()}
     return figures(best, told)
 
 

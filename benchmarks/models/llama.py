@@ -3,19 +3,19 @@
     RMSNorm · rotary places · grouped queries · SwiGLU · a head of its own
 
 Weights are floats, or codes in blocks of 128 as the passes leave them (`int4`, `ternary`; embeddings have four bits).
-What a token costs does not depend on what the weights are. `sizes.py` has their sizes.
+What a token costs does not depend on what the weights are. `decoder_sizes.py` has their sizes.
 """
 
 from __future__ import annotations
 
 import torch
+from decoder_sizes import Size
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's own spelling
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.edit import is_call
 from compressor.graph.program import Program
-from models.sizes import Size
 
 __all__ = ["FORMATS", "Llama", "with_products"]
 
