@@ -142,9 +142,13 @@ def _vectors(target: Target) -> Vectors:
 
 
 def _as_loops(llvm: Any) -> list[Any]:
+    """Operators as functions of loops; those that only give memory another shape are none, and what is left unused
+    is not compiled."""
+    from tvm import relax
     from tvm.relax.backend.cpu_generic import pipeline
 
-    return [*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm)]
+    views = [relax.transform.RewriteDataflowReshape(), relax.transform.DeadCodeElimination()]
+    return [*pipeline.library_dispatch_passes(llvm), *pipeline.legalize_passes(llvm), *views]
 
 
 def _pipeline(llvm: Any, target: Target, schedules: Schedules | None) -> Any:

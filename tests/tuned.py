@@ -26,15 +26,25 @@ with quiet():
     from compressor.export.tvm_linking import find_linker
 from compressor.targets import load_target
 
-__all__ = ["batched", "bench", "code", "endless", "product", "task", "trace", "tvm", "wrong"]
+__all__ = ["Summed", "batched", "bench", "code", "endless", "product", "task", "trace", "tvm", "wrong"]
+
+
+class Summed(torch.nn.Module):
+    """x · w + b where w is turned when it runs, which no kernel takes: loops."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(inputs, outputs) / inputs**0.5)
+        self.bias = torch.nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight.T, self.bias)
 
 
 def batched() -> Program:
     """Two layers of one shape and one of another, for any batch."""
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)
-    )
+    network = torch.nn.Sequential(Summed(8, 8), torch.nn.Tanh(), Summed(8, 8), torch.nn.Tanh(), Summed(8, 3))
     return capture(network.eval(), (torch.randn(2, 8),)).program
 
 

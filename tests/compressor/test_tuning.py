@@ -10,6 +10,7 @@ import pytest
 import torch
 from compiled import needs_tvm, tvm_target
 from torch import nn
+from tuned import Summed
 
 from compressor import compress
 from compressor.devices.tuning import tuning
@@ -61,7 +62,7 @@ def test_what_cannot_be_tuned_is_refused_at_once() -> None:
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 6)).eval()
+    return nn.Sequential(Summed(24, 40), nn.ReLU(), Summed(40, 6)).eval()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from compiled import needs_tvm, tvm_target
 from quantized import with_int8
-from tuned import batched, product, task
+from tuned import Summed, batched, product, task
 
 from compressor.export.codes import in_codes
 from compressor.export.kernels.module import is_kernel
@@ -32,14 +32,16 @@ def test_the_key_is_of_the_structure_and_not_of_names() -> None:
 def test_a_network_of_another_kind_shares_the_tasks_that_are_the_same() -> None:
     needs_tvm()
     torch.manual_seed(1)
-    alone = capture(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh()).eval(), (torch.randn(2, 8),)).program
+    alone = capture(torch.nn.Sequential(Summed(8, 8), torch.nn.Tanh()).eval(), (torch.randn(2, 8),)).program
     (one,) = tasks_of(textbook(alone, tvm_target()), [(1, 8)])
     assert one.key in {each.key for each in tasks_of(textbook(batched(), tvm_target()), [(1, 8)])}
 
 
 def test_kernels_of_our_own_and_integers_are_no_tasks() -> None:
     needs_tvm()
-    module = textbook(in_codes(with_int8(batched(), "linear", "linear_1", output=False)), tvm_target())
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    program = capture(network.eval(), (torch.randn(2, 8),)).program
+    module = textbook(in_codes(with_int8(program, "linear", "linear_1", output=False)), tvm_target())
     kernels = [name for name, each in functions(module).items() if is_kernel(each)]
     assert kernels
     assert not {each.name for each in tasks_of(module, [(1, 8)])} & set(kernels)
