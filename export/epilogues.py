@@ -1,8 +1,9 @@
-"""What follows a product of our own, taken into it: y = act(x ⊛ w + b + r).
+"""What follows a product of our own, and what turns the inputs of attention, taken into it: y = act(x ⊛ w + b + r).
 
     add(conv(x), r)                         →   conv(x, residual=r)       where nothing else reads the sum
     relu, relu6, hardtanh, clamp of conv(x)    →   conv(x, low=…, high=…)
     quantize(conv(x), s, z)                 →   conv(x, codes=(s, z, …))
+    attention(permute(q), permute(k), …)    →   attention(q, k, …, first=…)    heads before lengths, as caches have them
 
 A result is then written once, finished. `r` must be as large as the result.
 """
@@ -17,12 +18,14 @@ import torch
 from torch import Tensor, fx
 
 from compressor.export import code_ops, float_ops  # noqa: F401  register the custom ops
+from compressor.export.float_layers import HEADS_BESIDE
 from compressor.graph.edit import (
     argument,
     begin,
     finish,
     insert,
     is_call,
+    permutation,
     set_argument,
     sole_user,
     substitute,
@@ -46,9 +49,22 @@ def with_epilogues(program: Program) -> Program:
     copy = begin(program)
     changed = False
     for node in list(copy.nodes()):
+        changed = (is_call(node, ops.attention.default) and _unturned(node)) or changed
         while is_call(node, *_TAKING) and (taken := _taken(copy, node)) is not None:
             node, changed = taken, True
     return finish(copy) if changed else program
+
+
+def _unturned(node: fx.Node) -> bool:
+    """Inputs as they are, where they were only turned; whether there was one."""
+    first = list(argument(node, "first"))
+    for place, each in enumerate(node.args[:3]):
+        if permutation(each) == HEADS_BESIDE and not first[place]:  # type: ignore[arg-type]
+            first[place] = True
+            node.update_arg(place, each.args[0])  # type: ignore[union-attr]
+    changed = first != list(argument(node, "first"))
+    set_argument(node, "first", first)
+    return changed
 
 
 def _taken(program: Program, node: fx.Node) -> fx.Node | None:

@@ -25,10 +25,10 @@ from compressor.graph.edit import add_tensor, argument, begin, finish, insert, s
 from compressor.graph.program import Program
 from compressor.graph.shapes import is_settled
 
-__all__ = ["in_layers"]
+__all__ = ["HEADS_BESIDE", "in_layers"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
-_BESIDE = [0, 2, 1, 3]  # heads beside each other, and back
+HEADS_BESIDE = [0, 2, 1, 3]  # heads beside each other, and back
 
 
 def in_layers(program: Program) -> Program:
@@ -141,10 +141,12 @@ def _attention(program: Program, node: fx.Node) -> fx.Node | None:
         if mask is None:
             return None
     width = int(inputs[0].meta["val"].shape[3])
-    given = [insert(program, aten.permute.default, (each, _BESIDE), like=node) for each in inputs]
+    given = [insert(program, aten.permute.default, (each, HEADS_BESIDE), like=node) for each in inputs]
     scale = width**-0.5 if scale is None else float(scale)
-    y = insert(program, ops.attention.default, (*given, mask, bool(argument(node, "is_causal")), scale), like=node)
-    return insert(program, aten.permute.default, (y, _BESIDE), like=node)
+    y = insert(
+        program, ops.attention.default, (*given, mask, bool(argument(node, "is_causal")), scale, [False] * 3), like=node
+    )
+    return insert(program, aten.permute.default, (y, HEADS_BESIDE), like=node)
 
 
 def _is_heads(node: Any) -> bool:

@@ -88,20 +88,24 @@ def _(
 
 
 @torch.library.custom_op("compressor::attention", mutates_args=())
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float, first: list[bool]
+) -> Tensor:
     """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, added → (B, S, H, E).
 
-    Head h reads keys h · G // H; with `causal`, query i sees keys up to i.
+    `first`: which of q, k and v have their heads before their length, (B, H, S, D). Head h reads keys h · G // H; with
+    `causal`, query i sees keys up to i.
     """
-    grouped = q.shape[2] != k.shape[2]
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    q, k, v = (each if ahead else each.transpose(1, 2) for each, ahead in zip((q, k, v), first, strict=True))
+    grouped = q.shape[1] != k.shape[1]
     y = functional.scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
     return y.transpose(1, 2).contiguous()
 
 
 @attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
-    return q.new_empty((*q.shape[:3], v.shape[3]))
+def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float, first: list[bool]) -> Tensor:
+    batch, length, heads = (q.transpose(1, 2) if first[0] else q).shape[:3]
+    return q.new_empty((batch, length, heads, v.shape[3]))
 
 
 def ended(

@@ -52,10 +52,12 @@ class _Floats(Reading):
         return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
 
     def attention(self, node: fx.Node, importer: Any) -> Any:
-        q, k, v, mask, causal, scale = _arguments(node)
+        q, k, v, mask, causal, scale, first = _arguments(node)
         inputs = [data_of(importer, each) for each in (q, k, v)]
         added = None if mask is None else data_of(importer, mask)
-        return emit_attention(importer.block_builder, self.isa, inputs, added, causal=causal, scale=scale)
+        return emit_attention(
+            importer.block_builder, self.isa, inputs, added, causal=causal, scale=scale, first=tuple(first)
+        )
 
 
 def windowed(

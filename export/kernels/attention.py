@@ -30,7 +30,10 @@ _NOTHING = -math.inf
 
 @dataclass(frozen=True)
 class Attention:
-    """What is computed: numbers None are known when it runs; `mask` are its sizes, 1 where it is the same for all."""
+    """What is computed: numbers None are known when it runs; `mask` are its sizes, 1 where it is the same for all.
+
+    `first`: which of q, k and v have their heads before their length.
+    """
 
     isa: Isa
     heads: int
@@ -43,6 +46,7 @@ class Attention:
     keys: int | None = None
     mask: tuple[int | None, ...] | None = None
     causal: bool = False
+    first: tuple[bool, bool, bool] = (False, False, False)
     parallel: bool = True
 
     @property
@@ -62,9 +66,11 @@ def attention(spec: Attention, name: str = "attention") -> Any:
     with function(name) as builder:
         sizes = {each: getattr(spec, each) for each in ("batch", "queries", "keys")}
         batch, queries, keys = (tirx.Var(each, "int64") if size is None else size for each, size in sizes.items())
-        q = T.arg("q", T.Buffer((batch, queries, spec.heads, spec.width), "float32"))
-        k = T.arg("k", T.Buffer((batch, keys, spec.groups, spec.width), "float32"))
-        v = T.arg("v", T.Buffer((batch, keys, spec.groups, spec.values), "float32"))
+        shapes = (queries, spec.heads, spec.width), (keys, spec.groups, spec.width), (keys, spec.groups, spec.values)
+        q, k, v = (
+            T.arg(name, T.Buffer((batch, *((many, long) if ahead else (long, many)), wide), "float32"))
+            for name, (long, many, wide), ahead in zip("qkv", shapes, spec.first, strict=True)
+        )
         whole = batch, spec.heads, queries, keys
         shape = (
             None if spec.mask is None else [1 if size == 1 else of for size, of in zip(spec.mask, whole, strict=True)]
@@ -99,6 +105,11 @@ class _Head:
         """Registers of keys."""
         lanes = self.spec.isa.lanes
         return (self.keys + lanes - 1) // lanes
+
+    def _of(self, place: int, row: Any, at: Any) -> Any:
+        """What q, k or v (by its place) has of a query or a key."""
+        buffer, head = (self.q, self.k, self.v)[place], self.group if place else self.head
+        return buffer[self.sample, head, row, at] if self.spec.first[place] else buffer[self.sample, row, head, at]
 
     def run(self) -> None:
         spec, lanes = self.spec, self.spec.isa.lanes
@@ -137,7 +148,7 @@ class _Head:
                 score = T.float32(0)
                 for start, piece in pieces(width, lanes):
                     at = vector(start, piece)
-                    product = self.q[self.sample, row, self.head, at] * self.k[self.sample, key, self.group, at]
+                    product = self._of(0, row, at) * self._of(1, key, at)
                     score = score + across(product, piece, operator.add)
                 T.buffer_store(scores, score * T.float32(self.spec.scale), [key])
             self._softmax(scores, sums, 0, row, T.bind((seen + lanes - 1) // lanes))
@@ -150,7 +161,7 @@ class _Head:
             place = (d * self.columns + column) * lanes
             with T.serial(0, lanes) as lane:
                 key = T.bind(T.min(column * lanes + lane, self.keys - 1))
-                T.buffer_store(turned, self.k[self.sample, key, self.group, d], [place + lane])
+                T.buffer_store(turned, self._of(1, key, d), [place + lane])
 
     def _score(self, turned: Any, scores: Any, rows: list[Any], columns: Any) -> None:
         """s · q kᵀ for all keys, some registers at a time."""
@@ -167,7 +178,7 @@ class _Head:
             start = (d * self.columns + column) * lanes
             keys = [T.bind(turned.vload([start + each * lanes], kind)) for each in range(vectors)]
             for index, row in enumerate(rows):
-                value = T.bind(splat(self.q[self.sample, row, self.head, d], lanes))
+                value = T.bind(splat(self._of(0, row, d), lanes))
                 for key, total in zip(keys, sums[index * vectors :], strict=False):
                     T.buffer_store(total, fused(value, key, total[every], lanes), [every])
         for index in range(len(rows) * vectors):
@@ -232,7 +243,7 @@ class _Head:
         sums, every = zeros(len(rows) * vectors, "float32", lanes), vector(0, lanes)
         with T.serial(0, seen) as key:
             channels = [vector(channel + index * lanes, lanes) for index in range(vectors)]
-            values = [T.bind(self.v[self.sample, key, self.group, at]) for at in channels]
+            values = [T.bind(self._of(2, key, at)) for at in channels]
             for index in range(len(rows)):
                 weight = T.bind(splat(scores[index * self.columns * self.spec.isa.lanes + key], lanes))
                 for value, total in zip(values, sums[index * vectors :], strict=False):

@@ -110,17 +110,31 @@ def emit_depthwise(
 
 
 def emit_attention(
-    builder: Any, isa: Isa, inputs: Sequence[Any], mask: Any | None = None, *, causal: bool, scale: float
-) -> Any:
-    """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, all float32 → (B, S, H, E)."""
-    q, _, v = inputs
-    batch, queries, heads, width = q.ty.shape.values
-    _, keys, groups, values = v.ty.shape.values
+    builder: Any, isa: Isa, inputs: Sequence[Any], mask: Any | None = None, *, causal: bool, scale: float,
+    first: tuple[bool, bool, bool],
+) -> Any:  # fmt: skip
+    """q (B, S, H, D), k (B, T, G, D), v (B, T, G, E), `mask` of four dimensions, all float32 → (B, S, H, E).
+
+    `first` as `Attention` has it.
+    """
+    (batch, *q), (_, *v) = inputs[0].ty.shape.values, inputs[2].ty.shape.values
+    queries, heads, width = (q[1], q[0], q[2]) if first[0] else q
+    keys, groups, values = (v[1], v[0], v[2]) if first[2] else v
     sizes = known(batch), known(queries), known(keys)
     work = (sizes[0] or 1) * (sizes[1] or _SOME) * (sizes[2] or _SOME) * int(heads) * (int(width) + int(values))
     masked = None if mask is None else tuple(1 if known(size) == 1 else None for size in mask.ty.shape.values)
     spec = Attention(
-        isa, int(heads), int(groups), int(width), int(values), scale, *sizes, masked, causal, parallel=work >= _WORK
+        isa,
+        int(heads),
+        int(groups),
+        int(width),
+        int(values),
+        scale,
+        *sizes,
+        masked,
+        causal,
+        first,
+        parallel=work >= _WORK,
     )
     function = add_function(builder, attention(spec), "attention")
     y = relax.TensorType((batch, queries, heads, values), "float32")

@@ -36,7 +36,7 @@ def test_pools_and_attention() -> None:
     q, k = torch.randn(2, 5, 4, 8), torch.randn(2, 9, 2, 8)
     turned = [each.transpose(1, 2) for each in (q, k, k)]
     wanted = functional.scaled_dot_product_attention(*turned, scale=0.3, enable_gqa=True).transpose(1, 2)
-    torch.testing.assert_close(attention(q, k, k, None, False, 0.3), wanted)
+    torch.testing.assert_close(attention(q, k.transpose(1, 2), k, None, False, 0.3, [False, True, False]), wanted)
 
 
 @pytest.mark.parametrize("codes", [None, CODES])
@@ -48,4 +48,4 @@ def test_shapes_are_known_without_values(codes: list[float] | None) -> None:
         assert tuple(dense(x, torch.empty(3, 4), *[None] * 4, codes).shape) == (2, 7, 6, 3)
         assert tuple(max_pool_last(x, [2, 2], [2, 2], [0, 0], [1, 1], False).shape) == (2, 3, 3, 4)
         assert tuple(avg_pool_last(x, [2, 2], [2, 2], [0, 0], False, True).shape) == (2, 3, 3, 4)
-        assert tuple(attention(x, x, x, None, False, 1.0).shape) == (2, 7, 6, 4)
+        assert tuple(attention(x, x, x, None, False, 1.0, [False] * 3).shape) == (2, 7, 6, 4)

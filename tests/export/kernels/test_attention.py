@@ -23,9 +23,11 @@ def found(
     (b, s, h, d), (_, t, g, e) = q.shape, v.shape
     sizes = (b, s, t) if known else (None, None, None)
     masked = None if mask is None else tuple(1 if size == 1 else None for size in mask.shape)
-    spec = Attention(isa, h, g, d, e, d**-0.5, *sizes, masked, causal)
+    first = (known, not known, False)
+    spec = Attention(isa, h, g, d, e, d**-0.5, *sizes, masked, causal, first)
     y = tvm.runtime.tensor(np.full((b, s, h, e), 77, np.float32))
-    given = [q, k, v, *([] if mask is None else [mask])]
+    turned = [x.transpose(1, 2).contiguous() if ahead else x for x, ahead in zip((q, k, v), first, strict=True)]
+    given = [*turned, *([] if mask is None else [mask])]
     compiled({"attention": attention(spec)})["attention"](*(tvm.runtime.tensor(x.numpy()) for x in given), y)
     return torch.from_numpy(np.array(y.numpy()))
 
