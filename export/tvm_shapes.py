@@ -137,7 +137,8 @@ class _Shaped:
 
     def embedding(self, node: fx.Node, importer: Any) -> Any:
         table, ids = (importer.env[each] for each in node.args[:2])
-        return importer.block_builder.emit(relax.op.take(table, ids, axis=0, mode="nan"))
+        beyond = "nan" if str(table.ty.dtype).startswith("float") else "clip"  # whole numbers have none
+        return importer.block_builder.emit(relax.op.take(table, ids, axis=0, mode=beyond))
 
     def _as_torch(self, node: Any, importer: Any) -> Any:
         """A tensor in the shape that torch says it has, which is checked when it runs where TVM found another."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
-from compressor.graph.capture import from_exported
+from compressor.graph.capture import capture, from_exported
 from compressor.graph.contract import Context
 from compressor.graph.kv_cache import going_on, next_past, with_past
 from compressor.graph.program import Program
@@ -81,6 +81,19 @@ def test_places_that_a_table_does_not_have_are_no_numbers(tmp_path: Path) -> Non
     }
     assert bool(scores[64].isfinite().all())
     assert bool(scores[65][:, 64].isnan().all()), "the table has 64"
+
+
+def test_a_table_of_whole_numbers(tmp_path: Path) -> None:
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.arange(20, dtype=torch.int8).reshape(10, 2))
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return nn.functional.embedding(ids, self.table).float()
+
+    program = capture(Whole().eval(), (torch.tensor([[1, 9, 0]]),)).program
+    agrees(program, compiled(program, tmp_path), {program.inputs[0].name: torch.tensor([[3, 0, 7]])})
 
 
 @pytest.mark.parametrize("how", ["cut", "max"])

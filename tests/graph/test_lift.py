@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from compressor.graph.capture import capture
 from compressor.graph.lift import lift
 from compressor.graph.program import Program
+from compressor.graph.quiet import quiet
 
 
 def test_computes_the_same_at_any_size(text_program: Program) -> None:
@@ -31,6 +32,24 @@ def test_tensors_are_shared_and_keep_their_names(conv_program: Program) -> None:
     assert lifted.state_dict["head.weight"] is program.get("head.weight")
     assert "conv.weight" in dict(lifted.named_parameters())
     assert "norm.running_mean" in dict(lifted.named_buffers())
+
+
+def test_inputs_are_called_as_they_are_named_whatever_fx_makes_of_a_name() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for index in range(12):
+                self.register_buffer(f"and_{index}", torch.ones(2))
+            self.inner = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) + sum(getattr(self, f"and_{index}") for index in range(12))
+
+    program = capture(Named().eval(), (torch.ones(3, 2),)).program
+    lifted = lift(program)
+    assert all(node.target == node.name for node in lifted.graph.nodes if node.op == "placeholder")
+    with quiet():
+        assert lifted.run_decompositions() is not None
 
 
 class Branch(nn.Module):
