@@ -1,4 +1,4 @@
-"""What `decoders.py` compares, each in a process of its own: how it is made, and how it says token after token.
+"""What `whole_decoders.py` compares, each in a process of its own: how it is made, and how it says token after token.
 
 A process builds an artifact and ends; another loads it with its runtime and NumPy alone, so that its memory is theirs.
 It reads 128 tokens, and is asked for turns then: the next few of the tokens behind them, one row each, greedily, up to
@@ -194,7 +194,7 @@ def _onnx(folder: Path, inputs: list[str], outputs: list[str], threads: int) -> 
 
 
 def _shape(folder: Path, name: str) -> tuple[int, ...]:
-    """Of an empty cache: `decoders.py` puts the artifact into a folder of its size's name."""
+    """Of an empty cache: `whole_decoders.py` puts the artifact into a folder of its size's name."""
     from decoder_sizes import SIZES
 
     size = SIZES[folder.parent.name]

@@ -18,7 +18,7 @@ from tvm import s_tir, tirx
 from compressor.export.kernels.module import is_kernel
 from compressor.export.tuning.sizes import buffers, calls, known_sizes, settled
 
-__all__ = ["Task", "key_of", "task_of", "tasks_of"]
+__all__ = ["Task", "functions", "is_tunable", "key_of", "task_of", "tasks_of"]
 
 _KEPT = ("s_tir", "tirx.noalias")  # attributes that say what a function means; others, what was done with it
 _SCHEDULED = "tirx.is_scheduled"

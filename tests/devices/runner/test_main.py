@@ -41,7 +41,8 @@ def test_it_imports_nothing_of_this_project_and_nothing_heavy(copied: Path) -> N
     allowed = {"numpy", "onnxruntime", *sys.stdlib_module_names}
     for path in sorted(copied.glob("*.py")):
         named = {each.module.partition(".")[0] for each in imports(path.read_text(), "x.y", package=False)}
-        assert named - {"x"} <= allowed, path.name
+        more = {"tvm_ffi"} if path.name == "compiled.py" else set()  # for networks that TVM compiled, and alone
+        assert named - {"x"} <= allowed | more, path.name
 
 
 def test_it_is_python_3_8(copied: Path) -> None:

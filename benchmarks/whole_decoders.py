@@ -1,12 +1,12 @@
 """Tokens a second and memory of whole decoders, ternary in TVM beside ONNX Runtime's formats.
 
-    python benchmarks/decoders.py [--sizes 125M 350M 1.3B] [--threads 1 2] [--only NAME …] [--rounds 6] [--again]
+    python benchmarks/whole_decoders.py [--sizes 125M 350M 1.3B] [--threads 1 2] [--only NAME …] [--rounds 6] [--again]
 
 Decoders are LLaMA-shaped with random weights (`models/llama.py`): what a token costs does not depend on them. Each of
 the contestants (`decoder_contestants.py`) has a process of its own; they take turns of 16 tokens, from 128 places to
 256, and a figure is of the least times of each turn. Memory is what the process holds after that, runtime and Python
-included. Artifacts are made once, in `--artifacts`; cells are kept in `results/decoders.json` and measured where they
-are not there. The goals are at one thread: 1.8 times the portable ternary, 6 times fp32. All of it takes an hour on a
+included. Artifacts are made once, in `--artifacts`; cells are kept in `results/whole_decoders.json` and measured where
+they are not there. The goals are at one thread: 1.8 times the portable ternary, 6 times fp32. All of it takes an hour on a
 quiet machine, most of it to make the artifacts; the largest takes 20 GB of memory.
 """
 
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--budget", default="3h")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
-    cells = Cells("decoders", options.budget)
+    cells = Cells("whole_decoders", options.budget)
     for size, threads in itertools.product(options.sizes, options.threads):
         folders = {name: options.artifacts / size / name.replace(" ", "-") for name in options.only}
 

@@ -11,7 +11,7 @@ from compiled import needs_tvm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import decoder_contestants  # found through the line above
-import decoders
+import whole_decoders
 from decoder_contestants import CONTESTANTS, FIRST, PLACES, TURN, Process, build, offered
 from decoder_sizes import SIZES
 
@@ -22,16 +22,16 @@ CELL = {"tvm ternary": 90.0, "ort ternary": 45.0, "ort fp32": 18.0}
 def test_tokens_a_second_are_of_the_least_times_of_each_turn() -> None:
     best = {"tvm ternary": dict.fromkeys(range(PARTS), 0.1)}
     told = {"tvm ternary": {"resident": 200.0, "stored": 40.0, "before": 30.0}}
-    found = decoders.figures(best, told)
+    found = whole_decoders.figures(best, told)
     assert found["tvm ternary"] == pytest.approx(TURN / 0.1)
     assert (found["tvm ternary MB"], found["tvm ternary file MB"]) == (200.0, 40.0)
 
 
 def test_goals_are_told_at_one_thread() -> None:
-    assert decoders.goals(CELL) == {"ort ternary": 2.0, "ort fp32": 5.0}
-    assert decoders.goals({"ort ternary": 1.0}) == {}
+    assert whole_decoders.goals(CELL) == {"ort ternary": 2.0, "ort fp32": 5.0}
+    assert whole_decoders.goals({"ort ternary": 1.0}) == {}
     cell = {**CELL, **{f"{name} MB": 100.0 for name in CELL}}
-    lines = decoders.table({"125M 1 threads": cell, "125M 2 threads": cell}).splitlines()
+    lines = whole_decoders.table({"125M 1 threads": cell, "125M 2 threads": cell}).splitlines()
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert lines[2].split("|")[2].strip() == "90.0 (100 MB)"
     assert lines[4:] == [
