@@ -6,8 +6,8 @@ Decoders are LLaMA-shaped with random weights (`models/llama.py`): what a token 
 the contestants (`decoder_contestants.py`) has a process of its own; they take turns of 16 tokens, from 128 places to
 256, and a figure is of the least times of each turn. Memory is what the process holds after that, runtime and Python
 included. Artifacts are made once, in `--artifacts`; cells are kept in `results/whole_decoders.json` and measured where
-they are not there. The goals are at one thread: 1.8 times the portable ternary, 6 times fp32. All of it takes an hour on a
-quiet machine, most of it to make the artifacts; the largest takes 20 GB of memory.
+they are not there. The goals are at one thread: 1.8 times the portable ternary, 6 times fp32. All of it takes an hour
+on a quiet machine, most of it to make the artifacts; the largest takes 20 GB of memory.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def test_what_making_a_request_raises_is_raised() -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_worker_outlives_the_process_that_started_it(how: signal.Signals, tmp_path: Path) -> None:
     program = (
-        "import sys, time; from compressor.devices.tuning.workers import Workers\n"
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
+        "from compressor.devices.tuning.workers import Workers\n"
         "with Workers(2) as workers:\n"
         "    workers.ask([lambda: {'do': 'x'}] * 2, timeout=10)\n"
         "    print(*workers.processes, flush=True)\n"
