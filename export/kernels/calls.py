@@ -18,7 +18,8 @@ from torch.nn import functional
 from tvm import relax
 
 from compressor.export.kernels.attention import Attention, attention
-from compressor.export.kernels.convolution import Convolution, convolution, pack_columns
+from compressor.export.kernels.columns import Convolution, pack_columns
+from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.depthwise import Depthwise, depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known

@@ -15,117 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, vector
-from compressor.export.kernels.isa import Isa, Operand
+from compressor.export.kernels.columns import ROWS, Convolution
+from compressor.export.kernels.epilogue import Epilogue, vector
+from compressor.export.kernels.isa import Operand
 from compressor.export.kernels.panel import body, function, registers, splat
-from compressor.export.kernels.patches import Window
-from compressor.export.kernels.tiling import Tiling, tiling
 from compressor.export.kernels.vector_math import fused
 
-__all__ = ["Convolution", "convolution", "pack_columns"]
-
-_ROWS = 128  # of one unit of parallel work, about
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """What is computed: `outputs` channels in `groups`, of `samples` (None: known when it runs).
-
-    With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
-    numbers; what a window meets in a line is read in fours, so that up to three bytes behind it must be there.
-    """
-
-    isa: Isa
-    window: Window
-    outputs: int
-    samples: int | None = None
-    groups: int = 1
-    codes: bool = False
-    bias: bool = False
-    ending: Ending = PLAIN
-    parallel: bool = True
-
-    @property
-    def of_matrix(self) -> bool:
-        """Whether samples are rows of a matrix."""
-        return self.window.places == (1, 1)
-
-    @property
-    def across(self) -> int | None:
-        """Places in a line."""
-        return self.samples if self.of_matrix else self.window.places[1]
-
-    @property
-    def step(self) -> int:
-        """Numbers from a place to the next."""
-        return self.window.size if self.of_matrix else self.window.channels * self.window.stride[1]
-
-    @property
-    def inputs(self) -> int:
-        """Channels of a group."""
-        return self.window.channels // self.groups
-
-    @property
-    def wide(self) -> int:
-        """Output channels of a group."""
-        return self.outputs // self.groups
-
-    @property
-    def columns(self) -> int:
-        """Registers of a group's output channels."""
-        return -(-self.wide // self.isa.lanes)
-
-    @property
-    def kind(self) -> str:
-        """Of what is summed."""
-        return "int32" if self.codes else "float32"
-
-    @property
-    def together(self) -> int:
-        """Numbers of a step of the sum."""
-        return 4 if self.codes else 1
-
-    @property
-    def pieces(self) -> int:
-        """In how many pieces what a window meets in a line lies: neighbours are in one."""
-        return 1 if self.groups == 1 and self.window.dilation[1] == 1 else self.window.kernel[1]
-
-    @property
-    def run_steps(self) -> int:
-        """Steps of a piece."""
-        return -(-self.inputs * (self.window.kernel[1] // self.pieces) // self.together)
-
-    @property
-    def steps(self) -> int:
-        """Of a whole sum."""
-        return self.window.kernel[0] * self.pieces * self.run_steps
-
-    @property
-    def tiling(self) -> Tiling:
-        return tiling(self.isa, min(self.across or _ROWS, _ROWS), self.columns, self.steps)
-
-    @property
-    def last(self) -> int:
-        """Registers of the last tile."""
-        return self.columns % self.tiling.vectors or self.tiling.vectors
-
-
-def pack_columns(weight: Tensor, spec: Convolution) -> Tensor:
-    """Weights (outputs, Ky, Kx, C / groups) in the order in which the kernel reads them, flat: by group, tile, step,
-    register and lane; of codes, the four of a step together."""
-    size = spec.run_steps * spec.together
-    runs = weight.reshape(spec.groups, spec.wide, spec.window.kernel[0] * spec.pieces, -1)
-    runs = functional.pad(runs, (0, size - runs.shape[-1]))
-    matrix = runs.reshape(spec.groups, spec.wide, spec.steps, spec.together).transpose(1, 2)
-    matrix = functional.pad(matrix, (0, 0, 0, spec.columns * spec.isa.lanes - spec.wide))
-    tiles = torch.split(matrix, spec.tiling.vectors * spec.isa.lanes, dim=2)
-    return torch.cat([tile.reshape(spec.groups, -1) for tile in tiles], 1).flatten().contiguous()
+__all__ = ["convolution"]
 
 
 def convolution(spec: Convolution, name: str = "convolution") -> Any:
@@ -255,7 +154,7 @@ def _units(call: _Call) -> None:
     across = -(-spec.columns // spec.tiling.vectors)
     tiles = spec.groups * across
     lines = (
-        spec.tiling.rows * max(1, _ROWS // spec.tiling.rows) if spec.of_matrix else max(1, _ROWS // (spec.across or 1))
+        spec.tiling.rows * max(1, ROWS // spec.tiling.rows) if spec.of_matrix else max(1, ROWS // (spec.across or 1))
     )
     all_lines = call.samples * (1 if spec.of_matrix else spec.window.places[0])
     parts = (all_lines + (lines - 1)) // lines

@@ -10,7 +10,8 @@ import torch
 from kernel_runs import compiled, here, tvm
 from torch.nn import functional
 
-from compressor.export.kernels.convolution import Convolution, convolution, pack_columns
+from compressor.export.kernels.columns import Convolution, pack_columns
+from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.epilogue import Ending, Step
 from compressor.export.kernels.patches import Window
 
