@@ -109,10 +109,11 @@ def _isa() -> Any:
     return best_isa(tvm.get_global_func("target.llvm_get_cpu_features")(tvm.target.Target(_host())))
 
 
-def _host() -> dict[str, str]:
-    import tvm
+def _host() -> dict[str, Any]:
+    from compressor.export.tvm_boards import this_processor
 
-    return {"kind": "llvm", "mcpu": str(tvm.get_global_func("target.llvm_get_system_cpu")())}
+    own = this_processor()
+    return {"kind": "llvm", "mcpu": own.cpu, "mattr": list(own.features)}
 
 
 def _ours(bits: int, block: int | None, lowest: int, *, by_block: bool = False) -> Callable[[Case], Turn]:

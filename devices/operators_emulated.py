@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from compressor.devices.emulation.outputs import outputs_of
 from compressor.devices.opening import open_device
 from compressor.devices.runners import RUNNER
-from compressor.errors import ExportError
 from compressor.export.session import OPERATORS, Runner
 
 __all__ = ["emulated_model"]
@@ -42,11 +41,6 @@ def emulated_model(model: Path, cpu: str) -> Runner:
             device.push(given, f"{there}/run")
             names = (_SCRIPT.name, model.name, OPERATORS, "in.npz", "out.npz")
             done = device.run([*device.python, *(f"{there}/run/{name}" for name in names)], timeout=_TIMEOUT)
-            if done.status:
-                said = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
-                raise ExportError(f"it fails on an emulated {cpu}: {said[:300]}", where=model.name)
-            device.pull(f"{there}/run/out.npz", given / "out.npz")
-            with np.load(given / "out.npz") as found:
-                return {name: torch.from_numpy(found[name]) for name in found}
+            return outputs_of(device, done, f"{there}/run/out.npz", given, cpu=cpu, name=model.name)
 
     return run

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from compressor.devices.emulation.outputs import outputs_of
 from compressor.devices.emulation.root import Root, find_root
 from compressor.devices.emulation.tvm import TVM_SITE, tvm_wheels
 from compressor.devices.opening import open_device
 from compressor.devices.runners import RUNNER
-from compressor.errors import DeviceError, ExportError
+from compressor.errors import DeviceError
 from compressor.export.session import Runner
 
 __all__ = ["SET_UP", "emulated_runner", "lacking"]
@@ -74,12 +74,7 @@ def emulated_runner(path: Path, inputs: Sequence[str], outputs: Sequence[str], c
                 "PYTHONPATH": f"{site}:{root.path / 'site'}", "TVM_NUM_THREADS": "1", "LD_LIBRARY_PATH": there
             }  # fmt: skip
             done = device.run(program, timeout=_TIMEOUT, environment=environment)
-            if done.status:
-                said = (done.stderr.strip().splitlines() or [f"status {done.status}"])[-1]
-                raise ExportError(f"it fails on an emulated {cpu}: {said[:300]}", where=path.name)
-            device.pull(f"{there}/out.npz", bundle / "out.npz")
-            with np.load(bundle / "out.npz") as found:
-                return {name: torch.from_numpy(found[name]) for name in outputs}
+            return outputs_of(device, done, f"{there}/out.npz", bundle, cpu=cpu, name=path.name)
 
     return run
 

@@ -1,17 +1,18 @@
 """What a board is to LLVM, and whether this machine's processor runs what is compiled for it.
 
 A board's file says it (`[compiler]`); `host`, and a board that does not tell, are this machine's own processor: an
-empty triple.
+empty triple. A processor's name is not enough for that: a hypervisor may hide some of its instructions.
 """
 
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from typing import Any
 
 from compressor.targets.target import Compiler, Target
 
-__all__ = ["compiler_of", "features_of", "is_foreign", "is_from_wheels", "lacking_here", "llvm_of"]
+__all__ = ["compiler_of", "features_of", "is_foreign", "is_from_wheels", "lacking_here", "llvm_of", "this_processor"]
 
 _ORDER_OF_SUMS = ("fast-math-reassoc", "fast-math-contract", "fast-math-nsz")
 _HERE = f"{platform.machine()}-{platform.system().lower()}"  # as triples begin: x86_64-linux
@@ -24,7 +25,19 @@ def compiler_of(target: Target) -> Compiler:
     """What LLVM is told. TVM has to be installed, which knows this machine's processor."""
     if target.compiler is not None and not target.is_host:
         return target.compiler
-    return Compiler("", _own_processor(), (), "LLVM: this machine's own")
+    return this_processor()
+
+
+def this_processor() -> Compiler:
+    """What this machine computes with: its processor's name, less the instructions that are hidden from it."""
+    import tvm
+
+    cpu = str(tvm.get_global_func("target.llvm_get_system_cpu")())
+    whole = Compiler("", cpu, (), "LLVM: this machine's own")
+    told = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()  # None where LLVM cannot tell
+    here = {str(name): bool(has) for name, has in (told or {}).items()}
+    hidden = sorted(name for name in features_of(whole) if not here.get(name, True))
+    return replace(whole, features=tuple(f"-{name}" for name in hidden))
 
 
 def llvm_of(compiler: Compiler) -> dict[str, Any]:
@@ -60,12 +73,6 @@ def lacking_here(compiler: Compiler) -> str:
     """Why this machine's processor does not run the code, in a few words; "" where it does."""
     if is_foreign(compiler):
         return f"it is for {compiler.triple}, and this machine is {_HERE}"
-    own = Compiler("", _own_processor(), (), "")
-    missing = sorted(name for name in features_of(compiler) - features_of(own) if name.startswith(_COMPUTING))
+    lacking = features_of(compiler) - features_of(this_processor())
+    missing = sorted(name for name in lacking if name.startswith(_COMPUTING))
     return f"this processor has no {', '.join(missing[:_SHOWN])}" if missing else ""
-
-
-def _own_processor() -> str:
-    import tvm
-
-    return str(tvm.get_global_func("target.llvm_get_system_cpu")())

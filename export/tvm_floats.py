@@ -19,7 +19,7 @@ from tvm import relax
 from compressor.export.kernels.calls import emit_attention, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.patches import Window
-from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
+from compressor.export.tvm_stored import Reading, arguments_of, data_of, end_of, pair, stored_in
 
 __all__ = ["float_converters", "windowed"]
 
@@ -38,12 +38,12 @@ def float_converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str,
 
 class _Floats(Reading):
     def dense(self, node: fx.Node, importer: Any) -> Any:
-        x, weight, bias, *end = _arguments(node)
+        x, weight, bias, *end = arguments_of(node)
         data, given = data_of(importer, x), (self.tensor(weight), self.optional(bias))
         return emit_dense(importer.block_builder, self.isa, data, *given, end_of(importer, *end))
 
     def convolution(self, node: fx.Node, importer: Any) -> Any:
-        x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = _arguments(node)
+        x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = arguments_of(node)
         builder, kernel, vector = importer.block_builder, self.tensor(weight), self.optional(bias)
         data, window = windowed(importer, x, padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation))
         end = end_of(importer, residual, low, high, codes)
@@ -52,7 +52,7 @@ class _Floats(Reading):
         return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
 
     def attention(self, node: fx.Node, importer: Any) -> Any:
-        q, k, v, mask, causal, scale, first = _arguments(node)
+        q, k, v, mask, causal, scale, first = arguments_of(node)
         inputs = [data_of(importer, each) for each in (q, k, v)]
         added = None if mask is None else data_of(importer, mask)
         return emit_attention(
@@ -76,7 +76,7 @@ def windowed(
 
 
 def _max_pool(node: fx.Node, importer: Any) -> Any:
-    x, kernel, stride, padding, dilation, ceil_mode = _arguments(node)
+    x, kernel, stride, padding, dilation, ceil_mode = arguments_of(node)
     return importer.block_builder.emit(
         relax.op.nn.max_pool2d(
             data_of(importer, x), kernel, stride, padding * 2, dilation, ceil_mode, layout="NHWC"
@@ -85,13 +85,9 @@ def _max_pool(node: fx.Node, importer: Any) -> Any:
 
 
 def _mean_pool(node: fx.Node, importer: Any) -> Any:
-    x, kernel, stride, padding, ceil_mode, whole = _arguments(node)
+    x, kernel, stride, padding, ceil_mode, whole = arguments_of(node)
     return importer.block_builder.emit(
         relax.op.nn.avg_pool2d(
             data_of(importer, x), kernel, stride, padding * 2, (1, 1), ceil_mode, whole, layout="NHWC"
         )
     )  # fmt: skip
-
-
-def _arguments(node: fx.Node) -> tuple[Any, ...]:
-    return node.args

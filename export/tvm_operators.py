@@ -29,7 +29,7 @@ from compressor.export.kernels.packing import Packed, pack_weights
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
 from compressor.export.tvm_floats import windowed
-from compressor.export.tvm_stored import Reading, data_of, end_of, pair, stored_in
+from compressor.export.tvm_stored import Reading, arguments_of, data_of, end_of, pair, stored_in
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks
 
 __all__ = ["converters"]
@@ -60,7 +60,7 @@ class _Converters(Reading):
     alive: list[Tensor] = field(default_factory=list)  # what `packed` knows by its address, so that no other gets it
 
     def quantize(self, node: fx.Node, importer: Any) -> Any:
-        x, scale, zero, low, high, axis, dtype = _arguments(node)
+        x, scale, zero, low, high, axis, dtype = arguments_of(node)
         data, width = data_of(importer, x), str(dtype).removeprefix("torch.")
         given, at = self._parameters(scale, zero, axis, data, "float32")
         low, high = (tirx.const(float(bound), "float32") for bound in (low, high))
@@ -75,7 +75,7 @@ class _Converters(Reading):
         return importer.block_builder.emit_te(rounded, data, *given, primfunc_name_hint="quantize")
 
     def dequantize(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, axis = _arguments(node)
+        q, scale, zero, axis = arguments_of(node)
         data = data_of(importer, q)
         given, at = self._parameters(scale, zero, axis, data, "int32")
 
@@ -103,7 +103,7 @@ class _Converters(Reading):
         return [constant(value.expand(size)) for value in values], lambda parts, place: [p(place[axis]) for p in parts]
 
     def linear_blocks(self, node: fx.Node, importer: Any) -> Any:
-        x, codes, scales, bias, bits, block, width, integer = _arguments(node)
+        x, codes, scales, bias, bits, block, width, integer = arguments_of(node)
         builder, data = importer.block_builder, data_of(importer, x)
         vector = self.optional(bias)
         if integer:
@@ -117,16 +117,16 @@ class _Converters(Reading):
         return builder.emit(relax.op.linear(data, constant(weight), held, "float32"))
 
     def embedding_blocks(self, node: fx.Node, importer: Any) -> Any:
-        codes, ids, scales, bits, block, width = _arguments(node)
+        codes, ids, scales, bits, block, width = arguments_of(node)
         packed = self._packed(codes, scales, bits, block, width)
         return emit_table(importer.block_builder, data_of(importer, ids), packed)
 
     def table_codes(self, node: fx.Node, importer: Any) -> Any:
-        weight, scales, ids = _arguments(node)
+        weight, scales, ids = arguments_of(node)
         return emit_table(importer.block_builder, data_of(importer, ids), self._bytes(self.tensor(weight), scales))
 
     def linear_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, *end = _arguments(node)
+        q, scale, zero, weight, weight_scale, counts, bias, *end = arguments_of(node)
         builder, (data, shift) = importer.block_builder, _as_bytes(importer, data_of(importer, q), unsigned=False)
         matrix, point = self.tensor(weight), int(self.tensor(zero)) - shift
         *lead, width = data.ty.shape.values
@@ -136,7 +136,7 @@ class _Converters(Reading):
         return builder.emit(relax.op.reshape(y, (*lead, matrix.shape[0])))
 
     def conv_codes(self, node: fx.Node, importer: Any) -> Any:
-        q, scale, zero, weight, weight_scale, counts, bias, *rest = _arguments(node)
+        q, scale, zero, weight, weight_scale, counts, bias, *rest = arguments_of(node)
         *end, stride, padding, dilation, groups = rest
         kernel = self.tensor(weight)
         alone = groups == len(kernel) and kernel.shape[1] == 1
@@ -180,10 +180,6 @@ class _Converters(Reading):
             tensors = self.tensor(codes), self.tensor(scales)
             self.packed[key] = packed_blocks(self.isa, *tensors, bits, block, width)
         return self.packed[key]
-
-
-def _arguments(node: fx.Node) -> tuple[Any, ...]:
-    return node.args
 
 
 def _as_bytes(importer: Any, data: Any, *, unsigned: bool) -> tuple[Any, int]:

@@ -24,6 +24,7 @@ from torch.export.graph_signature import InputKind
 from tvm import relax, tirx
 
 from compressor.errors import ExportError
+from compressor.graph.shapes import is_settled
 from compressor.graph.signature import TensorSpec
 
 __all__ = ["Sizes", "settle"]
@@ -115,7 +116,7 @@ def settle(exported: ExportedProgram, specs: Sequence[TensorSpec]) -> Sizes:
 
 def _size(size: int | SymInt) -> int | SymInt:
     """Torch's trace may have found that a symbol is one number."""
-    return int(size) if isinstance(size, SymInt) and bool(size.node.expr.is_number) else size
+    return int(size) if is_settled(size) else size
 
 
 def _tell(node: fx.Node, sizes: Sequence[int | SymInt]) -> None:

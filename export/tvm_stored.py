@@ -14,7 +14,7 @@ from compressor.export.kernels.epilogue import Ending, Step
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import End, sized
 
-__all__ = ["Reading", "data_of", "end_of", "pair", "stored_in"]
+__all__ = ["Reading", "arguments_of", "data_of", "end_of", "pair", "stored_in"]
 
 
 @dataclass
@@ -46,6 +46,11 @@ def stored_in(exported: ExportedProgram) -> dict[str, Tensor]:
     known = {**exported.constants, **exported.state_dict}
     specs = exported.graph_signature.input_specs
     return {spec.arg.name: known[spec.target] for spec in specs if spec.target in known}
+
+
+def arguments_of(node: fx.Node) -> tuple[Any, ...]:
+    """What a call is given, in order."""
+    return node.args
 
 
 def data_of(importer: Any, node: fx.Node) -> Any:

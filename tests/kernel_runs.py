@@ -21,6 +21,7 @@ with quiet():
     from compressor.export.kernels.outputs import Product
     from compressor.export.kernels.packing import Packed, pack_outputs, pack_weights
 from compressor.export.kernels.product import product
+from compressor.export.tvm_boards import this_processor
 
 __all__ = [
     "RELU",
@@ -36,7 +37,8 @@ __all__ = [
 ]
 
 RELU = Ending(low=0.0)
-HOST = {"kind": "llvm", "mcpu": str(tvm.get_global_func("target.llvm_get_system_cpu")())}
+OWN = this_processor()
+HOST: Mapping[str, Any] = {"kind": "llvm", "mcpu": OWN.cpu, "mattr": list(OWN.features)}
 
 
 def here() -> list[Isa]:

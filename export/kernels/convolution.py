@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.columns import ROWS, Convolution
-from compressor.export.kernels.epilogue import Epilogue, vector
+from compressor.export.kernels.epilogue import Epilogue, restored, vector
 from compressor.export.kernels.isa import Operand
 from compressor.export.kernels.panel import body, function, registers, splat
 from compressor.export.kernels.vector_math import fused
@@ -93,8 +93,7 @@ class _Call:
         if not self.spec.codes:
             return total
         lanes, at = self.spec.isa.lanes, vector(channel, self.spec.isa.lanes)
-        value, scale = T.Cast(f"float32x{lanes}", total), self.scales[at]
-        return value * scale if self.b is None else fused(value, scale, self.b[at], lanes)
+        return restored(total, self.scales[at], None if self.b is None else self.b[at], lanes)
 
 
 @dataclass(frozen=True)

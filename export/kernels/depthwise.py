@@ -15,7 +15,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, pieces, vector
+from compressor.export.kernels.epilogue import PLAIN, Ending, Epilogue, pieces, restored, vector
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.panel import body, function, splat, stacked, typed
 from compressor.export.kernels.patches import Window
@@ -143,5 +143,4 @@ class _Call:
         if not self.spec.codes:
             return total
         at = vector(channel, lanes)
-        value, scale = T.Cast(typed("float32", lanes), total), self.scales[at]
-        return value * scale if self.bias is None else fused(value, scale, self.bias[at], lanes)
+        return restored(total, self.scales[at], None if self.bias is None else self.bias[at], lanes)

@@ -15,8 +15,9 @@ from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.panel import splat, typed
+from compressor.export.kernels.vector_math import fused
 
-__all__ = ["PLAIN", "Ending", "Epilogue", "Step", "pieces", "vector"]
+__all__ = ["PLAIN", "Ending", "Epilogue", "Step", "pieces", "restored", "vector"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ class Epilogue:
         for start, lanes in pieces(count, count):
             part = tirx.Shuffle([value], [tirx.IntImm("int32", start + lane) for lane in range(lanes)])
             self.store(part, row, channel + start, lanes)
+
+
+def restored(total: Any, scale: Any, bias: Any | None, lanes: int) -> Any:
+    """A register of whole sums as floats: float(Σ) · s + b, rounded once where there is a bias."""
+    value = T.Cast(typed("float32", lanes), total)
+    return value * scale if bias is None else fused(value, scale, bias, lanes)
 
 
 def pieces(count: int, most: int) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,15 @@ import pytest
 from boards import board
 from compiled import needs_tvm
 
-from compressor.export.tvm_boards import compiler_of, features_of, is_foreign, is_from_wheels, lacking_here, llvm_of
+from compressor.export.tvm_boards import (
+    compiler_of,
+    features_of,
+    is_foreign,
+    is_from_wheels,
+    lacking_here,
+    llvm_of,
+    this_processor,
+)
 from compressor.targets import HOST, load_target, target_names
 from compressor.targets.target import Compiler
 
@@ -73,6 +81,21 @@ def test_what_the_processor_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     from compressor.export import tvm_boards
 
     newest = Compiler("x86_64-linux-gnu", "x86-64-v4", ("fp32",), "test")
-    monkeypatch.setattr(tvm_boards, "_own_processor", lambda: "x86-64-v3")
+    monkeypatch.setattr(tvm_boards, "this_processor", lambda: Compiler("", "x86-64-v3", (), "test"))
     assert lacking_here(newest) == "this processor has no avx512bw, avx512cd, avx512dq"
     assert lacking_here(replace(newest, cpu="x86-64-v2")) == ""
+
+
+def test_instructions_that_a_hypervisor_hides_are_not_this_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tvm
+
+    asked = tvm.get_global_func
+    answers = {
+        "target.llvm_get_system_cpu": lambda: "znver4",
+        "tvm.codegen.llvm.GetHostCPUFeatures": lambda: {"avx2": True, "avx512f": False, "avx512vnni": False},
+    }
+    monkeypatch.setattr(tvm, "get_global_func", lambda name: answers.get(name) or asked(name))
+    found = this_processor()
+    assert (found.cpu, found.features) == ("znver4", ("-avx512f", "-avx512vnni"))
+    assert "avx2" in features_of(found)
+    assert not any(name.startswith("avx512") for name in features_of(found)), "what needs hidden ones is gone, too"
