@@ -15,11 +15,13 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from compressor.errors import TargetError
+from compressor.errors import ExportError, TargetError
 from compressor.targets import HOST, Target, load_target, target_names
+from compressor.targets.target import Compiler
 
 __all__ = ["Finding", "Status", "diagnose"]
 
@@ -66,7 +68,7 @@ def diagnose(target: str | None = None) -> list[Finding]:
     findings += [_package(owners), _program(), _cache()]
     if board is None:
         return findings + [_needs(load_target(name)) for name in target_names() if name != HOST]
-    return [*findings, _needs(board), *_verifiable(board)]
+    return [*findings, _needs(board), *_linking(board), *_verifiable(board)]
 
 
 def _python() -> Finding:
@@ -210,6 +212,25 @@ def _needs(target: Target) -> Finding:
         return Finding("target host", "ok", f"{runtime.name} {runtime.version}, ONNX opset {runtime.opset}")
     detail = f"needs {runtime.name} {runtime.version} on the board: ONNX opset {runtime.opset}; not looked at from here"
     return Finding(f"target {target.name}", "ok", detail, runtime.install)
+
+
+def _linking(target: Target) -> Iterator[Finding]:
+    """What joins TVM's objects into the board's library, here or there; asked where TVM is."""
+    if find_spec("tvm") is None or (target.compiler is None and not target.is_host):
+        return
+    from compressor.export.tvm_linking import cross_compilers, find_linker
+
+    compiler = target.compiler or Compiler("", "", (), "")
+    try:
+        command = find_linker(compiler).command
+    except ExportError as error:
+        yield Finding("TVM linker", "warning", error.what, error.way_out)
+        return
+    if command:
+        yield Finding("TVM linker", "ok", command[0])
+        return
+    detail = f"nothing here links for {compiler.triple}: --runtime tvm leaves objects and a script for the board"
+    yield Finding("TVM linker", "warning", detail, cross_compilers(compiler.triple))
 
 
 def _verifiable(target: Target) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs  # noqa: F401  imported late by what is tested, which `site` would hide it from
 import pytest
+from compiled import needs_tvm
 
 from compressor.doctor import Finding, diagnose
 from compressor.errors import TargetError
@@ -205,6 +206,23 @@ def test_a_target_tells_what_this_machine_can_verify_and_what_it_cannot() -> Non
     assert "TensorrtExecutionProvider, CUDAExecutionProvider" in details
     assert "not measured" in details
     assert "not measured" not in " ".join(finding.detail for finding in diagnose("host"))
+
+
+def test_what_links_tvms_objects_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_tvm()
+    from compressor.export import tvm_linking
+
+    monkeypatch.setattr(tvm_linking, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, **_: "/tools/g++" if name == "g++" else None)
+    [own] = [found for found in diagnose("host") if found.subject == "TVM linker"]
+    assert (own.status, own.detail) == ("ok", "/tools/g++")
+    [none] = [found for found in diagnose("raspberry-pi-5") if found.subject == "TVM linker"]
+    assert none.status == "warning"
+    assert "objects and a script for the board" in none.detail
+    assert "apt install g++-aarch64-linux-gnu" in none.way_out
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    [missing] = [found for found in diagnose("host") if found.subject == "TVM linker"]
+    assert missing.way_out == "apt install g++, or clang."
 
 
 def test_a_runtime_that_cannot_be_imported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
