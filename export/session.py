@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import mmap
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import CompressError, ExportError, UnsupportedError
+from compressor.export.separate import separated
 
 __all__ = [
     "EXACT_FLOATS", "EXACT_INTEGERS", "LARGE", "OPERATORS", "Runner", "give_back_memory", "operators_of", "runner",
@@ -51,10 +53,12 @@ def session(
     arena: bool = True,
     config: Mapping[str, str] | None = None,
     operators: Path | None = None,
+    content: bytes | None = None,
 ) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU provider; `threads` None leaves their number to the runtime.
 
-    `operators` is a library that brings operators of its own (`operators_of`).
+    `content` is what to load in place of what is in the file; `operators` is a library that brings operators of its
+    own (`operators_of`).
 
     Raises UnsupportedError when the runtime has no kernel for an operator, ExportError when it cannot load the file.
     """
@@ -72,7 +76,7 @@ def session(
     try:
         if operators is not None:
             options.register_custom_ops_library(str(operators))
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the binding raises a class of its own for each status, all from Exception
         raise _load_failure(error, path) from error
 
@@ -114,14 +118,18 @@ def _has_blocks(path: Path) -> bool:
 
 
 def _loaded(path: Path, threads: int | None, optimize: bool, config: dict[str, str], operators: Path | None) -> Any:
-    """With exact integers where the runtime manages them: it fails to convert a weight that two products share."""
+    """With exact integers where the runtime manages them: of a constant that two nodes share where it is copied."""
+    load = partial(session, path, threads, optimize=optimize, operators=operators)
     try:
-        return session(path, threads, optimize=optimize, config=config, operators=operators)
+        return load(config=config)
     except ExportError:
         rest = {key: value for key, value in config.items() if key not in EXACT_INTEGERS}
         if rest == config:
             raise
-        return session(path, threads, optimize=optimize, config=rest, operators=operators)
+    if content := separated(path):
+        with contextlib.suppress(ExportError):  # then it is for another reason
+            return load(config=config, content=content)
+    return load(config=rest)
 
 
 def give_back_memory() -> None:
