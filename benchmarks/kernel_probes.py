@@ -42,8 +42,8 @@ def read(isa: Isa, size: int, name: str = "read") -> Any:
 
 
 def products(isa: Isa, threads: int, steps: int, name: str = "products") -> tuple[Any, int]:
-    """The function (x int8 (band, group), w uint8 (lanes · group), y int32) that does nothing but dot products; how many
-    products it does.
+    """The function (x int8 (band, group), w uint8 (lanes · group), y int32) that does nothing but multiply and add; how
+    often it does.
 
     As many sums are in flight as registers hold beside both operands.
     """

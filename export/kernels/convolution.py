@@ -117,23 +117,23 @@ class _Tile:
         bands = list(enumerate(spec.bands(rows)))
         sums = registers(len(bands) * self.vectors * spec.band, spec.kind, lanes)
         for number, band in bands:
-            for vector in range(self.vectors):
-                sums.put(self._sums(number, vector), call.begun((column + vector) * lanes, len(band)))
+            for index in range(self.vectors):
+                sums.put(self._sums(number, index), call.begun((column + index) * lanes, len(band)))
         with _window(spec) as (place, step):
             at = column * (lanes * spec.steps) + step * (self.vectors * lanes)
             weights = [call.weights(at + index * lanes) for index in range(self.vectors)]
             for number, band in bands:
                 values = call.inputs([first + place + each * spec.step for each in band])
-                for vector, weight in enumerate(weights):
-                    at = self._sums(number, vector)
-                    sums.put(at, call.added(sums.some(at, spec.band), weight, values, len(band)))
+                for index, weight in enumerate(weights):
+                    before = sums.some(self._sums(number, index), spec.band)
+                    sums.put(self._sums(number, index), call.added(before, weight, values, len(band)))
         for number, band in bands:
-            parts = [sums.some(self._sums(number, vector), spec.band) for vector in range(self.vectors)]
+            parts = [sums.some(self._sums(number, index), spec.band) for index in range(self.vectors)]
             self._store(parts, column, row, band)
 
-    def _sums(self, band: int, vector: int) -> int:
-        """The first register of a band's sums."""
-        return (band * self.vectors + vector) * self.call.spec.band
+    def _sums(self, band: int, index: int) -> int:
+        """The first register of a band's sums for a register of channels."""
+        return (band * self.vectors + index) * self.call.spec.band
 
     def _store(self, parts: list[list[Any]], column: Any, row: Any, band: Sequence[int]) -> None:
         """A band's sums, for each register of outputs."""
@@ -142,9 +142,9 @@ class _Tile:
         rest = spec.wide % lanes if self.ends else 0
         finished = [self.call.finished(sums, (column + i) * lanes, len(band)) for i, sums in enumerate(parts)]
         for each, values in zip(band, zip(*finished, strict=True), strict=True):
-            for vector, value in enumerate(values):
-                at = row + each, channel + vector * lanes
-                if rest and vector == self.vectors - 1:
+            for index, value in enumerate(values):
+                at = row + each, channel + index * lanes
+                if rest and index == self.vectors - 1:
                     self.call.epilogue.store_part(value, *at, rest)
                 else:
                     self.call.epilogue.store(value, *at, lanes)

@@ -29,8 +29,8 @@ class Isa(ABC):
     """`features` are LLVM's names of what the processor must have; `lanes` of 32 bits make one of its `registers`.
 
     `rows` (a power of two) × `vectors` are the sums that a kernel for many rows holds in registers. `together` groups
-    of activations come with one load. A lane takes `group` inputs of its output at once. `band` rows, whose sums lie
-    side by side, meet weights at once: in as many registers, where `by_row` finds them, and one row alone takes as many.
+    of activations come with one load. A lane takes `group` inputs of its output at once. A `band` of rows meets weights
+    at once, and its sums take as many registers, of fewer rows, too; `by_row` finds them there.
     """
 
     name: str

@@ -39,9 +39,8 @@ class _Neon(Isa):
 
 @dataclass(frozen=True)
 class _NeonI8mm(_Neon):
-    """Two registers hold eight inputs of four outputs, those of two outputs each; one holds eight of two rows each.
-
-    smmla adds up four sums, of two rows by two outputs. Of one row sdot adds up the halves of eight products apart.
+    """Four outputs' weights are two registers, of two outputs by eight inputs each; activations are one, of two rows by
+    eight, or of one row twice; a band's sums are two, of its rows by two outputs each.
     """
 
     def for_codes(self, channels: int) -> Isa:
@@ -78,7 +77,8 @@ class _NeonI8mm(_Neon):
 
     def by_row(self, sums: Sequence[Any], rows: int) -> list[Any]:
         if rows == 1:
-            return [_pairs(*sums, 4)]
+            low, high = sums
+            return [_pairs(low, high, 4)]
         pair = [T.bind(each) for each in sums]
         return [_side_by_side(pair, row, 2, "int32x4") for row in range(2)]
 

@@ -3,12 +3,13 @@
     byte j of lane l of vector v of group g of chunk c of tile t holds, in field f,
     the code of output n = (t·V + v)·L + l and input k = ((c·F + f)·G + g)·J + j
 
-L lanes of J = 4 bytes make a register, V registers a tile (the outputs that one pass computes), F = 8/bits fields a byte,
-G groups of J inputs a run; where an instruction takes eight inputs (J = 8), the processor's registers are two. Lanes are outputs, so that no sum is ever taken across a register; a field holds a run of
-neighbouring inputs, so that activations stay in their own order. A field is read by a mask alone: the code comes out
-4^f (16^f) times too large, and the sum is divided once. That four bytes of a lane are multiplied and added by one
-instruction is VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's and T-MAC's
-relatives (arXiv:2410.16144, arXiv:2407.00088).
+L lanes of J = 4 bytes make a register, V registers a tile (the outputs that one pass computes), F = 8/bits fields a
+byte, G groups of J inputs a run. Where an instruction takes J = 8 inputs of an output, a register here is two of the
+processor's. Lanes are outputs, so that no sum is ever taken across a register; a field holds a run of neighbouring
+inputs, so that activations stay in their own order. A field is read by a mask alone: the code comes out 4^f (16^f)
+times too large, and the sum is divided once. That four bytes of a lane are multiplied and added by one instruction is
+VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's and T-MAC's relatives
+(arXiv:2410.16144, arXiv:2407.00088).
 
 Codes are unsigned, weight plus `zero`, or (`zero` 0) bytes in two's complement. What pads outputs and inputs stands for
 zero, and its scale is zero.
