@@ -20,11 +20,12 @@ from kernel_runs import tvm
 from tvm import tirx
 from tvm.s_tir import SBlock, SBlockRealize
 
-from compressor.devices.runner.counting import MARK
+from compressor.devices.emulation.root import Root
+from compressor.devices.runner.counting import COUNTS, MARK
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.objects import write_object
 
-__all__ = ["CORES", "emulated", "linked", "ran"]
+__all__ = ["CORES", "counted", "emulated"]
 
 CORES: Mapping[str, tuple[str, str]] = {  # by instruction set: what LLVM compiles for, and what qemu emulates
     "neon-i8mm": ("neoverse-n2", "max"), "neon-dotprod": ("cortex-a76", "cortex-a76"),
@@ -32,6 +33,7 @@ CORES: Mapping[str, tuple[str, str]] = {  # by instruction set: what LLVM compil
 }  # fmt: skip
 
 _COMPILER, _QEMU = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
+_TIMEOUT = 300.0  # seconds
 _MAIN = """
 #include <stdint.h>
 #include <stdio.h>
@@ -73,10 +75,40 @@ int main(int count, char **paths) {
 """
 
 
-def linked(function: Any, target: Mapping[str, Any], folder: Path) -> Path:
+def emulated(isa: Isa, function: Any, arrays: Sequence[np.ndarray], folder: Path) -> np.ndarray:
+    """The last of the arrays as the kernel leaves it, on a core that has the instruction set.
+
+    Skips where there is no emulator.
+    """
+    if shutil.which(_QEMU) is None:
+        pytest.skip("needs qemu-user-static")
+    paths = _written(arrays, folder)
+    program = [str(_linked(isa, function, folder)), *map(str, paths)]
+    subprocess.run([_QEMU, "-cpu", CORES[isa.name][1], *program], check=True, timeout=_TIMEOUT)
+    return np.frombuffer(paths[-1].read_bytes(), arrays[-1].dtype).reshape(arrays[-1].shape)
+
+
+def counted(isa: Isa, function: Any, arrays: Sequence[np.ndarray], folder: Path, root: Root) -> int:
+    """Instructions that the kernel takes there."""
+    program = [str(_linked(isa, function, folder)), *map(str, _written(arrays, folder))]
+    counts = folder / "counts"
+    argv = root.argv(CORES[isa.name][1], program, counting=True) or []
+    subprocess.run(argv, check=True, env=root.environment({COUNTS: str(counts)}), timeout=_TIMEOUT)
+    return int(counts.read_text(encoding="ascii"))
+
+
+def _written(arrays: Sequence[np.ndarray], folder: Path) -> list[Path]:
+    paths = [folder / f"{index}.bin" for index in range(len(arrays))]
+    for path, array in zip(paths, arrays, strict=True):
+        path.write_bytes(np.ascontiguousarray(array).tobytes())
+    return paths
+
+
+def _linked(isa: Isa, function: Any, folder: Path) -> Path:
     """A program for a kernel of known sizes. Skips where there is no compiler."""
     if shutil.which(_COMPILER) is None:
         pytest.skip("needs g++-aarch64-linux-gnu")
+    target = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": CORES[isa.name][0]}
     write_object({"kernel": _of_pointers(function)}, target, folder / "kernel.o")
     count = len(function.params)
     text = _MAIN % {
@@ -98,23 +130,3 @@ def _of_pointers(function: Any) -> Any:
     body = SBlock([], [], [], "root", tirx.SeqStmt([*declared, block.body]))
     made = tirx.PrimFunc(given, SBlockRealize([], True, body))
     return made.with_attrs({"global_symbol": "kernel", "tirx.noalias": True, "s_tir": function.attrs["s_tir"]})
-
-
-def ran(
-    program: Path, arrays: Sequence[np.ndarray], cpu: str, qemu: Sequence[str] = (_QEMU,),
-    environment: Mapping[str, str] | None = None,
-) -> np.ndarray:  # fmt: skip
-    """The last of the arrays as the kernel left it. Skips where there is no emulator."""
-    if shutil.which(qemu[0]) is None:
-        pytest.skip("needs qemu-user-static")
-    paths = [program.with_name(f"{index}.bin") for index in range(len(arrays))]
-    for path, array in zip(paths, arrays, strict=True):
-        path.write_bytes(np.ascontiguousarray(array).tobytes())
-    subprocess.run([*qemu, "-cpu", cpu, str(program), *map(str, paths)], check=True, env=environment, timeout=300)
-    return np.frombuffer(paths[-1].read_bytes(), arrays[-1].dtype).reshape(arrays[-1].shape)
-
-
-def emulated(isa: Isa, function: Any, arrays: Sequence[np.ndarray], folder: Path) -> np.ndarray:
-    """Compile, link and run on a core that has the instruction set."""
-    cpu, core = CORES[isa.name]
-    return ran(linked(function, {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": cpu}, folder), arrays, core)

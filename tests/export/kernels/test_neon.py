@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from kernel_runs import assembly
+from emulated_kernels import counted
+from emulation import emulated_root
+from kernel_runs import arguments, assembly, product_of, random_given
 
 from compressor.export.kernels.columns import Convolution
 from compressor.export.kernels.convolution import convolution
@@ -60,6 +63,22 @@ def test_convolutions_take_places_in_pairs(places: int) -> None:
     spec = Convolution(NEON_I8MM, Window(16, 3, places + 2, (3, 3)), 8, 1, codes=True)
     code = assembly(convolution(spec), {"kind": "llvm", "mtriple": LINUX, "mcpu": "neoverse-n2"})
     assert ("smmla" in code, "sdot" in code) == (places > 1, places == 1)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("rows", "bits", "block"), [(8, 2, None), (8, 2, 128), (8, 8, None), (128, 2, None)])
+def test_many_rows_take_a_fifth_fewer_instructions_at_least(
+    rows: int, bits: int, block: int | None, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    given, root = random_given(rows, (512, 512), bits, block), emulated_root(tmp_path_factory)
+    if root.uncounted:
+        pytest.skip(root.uncounted)
+    counts = {}
+    for isa in (NEON_I8MM, NEON_DOT):
+        (folder := tmp_path / isa.name).mkdir()
+        function = product(product_of(isa, given, parallel=False))
+        counts[isa] = counted(isa, function, arguments(isa, given), folder, root)
+    assert counts[NEON_I8MM] < 0.8 * counts[NEON_DOT], counts.values()
 
 
 def test_channels_that_only_fours_fill_are_left_to_dot_products() -> None:
