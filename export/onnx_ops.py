@@ -4,6 +4,7 @@
     compressor::dequantize  →  DequantizeLinear
     compressor::linear_blocks →  com.microsoft.MatMulNBits   (export/onnx_blocks.py)
     compressor::embedding_blocks →  com.microsoft.GatherBlockQuantized
+    compressor::patches     →  Pad, Slice, Concat              (export/onnx_windows.py)
     compressor::expand_slots  →  Gather by a computed map           (export/onnx_slots.py)
     compressor::linear_packed, embedding_packed  →  operators of our own   (export/custom_op/nodes.py)
     aten::batch_norm        →  BatchNormalization      (one node; torch's own takes six and a second trace)
@@ -30,6 +31,7 @@ import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.export.custom_op.nodes import PACKED_TRANSLATIONS
 from compressor.export.onnx_blocks import embedding_blocks, linear_blocks
 from compressor.export.onnx_slots import expand_slots
+from compressor.export.onnx_windows import patches
 from compressor.graph.edit import argument
 from compressor.graph.program import Program
 
@@ -158,6 +160,7 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.compressor.dequantize.default: dequantize,
     torch.ops.compressor.linear_blocks.default: linear_blocks,
     torch.ops.compressor.embedding_blocks.default: embedding_blocks,
+    torch.ops.compressor.patches.default: patches,
     torch.ops.compressor.expand_slots.default: expand_slots,
     **PACKED_TRANSLATIONS,
     torch.ops.aten.batch_norm.default: batch_norm,

@@ -18,10 +18,10 @@ from tvm import relax
 
 from compressor.export.kernels.calls import emit_attention, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.patches import Window
 from compressor.export.tvm_stored import Reading, arguments_of, data_of, end_of, pair, stored_in
+from compressor.export.tvm_windows import windowed
 
-__all__ = ["float_converters", "windowed"]
+__all__ = ["float_converters"]
 
 
 def float_converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Callable[[fx.Node, Any], Any]]:
@@ -45,7 +45,9 @@ class _Floats(Reading):
     def convolution(self, node: fx.Node, importer: Any) -> Any:
         x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = arguments_of(node)
         builder, kernel, vector = importer.block_builder, self.tensor(weight), self.optional(bias)
-        data, window = windowed(importer, x, padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation))
+        data, window = windowed(
+            importer, data_of(importer, x), padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation)
+        )
         end = end_of(importer, residual, low, high, codes)
         if groups == window.channels == len(kernel):
             return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], vector, end)
@@ -58,21 +60,6 @@ class _Floats(Reading):
         return emit_attention(
             importer.block_builder, self.isa, inputs, added, causal=causal, scale=scale, first=tuple(first)
         )
-
-
-def windowed(
-    importer: Any, x: fx.Node, padding: Any, value: float, kernel: tuple[int, int], stride: tuple[int, int],
-    dilation: tuple[int, int], spare: int = 0,
-) -> tuple[Any, Window]:  # fmt: skip
-    """x (n, H, W, C) padded with a value, `spare` columns more at the end, and what meets it."""
-    data = data_of(importer, x)
-    left, right, above, below = padding
-    _, height, width, channels = data.ty.shape.values
-    if any(padding) or spare:
-        pads = [0, 0, above, below, left, right + spare, 0, 0]
-        data = importer.block_builder.emit(relax.op.nn.pad(data, pads, pad_value=value))
-    size = int(height) + above + below, int(width) + left + right + spare
-    return data, Window(int(channels), *size, kernel, stride, dilation, spare)
 
 
 def _max_pool(node: fx.Node, importer: Any) -> Any:

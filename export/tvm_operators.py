@@ -3,6 +3,7 @@
     compressor::quantize, dequantize   →  loops over elements, rounded half to even, which TVM fuses with others
     compressor::linear_blocks          →  kernels on packed weights (export/kernels/), where x is rounded to int8;
                                           else a product of floats by what the codes stand for
+    compressor::patches                →  a gathering loop; where such kernels read them, codes are gathered instead
     compressor::embedding_blocks, table_codes  →  rows of the same packed codes
     compressor::linear_codes, conv_codes  →  kernels on packed weights, exact sums, what follows inside
 
@@ -23,17 +24,19 @@ from tvm import relax, te, tirx
 from compressor.export.kernels.blocks import packed_blocks
 from compressor.export.kernels.calls import Codes, behind, emit_convolution, emit_dense, emit_depthwise
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.linear import emit_codes, emit_linear
+from compressor.export.kernels.linear import emit_codes, emit_linear, emit_window
 from compressor.export.kernels.module import End, constant, count
 from compressor.export.kernels.packing import Packed, pack_weights
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.table import emit_table
-from compressor.export.tvm_floats import windowed
 from compressor.export.tvm_stored import Reading, arguments_of, data_of, end_of, pair, stored_in
+from compressor.export.tvm_windows import is_by_pixel, laid_patches, met_by, windowed
+from compressor.graph.edit import is_call
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks
 
 __all__ = ["converters"]
 
+ops = torch.ops.compressor
 _UNSIGNED = 128  # what an unsigned byte is larger by than the signed one of the same bits, its first one flipped
 
 
@@ -48,6 +51,7 @@ def converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str, Calla
         "dequantize.default": with_kernels.dequantize,
         "linear_blocks.default": with_kernels.linear_blocks,
         "embedding_blocks.default": with_kernels.embedding_blocks,
+        "patches.default": laid_patches,
         "linear_codes.default": with_kernels.linear_codes,
         "conv_codes.default": with_kernels.conv_codes,
         "table_codes.default": with_kernels.table_codes,
@@ -108,6 +112,10 @@ class _Converters(Reading):
         vector = self.optional(bias)
         if integer:
             packed = self._packed(codes, scales, bits, block, width)
+            if is_call(x, ops.patches.default) and is_by_pixel(x, block):
+                image, window = met_by(importer, x)
+                y = emit_window(builder, self.isa, image, window, packed, vector)
+                return y if node.meta["val"].dim() == 4 else builder.emit(relax.op.squeeze(y, 1))
             return emit_linear(builder, self.isa, data, packed, vector, by_block=True)
         format = BLOCK_FORMATS[f"int{bits}"]
         weight = dequantize_blocks(Blocks(self.tensor(codes), self.tensor(scales), format, block, width))
@@ -143,7 +151,7 @@ class _Converters(Reading):
         isa = self.isa.for_codes(kernel.shape[1])
         spare = 0 if alone else behind(isa, kernel.shape[1], groups)
         sizes = pair(kernel.shape[2:]), pair(stride), pair(dilation), spare
-        data, window = windowed(importer, q, padding, int(self.tensor(zero)), *sizes)
+        data, window = windowed(importer, data_of(importer, q), padding, int(self.tensor(zero)), *sizes)
         data, shift = (data, 0) if alone else _as_bytes(importer, data, unsigned=isa.unsigned_inputs)
         offsets = self._offsets(int(self.tensor(zero)) - shift, kernel.flatten(1), counts)
         codes = Codes(offsets, self.tensor(scale) * self.tensor(weight_scale))

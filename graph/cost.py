@@ -118,7 +118,8 @@ class Roofline:
         besides the batch (a sequence) has the example's size.
         """
         known = concrete_values(program, batch) if values is None else values
-        plan = schedule(program, known, requantized="tensorrt" not in _first_provider(target))
+        provider = _first_provider(target)
+        plan = schedule(program, known, requantized="tensorrt" not in provider, own=provider.startswith("tvm"))
         share = min(threads or target.threads, target.threads) / target.threads if target.on_cpu else 1.0
         kernels = tuple(_cost(k, plan, target, share, sparse_of(program, k, target)) for k in plan.kernels)
         total = sum(kernel.latency_ms for kernel in kernels)

@@ -8,6 +8,7 @@ Fused as ONNX Runtime and TensorRT fuse:
     dequantize(x) … → pointwise | pool | cat → quantize                              one int8 kernel
     dequantize(w) → anything float                                                   a kernel of its own, each inference
     linear_blocks(x, codes, scales)  + residual add + activation                     one kernel, int4 or int2
+    linear_blocks(patches(x), …)     in integers, where kernels are our own          one kernel, which lays out bytes
 
 ONNX Runtime's own kernels run a conv on integers only where its result is quantized again, past nothing but a clip,
 and a transposed conv never (seen in the graphs that it optimizes); TensorRT asks for neither. What depends on no
@@ -33,7 +34,7 @@ __all__ = ["Kernel", "Schedule", "layer_of", "schedule"]
 _CHAINS = frozenset({"elementwise", "reduce"})
 _INTEGER_CAPABLE = frozenset({"elementwise", "pool", "layout", "softmax", "reduce", "resize", "gather"})
 _CLIPS = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min"})
-_BLOCKS = "compressor::linear_blocks"
+_BLOCKS, _PATCHES = "compressor::linear_blocks", "compressor::patches"
 _FORMATS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -80,19 +81,20 @@ class Schedule:
     results: frozenset[fx.Node]  # values that the program returns
 
 
-def schedule(program: Program, values: Values, *, requantized: bool = True) -> Schedule:
+def schedule(program: Program, values: Values, *, requantized: bool = True, own: bool = False) -> Schedule:
     """Group a program's nodes into kernels and count each one's work. `values` are concrete shapes by node.
 
-    `requantized`: convs run on integers only under the conditions of ONNX Runtime's own kernels (see above).
+    `requantized`: convs run on integers only under the conditions of ONNX Runtime's own kernels (see above). `own`:
+    products in blocks are our own kernels, which round pixels before they lay patches of them out.
     """
-    return _Fuser(program, values, requantized).run()
+    return _Fuser(program, values, requantized, own).run()
 
 
 class _Fuser:
     """One walk over the graph in order; each node starts a kernel or joins those of the values it reads."""
 
-    def __init__(self, program: Program, values: Values, requantized: bool) -> None:
-        self.graph, self.values, self.requantized = program.graph, values, requantized
+    def __init__(self, program: Program, values: Values, requantized: bool, own: bool) -> None:
+        self.graph, self.values, self.requantized, self.own = program.graph, values, requantized, own
         self.order = {node: index for index, node in enumerate(self.graph.nodes)}
         self.constant: set[fx.Node] = set()  # depends on no input
         self.folded: set[fx.Node] = set()  # … and is computed when the model is loaded
@@ -156,7 +158,9 @@ class _Fuser:
         return swapped and all(user.op == "call_function" and kind_of(user) == "matmul" for user in node.users)
 
     def _is_absorbed(self, node: fx.Node) -> bool:
-        """A dequantize that only integer kernels read never runs."""
+        """A dequantize that only integer kernels read never runs, nor do patches that kernels of ours read."""
+        if op_name(node) == _PATCHES:
+            return self.own and all(_rounds(reader) for reader in self.consumers(node))
         readers = self.consumers(node) if kind_of(node) == "dequantize" else set()
         return bool(readers) and readers <= self.integer
 
@@ -242,6 +246,9 @@ class _Fuser:
             kernel.workspace_bytes += workspace_bytes(node, self.values)
             for argument, size in reads(node, self.values).items():
                 source = self._stored(argument, node)
+                if self._is_laid_inside(argument):  # a byte each
+                    kernel.workspace_bytes += _numel(self.values[argument])
+                    size = size_of(self.values[source])
                 if source not in inside:
                     size = size * self.values[source].element_size() // self.values[argument].element_size()
                     known = kernel.weights if source in self.constant else kernel.inputs
@@ -250,12 +257,22 @@ class _Fuser:
                 kernel.outputs.append(node)
         kernel.output_bytes = sum(size_of(self.values[node]) for node in kernel.outputs)
 
+    def _is_laid_inside(self, node: fx.Node) -> bool:
+        return node.op == "call_function" and op_name(node) == _PATCHES and self._is_absorbed(node)
+
     def _stored(self, argument: fx.Node, reader: fx.Node) -> fx.Node:
         """What lies in memory for an argument: an integer kernel reads what its dequantize would have read."""
         source = self.source(argument)
+        if self._is_laid_inside(source):
+            return self.source(source.all_input_nodes[0])
         if reader in self.integer and source.op == "call_function" and kind_of(source) == "dequantize":
             return self.source(source.all_input_nodes[0])
         return source
+
+
+def _rounds(node: fx.Node) -> bool:
+    """Whether a product in blocks computes in integers."""
+    return op_name(node) == _BLOCKS and bool(edit.argument(node, "integer"))
 
 
 def layer_of(node: fx.Node) -> str:

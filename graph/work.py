@@ -58,7 +58,8 @@ _FAMILIES = {
     "layout": "permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims slice select narrow split"
     " split_with_sizes tensor_split chunk unbind unfold expand expand_as broadcast_to broadcast_tensors repeat tile"
     " repeat_interleave cat concat stack hstack vstack roll flip pad constant_pad_nd reflection_pad1d reflection_pad2d"
-    " replication_pad1d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle diagonal rot90",
+    " replication_pad1d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle diagonal rot90"
+    " compressor::patches",
     "elementwise": "batch_norm _native_batch_norm_legit_no_training hardswish prelu glu masked_fill to _to_copy"
     " type_as __and__ __or__ __xor__ tril triu true_divide float half where logical_and square",
     "reduce": "sum mean amax amin max min std var prod norm cumsum",

@@ -55,7 +55,7 @@ MILDEST = 0.01  # below this relative error hardly a layer qualifies
 class Quantize(Pass):
     """Store and compute in a smaller number format.
 
-    format: "int8", "fp16", "bf16" (weights alone), or for weights alone, of linear layers, pointwise convolutions and
+    format: "int8", "fp16", "bf16" (weights alone), or for weights alone, of linear layers, convolutions and
         embeddings, "int4", "int3", "int2" or "ternary"; "mixed" chooses for each layer.
     mode: "static" computes in integers with calibrated activations, "weight-only" stores weights as integers and
         computes in float, "auto" is static where there is calibration data and the target has integer kernels.

@@ -4,6 +4,7 @@
     compressor::dequantize     x = (q − zero_point) · scale
     compressor::linear_blocks  y = x̂ · Ŵᵀ + b        Ŵ in blocks of 4 or 2 bits; x̂ is x, or x in int8 by block
     compressor::embedding_blocks  y = Ŵ[ids]
+    compressor::patches       what a convolution's window meets, as rows        (quant/windows.py)
     compressor::expand_slots  w = sign · ψ[π]        (quant/slots.py)
 
 `scale` and `zero_point` are scalars (per tensor) or vectors along `axis` (per channel). They lower to ONNX's
@@ -20,8 +21,9 @@ from torch.nn import functional
 
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, dequantize_blocks, round_by_block
 from compressor.quant.slots import expand_slots
+from compressor.quant.windows import patches
 
-__all__ = ["dequantize", "embedding_blocks", "expand_slots", "linear_blocks", "quantize"]
+__all__ = ["dequantize", "embedding_blocks", "expand_slots", "linear_blocks", "patches", "quantize"]
 
 
 @torch.library.custom_op("compressor::quantize", mutates_args=())

@@ -2,6 +2,8 @@
 
     y (…, N) = act(x (…, K) · Ŵᵀ + b)    →    call_tir(round_rows, x), call_tir(product, codes of x, Ŵ, b)
     y = act((q − z) · Ŵᵀ · s + b)        →    call_tir(patches, q), call_tir(product, rows of q, Ŵ, −z Σ Ŵ, b)
+    y = act(x ⊛ Ŵ + b)                   →    call_tir(round_rows, x), call_tir(rounded_patches, codes of x),
+                                              call_tir(product, rows, Ŵ, b)
 
 Weights are constants of the module, so that they are packed once, when it is compiled, and lie in the library. Rows are
 what all leading dimensions make together, known or symbolic. Layers of one shape share their functions, and those that
@@ -11,6 +13,7 @@ round the same input share its codes, if the module's common subexpressions are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,10 +25,10 @@ from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.packing import Layout, Packed, pack_outputs
-from compressor.export.kernels.patches import Window, patches
+from compressor.export.kernels.patches import Window, patches, rounded_patches
 from compressor.export.kernels.product import product
 
-__all__ = ["emit_codes", "emit_linear"]
+__all__ = ["emit_codes", "emit_linear", "emit_window"]
 
 _WORK = 1 << 20  # multiply–accumulates: 5 µs and more; threads take 2 to wake, 50 where others work there, too
 _SOME = 16  # rows, where nothing is known of their number; of a convolution, those of one sample
@@ -50,6 +53,29 @@ def emit_linear(
     spec = Product(isa, layout, known(rows), bias is not None, end.ending, by_block, parallel=parallel)
     y = _multiplied(builder, spec, rounded, packed, [] if bias is None else [bias], rows, end)
     return builder.emit(relax.op.reshape(y, (*lead, layout.outputs)))
+
+
+def emit_window(
+    builder: Any, isa: Isa, x: Any, window: Window, packed: Packed, bias: Tensor | None = None, *, end: End = NOTHING
+) -> Any:
+    """The same of what a convolution's window meets: x (n, height, width, C) float32, padding included → (n, down,
+    across, N). C is whole blocks of the weights: each pixel is rounded by block, once."""
+    layout, (samples, *_) = packed.layout, x.ty.shape.values
+    down, across = window.places
+    pixels, rows = samples * (window.height * window.width), samples * (down * across)
+    flat = builder.emit(relax.op.reshape(x, (pixels, window.channels)))
+    parallel = _is_work(known(rows) or down * across, layout)
+    inner = replace(layout, outputs=1, inputs=window.channels)
+    how = Rounding(isa, inner, known(pixels), by_block=True, parallel=parallel)
+    rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], pixels, inner, how.scales)
+    given = [builder.emit(relax.op.reshape(each, (samples, -1))) for each in rounded]
+    laid = rounded_patches(layout, window, inner.stride, known(samples), parallel=parallel)
+    met = _rows(builder, add_function(builder, laid, "rounded_patches"), given, rows, layout, layout.blocks)
+    spec = Product(
+        isa, layout, known(rows), bias is not None, end.ending, True, parallel=parallel, multiple=down * across
+    )
+    y = _multiplied(builder, spec, met, packed, [] if bias is None else [bias], rows, end)
+    return builder.emit(relax.op.reshape(y, (samples, down, across, layout.outputs)))
 
 
 def emit_codes(

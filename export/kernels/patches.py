@@ -1,6 +1,7 @@
 """Codes that are there already, laid out as rows for a product: of a matrix, or of what a convolution's window meets.
 
     row (n, y, x):  q[n, y·s + ky·d, x·s + kx·d, c]  at  (ky · Kx + kx) · C + c,        Σ over the row, and its scale
+                    of codes that were rounded by pixel and block of channels, their scales and sums in the same order
 
 Channels come last and padding is there, so that what a window meets in a line lies in one piece: rows are copied, not
 gathered. A matrix is the window of one place. What pads a row for the product is zero.
@@ -8,6 +9,7 @@ gathered. A matrix is the window of one place. What pads a row for the product i
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.isa import Isa
 from compressor.export.kernels.packing import Layout
-from compressor.export.kernels.panel import body, each_row, function, row_figure
+from compressor.export.kernels.panel import body, each_row, function, row_figure, typed
 
-__all__ = ["Window", "patches"]
+__all__ = ["Window", "patches", "rounded_patches"]
 
 _PIECE = 4  # such pieces at most are copied without a loop
+_REGISTER = 64  # bytes of the largest
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,6 @@ class Window:
         """Numbers in a row."""
         return self.kernel[0] * self.kernel[1] * self.channels
 
-    @property
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """Where pieces of a row begin, counted in numbers: in the data, behind the window's first, and in the row."""
-        joined = self.dilation[1] == 1
-        for down in range(self.kernel[0]):
-            for across in range(1 if joined else self.kernel[1]):
-                place = (down * self.dilation[0] * self.width + across * self.dilation[1]) * self.channels
-                yield place, (down * self.kernel[1] + across) * self.channels
-
-    @property
-    def run(self) -> int:
-        """Numbers in such a piece."""
-        return self.channels * (self.kernel[1] if self.dilation[1] == 1 else 1)
-
 
 def patches(
     isa: Isa, layout: Layout, window: Window, samples: int | None = None, name: str = "patches", *,
@@ -93,10 +82,7 @@ def patches(
         sums = T.arg("sums", T.Buffer((rows, 1), "int32"))
 
         def one(row: Any) -> None:
-            place = row % (down * across)
-            line, column = place // across * window.stride[0], place % across * window.stride[1]
-            first = T.bind((line * window.width + column) * window.channels)
-            _copy(q, row // (down * across), first, codes, row, window)
+            _copy(_Moved(q, codes, window.channels, window.channels), window, row)
             with T.serial(0, layout.width - window.inputs) as k:
                 T.buffer_store(codes, T.int8(0), [row, window.inputs + k])
             T.buffer_store(scales, given[0, 0], [row, 0])
@@ -107,21 +93,82 @@ def patches(
     return builder.get()
 
 
-def _copy(q: Any, sample: Any, first: Any, codes: Any, row: Any, window: Window) -> None:
-    for source, place in window.runs:
-        for start, length, times in _pieces(window.run):
+def rounded_patches(
+    layout: Layout, window: Window, held: int, samples: int | None = None, name: str = "rounded_patches", *,
+    parallel: bool = True,
+) -> Any:  # fmt: skip
+    """The function (q int8 (n, height · width · held), s and Σq (n, height · width · blocks), rows int8 (n · places,
+    stride), their s and Σq int32 (n · places, layout.blocks)).
 
-            def move(index: Any, come: int = source + start, to: int = place + start, length: int = length) -> None:
-                value = q.vload([sample, first + come + index * length], f"int8x{length}" if length > 1 else "int8")
+    Every pixel has codes of its channels, `held` bytes from the next one's, in whole blocks of the weights' `layout`.
+    """
+    down, across = window.places
+    blocks = layout.blocks // math.prod(window.kernel)
+    pixels = window.height * window.width
+    with function(name) as builder:
+        count = tirx.Var("samples", "int64") if samples is None else samples
+        rows = count * (down * across)
+        q = T.arg("q", T.Buffer((count, pixels * held), "int8"))
+        s = T.arg("s", T.Buffer((count, pixels * blocks), "float32"))
+        given = T.arg("given", T.Buffer((count, pixels * blocks), "int32"))
+        codes = T.arg("codes", T.Buffer((rows, layout.stride), "int8"))
+        scales = T.arg("scales", T.Buffer((rows, layout.blocks), "float32"))
+        sums = T.arg("sums", T.Buffer((rows, layout.blocks), "int32"))
+        moved = _Moved(q, codes, held, window.channels), _Moved(s, scales, blocks, blocks)
+
+        def one(row: Any) -> None:
+            for each in (*moved, _Moved(given, sums, blocks, blocks)):
+                _copy(each, window, row)
+
+        with body():
+            each_row(rows, one, parallel=parallel)
+    return builder.get()
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """From `data`, where a pixel has `held` numbers, to `rows`: the first `taken` of each."""
+
+    data: Any
+    rows: Any
+    held: int
+    taken: int
+
+    def runs(self, window: Window) -> Iterator[tuple[int, int]]:
+        """Where pieces begin, counted in numbers: in the data, behind the window's first, and in the row."""
+        for down in range(window.kernel[0]):
+            for across in range(1 if self._joined(window) else window.kernel[1]):
+                place = (down * window.dilation[0] * window.width + across * window.dilation[1]) * self.held
+                yield place, (down * window.kernel[1] + across) * self.taken
+
+    def run(self, window: Window) -> int:
+        """Numbers in such a piece."""
+        return self.taken * (window.kernel[1] if self._joined(window) else 1)
+
+    def _joined(self, window: Window) -> bool:
+        return window.dilation[1] == 1 and self.held == self.taken
+
+
+def _copy(moved: _Moved, window: Window, row: Any) -> None:
+    down, across = window.places
+    sample, place = row // (down * across), row % (down * across)
+    line, column = place // across * window.stride[0], place % across * window.stride[1]
+    first, kind = T.bind((line * window.width + column) * moved.held), str(moved.data.dtype)
+    most = _REGISTER // int(moved.data.dtype.itemsize)
+    for source, to in moved.runs(window):
+        for start, length, times in _pieces(moved.run(window), most):
+
+            def move(index: Any, come: int = source + start, to: int = to + start, length: int = length) -> None:
+                value = moved.data.vload([sample, first + come + index * length], typed(kind, length))
                 at = to + index * length
-                T.buffer_store(codes, value, [row, T.ramp(at, 1, length) if length > 1 else at])
+                T.buffer_store(moved.rows, value, [row, T.ramp(at, 1, length) if length > 1 else at])
 
             _times(times, move)
 
 
-def _pieces(length: int) -> Iterator[tuple[int, int, int]]:
-    """A length in pieces of powers of two, the largest first: (start, piece, how many)."""
-    start, piece = 0, 64
+def _pieces(length: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """A length in pieces of powers of two up to `most`, the largest first: (start, piece, how many)."""
+    start, piece = 0, most
     while start < length:
         if times := (length - start) // piece:
             yield start, piece, times

@@ -11,6 +11,7 @@ channels").
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from compressor.graph.edit import argument
 
-__all__ = ["from_matrix", "results_of", "rows_of", "to_matrix"]
+__all__ = ["from_matrix", "padding_of", "results_of", "rows_of", "to_matrix"]
 
 
 def to_matrix(weight: Tensor, kind: str, groups: int = 1) -> Tensor:
@@ -70,26 +71,27 @@ def results_of(node: fx.Node, value: Tensor, kind: str, limit: int) -> Tensor:
     return flat[_spread(len(flat), limit)]
 
 
+def padding_of(given: Any, spans: Sequence[int]) -> list[int]:
+    """A convolution's padding, by what its kernel spans, as `functional.pad` wants it: the last dimension first, before
+    and after."""
+    if given == "same":
+        pairs = [((span - 1) // 2, span - 1 - (span - 1) // 2) for span in spans]
+    else:
+        pairs = [(size, size) for size in _each(0 if given == "valid" else given, len(spans))]
+    return [size for pair in reversed(pairs) for size in pair]
+
+
 def _windows(node: fx.Node, data: Tensor, weight: Tensor) -> Tensor:
     """A view of batch × output positions × channels × kernel; its copy would be as large as all products' inputs."""
     sizes = weight.shape[2:]
     steps, spread = (_each(argument(node, name), len(sizes)) for name in ("stride", "dilation"))
     spans = [step * (size - 1) + 1 for step, size in zip(spread, sizes, strict=True)]
     view = data.unsqueeze(0) if data.dim() == weight.dim() - 1 else data
-    view = functional.pad(view, _padding(argument(node, "padding"), spans))
+    view = functional.pad(view, padding_of(argument(node, "padding"), spans))
     for axis, (span, step, dilation) in enumerate(zip(spans, steps, spread, strict=True)):
         view = view.unfold(2 + axis, span, step)[..., ::dilation]
     positions = list(range(2, 2 + len(sizes)))
     return view.movedim(positions, [axis - 1 for axis in positions])
-
-
-def _padding(given: Any, spans: list[int]) -> list[int]:
-    """As `functional.pad` wants it: the last dimension first, before and after."""
-    if given == "same":
-        pairs = [((span - 1) // 2, span - 1 - (span - 1) // 2) for span in spans]
-    else:
-        pairs = [(size, size) for size in _each(0 if given == "valid" else given, len(spans))]
-    return [size for pair in reversed(pairs) for size in pair]
 
 
 def _each(value: Any, count: int) -> list[int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from boards import board
 from quantized import dequantized, quantized, with_blocks, with_int8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compressor.graph.capture import capture
 from compressor.graph.concrete import concrete_values, op_name
+from compressor.graph.contract import Context
 from compressor.graph.edit import finish
 from compressor.graph.kernels import Kernel, layer_of, schedule
 from compressor.graph.program import Program
+from compressor.passes.quantize import Quantize
 
 
 def kernels(program: Program, *, requantized: bool = True) -> tuple[Kernel, ...]:
@@ -139,6 +142,22 @@ def test_a_conv_whose_result_stays_float_is_int8_only_where_the_runtime_can(conv
     ours, tensorrt = (kernels(program, requantized=flag) for flag in (True, False))
     formats = [[k.format for k in found if k.macs and layer_of(k.anchor) == "b"] for found in (ours, tensorrt)]
     assert formats == [["fp32"], ["int8"]]
+
+
+def test_patches_of_our_own_kernels_are_bytes_inside_the_product() -> None:
+    model = nn.Sequential(nn.Conv2d(32, 16, 3, padding=1), nn.ReLU())
+    program = capture(model.eval(), (torch.randn(2, 32, 6, 5),)).program
+    program = Quantize("int4", block=32).run(program, Context(board())).program
+    values = concrete_values(program)
+    portable, ours = (schedule(program, values, own=own).kernels for own in (False, True))
+    names = [[op_name(node) for node in kernel.nodes] for kernel in portable]
+    assert names == [["permute"], ["compressor::patches"], ["compressor::linear_blocks", "relu"], ["permute"]]
+    assert [op_name(kernel.anchor) for kernel in ours] == ["permute", "compressor::linear_blocks", "permute"]
+    pixels, product = 6 * 5, ours[1]
+    assert product.workspace_bytes == pixels * 9 * 32
+    assert sum(product.inputs.values()) == 4 * pixels * 32
+    assert sum(portable[2].inputs.values()) == 4 * pixels * 9 * 32
+    assert product.macs == portable[2].macs == pixels * 9 * 32 * 16
 
 
 def test_a_linear_may_leave_its_result_in_float(convs: Program) -> None:

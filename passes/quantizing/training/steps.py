@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from compressor.passes.quantizing.codes.rounding import rounding_of
 from compressor.passes.quantizing.codes.weights import matrix_of
 from compressor.passes.quantizing.settings import block_of, format_of, is_block, weight_format
 from compressor.passes.quantizing.sites import Layer
-from compressor.passes.reading.matrix import to_matrix
+from compressor.passes.reading.matrix import from_matrix, to_matrix
 from compressor.quant import fake
 from compressor.quant.blocks import BLOCK_FORMATS, quantize_blocks
 from compressor.quant.formats import Format, Granularity, choose_qparams, spread
@@ -51,9 +52,7 @@ def first_step(program: Program, layer: Layer, setting: Setting) -> Tensor:
         scale = ternary_grid(matrix, format, block_of(setting), share=share).scale[:, 0]
         return scale.clone() if share == "row" else scale[0].clone()
     scale = quantize_blocks(matrix, format, block).scales
-    if layer.axis:
-        return scale.T.contiguous()
-    return scale.reshape(*scale.shape, *[1] * (weight.dim() - 2))
+    return from_matrix(scale, weight[:, : scale.shape[1] // math.prod(weight.shape[2:])], layer.kind)
 
 
 def insert_rounding(
@@ -77,8 +76,8 @@ def codes_by(program: Program, layer: Layer, setting: Setting, step: Tensor) -> 
         codes = to_matrix(torch.clamp(exact, format.low, format.high).to(torch.int8), layer.kind).flatten(0, 1)
         return Rounded(codes, Grid(format, codes.shape[1], step.unsqueeze(1)))
     matrix = matrix_of(program, layer)
-    turned = step.T if layer.axis and step.dim() == 2 else step
-    grid = grid_of(turned.flatten(1) if turned.dim() > 2 else turned, matrix, format, block_of(setting))
+    by_matrix = to_matrix(step, layer.kind)[0] if step.dim() > 1 else step
+    grid = grid_of(by_matrix, matrix, format, block_of(setting))
     return Rounded(grid.codes(matrix), grid)
 
 

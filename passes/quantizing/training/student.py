@@ -1,6 +1,6 @@
 """The float program with fake quantization exactly where its integers will be, and what was learned there.
 
-    linear(x, W)  →  linear(fake_rows(x), fake_weight(W))       in blocks; so a pointwise convolution's positions
+    linear(x, W)  →  linear(fake_rows(x), fake_weight(W))       in blocks; so a convolution's positions
     conv(x, W)    →  fake_range(conv(fake_range(x), fake_weight(W)))       int8, where `plan_pairs` puts its pairs
 
 Shadow weights keep their names; steps are `NAME_step` times e^`NAME_gain`, ranges `NAME_bounds` times e^`NAME_gain`.
@@ -186,9 +186,15 @@ def _absmean(student: Student, layer: Layer, source: fx.Node, blend: fx.Node, se
     def call(target: Callable[..., Any], *args: object) -> fx.Node:
         return insert(student.program, target, args, like=at)
 
-    matrix = call(aten.flatten.using_ints, source, 1) if layer.axis == 0 else call(aten.transpose.int, source, 0, 1)
+    if layer.axis:
+        turned = call(aten.transpose.int, source, 0, 1)
+        rounded = call(ops.fake_absmean.default, turned, blend, *grouping(setting), False)
+        return call(aten.transpose.int, rounded, 0, 1)
+    last, first = [0, *range(2, len(shape)), 1], [0, len(shape) - 1, *range(1, len(shape) - 1)]
+    channels_last = call(aten.permute.default, source, last)  # blocks are runs of channels
+    matrix = call(aten.flatten.using_ints, channels_last, 1)
     rounded = call(ops.fake_absmean.default, matrix, blend, *grouping(setting), False)
-    return call(aten.reshape.default, rounded, shape) if layer.axis == 0 else call(aten.transpose.int, rounded, 0, 1)
+    return call(aten.permute.default, call(aten.reshape.default, rounded, [shape[axis] for axis in last]), first)
 
 
 def _step(student: Student, layer: Layer, setting: Setting, at: fx.Node) -> tuple[fx.Node, fx.Node]:

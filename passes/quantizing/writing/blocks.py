@@ -4,8 +4,8 @@
                        →  … + linear_blocks(x, codes′, scales′)     ternary {min, 0, max} alone: two products, exactly
     embedding(W, ids)  →  embedding_blocks(codes, ids, scales)      for `block` values of a row
 
-A pointwise convolution is a linear layer of its channels (`pointwise.py`). An embedding tied to the output layer shares
-its codes.
+A convolution is a linear layer of what its window meets (`convolutions.py`). An embedding tied to the output layer
+shares its codes.
 
 Weight-only: without data, scales are searched and weights rounded to nearest (`quant/grids.py`). Where the target
 multiplies int8 faster than fp32, its kernels also round the activations to int8, with a scale a block of each row.
@@ -32,7 +32,7 @@ from compressor.passes.quantizing.damage import relative_error
 from compressor.passes.quantizing.settings import block_of, format_of
 from compressor.passes.quantizing.sites import Layer, find_layers, rank
 from compressor.passes.quantizing.ties import other_readers, tied_groups
-from compressor.passes.quantizing.writing.pointwise import back, join_layouts, rows_of, unfit_convolution
+from compressor.passes.quantizing.writing.convolutions import back, join_layouts, rows_of, unfit_convolution
 from compressor.quant.blocks import BLOCK_FORMATS, Blocks, block_bytes, blocks_of
 from compressor.quant.formats import ranges
 from compressor.quant.solvers.rounding import Rounded
@@ -94,9 +94,9 @@ def plan_blocks(
 def misfit(program: Program, layer: Layer, format: str, block: int, tied: Sequence[Layer] = ()) -> str:
     """Why a layer cannot have its weight in blocks; empty where it can. `tied` layers would share the codes."""
     if layer.kind not in KINDS:
-        return f"blocks are for linear layers, pointwise convolutions and embeddings; this is {_OTHERS[layer.kind]}"
-    if layer.kind == "conv" and (reason := unfit_convolution(program, layer)):
-        return f"blocks are for linear layers, pointwise convolutions and embeddings; {reason}"
+        return f"blocks are for linear layers, convolutions and embeddings; this is {_OTHERS[layer.kind]}"
+    if layer.kind == "conv" and (reason := unfit_convolution(program, layer, block)):
+        return f"blocks are for linear layers, dense convolutions of whole blocks and embeddings; {reason}"
     if layer.kind == "embedding" and BLOCK_FORMATS[format].bits < TABLE_BITS:
         return f"less than {TABLE_BITS} bits cost an embedding too much accuracy"
     weight = matrix_of(program, layer)
@@ -154,11 +154,12 @@ def apply_blocks(
 def _rewrite(program: Program, group: Sequence[Layer], parts: Sequence[Blocks], integer: Sequence[bool]) -> None:
     """Every call of tied layers reads the codes, which stand where the first one's weight was; of two matrices of codes
     the products are added."""
+    shape = program.get(group[0].weight).shape
     stored = _stored(program, group, parts)
     for layer, rounded in zip(group, integer, strict=True):
         for node in layer.nodes:
             x = layer.data(node)
-            x = rows_of(program, node, x) if layer.kind == "conv" else x
+            x = rows_of(program, node, x, shape[2:]) if layer.kind == "conv" else x
             total: fx.Node | None = None
             for names, blocks in zip(stored, parts, strict=True):
                 codes, scales = (read(program, name, node) for name in names)

@@ -80,17 +80,17 @@ def test_the_order_of_formats() -> None:
     assert formats_from("int4") == ("int4", "int8", "fp16")
 
 
-def test_with_data_convolutions_become_int8_and_tables_have_four_bits(net: Program) -> None:
+def test_with_data_convolutions_in_groups_become_int8_and_tables_have_four_bits(net: Program) -> None:
     result = Quantize("ternary", block=64).run(net, Context(board(), calibration=data(net)))
     assert formats(result) == {
         "table": "int4", "wide": "ternary", "point": "ternary", "small": "ternary",
-        "deep": "int8", "spread": "int8", "grouped": "int8",
+        "spread": "ternary", "deep": "int8", "grouped": "int8",
     }  # fmt: skip
     told = reasons(result)
     assert "less than 4 bits cost an embedding too much accuracy" in told["table"]
-    assert told["deep"].startswith("int8 in place of ternary: blocks are for linear layers, pointwise")
-    assert [told[name].rpartition("this is a ")[2] for name in ("spread", "grouped", "deep")] == [
-        "convolution of 3", "convolution of 4 groups", "depthwise convolution",
+    assert told["deep"].startswith("int8 in place of ternary: blocks are for linear layers, dense convolutions")
+    assert [told[name].rpartition("this is a ")[2] for name in ("grouped", "deep")] == [
+        "convolution of 4 groups", "depthwise convolution",
     ]  # fmt: skip
     assert "wide" not in told
     again = Quantize(sites=result.settings).run(net, Context(board()))
@@ -120,10 +120,10 @@ def test_a_runtime_too_old_for_two_bits_takes_four(net: Program) -> None:
 
 def test_without_data_weights_alone_are_int8_where_size_counts(net: Program) -> None:
     size = board(objective="size")
-    assert formats(Quantize("int4", block=64).run(net, Context(size)))["spread"] == "int8"
+    assert formats(Quantize("int4", block=64).run(net, Context(size)))["grouped"] == "int8"
     result = Quantize("int4", block=64).run(net, Context(board()))
-    assert formats(result)["spread"] == "fp32"
-    assert "int8 takes calibration data, and weights alone are slower" in reasons(result)["spread"]
+    assert formats(result)["grouped"] == "fp32"
+    assert "int8 takes calibration data, and weights alone are slower" in reasons(result)["grouped"]
 
 
 def test_a_board_that_runs_floats_alone(net: Program) -> None:
@@ -143,7 +143,7 @@ def test_what_is_predicted_to_be_slower_stays_as_it_was(net: Program) -> None:
     assert formats(result)["small"] == "int4"
     asked = Quantize("int4", block=64, slower=True).run(net, slow)
     assert formats(asked)["wide"] == "int4"
-    assert "Slower in int4, as predicted: point, wide, " in asked.notes[0]
+    assert "Slower in int4, as predicted: point, spread, wide, " in asked.notes[0]
 
 
 def test_a_slower_convolution_takes_the_next_format(net: Program) -> None:

@@ -34,13 +34,13 @@ class Mixed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.inner = nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
-        self.point = nn.Conv2d(40, 8, 1)
+        self.point, self.near = nn.Conv2d(40, 32, 1), nn.Conv2d(32, 8, 3, padding=1)
         self.words = nn.Embedding(32, 128)
         self.left, self.right = nn.Linear(128, 40), nn.Linear(128, 40, bias=False)
         self.product = nn.Parameter(torch.randn(40, 128) / 6)
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
-        h = self.point(functional.max_pool2d(functional.relu6(self.stem(x)), 2))
+        h = self.near(self.point(functional.max_pool2d(functional.relu6(self.stem(x)), 2)))
         h = functional.relu(self.inner(h) + h).flatten(1) + self.words(ids)
         h = torch.tanh(self.left(h)) * self.right(h)
         return functional.linear(h @ self.product, self.words.weight)
@@ -115,6 +115,7 @@ def test_blocks_of_every_kind_and_what_stays_float(
         "left": {"format": "ternary", "block": 32, "activation": "int8"}, "right": {"format": "int2", "block": 64},
         "product": {"format": "ternary", "block": 32}, "stem": {"format": "fp16"},
         "point": {"format": "ternary", "block": 32, "activation": "int8"},
+        "near": {"format": "ternary", "block": 32, "activation": "int8"},
     }  # fmt: skip
     ternary = {name for name, setting in settings.items() if setting["format"] == "ternary"}
     settings |= {name: {**settings[name], "rule": rule, "scale": scale} for name in ternary}
@@ -122,16 +123,16 @@ def test_blocks_of_every_kind_and_what_stays_float(
     trained = moved(student)
     agree(trained, written(program, settings, student, trained), batches[0], ulps=1e-6)
     kinds = [n.target for n in student.program.nodes() if n.target in TRAINABLE]
-    means = 0 if rule == "fitted" else 3
+    means = 0 if rule == "fitted" else 4
     assert kinds.count(OPS.fake_absmean.default) == means
-    assert kinds.count(OPS.fake_weight.default) == 4 - means
-    assert kinds.count(OPS.fake_rows.default) == 2
+    assert kinds.count(OPS.fake_weight.default) == 5 - means
+    assert kinds.count(OPS.fake_rows.default) == 3
 
 
 def test_without_training_it_starts_where_rounding_leaves_it(mixed: tuple[Program, list[dict[str, Tensor]]]) -> None:
     program, batches = mixed
     words = [layer.name for layer in find_layers(program)[0] if layer.weight == "words.weight"]
-    names = ("left", "right", "product", "point", *words)
+    names = ("left", "right", "product", "point", "near", *words)
     settings: dict[str, Setting] = {name: {"format": "int4", "block": 32} for name in names}
     settings |= {name: {"format": "int8"} for name in ("stem", "inner")}
     student = make_student(program, settings, Lesson("1steps"))

@@ -60,8 +60,9 @@ def test_linear_layers_of_every_spelling_and_reasons_for_the_rest(mixed: Program
     result = run(mixed)
     assert set(result.settings) == {"wide", "product", "added", "table", "words", "tied", "narrow"}
     assert {skip.site: skip.reason for skip in result.skipped} == {
-        "conv": "stays float: blocks are for linear layers, pointwise convolutions and embeddings; this is a "
-        "convolution of 3; int8 takes calibration data, and weights alone are slower; board runs no fp16",
+        "conv": "stays float: blocks are for linear layers, dense convolutions of whole blocks and embeddings; this is "
+        "a convolution of 3, and its 4 channels are no whole blocks of 64; int8 takes calibration data, and weights "
+        "alone are slower; board runs no fp16",
         "narrow": "int4 in blocks of 32 in place of int4: its 48 inputs are fewer than a block of 64",
     }
     calls = [n for n in result.program.nodes() if n.target is torch.ops.compressor.linear_blocks.default]

@@ -1,23 +1,29 @@
-"""Pointwise convolutions as matrix products, so that their weights can be stored in blocks of few bits.
+"""Convolutions as matrix products, so that their weights can be stored in blocks of few bits.
 
-    conv(x, W)  →  permute(linear_blocks(permute(x), codes, scales))        W (O, I, 1, 1), channels moved last and back
+    conv(x, W)  →  permute(linear_blocks(permute(x), codes, scales))             W (O, I, 1, 1), channels last and back
+                →  permute(linear_blocks(patches(permute(x)), codes, scales))    of larger kernels, and of padded ones
 
-A stride takes every s-th position first: x[:, :, ::s, ::s]. What only computes value by value is then done with the
-channels last (permute ∘ f = f ∘ permute), so that between two such products nothing is moved: a permutation that meets
-its inverse goes.
+A pointwise one's stride takes every s-th position first: x[:, :, ::s, ::s]. Rows of larger ones are what their windows
+meet, place by place, each with all its channels (`quant/windows.py`); those are whole blocks, so that every pixel is
+rounded in the same way wherever it is met. What only computes value by value is then done with the channels last
+(permute ∘ f = f ∘ permute), so that between two such products nothing is moved: a permutation that meets its inverse
+goes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
+import compressor.quant.ops  # noqa: F401  registers the custom ops
 from compressor.graph.concrete import op_name
 from compressor.graph.edit import argument, insert, is_call, permutation, sole_user, substitute
 from compressor.graph.program import Program
 from compressor.passes.quantizing.sites import Layer, rank
+from compressor.passes.reading.matrix import padding_of
 
 __all__ = ["back", "join_layouts", "rows_of", "unfit_convolution"]
 
@@ -31,26 +37,37 @@ _BY_VALUE = frozenset(_NAMES.split())
 _PAIRWISE = (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
 
 
-def unfit_convolution(program: Program, layer: Layer) -> str:
-    """Why a convolution is no matrix product of its input's rows; empty where it is one."""
-    weight, kind = program.get(layer.weight), ""
+def unfit_convolution(program: Program, layer: Layer, block: int) -> str:
+    """Why a convolution is no matrix product of rows in blocks of so many inputs; empty where it is one."""
+    weight = program.get(layer.weight)
     for node in layer.nodes:
-        groups, padding = argument(node, "groups"), argument(node, "padding")
+        groups = argument(node, "groups")
         if groups != 1:
-            kind = "depthwise" if groups == weight.shape[0] and weight.shape[1] == 1 else f"of {groups} groups"
-        elif math.prod(weight.shape[2:]) != 1:
-            kind = f"of {'×'.join(map(str, weight.shape[2:]))}"
-        elif rank(layer.data(node)) != weight.dim() or (not isinstance(padding, str) and any(_each(padding))):
-            kind = "with padding or without a batch"
-    return f"this is a convolution {kind}".replace("convolution depthwise", "depthwise convolution") if kind else ""
+            depthwise = groups == weight.shape[0] and weight.shape[1] == 1
+            return f"this is a {'depthwise convolution' if depthwise else f'convolution of {groups} groups'}"
+        if rank(layer.data(node)) != weight.dim():
+            return "this is a convolution without a batch"
+        if weight.shape[1] % block and not _is_pointwise(node, weight):
+            size = "×".join(map(str, weight.shape[2:]))
+            return f"this is a convolution of {size}, and its {weight.shape[1]} channels are no whole blocks of {block}"
+    return ""
 
 
-def rows_of(program: Program, node: fx.Node, x: fx.Node) -> fx.Node:
-    """A convolution's input (N, C, …) → (N, …, C), of the positions that its stride takes."""
-    for axis, step in enumerate(_strides(node, rank(x) - 2), 2):
+def rows_of(program: Program, node: fx.Node, x: fx.Node, sizes: Sequence[int]) -> fx.Node:
+    """A convolution's input (N, C, …) → (N, …, ∏ sizes · C): what a kernel of `sizes` meets at the places it takes."""
+    axes = rank(x) - 2
+    stride, spread = (_each(argument(node, name), axes) for name in ("stride", "dilation"))
+    spans = [step * (size - 1) + 1 for step, size in zip(spread, sizes, strict=True)]
+    padding = padding_of(argument(node, "padding"), spans)
+    rows = math.prod(sizes) == 1 and not any(padding)
+    for axis, step in enumerate(stride if rows else (), 2):
         if step > 1:
             x = insert(program, aten.slice.Tensor, (x, axis, 0, _END, step), like=node)
-    return insert(program, aten.permute.default, (x, [0, *range(2, rank(x)), 1]), like=node)
+    last = insert(program, aten.permute.default, (x, [0, *range(2, rank(x)), 1]), like=node)
+    if rows:
+        return last
+    shape = list(sizes), stride, padding, spread
+    return insert(program, torch.ops.compressor.patches.default, (last, *shape), like=node)
 
 
 def back(program: Program, node: fx.Node, product: fx.Node) -> fx.Node:
@@ -110,9 +127,12 @@ def _past(program: Program, node: fx.Node, user: fx.Node) -> list[fx.Node]:
     return [after]
 
 
-def _strides(node: fx.Node, count: int) -> list[int]:
-    return (_each(argument(node, "stride")) * count)[:count]
+def _is_pointwise(node: fx.Node, weight: Tensor) -> bool:
+    """Whether rows are pixels of the input as it is."""
+    padding = argument(node, "padding")
+    return math.prod(weight.shape[2:]) == 1 and (isinstance(padding, str) or not any(_each(padding, 1)))
 
 
-def _each(sizes: object) -> list[int]:
-    return [int(size) for size in sizes] if isinstance(sizes, list | tuple) else [int(sizes)]  # type: ignore[call-overload]
+def _each(sizes: object, axes: int) -> list[int]:
+    found = [int(size) for size in sizes] if isinstance(sizes, list | tuple) else [int(sizes)]  # type: ignore[call-overload]
+    return found * axes if len(found) == 1 else found
