@@ -197,7 +197,7 @@ def _products(case: Case) -> Turn:
     isa = _isa()
     function, count = products(isa, case.threads, 1 << 12)
     library = _tvm(case.threads, {"products": function})
-    x, w = _owned(np.ones((1, 4), np.int8)), _owned(np.ones(4 * isa.lanes, np.uint8))
+    x, w = _owned(np.ones((isa.band, isa.group), np.int8)), _owned(np.ones(isa.group * isa.lanes, np.uint8))
     y = tvm.runtime.empty((case.threads * (isa.registers - 4) * isa.lanes,), "int32")
     run = library["products"]
     return _scaled(_hot(lambda: run(x, w, y)), count)

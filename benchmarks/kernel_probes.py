@@ -42,14 +42,15 @@ def read(isa: Isa, size: int, name: str = "read") -> Any:
 
 
 def products(isa: Isa, threads: int, steps: int, name: str = "products") -> tuple[Any, int]:
-    """The function (x int8 (4), w uint8 (register), y int32) that does nothing but dot products; how many it does.
+    """The function (x int8 (band, group), w uint8 (lanes · group), y int32) that does nothing but multiply and add; how
+    often it does.
 
     As many sums are in flight as registers hold beside both operands.
     """
-    sums_each, width = isa.registers - 4, 4 * isa.lanes
+    sums_each, width = isa.registers - 4, isa.group * isa.lanes
     layout = isa.layout(isa.lanes, 16, 8)
     with function(name) as builder:
-        x = T.arg("x", T.Buffer((1, 4), "int8"))
+        x = T.arg("x", T.Buffer((isa.band, isa.group), "int8"))
         w = T.arg("w", T.Buffer((width,), "uint8"))
         y = T.arg("y", T.Buffer((threads * sums_each * isa.lanes,), "int32"))
         with T.parallel(0, threads) as part:
@@ -57,10 +58,10 @@ def products(isa: Isa, threads: int, steps: int, name: str = "products") -> tupl
             for index in range(sums_each):
                 sums[index] = splat(T.int32(0), isa.lanes)
             weights = tuple(T.bind(each) for each in isa.weights(w.vload([0], f"uint8x{width}"), layout, 0))
-            [inputs] = isa.activations(x, 0, 0, 1, layout)
+            [inputs] = isa.activations(x, range(isa.band), 0, 1, layout)
             with T.serial(0, steps):
-                for index in range(sums_each):
-                    sums[index] = isa.dot(sums[index], weights, inputs)
+                for index in range(0, sums_each, isa.band):
+                    sums.put(index, isa.band_dots(sums.some(index, isa.band), [weights], [inputs], isa.band))
             for index in range(sums_each):
                 T.buffer_store(y, sums[index], [T.ramp((part * sums_each + index) * isa.lanes, 1, isa.lanes)])
     return builder.get(), threads * sums_each * steps * width

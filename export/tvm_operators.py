@@ -148,13 +148,14 @@ class _Converters(Reading):
         *end, stride, padding, dilation, groups = rest
         kernel = self.tensor(weight)
         alone = groups == len(kernel) and kernel.shape[1] == 1
-        spare = 0 if alone else behind(kernel.shape[1], groups)
+        isa = self.isa.for_codes(kernel.shape[1])
+        spare = 0 if alone else behind(isa, kernel.shape[1], groups)
         sizes = pair(kernel.shape[2:]), pair(stride), pair(dilation), spare
         data, window = windowed(importer, data_of(importer, q), padding, int(self.tensor(zero)), *sizes)
-        data, shift = (data, 0) if alone else _as_bytes(importer, data, unsigned=self.isa.unsigned_inputs)
+        data, shift = (data, 0) if alone else _as_bytes(importer, data, unsigned=isa.unsigned_inputs)
         offsets = self._offsets(int(self.tensor(zero)) - shift, kernel.flatten(1), counts)
         codes = Codes(offsets, self.tensor(scale) * self.tensor(weight_scale))
-        given = importer.block_builder, self.isa, data, window
+        given = importer.block_builder, isa, data, window
         after = self.optional(bias), end_of(importer, *end), codes
         if alone:
             return emit_depthwise(*given, kernel[:, 0], *after)

@@ -26,10 +26,12 @@ from compressor.export.tvm_boards import this_processor
 __all__ = [
     "RELU",
     "Given",
+    "arguments",
     "assembly",
     "compiled",
     "here",
     "multiplied",
+    "product_of",
     "random_given",
     "reference",
     "rounded",
@@ -109,13 +111,26 @@ def multiplied(
     isa: Isa, given: Given, *, symbolic: bool = False, multiple: int = 1, target: Mapping[str, Any] = HOST
 ) -> np.ndarray:
     """What a kernel makes of it."""
+    spec = product_of(isa, given, symbolic=symbolic, multiple=multiple)
+    run = compiled({"product": product(spec)}, target)["product"]
+    *arrays, y = arguments(isa, given)
+    made = tvm.runtime.tensor(y)
+    run(*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arrays), made)
+    return np.array(made.numpy())
+
+
+def product_of(isa: Isa, given: Given, *, symbolic: bool = False, multiple: int = 1, parallel: bool = True) -> Product:
+    """What is to be compiled for it."""
+    return Product(
+        isa, given.packed(isa).layout, None if symbolic else len(given.q), given.bias is not None,
+        RELU if given.relu else PLAIN, given.by_block, given.offsets is not None, parallel, multiple,
+    )  # fmt: skip
+
+
+def arguments(isa: Isa, given: Given) -> list[np.ndarray]:
+    """What a kernel is called with, the last one to be filled."""
     packed, rows = given.packed(isa), len(given.q)
     layout = packed.layout
-    spec = Product(
-        isa, layout, None if symbolic else rows, given.bias is not None, RELU if given.relu else PLAIN, given.by_block,
-        given.offsets is not None, multiple=multiple,
-    )  # fmt: skip
-    run = compiled({"product": product(spec)}, target)["product"]
     codes = np.zeros((rows, layout.stride), np.int8)
     codes[:, : layout.inputs] = given.q.numpy()
     sums = np.add.reduceat(
@@ -129,9 +144,7 @@ def multiplied(
         packed.scales.numpy(),
     ]
     arrays += [pack_outputs(each, layout).numpy() for each in (given.offsets, given.bias) if each is not None]
-    made = tvm.runtime.tensor(np.full((rows, layout.outputs), np.nan, np.float32))
-    run(*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arrays), made)
-    return np.array(made.numpy())
+    return [*arrays, np.full((rows, layout.outputs), np.nan, np.float32)]
 
 
 def reference(given: Given) -> np.ndarray:

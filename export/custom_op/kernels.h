@@ -15,6 +15,9 @@ inline bool has_avx_vnni() {
 #include <sys/auxv.h>
 
 inline bool has_dot_products() { return getauxval(AT_HWCAP) >> 20 & 1; }  // HWCAP_ASIMDDP
+inline bool has_int8_matrices() { return getauxval(AT_HWCAP2) >> 13 & 1; }  // HWCAP2_I8MM
+inline bool has_sve() { return getauxval(AT_HWCAP) >> 22 & 1; }  // HWCAP_SVE
+inline bool has_sve2() { return getauxval(AT_HWCAP2) >> 1 & 1; }  // HWCAP2_SVE2
 #endif
 
 using Round = void (*)(int64_t rows, int64_t first, int64_t last, const float* x, int8_t* codes, float* scales,
@@ -29,7 +32,7 @@ using Rows = void (*)(int64_t rows, int64_t first, int64_t last, const int64_t* 
 
 // How weights lie, as the attributes of a node say it, and what goes with that.
 struct Layout {
-  int64_t outputs, inputs, bits, zero, lanes, vectors, block;
+  int64_t outputs, inputs, bits, zero, lanes, vectors, block, group;
   int64_t code_bytes, scale_count, bias_count;  // of the whole matrix, padding included
 };
 

@@ -16,7 +16,7 @@ _FEATURES = {  # LLVM's names of what compiled kernels might use: how C++ asks t
         "avx512vbmi", "avx512vbmi2", "avx512ifma", "avx512vnni", "avx512bitalg", "avx512vpopcntdq", "gfni",
     )},
     "avxvnni": "has_avx_vnni()",
-    "dotprod": "has_dot_products()",
+    "dotprod": "has_dot_products()", "i8mm": "has_int8_matrices()", "sve": "has_sve()", "sve2": "has_sve2()",
 }  # fmt: skip
 FEATURES = frozenset(_FEATURES)
 _ROUND = "int64_t, int64_t, int64_t, const float*, int8_t*, float*, int32_t*"

@@ -23,7 +23,7 @@ __all__ = ["ATTRIBUTES", "DOMAIN", "EMBEDDING", "LINEAR", "PACKED_TRANSLATIONS"]
 
 DOMAIN = "compressor"
 LINEAR, EMBEDDING = "LinearBlocks", "EmbeddingBlocks"
-ATTRIBUTES = ("N", "K", "bits", "zero_point", "lanes", "vectors", "block_size")  # a layout's numbers, in its order
+ATTRIBUTES = ("N", "K", "bits", "zero_point", "lanes", "vectors", "block_size", "group")  # a layout's, in its order
 
 
 def linear_packed(x: Any, codes: Any, scales: Any, bias: Any, layout: Sequence[int]) -> Any:

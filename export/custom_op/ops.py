@@ -19,9 +19,12 @@ from compressor.quant.blocks import round_by_block
 
 __all__ = ["embedding_packed", "layout_of", "linear_packed", "numbers_of"]
 
+_BLOCK = 6  # its place among a layout's numbers
+
 
 def numbers_of(layout: Layout) -> list[int]:
-    """A layout as an operator's argument: outputs, inputs, bits, zero, lanes, vectors, block.
+    """A layout as an operator's argument: outputs, inputs, bits, zero, lanes, vectors, block,
+    group.
 
     Raises ValueError for one without blocks, which these operators do not take.
     """
@@ -38,7 +41,7 @@ def layout_of(numbers: list[int]) -> Layout:
 @torch.library.custom_op("compressor::linear_packed", mutates_args=())
 def linear_packed(x: Tensor, codes: Tensor, scales: Tensor, bias: Tensor | None, layout: list[int]) -> Tensor:
     """x (…, K) float; codes flat uint8, scales flat float32, bias float32 as long as registers are → (…, N)."""
-    outputs, block = layout[0], layout[-1]
+    outputs, block = layout[0], layout[_BLOCK]
     y = functional.linear(round_by_block(x, block), _weight(codes, scales, layout))
     return y if bias is None else y + bias[:outputs]
 
@@ -63,4 +66,4 @@ def _(codes: Tensor, scales: Tensor, ids: Tensor, layout: list[int]) -> Tensor:
 def _weight(codes: Tensor, scales: Tensor, layout: list[int]) -> Tensor:
     """The matrix (N, K) that packed codes stand for."""
     signed, by_block = unpack_weights(Packed(codes, scales, layout_of(layout)))
-    return signed.float() * by_block.repeat_interleave(layout[-1], 1)[:, : layout[1]]
+    return signed.float() * by_block.repeat_interleave(layout[_BLOCK], 1)[:, : layout[1]]

@@ -118,15 +118,15 @@ OrtStatus* stored(const OrtApi* api, const OrtKernelInfo* info, size_t index, in
 template <typename Kernel, size_t count>
 OrtStatus* kernel_for(const OrtApi* api, const OrtKernelInfo* info, const Kernel (&kernels)[count],
                       const Kernel** found) {
-  const char* names[] = {"N", "K", "bits", "zero_point", "lanes", "vectors", "block_size"};
-  int64_t wanted[7];
-  for (int index = 0; index < 7; ++index)
+  const char* names[] = {"N", "K", "bits", "zero_point", "lanes", "vectors", "block_size", "group"};
+  int64_t wanted[8];
+  for (int index = 0; index < 8; ++index)
     RETURN_IF_FAILED(KernelInfoGetAttribute_int64(api)(info, names[index], &wanted[index]));
   for (const Kernel& kernel : kernels) {
     const Layout& has = kernel.layout;
-    const int64_t theirs[] = {has.outputs, has.inputs, has.bits, has.zero, has.lanes, has.vectors, has.block};
+    const int64_t theirs[] = {has.outputs, has.inputs, has.bits, has.zero, has.lanes, has.vectors, has.block, has.group};
     bool same = true;
-    for (int index = 0; index < 7; ++index) same = same && wanted[index] == theirs[index];
+    for (int index = 0; index < 8; ++index) same = same && wanted[index] == theirs[index];
     if (same) {
       *found = &kernel;
       return nullptr;

@@ -42,9 +42,9 @@ class Codes:
         return [self.offsets.to(torch.int32), self.scales.expand(count)]
 
 
-def behind(channels: int, groups: int = 1) -> int:
-    """Columns that images of codes need behind them, of so many channels a group: they are read in fours."""
-    return -(-3 // (channels * groups)) if channels % 4 else 0
+def behind(isa: Isa, channels: int, groups: int = 1) -> int:
+    """Columns that images of codes need behind them, of so many channels a group: they are read in groups of inputs."""
+    return -(-(isa.group - 1) // (channels * groups)) if channels % isa.group else 0
 
 
 def emit_dense(builder: Any, isa: Isa, x: Any, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING) -> Any:

@@ -1,7 +1,7 @@
 """A convolution as its kernel sees it, and its weights in the order in which the kernel reads them.
 
     number l of register v of step k of tile t of group g   ←   w of output (t · V + v) · L + l and of the k-th number
-                                                                 that a window meets; of codes, of four of them
+                                                                 that a window meets; of codes, of a group of them
 
 L lanes make a register, V registers a tile. Rows of a matrix are places of one line.
 """
@@ -29,7 +29,8 @@ class Convolution:
     """What is computed: `outputs` channels in `groups`, of `samples` (None: known when it runs).
 
     With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
-    numbers; what a window meets in a line is read in fours, so that up to three bytes behind it must be there.
+    numbers; what a window meets in a line is read in the instruction set's groups, so that up to a group less one byte
+    behind it must be there.
     """
 
     isa: Isa
@@ -80,7 +81,16 @@ class Convolution:
     @property
     def together(self) -> int:
         """Numbers of a step of the sum."""
-        return 4 if self.codes else 1
+        return self.isa.group if self.codes else 1
+
+    @property
+    def band(self) -> int:
+        """Places that meet weights at once."""
+        return self.isa.band if self.codes else 1
+
+    def bands(self, places: int) -> list[tuple[int, ...]]:
+        """So many neighbouring places by bands."""
+        return self.isa.bands(range(places)) if self.codes else [(place,) for place in range(places)]
 
     @property
     def pieces(self) -> int:
@@ -99,7 +109,7 @@ class Convolution:
 
     @property
     def tiling(self) -> Tiling:
-        return tiling(self.isa, min(self.across or ROWS, ROWS), self.columns, self.steps)
+        return tiling(self.isa, min(self.across or ROWS, ROWS), self.columns, self.steps, self.band)
 
     @property
     def last(self) -> int:
@@ -109,7 +119,7 @@ class Convolution:
 
 def pack_columns(weight: Tensor, spec: Convolution) -> Tensor:
     """Weights (outputs, Ky, Kx, C / groups) in the order in which the kernel reads them, flat: by group, tile, step,
-    register and lane; of codes, the four of a step together."""
+    register and lane; of codes, the group of a step together."""
     size = spec.run_steps * spec.together
     runs = weight.reshape(spec.groups, spec.wide, spec.window.kernel[0] * spec.pieces, -1)
     runs = functional.pad(runs, (0, size - runs.shape[-1]))

@@ -10,7 +10,7 @@ what a window meets in a line lies in one piece. Rows of a matrix are places of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,36 +64,39 @@ class _Call:
     b: Any
     epilogue: Epilogue
 
-    def begun(self, channel: Any) -> Any:
-        """What a register of sums begins with."""
+    def begun(self, channel: Any, places: int) -> list[Any]:
+        """What the sums of a band of so many places begin with."""
         lanes = self.spec.isa.lanes
-        first = self.offsets if self.spec.codes else self.b
-        return splat(T.float32(0), lanes) if first is None else first[vector(channel, lanes)]
+        if self.spec.codes:
+            return self.spec.isa.begun(self.offsets[vector(channel, lanes)], places)
+        return [splat(T.float32(0), lanes) if self.b is None else self.b[vector(channel, lanes)]]
 
     def weights(self, at: Any) -> Operand:
         """A register of weights: `at` counts lanes."""
-        lanes = self.spec.isa.lanes
+        lanes, group = self.spec.isa.lanes, self.spec.together
         if self.spec.codes:
-            return self.spec.isa.bytes_of(self.w.vload([at * 4], f"int8x{4 * lanes}"))
+            return self.spec.isa.bytes_of(self.w.vload([at * group], f"int8x{group * lanes}"))
         return (T.bind(self.w.vload([at], f"float32x{lanes}")),)
 
-    def input(self, at: Any) -> Operand:
-        """What is at a number of x, in all lanes."""
+    def inputs(self, band: Sequence[Any]) -> Operand:
+        """What is at the numbers of x where a band's places stand; of one place in all lanes."""
         if not self.spec.codes:
-            return (T.bind(splat(self.x[0, at], self.spec.isa.lanes)),)
-        return self.spec.isa.input_bytes(T.reinterpret("int32", self.x.vload([0, at], f"{self.x.dtype}x4")))
+            return (T.bind(splat(self.x[0, band[0]], self.spec.isa.lanes)),)
+        kind = f"{self.x.dtype}x{self.spec.together}"
+        return self.spec.isa.input_bytes([self.x.vload([0, at], kind) for at in band])
 
-    def added(self, total: Any, weights: Operand, inputs: Operand) -> Any:
+    def added(self, sums: Sequence[Any], weights: Operand, inputs: Operand, places: int) -> list[Any]:
         if self.spec.codes:
-            return self.spec.isa.dot_bytes(total, weights, inputs)
-        return fused(inputs[0], weights[0], total, self.spec.isa.lanes)
+            return self.spec.isa.band_bytes(sums, weights, inputs, places)
+        return [fused(inputs[0], weights[0], sums[0], self.spec.isa.lanes)]
 
-    def finished(self, total: Any, channel: Any) -> Any:
-        """A register of sums as floats."""
+    def finished(self, sums: Sequence[Any], channel: Any, places: int) -> list[Any]:
+        """A band's sums as floats, a register for each place."""
         if not self.spec.codes:
-            return total
+            return list(sums)
         lanes, at = self.spec.isa.lanes, vector(channel, self.spec.isa.lanes)
-        return restored(total, self.scales[at], None if self.b is None else self.b[at], lanes)
+        scales, b = self.scales[at], None if self.b is None else self.b[at]
+        return [restored(total, scales, b, lanes) for total in self.spec.isa.by_row(sums, places)]
 
 
 @dataclass(frozen=True)
@@ -111,31 +114,40 @@ class _Tile:
         spec, call, lanes = self.call.spec, self.call, self.call.spec.isa.lanes
         column = T.bind(self.group * spec.columns + self.index * spec.tiling.vectors)
         first = T.bind(first + self.group * spec.inputs)
-        sums = registers(rows * self.vectors, spec.kind, lanes)
-        for index in range(rows * self.vectors):
-            sums[index] = call.begun((column + index % self.vectors) * lanes)
+        bands = list(enumerate(spec.bands(rows)))
+        sums = registers(len(bands) * self.vectors * spec.band, spec.kind, lanes)
+        for number, band in bands:
+            for index in range(self.vectors):
+                sums.put(self._sums(number, index), call.begun((column + index) * lanes, len(band)))
         with _window(spec) as (place, step):
             at = column * (lanes * spec.steps) + step * (self.vectors * lanes)
             weights = [call.weights(at + index * lanes) for index in range(self.vectors)]
-            for each in range(rows):
-                value = call.input(first + place + each * spec.step)
-                for index, weight in enumerate(weights, each * self.vectors):
-                    sums[index] = call.added(sums[index], weight, value)
-        self._store(
-            rows, [call.finished(sums[i], (column + i % self.vectors) * lanes) for i in range(rows * self.vectors)], row
-        )
+            for number, band in bands:
+                values = call.inputs([first + place + each * spec.step for each in band])
+                for index, weight in enumerate(weights):
+                    before = sums.some(self._sums(number, index), spec.band)
+                    sums.put(self._sums(number, index), call.added(before, weight, values, len(band)))
+        for number, band in bands:
+            parts = [sums.some(self._sums(number, index), spec.band) for index in range(self.vectors)]
+            self._store(parts, column, row, band)
 
-    def _store(self, rows: int, sums: list[Any], row: Any) -> None:
+    def _sums(self, band: int, index: int) -> int:
+        """The first register of a band's sums for a register of channels."""
+        return (band * self.vectors + index) * self.call.spec.band
+
+    def _store(self, parts: list[list[Any]], column: Any, row: Any, band: Sequence[int]) -> None:
+        """A band's sums, for each register of outputs."""
         spec, lanes = self.call.spec, self.call.spec.isa.lanes
         channel = T.bind(self.group * spec.wide + self.index * (spec.tiling.vectors * lanes))
         rest = spec.wide % lanes if self.ends else 0
-        for index, value in enumerate(sums):
-            each, place = divmod(index, self.vectors)
-            at = row + each, channel + place * lanes
-            if rest and place == self.vectors - 1:
-                self.call.epilogue.store_part(value, *at, rest)
-            else:
-                self.call.epilogue.store(value, *at, lanes)
+        finished = [self.call.finished(sums, (column + i) * lanes, len(band)) for i, sums in enumerate(parts)]
+        for each, values in zip(band, zip(*finished, strict=True), strict=True):
+            for index, value in enumerate(values):
+                at = row + each, channel + index * lanes
+                if rest and index == self.vectors - 1:
+                    self.call.epilogue.store_part(value, *at, rest)
+                else:
+                    self.call.epilogue.store(value, *at, lanes)
 
 
 @contextmanager

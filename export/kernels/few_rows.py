@@ -22,18 +22,19 @@ _OTHERS = 3  # registers for a load, activations and what a mask gives
 def fits(panel: Panel) -> bool:
     """Whether the sums of all fields, and their masks, stay in registers."""
     fields = panel.layout.fields
-    return panel.count * fields + (fields if fields > 1 else 0) + _OTHERS <= panel.isa.registers
+    return panel.sums * fields + (fields if fields > 1 else 0) + _OTHERS <= panel.isa.registers
 
 
 def sum_across_fields(panel: Panel, first: Any, chunks: Any, totals: Registers) -> None:
     """Set `totals` to the sums over `chunks` chunks from `first` on."""
-    layout, isa, count = panel.layout, panel.isa, panel.count
+    layout, isa, count = panel.layout, panel.isa, panel.sums
     sums = registers(layout.fields * count, "int32", isa.lanes)
     for index in range(layout.fields * count):
         sums[index] = panel.zeros()
     with panel.parts(first, chunks) as (chunk, start):
         inputs = [
-            [panel.inputs(row, chunk, field, start) for row in range(len(panel.rows))] for field in range(layout.fields)
+            [panel.inputs(band, chunk, field, start) for band in range(len(panel.bands))]
+            for field in range(layout.fields)
         ]
         for vector in range(panel.vectors):
             packed = []
@@ -42,10 +43,11 @@ def sum_across_fields(panel: Panel, first: Any, chunks: Any, totals: Registers) 
                 packed.append(T.bind(panel.packed(chunk, start + group, vector)))
             for field in range(layout.fields):
                 weights = [isa.weights(each, layout, field) for each in packed]
-                for row in range(len(panel.rows)):
-                    panel.add(sums, field * count + row * panel.vectors + vector, weights, inputs[field][row])
-    for index in range(count):
-        parts = [_scaled(panel, sums[field * count + index], field) for field in range(layout.fields)]
+                for band in range(len(panel.bands)):
+                    panel.add(sums, field * count, band, vector, weights, inputs[field][band])
+    by_field = [panel.by_row(sums.some(field * count, count)) for field in range(layout.fields)]
+    for index in range(panel.count):
+        parts = [_scaled(panel, values[index], field) for field, values in enumerate(by_field)]
         totals[index] = sum(parts[1:], parts[0])
 
 

@@ -14,21 +14,23 @@ from typing import Any
 
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
-from compressor.export.kernels.panel import Panel, Registers, splat
+from compressor.export.kernels.panel import Panel, Registers, registers, splat
 
 __all__ = ["sum_by_field"]
 
 
 def sum_by_field(panel: Panel, first: Any, chunks: Any, totals: Registers) -> None:
     """Set `totals` to the sums over `chunks` chunks from `first` on."""
-    for index in range(panel.count):
-        totals[index] = panel.zeros()
+    sums = registers(panel.sums, "int32", panel.isa.lanes)
+    for index in range(panel.sums):
+        sums[index] = panel.zeros()
     for field, shift in _order(panel):
         with panel.parts(first, chunks) as (chunk, start):
-            _add(panel, chunk, start, field, totals)
+            _add(panel, chunk, start, field, sums)
         if shift:
-            for index in range(panel.count):
-                totals[index] = T.shift_right(totals[index], splat(T.int32(shift), panel.isa.lanes))
+            for index in range(panel.sums):
+                sums[index] = T.shift_right(sums[index], splat(T.int32(shift), panel.isa.lanes))
+    totals.put(0, panel.by_row(sums.some(0, panel.sums)))
 
 
 def _order(panel: Panel) -> Iterator[tuple[int, int]]:
@@ -39,14 +41,14 @@ def _order(panel: Panel) -> Iterator[tuple[int, int]]:
         yield field, scale[field] - (scale[after] if after is not None else 0)
 
 
-def _add(panel: Panel, chunk: Any, start: Any, field: int, totals: Registers) -> None:
+def _add(panel: Panel, chunk: Any, start: Any, field: int, sums: Registers) -> None:
     """The groups from `start` on that come together."""
     groups = range(panel.together)
     weights = [
         [panel.isa.weights(panel.packed(chunk, start + group, vector), panel.layout, field) for group in groups]
         for vector in range(panel.vectors)
     ]
-    for row in range(len(panel.rows)):
-        inputs = panel.inputs(row, chunk, field, start)
+    for band in range(len(panel.bands)):
+        inputs = panel.inputs(band, chunk, field, start)
         for vector in range(panel.vectors):
-            panel.add(totals, row * panel.vectors + vector, weights[vector], inputs)
+            panel.add(sums, 0, band, vector, weights[vector], inputs)

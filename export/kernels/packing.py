@@ -1,14 +1,15 @@
 """Weights in the order in which a kernel reads them: every byte once, one after another, in whole vector registers.
 
     byte j of lane l of vector v of group g of chunk c of tile t holds, in field f,
-    the code of output n = (t·V + v)·L + l and input k = ((c·F + f)·G + g)·4 + j
+    the code of output n = (t·V + v)·L + l and input k = ((c·F + f)·G + g)·J + j
 
-L lanes of 32 bits make a register, V registers a tile (the outputs that one pass computes), F = 8/bits fields a byte, G
-groups of four inputs a run. Lanes are outputs, so that no sum is ever taken across a register; a field holds a run of
-neighbouring inputs, so that activations stay in their own order. A field is read by a mask alone: the code comes out
-4^f (16^f) times too large, and the sum is divided once. That four bytes of a lane are multiplied and added by one
-instruction is VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's and T-MAC's
-relatives (arXiv:2410.16144, arXiv:2407.00088).
+L lanes of J = 4 bytes make a register, V registers a tile (the outputs that one pass computes), F = 8/bits fields a
+byte, G groups of J inputs a run. Where an instruction takes J = 8 inputs of an output, a register here is two of the
+processor's. Lanes are outputs, so that no sum is ever taken across a register; a field holds a run of neighbouring
+inputs, so that activations stay in their own order. A field is read by a mask alone: the code comes out 4^f (16^f)
+times too large, and the sum is divided once. That four bytes of a lane are multiplied and added by one instruction is
+VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's and T-MAC's relatives
+(arXiv:2410.16144, arXiv:2407.00088).
 
 Codes are unsigned, weight plus `zero`, or (`zero` 0) bytes in two's complement. What pads outputs and inputs stands for
 zero, and its scale is zero.
@@ -29,16 +30,15 @@ from compressor.errors import InputError
 __all__ = ["Layout", "Packed", "pack_outputs", "pack_weights", "unpack_weights"]
 
 _LINE, _ALIAS = 64, 1024  # bytes
-_GROUP = 4  # inputs that one lane's dot product takes
-_RUN = 4  # groups that lie one after another in a field: a load of 16 activations
+_RUN = 16  # inputs whose groups lie one after another in a field: a load of activations
 
 
 @dataclass(frozen=True)
 class Layout:
     """How a matrix (`outputs`, `inputs`) of `bits` (2, 4 or 8) lies in registers of `lanes`, `vectors` a tile.
 
-    `zero` is added to signed weights to make codes. `block` inputs share a scale; None: all of a row do. Raises
-    InputError for what no kernel reads.
+    `zero` is added to signed weights to make codes. `block` inputs share a scale; None: all of a row do. `group` inputs
+    are what a lane's dot product takes. Raises InputError for what no kernel reads.
     """
 
     outputs: int
@@ -48,13 +48,14 @@ class Layout:
     lanes: int
     vectors: int
     block: int | None = None
+    group: int = 4
 
     def __post_init__(self) -> None:
         if self.bits not in (2, 4, 8):
             raise InputError(f"kernels read weights of 2, 4 or 8 bits, not {self.bits}")
         if min(self.outputs, self.inputs, self.lanes, self.vectors) < 1:
             raise InputError(f"a matrix of {self.outputs} × {self.inputs} has nothing to multiply")
-        if self.block is not None and (self.block < 1 or self.block % (_GROUP * self.fields * self.run)):
+        if self.block is not None and (self.block < 1 or self.block % self.chunk):
             raise InputError(
                 f"a block of {self.block} inputs is not whole bytes of {self.bits} bits", way_out="32, 64 or 128"
             )
@@ -71,13 +72,14 @@ class Layout:
 
     @property
     def run(self) -> int:
-        """Groups of four inputs that lie one after another in a field."""
-        return _RUN if self.block is None else max(1, min(_RUN, self.block // (_GROUP * self.fields)))
+        """Groups of inputs that lie one after another in a field."""
+        most = _RUN // self.group
+        return most if self.block is None else max(1, min(most, self.block // (self.group * self.fields)))
 
     @property
     def chunk(self) -> int:
         """Inputs in a run of whole bytes."""
-        return self.fields * self.run * _GROUP
+        return self.fields * self.run * self.group
 
     @property
     def chunks(self) -> int:
@@ -109,7 +111,7 @@ class Layout:
     @property
     def register(self) -> int:
         """Bytes in a register."""
-        return self.lanes * _GROUP
+        return self.lanes * self.group
 
     @property
     def step(self) -> int:
@@ -153,7 +155,7 @@ def pack_weights(codes: Tensor, scales: Tensor, layout: Layout) -> Packed:
         raise InputError(f"codes from {int(codes.min())} to {int(codes.max())} do not fit {layout.bits} bits")
     padding = (0, layout.width - layout.inputs, 0, layout.columns * layout.lanes - layout.outputs)
     fields = functional.pad(shifted & 0xFF, padding, value=layout.zero)
-    fields = fields.view(layout.columns, layout.lanes, layout.chunks, layout.fields, layout.run, _GROUP)
+    fields = fields.view(layout.columns, layout.lanes, layout.chunks, layout.fields, layout.run, layout.group)
     places = torch.arange(layout.fields).mul(layout.bits).view(-1, 1, 1)
     bytes_ = (fields << places).sum(3).to(torch.uint8).permute(0, 2, 3, 1, 4)  # column, chunk, run, lane, input
     by_output = functional.pad(scales.detach().float().view(layout.outputs, -1), (0, 0, 0, padding[3]))
@@ -183,7 +185,7 @@ def unpack_weights(packed: Packed) -> tuple[Tensor, Tensor]:
     for tile in _tiles(layout):
         vectors = tile.stop - tile.start
         size, count = vectors * layout.chunks * layout.step, vectors * layout.lanes * layout.blocks
-        part = packed.codes[at : at + size].view(layout.chunks, layout.run, vectors, layout.lanes, _GROUP)
+        part = packed.codes[at : at + size].view(layout.chunks, layout.run, vectors, layout.lanes, layout.group)
         columns.append(part.permute(2, 3, 0, 1, 4))  # column, lane, chunk, run, input
         scales.append(packed.scales[at_scale : at_scale + count].view(layout.blocks, -1).T)
         at, at_scale = at + size, at_scale + count

@@ -53,9 +53,19 @@ class Panel:
     vectors: int
 
     @property
+    def bands(self) -> list[tuple[Any, ...]]:
+        """Rows that meet weights at once."""
+        return self.isa.bands(self.rows)
+
+    @property
     def count(self) -> int:
-        """Registers of sums."""
+        """Registers of totals, by row and vector."""
         return len(self.rows) * self.vectors
+
+    @property
+    def sums(self) -> int:
+        """Registers while it is added up, by band and vector."""
+        return len(self.bands) * self.vectors * self.isa.band
 
     def zeros(self) -> Any:
         return splat(T.int32(0), self.isa.lanes)
@@ -88,15 +98,29 @@ class Panel:
         layout = self.layout
         return self.start + ((chunk * layout.run + group) * self.vectors + vector) * layout.register
 
-    def inputs(self, row: int, chunk: Any, field: int, group: Any) -> list[Operand]:
-        """The row's activations that `together` groups from `group` on meet in a field, an operand for each."""
+    def inputs(self, band: int, chunk: Any, field: int, group: Any) -> list[Operand]:
+        """The band's activations that `together` groups from `group` on meet in a field, an operand for each."""
         layout = self.layout
-        at = chunk * layout.chunk + field * (layout.run * 4) + group * 4
-        return self.isa.activations(self.activations, self.rows[row], at, self.together, layout)
+        at = chunk * layout.chunk + (field * layout.run + group) * layout.group
+        return self.isa.activations(self.activations, self.bands[band], at, self.together, layout)
 
-    def add(self, totals: Registers, index: int, weights: Sequence[Operand], activations: Sequence[Operand]) -> None:
-        """Groups of weights by groups of activations, to one register of sums."""
-        totals[index] = self.isa.dots(totals[index], weights, activations)
+    def add(
+        self, totals: Registers, first: int, band: int, vector: int, weights: Sequence[Operand],
+        activations: Sequence[Operand],
+    ) -> None:  # fmt: skip
+        """Groups of weights by groups of activations, to a band's sums among those from register `first` on."""
+        first += (band * self.vectors + vector) * self.isa.band
+        sums = totals.some(first, self.isa.band)
+        totals.put(first, self.isa.band_dots(sums, weights, activations, len(self.bands[band])))
+
+    def by_row(self, totals: Sequence[Any]) -> list[Any]:
+        """Sums as totals."""
+        found = []
+        for band, rows in enumerate(self.bands):
+            places = [(band * self.vectors + vector) * self.isa.band for vector in range(self.vectors)]
+            parts = [self.isa.by_row(totals[at : at + self.isa.band], len(rows)) for at in places]
+            found += [value for row in zip(*parts, strict=True) for value in row]
+        return found
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,15 @@ class Registers:
 
     def __setitem__(self, index: int, value: Any) -> None:
         T.buffer_store(self.arrays[index // self.each], value, [index % self.each])
+
+    def some(self, first: int, count: int) -> list[Any]:
+        """`count` of them from `first` on."""
+        return [self[first + index] for index in range(count)]
+
+    def put(self, first: int, values: Sequence[Any]) -> None:
+        """Values for those from `first` on."""
+        for index, value in enumerate(values):
+            self[first + index] = value
 
 
 def registers(count: int, kind: str, lanes: int) -> Registers:

@@ -73,9 +73,10 @@ class _Place:
         """The weight at input k, as a float without its scale."""
         layout = self.layout
         chunk, rest = k // layout.chunk, k % layout.chunk
-        field, group = rest // (layout.run * 4), rest // 4 % layout.run
+        field, group = rest // (layout.run * layout.group), rest // layout.group % layout.run
         step = (chunk * layout.run + group) * self.vectors + self.vector
-        byte = codes[self.first * layout.chunks * layout.step + step * layout.register + self.lane * 4 + k % 4]
+        within = self.lane * layout.group + k % layout.group
+        byte = codes[self.first * layout.chunks * layout.step + step * layout.register + within]
         if layout.zero == 0:
             return T.Cast("float32", T.reinterpret("int8", byte))
         shifted = T.shift_right(T.Cast("int32", byte), T.Cast("int32", field * layout.bits))

@@ -2,7 +2,8 @@
 
     cost of a block = steps · (max(R · V, latency) + loads · (R + 2 V)) + ends · R · V
 
-R rows by V registers of sums, V of weights and one of an input must fit the registers. Fewer sums than a multiply–add
+R rows by V registers of sums, V of weights and one of an input must fit the registers; where bands of B rows have their
+sums side by side, R is whole bands, and weights take B · V. Fewer sums than a multiply–add
 takes clocks would wait for each other. Of all that fit, the one that covers `across` × `columns` with least cost is
 taken: blocks at the ends are cheaper than whole ones, but not free.
 """
@@ -31,23 +32,23 @@ class Tiling:
     vectors: int
 
 
-def tiling(isa: Isa, across: int, columns: int, steps: int) -> Tiling:
+def tiling(isa: Isa, across: int, columns: int, steps: int, band: int = 1) -> Tiling:
     """For `across` neighbouring outputs that share weights, `columns` registers of channels, and sums of `steps`."""
     found = (
         Tiling(rows, vectors)
         for rows, vectors in itertools.product(range(1, _MOST + 1), range(1, _WIDEST + 1))
-        if rows * vectors + vectors + 1 <= isa.registers and rows <= across and vectors <= columns
+        if (-(-rows // band) + 1) * band * vectors + 1 <= isa.registers and rows <= across and vectors <= columns
     )
-    return min(found, key=lambda each: _cost(each, across, columns, steps))
+    return min(found, key=lambda each: _cost(each, across, columns, steps, band))
 
 
-def _cost(each: Tiling, across: int, columns: int, steps: int) -> float:
+def _cost(each: Tiling, across: int, columns: int, steps: int, band: int) -> float:
     """Of all blocks, those at the ends included."""
     return sum(
         down
         * right
         * (steps * (max(rows * vectors, _LATENCY) + _LOADS * (rows + 2 * vectors)) + _ENDS * rows * vectors)
-        for rows, down in _parts(across, each.rows)
+        for rows, down in ((-(-rows // band) * band, down) for rows, down in _parts(across, each.rows))
         for vectors, right in _parts(columns, each.vectors)
     )
 

@@ -90,6 +90,18 @@ def test_dot_products_are_where_the_processor_has_them(library: tuple[Compiler, 
     assert ("smull" in code) == (compiler.cpu == "cortex-a72")
 
 
+def test_matrix_products_are_where_the_processor_has_them(conv_program: Program, tmp_path: Path) -> None:
+    needs_linker()
+    target, tool = with_runtime(load_target("raspberry-pi-5"), "tvm"), shutil.which("aarch64-linux-gnu-objdump")
+    if tool is None:
+        pytest.skip("needs binutils-aarch64-linux-gnu")
+    compiler = replace(compiler_of(target), cpu="neoverse-n2")
+    program = with_int8(conv_program, "conv2d")
+    [path] = to_tvm(program, replace(target, compiler=compiler), tmp_path / "model.so")
+    code = subprocess.run([tool, "-d", str(path)], capture_output=True, text=True, check=True).stdout
+    assert "smmla" in code
+
+
 @pytest.mark.emulated
 def test_an_instruction_that_the_core_lacks_is_told(conv_program: Program, root: Root, tmp_path: Path) -> None:
     target = with_runtime(load_target("raspberry-pi-5"), "tvm")

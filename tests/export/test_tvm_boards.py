@@ -41,7 +41,7 @@ def test_a_board_computes_int8_where_its_processor_has_kernels(name: str) -> Non
 @pytest.mark.parametrize(
     ("cpu", "isa"),
     [("cortex-a72", "neon"), ("cortex-a76", "neon-dotprod"), ("cortex-a78ae", "neon-dotprod"),
-     ("cortex-x1", "neon-dotprod"), ("carmel", "neon")],
+     ("cortex-x1", "neon-dotprod"), ("carmel", "neon"), ("neoverse-n2", "neon-i8mm"), ("cortex-a710", "neon-i8mm")],
 )  # fmt: skip
 def test_arms_kernels_follow_from_the_processor(cpu: str, isa: str) -> None:
     from compressor.export.kernels.isa import best_isa

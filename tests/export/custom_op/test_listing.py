@@ -13,7 +13,7 @@ def test_kernels_are_declared_and_listed_with_their_sizes() -> None:
     rounding = "round_130_64_192_192"
     assert text.count(f"void {rounding}(") == 1
     padded, width = 40, 192
-    sizes = f"{{37, 130, 2, 1, 8, 2, 64, {padded * width // 4}, {padded * 3}, {padded}}}"
+    sizes = f"{{37, 130, 2, 1, 8, 2, 64, 4, {padded * width // 4}, {padded * 3}, {padded}}}"
     assert f"{{{sizes}, 192, 3, 3, 128, {rounding}, nullptr, product_0_bias}}," in text
     assert f"192, 3, 4, 128, {rounding}, product_1, product_1_bias}}," in text
     assert f"{{{sizes}, table_0}}," in text
@@ -31,4 +31,5 @@ def test_features_are_asked_for_by_name() -> None:
     text = listing(Wanted({}, ()), FEATURES, 128)
     assert 'if (!__builtin_cpu_supports("avx512vnni")) return' in text
     assert "if (!has_avx_vnni()) return" in text
+    assert "if (!has_int8_matrices()) return" in text
     assert text.count("for processors with") == len(FEATURES)

@@ -29,7 +29,7 @@ def test_a_product_is_a_node_with_its_weights_stored(bias: bool) -> None:
     [node] = model.graph.node
     assert (node.domain, node.op_type, len(node.input)) == (DOMAIN, LINEAR, 4 if bias else 3)
     numbers = {each.name: each.i for each in node.attribute}
-    assert tuple(numbers[name] for name in ATTRIBUTES) == (37, 130, 2, 2, 8, 2, 64)
+    assert tuple(numbers[name] for name in ATTRIBUTES) == (37, 130, 2, 2, 8, 2, 64, 4)
     assert {each.name for each in model.graph.initializer} == set(node.input[1:])
     assert DOMAIN in {each.domain for each in model.opset_import}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -24,7 +26,8 @@ def matrix() -> tuple[torch.Tensor, Packed]:
 
 
 def test_a_layout_goes_through_its_numbers() -> None:
-    assert layout_of(numbers_of(LAYOUT)) == LAYOUT
+    for layout in (LAYOUT, replace(LAYOUT, group=8)):
+        assert layout_of(numbers_of(layout)) == layout
     with pytest.raises(ValueError, match="without blocks"):
         numbers_of(Layout(8, 32, 2, 1, 4, 2))
 

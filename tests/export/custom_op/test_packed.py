@@ -15,7 +15,7 @@ from compressor.graph.program import Program
 
 pytest.importorskip("tvm", reason="needs apache-tvm (the tvm extra)")
 
-from compressor.export.kernels.isa import AVX2, NEON_DOT, Isa
+from compressor.export.kernels.isa import AVX2, NEON_DOT, NEON_I8MM, Isa
 
 ops = torch.ops.compressor
 
@@ -24,7 +24,7 @@ def count(program: Program, target: object) -> int:
     return sum(is_call(node, target) for node in program.nodes())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("isa", [AVX2, NEON_DOT], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("isa", [AVX2, NEON_DOT, NEON_I8MM], ids=lambda isa: isa.name)
 @pytest.mark.parametrize(("format", "block"), [("ternary", 128), ("int2", 64), ("int4", 32)])
 def test_a_packed_program_computes_the_same(isa: Isa, format: str, block: int) -> None:
     program = in_blocks(37, 130, format, block)

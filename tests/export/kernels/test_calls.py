@@ -8,6 +8,7 @@ from kernel_runs import here
 from tvm import relax, tirx
 
 from compressor.export.kernels.calls import Codes, behind, emit_convolution, emit_dense, emit_depthwise
+from compressor.export.kernels.isa import NEON_DOT, NEON_I8MM
 from compressor.export.kernels.patches import Window
 
 pytestmark = pytest.mark.skipif(not here(), reason="no kernels for this processor")
@@ -43,7 +44,8 @@ def test_depthwise_layers_are_kernels_of_their_own() -> None:
     assert "depthwise" in _module(layers, (1, 8, 8, 16)).script()
 
 
-def test_codes_are_read_in_fours() -> None:
-    assert [behind(channels) for channels in (1, 2, 3, 4, 5, 64)] == [3, 2, 1, 0, 1, 0]
-    assert behind(6, 2) == 1
+def test_codes_are_read_in_groups() -> None:
+    assert [behind(NEON_DOT, channels) for channels in (1, 2, 3, 4, 5, 64)] == [3, 2, 1, 0, 1, 0]
+    assert [behind(NEON_I8MM, channels) for channels in (1, 3, 4, 5, 64)] == [7, 3, 2, 2, 0]
+    assert behind(NEON_DOT, 6, 2) == behind(NEON_I8MM, 6, 2) == 1
     assert [len(each) for each in Codes(torch.zeros(3), torch.tensor(0.5)).by_channel(3)] == [3, 3]

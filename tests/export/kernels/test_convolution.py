@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from emulated_kernels import emulated
 from kernel_runs import compiled, here, tvm
 from torch.nn import functional
 
 from compressor.export.kernels.columns import Convolution, pack_columns
 from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.epilogue import Ending, Step
+from compressor.export.kernels.isa import NEON, NEON_DOT, NEON_I8MM, Isa
 from compressor.export.kernels.patches import Window
 
 each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
@@ -34,15 +37,22 @@ def compiled_for(spec: Convolution):  # type: ignore[no-untyped-def]
     def made(
         x: torch.Tensor, w: torch.Tensor, by_channel: list[torch.Tensor], residual: list[torch.Tensor]
     ) -> np.ndarray:
-        rows = len(x) * spec.window.places[0] * spec.window.places[1]
-        beyond = (0, spec.columns * spec.isa.lanes - spec.wide)
-        padded = [functional.pad(value.reshape(spec.groups, -1), beyond).flatten() for value in by_channel]
-        given = [x.flatten(1), pack_columns(w, spec), *padded, *residual]
-        y = tvm.runtime.tensor(np.full((rows, spec.outputs), 77, spec.ending.kind))
-        run(*(tvm.runtime.tensor(value.contiguous().numpy()) for value in given), y)
-        return np.array(y.numpy())
+        tensors = [tvm.runtime.tensor(each) for each in arguments(spec, x, w, by_channel, residual)]
+        run(*tensors)
+        return np.array(tensors[-1].numpy())
 
     return made
+
+
+def arguments(
+    spec: Convolution, x: torch.Tensor, w: torch.Tensor, by_channel: list[torch.Tensor], residual: list[torch.Tensor]
+) -> list[np.ndarray]:
+    """What a kernel is called with, the last one to be filled."""
+    rows = len(x) * spec.window.places[0] * spec.window.places[1]
+    beyond = (0, spec.columns * spec.isa.lanes - spec.wide)
+    padded = [functional.pad(value.reshape(spec.groups, -1), beyond).flatten() for value in by_channel]
+    given = [x.flatten(1), pack_columns(w, spec), *padded, *residual]
+    return [*(value.contiguous().numpy() for value in given), np.full((rows, spec.outputs), 77, spec.ending.kind)]
 
 
 def exact(spec: Convolution, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -73,12 +83,26 @@ def test_floats(isa, name: str, samples: int | None) -> None:  # type: ignore[no
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("samples", [2])
 def test_codes_are_summed_exactly(isa, name: str, samples: int | None) -> None:  # type: ignore[no-untyped-def]
+    spec, given, wanted = _of_codes(isa, name, samples)
+    assert torch.equal(torch.from_numpy(compiled_for(spec)(*given)), wanted)
+
+
+@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("name", IMAGES)
+def test_arm_s_sum_codes_exactly_on_emulated_cores(isa: Isa, name: str, tmp_path: Path) -> None:
+    spec, given, wanted = _of_codes(isa, name, 2)
+    function = convolution(replace(spec, parallel=False))
+    found = emulated(isa, function, arguments(spec, *given), tmp_path)
+    assert np.array_equal(found, wanted.numpy())
+
+
+def _of_codes(isa: Isa, name: str, samples: int | None):  # type: ignore[no-untyped-def]
+    """A convolution, what it is given, and what comes out."""
     window, outputs, groups = IMAGES[name]
-    window = (
-        window
-        if window.inputs % 4 == 0 and (window.channels // groups) % 4 == 0
-        else replace(window, spare=3, width=window.width + 3)
-    )
+    group, channels = isa.group, window.channels // groups
+    if window.inputs % group or channels % group:
+        spare = -(-(group - 1) // window.channels)
+        window = replace(window, spare=window.spare + spare, width=window.width + spare)
     torch.manual_seed(0)
     step = Step(0.25, 5, 0, 255, unsigned=True)
     spec = Convolution(isa, window, outputs, samples, groups, codes=True, ending=Ending(low=0.0, codes=step))
@@ -90,9 +114,8 @@ def test_codes_are_summed_exactly(isa, name: str, samples: int | None) -> None: 
     )
     w = torch.randint(-128, 128, (outputs, *window.kernel, window.channels // groups), dtype=torch.int8)
     offsets, scales = torch.randint(-9999, 9999, (outputs,), dtype=torch.int32), torch.rand(outputs) * 1e-3
-    found = torch.from_numpy(compiled_for(spec)(x, w, [offsets, scales], []))
     value = ((exact(spec, x, w) + offsets).float() * scales).relu()
-    assert torch.equal(found, (torch.round(value / 0.25) + 5).clamp(0, 255).to(torch.uint8))
+    return spec, (x, w, [offsets, scales], []), (torch.round(value / 0.25) + 5).clamp(0, 255).to(torch.uint8)
 
 
 @each

@@ -7,7 +7,7 @@ import re
 from kernel_runs import assembly
 
 from compressor.export.kernels.few_rows import fits
-from compressor.export.kernels.isa import AVX512_VNNI, AVX_VNNI, Isa
+from compressor.export.kernels.isa import AVX512_VNNI, AVX_VNNI, NEON_I8MM, Isa
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.panel import Panel
 from compressor.export.kernels.product import product
@@ -24,6 +24,8 @@ def test_what_fits_in_registers() -> None:
     assert not fits(_panel(AVX512_VNNI, 3, 2))
     assert fits(_panel(AVX512_VNNI, 8, 8))
     assert not fits(_panel(AVX_VNNI, 2, 2))
+    assert fits(_panel(NEON_I8MM, 2, 2))
+    assert not fits(_panel(NEON_I8MM, 3, 2)), "a row alone takes as many registers as a pair"
 
 
 def test_one_row_shifts_no_codes_and_keeps_its_sums_in_registers() -> None:

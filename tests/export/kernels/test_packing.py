@@ -17,12 +17,13 @@ RANGES = {2: (-1, 2), 4: (-8, 8), 8: (-128, 128)}
 @given(
     outputs=st.integers(1, 70), inputs=st.integers(1, 300), bits=st.sampled_from([2, 4, 8]),
     lanes=st.sampled_from([4, 8, 16]), vectors=st.integers(1, 4), block=st.sampled_from([None, 32, 64, 128]),
+    group=st.sampled_from([4, 8]),
 )  # fmt: skip
 def test_any_matrix_comes_back(
-    outputs: int, inputs: int, bits: int, lanes: int, vectors: int, block: int | None
+    outputs: int, inputs: int, bits: int, lanes: int, vectors: int, block: int | None, group: int
 ) -> None:
     zero = 0 if bits == 8 and lanes == 4 else -RANGES[bits][0]
-    layout = Layout(outputs, inputs, bits, zero, lanes, vectors, block)
+    layout = Layout(outputs, inputs, bits, zero, lanes, vectors, block, group)
     generator = torch.Generator().manual_seed(outputs * inputs)
     codes = torch.randint(*RANGES[bits], (outputs, inputs), generator=generator, dtype=torch.int8)
     scales = torch.rand((outputs, layout.blocks), generator=generator)
@@ -41,6 +42,14 @@ def test_a_byte_holds_four_fields_of_neighbouring_runs() -> None:
     first = int(packed.codes[0])
     assert [first >> 2 * f & 3 for f in range(4)] == [int(codes[0, 16 * f]) + 1 for f in range(4)]
     assert packed.codes.numel() == 32
+
+
+def test_a_lane_holds_a_group_of_neighbouring_inputs() -> None:
+    layout = Layout(outputs=4, inputs=16, bits=8, zero=0, lanes=4, vectors=1, group=8)
+    codes = torch.arange(64, dtype=torch.int8).view(4, 16)
+    packed = pack_weights(codes, torch.ones(4), layout).codes.view(2, 4, 8)
+    assert torch.equal(packed[0], codes[:, :8].to(torch.uint8))
+    assert torch.equal(packed[1], codes[:, 8:].to(torch.uint8))
 
 
 def test_padding_stands_for_zero_and_has_no_scale() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from kernel_runs import Given, here, multiplied, random_given, reference
+from emulated_kernels import emulated
+from kernel_runs import Given, arguments, here, multiplied, product_of, random_given, reference
 
+from compressor.export.kernels.isa import NEON, NEON_DOT, NEON_I8MM, Isa
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.product import product
 from compressor.quant.ternary import dequantize_ternary, quantize_ternary
@@ -59,16 +62,38 @@ def test_scales_by_block(isa, bits: int, block: int, rows: int) -> None:  # type
     assert np.array_equal(multiplied(isa, given), reference(given))
 
 
-@each
-@pytest.mark.parametrize(("bits", "rows", "deep"), [(2, 1, 16384), (2, 8, 16383), (8, 1, 16384), (8, 8, 5000)])
-def test_extremes_do_not_wrap(isa, bits: int, rows: int, deep: int) -> None:  # type: ignore[no-untyped-def]
+def _extreme(bits: int, rows: int, deep: int) -> Given:
+    """Weights and activations of the largest sizes, and sums of both signs."""
     least, most = (-1, 1) if bits == 2 else (-128, 127)
     w = torch.tensor([[least], [most], [least], [0]], dtype=torch.int8).repeat(1, deep)
     w[2, ::2] = most
     q = torch.tensor([-128, 127], dtype=torch.int8)[torch.arange(rows) % 2][:, None].repeat(1, deep)
     q[rows // 2 :, ::2] = q[rows // 2 :, ::2].neg().sub(1)
-    given = Given(w, torch.ones(4, 1), None, q, torch.ones(rows), bits)
+    return Given(w, torch.ones(4, 1), None, q, torch.ones(rows), bits)
+
+
+@each
+@pytest.mark.parametrize(("bits", "rows", "deep"), [(2, 1, 16384), (2, 8, 16383), (8, 1, 16384), (8, 8, 5000)])
+def test_extremes_do_not_wrap(isa, bits: int, rows: int, deep: int) -> None:  # type: ignore[no-untyped-def]
+    given = _extreme(bits, rows, deep)
     assert np.array_equal(multiplied(isa, given), reference(given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(random_given(rows, (11, 131), bits) for rows, bits in itertools.product((1, 2, 3, 9), (2, 4, 8))),
+        *(random_given(rows, (9, 300), bits, block) for rows, bits, block in ((1, 2, 32), (3, 4, 64), (9, 8, 32))),
+        replace(random_given(5, (21, 70), 2, 64), by_block=True, q_scales=torch.rand(5, 2)),
+        replace(random_given(19, (24, 6000), 2), offsets=torch.arange(24, dtype=torch.int32) * 999 - 9999),
+        *(_extreme(bits, rows, 4096) for bits, rows in itertools.product((2, 8), (1, 2, 8))),
+    ],
+    ids=lambda given: f"{len(given.q)}x{given.w.shape[0]}x{given.w.shape[1]}-{given.bits}-{given.block}",
+)
+@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON], ids=lambda isa: isa.name)
+def test_arm_s_give_the_same_numbers_on_emulated_cores(isa: Isa, given: Given, tmp_path: Path) -> None:
+    function = product(product_of(isa, given, parallel=False))
+    assert np.array_equal(emulated(isa, function, arguments(isa, given), tmp_path), reference(given))
 
 
 @each

@@ -10,9 +10,10 @@ import torch
 from kernel_runs import HOST, compiled, here, random_given, tvm
 from tvm import relax
 
+from compressor.export.kernels.isa import NEON_DOT, NEON_I8MM
 from compressor.export.kernels.table import emit_table, table_rows
 
-each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
+each = pytest.mark.parametrize("isa", [*here(), NEON_DOT, NEON_I8MM], ids=lambda isa: isa.name)  # layouts alone
 
 
 @each

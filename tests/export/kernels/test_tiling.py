@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("tvm")
 
-from compressor.export.kernels.isa import AVX2, AVX512_VNNI, NEON
+from compressor.export.kernels.isa import AVX2, AVX512_VNNI, NEON, NEON_I8MM
 from compressor.export.kernels.tiling import tiling
 
 
@@ -18,6 +18,13 @@ def test_a_block_fits_the_registers_and_the_output(isa, across: int, columns: in
     assert found.rows * found.vectors + found.vectors + 1 <= isa.registers
     assert 1 <= found.rows <= across
     assert 1 <= found.vectors <= columns
+
+
+@pytest.mark.parametrize("across", [1, 2, 7, 14, 128])
+def test_sums_of_bands_fit_the_registers_with_twice_the_weights(across: int) -> None:
+    found = tiling(NEON_I8MM, across, 4, 64, NEON_I8MM.band)
+    bands = -(-found.rows // 2)
+    assert 2 * bands * found.vectors + 2 * found.vectors + 1 <= NEON_I8MM.registers
 
 
 def test_lines_are_cut_without_rests_where_that_is_dear() -> None:
