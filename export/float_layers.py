@@ -4,6 +4,7 @@
     linear(x, w, b)    →   dense(x, w, b, …)                              also matmul, mm, addmm
     pools of images    →   permute(max_pool_last(permute(x), …))          also adaptive ones whose windows are alike
     scaled_dot_product_attention(q, k, v, m)    →   permute(attention(permute(q), permute(k), permute(v), m))
+                                                    of k and v before their heads are repeated (`heads.py`)
     batch_norm(x)      →   x · (γ / √(σ² + ε)) + (β − μ γ / √(σ² + ε))
 
 Where weights are stored float32 and an image's size is known. `channels_last.py` then lets the permutations meet, and
@@ -21,6 +22,7 @@ from torch import Tensor, fx
 from compressor.export import float_ops  # noqa: F401  registers the custom ops
 from compressor.export.channels_last import turned
 from compressor.export.codes import CONVOLUTIONS, PRODUCTS, each_way, padding_of
+from compressor.export.heads import unrepeated
 from compressor.graph.edit import add_tensor, argument, begin, finish, insert, substitute, tensor_of
 from compressor.graph.program import Program
 from compressor.graph.shapes import is_settled
@@ -141,7 +143,10 @@ def _attention(program: Program, node: fx.Node) -> fx.Node | None:
         if mask is None:
             return None
     width = int(inputs[0].meta["val"].shape[3])
-    given = [insert(program, aten.permute.default, (each, HEADS_BESIDE), like=node) for each in inputs]
+    q, k, v = inputs[0], unrepeated(inputs[1]), unrepeated(inputs[2])
+    if k.meta["val"].shape[1] != v.meta["val"].shape[1]:
+        k, v = inputs[1:]
+    given = [insert(program, aten.permute.default, (each, HEADS_BESIDE), like=node) for each in (q, k, v)]
     scale = width**-0.5 if scale is None else float(scale)
     y = insert(
         program, ops.attention.default, (*given, mask, bool(argument(node, "is_causal")), scale, [False] * 3), like=node

@@ -167,7 +167,8 @@ class _Converters(Reading):
     ) -> Any:  # fmt: skip
         packed = self._bytes(matrix, scales)
         offsets, unit = self._offsets(point, matrix, counts), float(self.tensor(scale))
-        return emit_codes(builder, self.isa, q, window, unit, packed, offsets, self.optional(bias), end=end)
+        isa = self.isa.for_codes()
+        return emit_codes(builder, isa, q, window, unit, packed, offsets, self.optional(bias), end=end)
 
     def _offsets(self, point: int, matrix: Tensor, counts: Any) -> Tensor:
         """What is added to the sums of products (N): a bias in their unit, less what the zero point put into them."""
@@ -180,7 +181,9 @@ class _Converters(Reading):
         key = matrix.data_ptr(), matrix.stride(), values.data_ptr()
         if key not in self.packed:
             self.alive += [matrix, values]
-            self.packed[key] = pack_weights(matrix, values, self.isa.layout(matrix.shape[0], matrix.shape[1], 8))
+            least = -127 if bool((matrix > -128).all()) else -128
+            layout = self.isa.for_codes().layout(matrix.shape[0], matrix.shape[1], 8, lowest=least)
+            self.packed[key] = pack_weights(matrix, values, layout)
         return self.packed[key]
 
     def _packed(self, codes: Any, scales: Any, bits: Any, block: Any, width: Any) -> Packed:

@@ -29,7 +29,7 @@ __all__ = ["CORES", "counted", "emulated"]
 
 CORES: Mapping[str, tuple[str, str]] = {  # by instruction set: what LLVM compiles for, and what qemu emulates
     "neon-i8mm": ("neoverse-n2", "max"), "neon-dotprod": ("cortex-a76", "cortex-a76"),
-    "neon": ("cortex-a72", "cortex-a72"),
+    "neon": ("cortex-a72", "cortex-a72"), "neon-bytes": ("cortex-a72", "cortex-a72"),
 }  # fmt: skip
 
 _COMPILER, _QEMU = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"

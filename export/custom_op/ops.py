@@ -20,17 +20,17 @@ from compressor.quant.blocks import round_by_block
 __all__ = ["embedding_packed", "layout_of", "linear_packed", "numbers_of"]
 
 _BLOCK = 6  # its place among a layout's numbers
+_NUMBERS = 8  # the last says of bytes what these operators' weights are not
 
 
 def numbers_of(layout: Layout) -> list[int]:
-    """A layout as an operator's argument: outputs, inputs, bits, zero, lanes, vectors, block,
-    group.
+    """A layout as an operator's argument: outputs, inputs, bits, zero, lanes, vectors, block, group.
 
     Raises ValueError for one without blocks, which these operators do not take.
     """
     if layout.block is None:
         raise ValueError("a layout without blocks")
-    return [int(number) for number in astuple(layout)]
+    return [int(number) for number in astuple(layout)][:_NUMBERS]
 
 
 def layout_of(numbers: list[int]) -> Layout:

@@ -82,8 +82,9 @@ def _convolved(
     rows = samples * places
     parallel = (known(rows) or _SOME * places) * weight.numel() >= _WORK
     with_codes, biased = codes is not None, bias is not None
+    narrow = with_codes and bool((weight > -128).all())
     spec = Convolution(
-        isa, window, len(weight), known(samples), groups, with_codes, biased, end.ending, parallel=parallel
+        isa, window, len(weight), known(samples), groups, with_codes, narrow, biased, end.ending, parallel=parallel
     )
     by_channel = [*([] if codes is None else codes.by_channel(len(weight))), *([] if bias is None else [bias])]
     beyond = (0, spec.columns * isa.lanes - spec.wide)

@@ -29,8 +29,8 @@ class Convolution:
     """What is computed: `outputs` channels in `groups`, of `samples` (None: known when it runs).
 
     With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
-    numbers; what a window meets in a line is read in the instruction set's groups, so that up to a group less one byte
-    behind it must be there.
+    numbers, of weights without a −128 where they are `narrow`; what a window meets in a line is read in the instruction
+    set's groups, so that up to a group less one byte behind it must be there.
     """
 
     isa: Isa
@@ -39,6 +39,7 @@ class Convolution:
     samples: int | None = None
     groups: int = 1
     codes: bool = False
+    narrow: bool = False
     bias: bool = False
     ending: Ending = PLAIN
     parallel: bool = True
@@ -103,13 +104,19 @@ class Convolution:
         return -(-self.inputs * (self.window.kernel[1] // self.pieces) // self.together)
 
     @property
+    def run(self) -> int:
+        """Steps whose inputs come with one load."""
+        most = self.isa.together if self.codes else self.isa.floats
+        return most if self.run_steps % most == 0 else 1
+
+    @property
     def steps(self) -> int:
         """Of a whole sum."""
         return self.window.kernel[0] * self.pieces * self.run_steps
 
     @property
     def tiling(self) -> Tiling:
-        return tiling(self.isa, min(self.across or ROWS, ROWS), self.columns, self.steps, self.band)
+        return tiling(self.isa, min(self.across or ROWS, ROWS), self.columns, self.steps, self.run, self.band)
 
     @property
     def last(self) -> int:

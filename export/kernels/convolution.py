@@ -78,17 +78,28 @@ class _Call:
             return self.spec.isa.bytes_of(self.w.vload([at * group], f"int8x{group * lanes}"))
         return (T.bind(self.w.vload([at], f"float32x{lanes}")),)
 
-    def inputs(self, band: Sequence[Any]) -> Operand:
-        """What is at the numbers of x where a band's places stand; of one place in all lanes."""
-        if not self.spec.codes:
-            return (T.bind(splat(self.x[0, band[0]], self.spec.isa.lanes)),)
-        kind = f"{self.x.dtype}x{self.spec.together}"
-        return self.spec.isa.input_bytes([self.x.vload([0, at], kind) for at in band])
+    def inputs(self, band: Sequence[Any]) -> list[Operand]:
+        """By step of a run, what is at the numbers of x where a band's places stand; of one place in all lanes."""
+        spec = self.spec
+        count = spec.run * spec.together
+        if spec.codes:
+            return spec.isa.input_bytes([self.x.vload([0, at], f"{self.x.dtype}x{count}") for at in band], spec.run)
+        [at] = band
+        if count == 1:
+            return [(T.bind(splat(self.x[0, at], spec.isa.lanes)),)]
+        loaded = T.bind(self.x.vload([0, at], f"float32x{count}"))
+        each = (tirx.Shuffle([loaded], [tirx.IntImm("int32", index)]) for index in range(count))
+        return [(splat(number, spec.isa.lanes),) for number in each]
 
-    def added(self, sums: Sequence[Any], weights: Operand, inputs: Operand, places: int) -> list[Any]:
+    def added(
+        self, sums: Sequence[Any], weights: Sequence[Operand], inputs: Sequence[Operand], places: int
+    ) -> list[Any]:
         if self.spec.codes:
-            return self.spec.isa.band_bytes(sums, weights, inputs, places)
-        return [fused(inputs[0], weights[0], sums[0], self.spec.isa.lanes)]
+            return self.spec.isa.band_bytes(sums, weights, inputs, places, narrow=self.spec.narrow)
+        [total] = sums
+        for left, right in zip(inputs, weights, strict=True):
+            total = fused(left[0], right[0], total, self.spec.isa.lanes)
+        return [total]
 
     def finished(self, sums: Sequence[Any], channel: Any, places: int) -> list[Any]:
         """A band's sums as floats, a register for each place."""
@@ -121,7 +132,10 @@ class _Tile:
                 sums.put(self._sums(number, index), call.begun((column + index) * lanes, len(band)))
         with _window(spec) as (place, step):
             at = column * (lanes * spec.steps) + step * (self.vectors * lanes)
-            weights = [call.weights(at + index * lanes) for index in range(self.vectors)]
+            weights = [
+                [call.weights(at + (each * self.vectors + index) * lanes) for each in range(spec.run)]
+                for index in range(self.vectors)
+            ]
             for number, band in bands:
                 values = call.inputs([first + place + each * spec.step for each in band])
                 for index, weight in enumerate(weights):
@@ -153,10 +167,11 @@ class _Tile:
 @contextmanager
 def _window(spec: Convolution) -> Iterator[tuple[Any, Any]]:
     """Loops over what a window meets: its place in x behind the window's first number, and the step of the sum."""
-    window = spec.window
-    with T.serial(0, window.kernel[0]) as ky, T.serial(0, spec.pieces) as kx, T.serial(0, spec.run_steps) as k:
+    window, runs = spec.window, spec.run_steps // spec.run
+    with T.serial(0, window.kernel[0]) as ky, T.serial(0, spec.pieces) as kx, T.serial(0, runs) as k:
         place = (ky * window.dilation[0] * window.width + kx * window.dilation[1]) * window.channels
-        yield place + k * spec.together, (ky * spec.pieces + kx) * spec.run_steps + k
+        number = k * spec.run
+        yield place + number * spec.together, (ky * spec.pieces + kx) * spec.run_steps + number
 
 
 def _units(call: _Call) -> None:

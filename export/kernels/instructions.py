@@ -29,8 +29,9 @@ class Isa(ABC):
     """`features` are LLVM's names of what the processor must have; `lanes` of 32 bits make one of its `registers`.
 
     `rows` (a power of two) × `vectors` are the sums that a kernel for many rows holds in registers. `together` groups
-    of activations come with one load. A lane takes `group` inputs of its output at once. A `band` of rows meets weights
-    at once, and its sums take as many registers, of fewer rows, too; `by_row` finds them there.
+    of activations come with one load, or so many `floats` of them. A lane takes `group` inputs of its output at once. A
+    `band` of rows meets weights at once, and its sums take as many registers, of fewer rows, too; `by_row` finds them
+    there.
     """
 
     name: str
@@ -40,8 +41,14 @@ class Isa(ABC):
     rows: int
     vectors: int
     together: int = 1
+    floats: int = 1
     group: int = 4
     band: int = 1
+
+    @property
+    def register(self) -> int:
+        """Bytes that an instruction multiplies at once."""
+        return 4 * self.lanes
 
     def layout(
         self, outputs: int, inputs: int, bits: int, block: int | None = None, *, lowest: int | None = None
@@ -51,7 +58,9 @@ class Isa(ABC):
         Raises InputError as `Layout` does.
         """
         lowest = -(2 ** (bits - 1)) if lowest is None else lowest
-        return Layout(outputs, inputs, bits, self.zero(bits, lowest), self.lanes, self.vectors, block, self.group)
+        zero = self.zero(bits, lowest)
+        narrow = bits == 8 and zero == 0 and lowest > -128
+        return Layout(outputs, inputs, bits, zero, self.lanes, self.vectors, block, self.group, narrow=narrow)
 
     def zero(self, bits: int, lowest: int) -> int:
         """What is added to weights to make codes; nothing where bytes are multiplied as signed ones."""
@@ -72,23 +81,26 @@ class Isa(ABC):
             packed = self.moved(packed, layout.bits * field) if down else packed
             if not down or field < layout.fields - 1:
                 mask = (2**layout.bits - 1) << (0 if down else layout.bits * field)
-                packed = packed & T.broadcast(T.uint8(mask), 4 * self.lanes)
+                packed = packed & T.broadcast(T.uint8(mask), self.register)
         return (T.bind(packed),)
 
     def moved(self, packed: Any, bits: int) -> Any:
         """Bytes shifted to the right."""
-        return T.shift_right(packed, T.broadcast(T.uint8(bits), 4 * self.lanes))
+        return T.shift_right(packed, T.broadcast(T.uint8(bits), self.register))
 
-    def activations(self, buffer: Any, rows: Sequence[Any], at: Any, run: int, layout: Layout) -> list[Operand]:
-        """For each of `run` groups of bytes, the operand of `dot` with a band's groups, of one row in every lane."""
-        [row] = rows
+    def activations(self, loads: Sequence[Any], run: int, layout: Layout) -> list[Operand]:
+        """For each of `run` groups of bytes, loaded at once for each row of a band, the operand of `dot`: of one row in
+        every lane."""
+        return [self.operand(each, layout) for each in self._spread(loads, run, "int8")]
+
+    def _spread(self, loads: Sequence[Any], run: int, kind: str) -> list[Any]:
+        [load], group = loads, f"int{8 * self.group}"
         if run == 1:
-            groups = [T.reinterpret("int32", buffer.vload([row, at], "int8x4"))]
+            groups = [T.reinterpret(group, load)]
         else:
-            loaded = T.bind(T.reinterpret(f"int32x{run}", buffer.vload([row, at], f"int8x{4 * run}")))
+            loaded = T.bind(T.reinterpret(f"{group}x{run}", load))
             groups = [tirx.Shuffle([loaded], [tirx.IntImm("int32", i)]) for i in range(run)]
-        spread = (T.reinterpret(f"int8x{4 * self.lanes}", T.broadcast(group, self.lanes)) for group in groups)
-        return [self.operand(each, layout) for each in spread]
+        return [T.reinterpret(f"{kind}x{self.register}", T.broadcast(each, self.lanes)) for each in groups]
 
     def operand(self, activations: Any, layout: Layout) -> Operand:
         """Activations in all lanes as `dot` takes them."""
@@ -98,9 +110,9 @@ class Isa(ABC):
     def dot(self, total: Any, weights: Operand, activations: Operand) -> Any:
         """`total` (int32) and in each lane the sum of four products."""
 
-    def for_codes(self, channels: int) -> Isa:
-        """What convolutions of codes with so many channels a group are made of: itself, or one of smaller groups that
-        reads nothing behind the channels."""
+    def for_codes(self, channels: int = 0) -> Isa:
+        """What products of bytes are made of: itself, or one that is better at them, or, where what lies behind so many
+        channels a group is not to be read, whose groups fit them."""
         return self
 
     @property
@@ -112,18 +124,22 @@ class Isa(ABC):
         """A register of signed bytes, weights, as `dot_bytes` takes them."""
         return (T.bind(packed),)
 
-    def input_bytes(self, groups: Sequence[Any]) -> Operand:
-        """A group of bytes of each row of a band, as `dot_bytes` takes them: of one row in every lane."""
-        [group] = groups
-        kind = f"{'u' if self.unsigned_inputs else ''}int8x{4 * self.lanes}"
-        return self.bytes_of(T.reinterpret(kind, T.broadcast(T.reinterpret("int32", group), self.lanes)))
+    def input_bytes(self, loads: Sequence[Any], run: int = 1) -> list[Operand]:
+        """The same as `dot_bytes` takes them."""
+        return [self.bytes_of(each) for each in self._spread(loads, run, "uint8" if self.unsigned_inputs else "int8")]
 
     def dot_bytes(self, total: Any, weights: Operand, activations: Operand) -> Any:
         """`total` (int32) and in each lane the sum of four products of bytes."""
         return self.dot(total, weights, activations)
 
+    def byte_dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand], *, narrow: bool) -> Any:
+        """The same for groups that come together; `narrow`: no weight is −128."""
+        for left, right in zip(weights, activations, strict=True):
+            total = self.dot_bytes(total, left, right)
+        return total
+
     def dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand]) -> Any:
-        """The same for groups that come together."""
+        """`dot` for groups that come together."""
         for left, right in zip(weights, activations, strict=True):
             total = self.dot(total, left, right)
         return total
@@ -139,10 +155,13 @@ class Isa(ABC):
         [total] = sums
         return [self.dots(total, weights, activations)]
 
-    def band_bytes(self, sums: Sequence[Any], weights: Operand, activations: Operand, rows: int) -> list[Any]:
-        """`dot_bytes` to the sums of a band that has so many rows."""
+    def band_bytes(
+        self, sums: Sequence[Any], weights: Sequence[Operand], activations: Sequence[Operand], rows: int, *,
+        narrow: bool = False,
+    ) -> list[Any]:  # fmt: skip
+        """`byte_dots` to the sums of a band that has so many rows."""
         [total] = sums
-        return [self.dot_bytes(total, weights, activations)]
+        return [self.byte_dots(total, weights, activations, narrow=narrow)]
 
     def by_row(self, sums: Sequence[Any], rows: int) -> list[Any]:
         """A register of outputs for each row of a band."""

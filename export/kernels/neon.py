@@ -3,7 +3,8 @@
 with i8mm      smmla: two rows by two outputs, four sums of eight products (Armv8.6, FEAT_I8MM); of one row sdot, which
                adds up the halves of eight products apart
 with dotprod   sdot: signed by signed bytes, the activations taken by lane from a register of 16
-without        smull and smlal: products of small codes add up in 16 bits over four groups, of bytes in 32
+without        smull and smlal: products add up in 16 bits as long as these hold them, then neighbours in 32; of bytes a
+               lane takes two inputs of its output, so that sadalp adds to the sum itself
 
     smmla    sum[i, j] ← sum[i, j] + Σ_k x[i, k] · w[j, k],        i, j = 0, 1,  k = 0 … 7
 """
@@ -20,7 +21,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 from compressor.export.kernels.instructions import Isa, Operand
 from compressor.export.kernels.packing import Layout
 
-__all__ = ["NEON", "NEON_DOT", "NEON_I8MM"]
+__all__ = ["NEON", "NEON_BYTES", "NEON_DOT", "NEON_I8MM"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class _NeonI8mm(_Neon):
     eight, or of one row twice; a band's sums are two, of its rows by two outputs each.
     """
 
-    def for_codes(self, channels: int) -> Isa:
+    def for_codes(self, channels: int = 0) -> Isa:
         return NEON_DOT if channels % 8 == 4 else self
 
     def weights(self, packed: Any, layout: Layout, field: int) -> Operand:
@@ -53,27 +54,31 @@ class _NeonI8mm(_Neon):
     def bytes_of(self, packed: Any) -> Operand:
         return _halves(packed, 16)
 
-    def activations(self, buffer: Any, rows: Sequence[Any], at: Any, run: int, layout: Layout) -> list[Operand]:
-        loaded = [T.bind(buffer.vload([row, at], f"int8x{8 * run}")) for row in rows]
-        pair = loaded[0], loaded[-1]
-        return [(_side_by_side(pair, index, run, "int8x16"),) for index in range(run)]
+    def activations(self, loads: Sequence[Any], run: int, layout: Layout) -> list[Operand]:
+        return self.input_bytes(loads, run)
 
-    def input_bytes(self, groups: Sequence[Any]) -> Operand:
-        return (_side_by_side((groups[0], groups[-1]), 0, 1, "int8x16"),)
+    def input_bytes(self, loads: Sequence[Any], run: int = 1) -> list[Operand]:
+        bound = [T.bind(load) for load in loads]
+        pair = bound[0], bound[-1]
+        return [(_side_by_side(pair, index, run, "int8x16"),) for index in range(run)]
 
     def band_dots(
         self, sums: Sequence[Any], weights: Sequence[Operand], activations: Sequence[Operand], rows: int
     ) -> list[Any]:
-        for left, right in zip(weights, activations, strict=True):
-            sums = self.band_bytes(sums, left, right, rows)
-        return list(sums)
+        return self.band_bytes(sums, weights, activations, rows)
 
-    def band_bytes(self, sums: Sequence[Any], weights: Operand, activations: Operand, rows: int) -> list[Any]:
-        pairs = list(zip(sums, weights, strict=True))
-        if rows == 1:
-            return [self.dot(total, (outputs,), activations) for total, outputs in pairs]
+    def band_bytes(
+        self, sums: Sequence[Any], weights: Sequence[Operand], activations: Sequence[Operand], rows: int, *,
+        narrow: bool = False,
+    ) -> list[Any]:  # fmt: skip
         name = "llvm.aarch64.neon.smmla.v4i32.v16i8"
-        return [T.call_llvm_pure_intrin("int32x4", name, total, *activations, outputs) for total, outputs in pairs]
+        for left, right in zip(weights, activations, strict=True):
+            pairs = list(zip(sums, left, strict=True))
+            if rows == 1:
+                sums = [self.dot(total, (outputs,), right) for total, outputs in pairs]
+            else:
+                sums = [T.call_llvm_pure_intrin("int32x4", name, total, *right, outputs) for total, outputs in pairs]
+        return list(sums)
 
     def by_row(self, sums: Sequence[Any], rows: int) -> list[Any]:
         if rows == 1:
@@ -94,6 +99,9 @@ class _NeonI8mm(_Neon):
 class _PlainNeon(_Neon):
     """The last operand of weights is their largest size: it says how long products may add up in 16 bits."""
 
+    def for_codes(self, channels: int = 0) -> Isa:
+        return NEON_BYTES
+
     def weights(self, packed: Any, layout: Layout, field: int) -> Operand:
         [codes] = super().weights(packed, layout, field)
         size = 128 if layout.fields == 1 else layout.highest << self.shift(layout, field)
@@ -103,7 +111,7 @@ class _PlainNeon(_Neon):
         return self.bytes_of(activations)
 
     def bytes_of(self, packed: Any) -> Operand:
-        return _halves(packed)
+        return _halves(T.bind(packed))
 
     def dot_bytes(self, total: Any, weights: Operand, activations: Operand) -> Any:
         return self.dots(total, [(*weights, 128)], [activations])
@@ -123,6 +131,45 @@ class _PlainNeon(_Neon):
         if 2 * largest <= 2**15:  # 2^15 itself is met by −128 alone, and negative
             return total + _in_pairs(_pairs(low, high, 8))
         return total + _pairs(_in_pairs(low), _in_pairs(high), 4)
+
+
+@dataclass(frozen=True)
+class _NeonBytes(_PlainNeon):
+    """Sums of eight outputs, two inputs each, are two registers. The last operand of weights says how many products 16
+    bits hold."""
+
+    @property
+    def register(self) -> int:
+        return 16
+
+    def weights(self, packed: Any, layout: Layout, field: int) -> Operand:
+        low, high, size = super().weights(packed, layout, field)
+        return low, high, _of_bytes(narrow=layout.narrow) if layout.fields == 1 else 2**15 // (128 * size)
+
+    def dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand]) -> Any:
+        return _summed(total, weights, activations, weights[0][-1])
+
+    def byte_dots(self, total: Any, weights: Sequence[Operand], activations: Sequence[Operand], *, narrow: bool) -> Any:
+        return _summed(total, weights, activations, _of_bytes(narrow=narrow))
+
+
+def _of_bytes(*, narrow: bool) -> int:
+    """Products of bytes that 16 bits hold: 2 · 127 · 128 < 2^15 = 2 · 128 · 128."""
+    return 2 if narrow else 1
+
+
+def _summed(total: Any, weights: Sequence[Operand], activations: Sequence[Operand], most: int) -> Any:
+    """Products to the sums of eight outputs, at most so many in 16 bits."""
+    total = T.bind(total)
+    halves = []
+    for half in (0, 1):
+        products = [_products(left[half], right[half]) for left, right in zip(weights, activations, strict=True)]
+        value = _shuffled([total], range(4 * half, 4 * half + 4))
+        for start in range(0, len(products), most):
+            first, *others = products[start : start + most]
+            value = value + _in_pairs(sum(others, first))
+        halves.append(value)
+    return _shuffled(halves, range(8))
 
 
 def _products(left: Any, right: Any) -> Any:
@@ -165,7 +212,11 @@ def _in_pairs(products: Any) -> Any:
 
 
 NEON_I8MM = _NeonI8mm(
-    "neon-i8mm", frozenset({"dotprod", "i8mm"}), lanes=4, registers=32, rows=8, vectors=2, together=2, group=8, band=2
+    "neon-i8mm", frozenset({"dotprod", "i8mm"}), lanes=4, registers=32, rows=8, vectors=2, together=2, floats=4,
+    group=8, band=2,
+)  # fmt: skip
+NEON_DOT = _Neon("neon-dotprod", frozenset({"dotprod"}), lanes=4, registers=32, rows=8, vectors=2, together=4, floats=4)
+NEON = _PlainNeon("neon", frozenset({"neon"}), lanes=4, registers=32, rows=8, vectors=2, together=4, floats=4)
+NEON_BYTES = _NeonBytes(
+    "neon-bytes", frozenset({"neon"}), lanes=8, registers=16, rows=4, vectors=2, together=4, floats=4, group=2
 )
-NEON_DOT = _Neon("neon-dotprod", frozenset({"dotprod"}), lanes=4, registers=32, rows=8, vectors=2, together=4)
-NEON = _PlainNeon("neon", frozenset({"neon"}), lanes=4, registers=32, rows=8, vectors=2, together=4)

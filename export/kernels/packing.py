@@ -5,11 +5,11 @@
 
 L lanes of J = 4 bytes make a register, V registers a tile (the outputs that one pass computes), F = 8/bits fields a
 byte, G groups of J inputs a run. Where an instruction takes J = 8 inputs of an output, a register here is two of the
-processor's. Lanes are outputs, so that no sum is ever taken across a register; a field holds a run of neighbouring
-inputs, so that activations stay in their own order. A field is read by a mask alone: the code comes out 4^f (16^f)
-times too large, and the sum is divided once. That four bytes of a lane are multiplied and added by one instruction is
-VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's and T-MAC's relatives
-(arXiv:2410.16144, arXiv:2407.00088).
+processor's; where one takes 2, its sums are. Lanes are outputs, so that no sum is ever taken across a register; a field
+holds a run of neighbouring inputs, so that activations stay in their own order. A field is read by a mask alone: the
+code comes out 4^f (16^f) times too large, and the sum is divided once. That four bytes of a lane are multiplied and
+added by one instruction is VNNI's and sdot's idea; interleaving rows and masking instead of shifting are bitnet.cpp's
+and T-MAC's relatives (arXiv:2410.16144, arXiv:2407.00088).
 
 Codes are unsigned, weight plus `zero`, or (`zero` 0) bytes in two's complement. What pads outputs and inputs stands for
 zero, and its scale is zero.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Layout:
     """How a matrix (`outputs`, `inputs`) of `bits` (2, 4 or 8) lies in registers of `lanes`, `vectors` a tile.
 
     `zero` is added to signed weights to make codes. `block` inputs share a scale; None: all of a row do. `group` inputs
-    are what a lane's dot product takes. Raises InputError for what no kernel reads.
+    are what a lane's dot product takes. `narrow`: no byte is −128. Raises InputError for what no kernel reads.
     """
 
     outputs: int
@@ -49,6 +49,7 @@ class Layout:
     vectors: int
     block: int | None = None
     group: int = 4
+    narrow: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.bits not in (2, 4, 8):
@@ -149,7 +150,7 @@ def pack_weights(codes: Tensor, scales: Tensor, layout: Layout) -> Packed:
             f"codes {tuple(codes.shape)} and scales {tuple(scales.shape)} are not those of a matrix "
             f"{layout.outputs} × {layout.inputs} with {layout.blocks} scales a row"
         )
-    low, high = (0, layout.highest) if layout.zero else (-128, 127)
+    low, high = (0, layout.highest) if layout.zero else (-127 if layout.narrow else -128, 127)
     shifted = codes.to(torch.int32) + layout.zero
     if bool((shifted < low).any() or (shifted > high).any()):
         raise InputError(f"codes from {int(codes.min())} to {int(codes.max())} do not fit {layout.bits} bits")

@@ -102,7 +102,9 @@ class Panel:
         """The band's activations that `together` groups from `group` on meet in a field, an operand for each."""
         layout = self.layout
         at = chunk * layout.chunk + (field * layout.run + group) * layout.group
-        return self.isa.activations(self.activations, self.bands[band], at, self.together, layout)
+        kind = f"int8x{layout.group * self.together}"
+        loads = [self.activations.vload([row, at], kind) for row in self.bands[band]]
+        return self.isa.activations(loads, self.together, layout)
 
     def add(
         self, totals: Registers, first: int, band: int, vector: int, weights: Sequence[Operand],

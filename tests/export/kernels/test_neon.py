@@ -13,7 +13,7 @@ from kernel_runs import arguments, assembly, product_of, random_given
 from compressor.export.kernels.columns import Convolution
 from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.instructions import Isa
-from compressor.export.kernels.neon import NEON, NEON_DOT, NEON_I8MM
+from compressor.export.kernels.neon import NEON, NEON_BYTES, NEON_DOT, NEON_I8MM
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.patches import Window
 from compressor.export.kernels.product import product
@@ -86,6 +86,11 @@ def test_channels_that_only_fours_fill_are_left_to_dot_products() -> None:
         NEON_I8MM, NEON_DOT, NEON_I8MM, NEON_DOT, NEON_I8MM,
     ]  # fmt: skip
     assert NEON_DOT.for_codes(12) is NEON_DOT
+    assert NEON_I8MM.for_codes() is NEON_I8MM
+
+
+def test_without_dot_products_bytes_have_sums_of_their_own() -> None:
+    assert NEON.for_codes() is NEON.for_codes(3) is NEON_BYTES.for_codes(12) is NEON_BYTES
 
 
 @pytest.mark.parametrize("bits", [2, 8])
@@ -94,6 +99,25 @@ def test_boards_with_dot_products_use_them(rows: int, bits: int) -> None:
     code = _made(NEON_DOT, rows, bits, "cortex-a76")
     assert re.search(r"sdot\s+v\d+\.4s, v\d+\.16b, v\d+\.4b\[[0-3]\]", code), "activations are taken by lane"
     assert "smlal" not in code
+
+
+@pytest.mark.parametrize(("lowest", "sums"), [(-127, 1), (-128, 2)])
+def test_two_products_of_bytes_add_up_in_sixteen_bits_where_they_fit(lowest: int, sums: int) -> None:
+    layout = NEON_BYTES.layout(32, 256, 8, lowest=lowest)
+    target = {"kind": "llvm", "mtriple": LINUX, "mcpu": "cortex-a72"}
+    code = assembly(product(Product(NEON_BYTES, layout, 4)), target)
+    multiplied, added = (len(re.findall(name, code)) for name in (r"sm(?:ul|la)l2?\t", r"sad[ad]lp\t"))
+    assert multiplied > 0
+    assert added * 2 == multiplied * sums
+    assert ("smlal" in code) == (lowest == -127)
+
+
+@pytest.mark.parametrize("codes", [False, True])
+def test_inputs_of_several_steps_come_with_one_load(codes: bool) -> None:
+    spec = Convolution(NEON_DOT, Window(64), 64, 8, codes=codes)
+    code = assembly(convolution(spec), {"kind": "llvm", "mtriple": LINUX, "mcpu": "cortex-a76"})
+    by_lane = r"sdot\s+v\d+\.4s, v\d+\.16b, v\d+\.4b\[3\]" if codes else r"fmla\s+v\d+\.4s, v\d+\.4s, v\d+\.s\[3\]"
+    assert re.search(by_lane, code)
 
 
 @pytest.mark.parametrize("bits", [2, 8])

@@ -17,7 +17,7 @@ RANGES = {2: (-1, 2), 4: (-8, 8), 8: (-128, 128)}
 @given(
     outputs=st.integers(1, 70), inputs=st.integers(1, 300), bits=st.sampled_from([2, 4, 8]),
     lanes=st.sampled_from([4, 8, 16]), vectors=st.integers(1, 4), block=st.sampled_from([None, 32, 64, 128]),
-    group=st.sampled_from([4, 8]),
+    group=st.sampled_from([2, 4, 8]),
 )  # fmt: skip
 def test_any_matrix_comes_back(
     outputs: int, inputs: int, bits: int, lanes: int, vectors: int, block: int | None, group: int
@@ -50,6 +50,14 @@ def test_a_lane_holds_a_group_of_neighbouring_inputs() -> None:
     packed = pack_weights(codes, torch.ones(4), layout).codes.view(2, 4, 8)
     assert torch.equal(packed[0], codes[:, :8].to(torch.uint8))
     assert torch.equal(packed[1], codes[:, 8:].to(torch.uint8))
+
+
+def test_no_byte_of_narrow_weights_is_the_least() -> None:
+    layout = Layout(outputs=1, inputs=4, bits=8, zero=0, lanes=4, vectors=1, narrow=True)
+    codes = torch.tensor([[-127, 0, 1, 127]], dtype=torch.int8)
+    assert torch.equal(unpack_weights(pack_weights(codes, torch.ones(1), layout))[0], codes)
+    with pytest.raises(InputError, match="from -128 to 127 do not fit"):
+        pack_weights(codes - (codes == -127).to(torch.int8), torch.ones(1), layout)
 
 
 def test_padding_stands_for_zero_and_has_no_scale() -> None:
