@@ -165,7 +165,7 @@ def _operators(target: Target, kept: Artifact) -> dict[str, Any]:
         return {}
     compiler = compiler_of(target)
     told = {"triple": compiler.triple, "processor": compiler.cpu, "emulated": compiler.emulated}
-    return {"operators": told}
+    return {"operators": {**told, "features": list(compiler.features)}}
 
 
 def _kernels(request: Request, prepared: Prepared, kept: Artifact) -> tuple[str, ...]:

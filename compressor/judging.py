@@ -293,6 +293,7 @@ class Workshop:
             processor=compiler.cpu,
             triple=compiler.triple,
             emulated=compiler.emulated,
+            features=compiler.features,
             cuda=compiler.cuda,
             bytes=artifact.bytes,
             runtime_bytes=runtime_bytes(self.prepared.target.arch)

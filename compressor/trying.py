@@ -21,7 +21,7 @@ from compressor.graph.program import Program
 from compressor.targets import Target
 from compressor.targets.target import Compiler
 
-__all__ = ["FEW", "HERE", "Trial", "bundled_library", "trial_of"]
+__all__ = ["FEW", "HERE", "Trial", "bundled_library", "told_compiler", "trial_of"]
 
 HERE = "on this machine"
 FEW = 4  # samples on an emulated core
@@ -57,13 +57,26 @@ def bundled_library(
     path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
 ) -> Runner | str:
     """What runs the library of a bundle, or why nothing does, as `verify_bundle` asks."""
-    told = manifest.get("library")
-    words = [told.get(key, "") for key in ("triple", "processor", "emulated", "cuda")] if isinstance(told, dict) else []
-    if not words or not all(isinstance(word, str) for word in words):
+    compiler = told_compiler(manifest.get("library"))
+    if compiler is None:
         return tvm_runner(path, inputs, outputs)
-    triple, cpu, emulated, cuda = map(str, words)
-    trial = _trial(path, inputs, outputs, Compiler(triple, cpu, (), "manifest.json", cuda=cuda, emulated=emulated))
+    trial = _trial(path, inputs, outputs, compiler)
     return trial.where if trial.run is None else trial.run
+
+
+def told_compiler(told: object) -> Compiler | None:
+    """What a manifest says that machine code was compiled for; None where it does not say so.
+
+    A host's features count: LLVM names a virtual machine's processor by its model, whose instructions may be hidden.
+    """
+    if not isinstance(told, dict):
+        return None
+    words = [told.get(key, "") for key in ("triple", "processor", "emulated", "cuda")]
+    features = told.get("features", [])
+    if not isinstance(features, list) or not all(isinstance(word, str) for word in (*words, *features)):
+        return None
+    triple, cpu, emulated, cuda = words
+    return Compiler(triple, cpu, (), "manifest.json", features=tuple(features), cuda=cuda, emulated=emulated)
 
 
 def _trial(path: Path, inputs: Sequence[str], outputs: Sequence[str], compiler: Compiler) -> Trial:

@@ -15,7 +15,7 @@ from compressor.export.session import Runner, operators_of, runner
 from compressor.export.tvm_boards import compiler_of, lacking_here
 from compressor.targets import Target
 from compressor.targets.target import Compiler
-from compressor.trying import HERE, Trial, bundled_library
+from compressor.trying import HERE, Trial, bundled_library, told_compiler
 
 __all__ = ["bundled_artifact", "trial_of_model"]
 
@@ -31,12 +31,10 @@ def bundled_artifact(
     """What runs a bundle's library, or its model with operators, or why nothing does, as `verify_bundle` asks."""
     if path.suffix != ".onnx":
         return bundled_library(path, manifest, inputs, outputs)
-    told = manifest.get("operators")
-    words = [told.get(key) for key in ("triple", "processor", "emulated")] if isinstance(told, dict) else []
-    if not words or not all(isinstance(word, str) for word in words):
+    compiler = told_compiler(manifest.get("operators"))
+    if compiler is None:
         return runner(path, operators=operators_of(path))
-    triple, cpu, emulated = map(str, words)
-    trial = _trial(path, Compiler(triple, cpu, (), "manifest.json", emulated=emulated))
+    trial = _trial(path, compiler)
     return trial.where if trial.run is None else trial.run
 
 

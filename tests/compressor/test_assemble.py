@@ -78,6 +78,7 @@ def test_a_bundle_of_tvm_holds_its_library_and_says_what_it_was_compiled_for(tvm
     assert library["runtime_bytes"] > 10**6
     assert library["load_ms"] > 0
     assert (library["checked"], library["triple"]) == ("on this machine", "x86_64-linux-gnu")
+    assert library["features"] == []
     assert "beside TVM's runtime of" in html.unescape((tvm_bundle / "report.html").read_text())
     assert report["agreement"]["runtime"] == "tvm"
     assert "roofline" in report["predicted_from"]
@@ -95,6 +96,7 @@ def test_a_bundle_with_operators_of_its_own_says_what_computes_where(operators_b
     assert manifest["runtime"]["name"] == "onnxruntime"
     assert manifest["runtime"]["kernels"] == "custom-op"
     assert manifest["runtime"]["processor"] == "x86-64-v3"
+    assert manifest["operators"]["features"] == []
     assert manifest["weights"]["formats"]["int2"] == {
         "weights": 256 * 256 + 64 * 256, "bits_on_disk": 2.25, "bits_in_memory": 2.25
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from compressor import trying
 from compressor.export.tvm import to_tvm
 from compressor.graph.program import Program
 from compressor.targets.target import Compiler
-from compressor.trying import bundled_library, trial_of
+from compressor.trying import bundled_library, told_compiler, trial_of
 
 PI = Compiler("aarch64-linux-gnu", "cortex-a76", ("fp32",), "test", emulated="cortex-a76")
 
@@ -67,7 +67,20 @@ def test_a_bundle_s_library_is_run_as_its_manifest_says(
     ours = {"triple": "x86_64-linux-gnu", "processor": "x86-64-v3", "emulated": ""}
     for manifest in ({}, {"library": None}, {"library": {"triple": 3}}, {"library": ours}):
         assert not isinstance(bundled_library(path, manifest, ["x"], ["output"]), str)
+    hidden = {"library": {**ours, "processor": "x86-64-v4", "features": ["-avx512f"]}}
+    assert not isinstance(bundled_library(path, hidden, ["x"], ["output"]), str)
     theirs = {"library": {"triple": PI.triple, "processor": PI.cpu, "emulated": PI.emulated}}
     told = bundled_library(path, theirs, ["x"], ["output"])
     assert isinstance(told, str)
     assert told.startswith("not run: it is for aarch64-linux-gnu")
+
+
+def test_what_a_manifest_says_of_a_compiler_is_what_llvm_was_told() -> None:
+    told = asdict(replace(PI, features=("-avx512f", "+dotprod")))
+    told = {**told, "processor": told["cpu"], "features": list(told["features"])}
+    found = told_compiler(told)
+    assert found is not None
+    assert (found.triple, found.cpu, found.emulated) == (PI.triple, PI.cpu, PI.emulated)
+    assert found.features == ("-avx512f", "+dotprod")
+    for unclear in (None, 3, {**told, "features": "+dotprod"}, {**told, "features": [3]}, {**told, "triple": None}):
+        assert told_compiler(unclear) is None
