@@ -188,9 +188,9 @@ class Library:
     """The network as machine code for one `processor`: its files, and where it was tried.
 
     `triple` is "" where the processor is the machine's that compiled it; `features` are what LLVM is told besides of
-    the processor ("-avx512bw": hidden by a hypervisor); `emulated` is the core of `qemu://` that has
-    the processor's instructions, or ""; `cuda` is the GPU that computes ("sm_87"), or "". `bytes` holds the weights;
-    the board needs `runtime_bytes` of TVM's runtime besides. `load_ms` is on this machine, where the code runs here.
+    the processor ("-avx512bw": hidden by a hypervisor); `emulated` is the core of `qemu://` that has its instructions,
+    or ""; `cuda` is the GPU that computes ("sm_87"), or "". `bytes` holds the weights; the board needs `runtime_bytes`
+    of TVM's runtime besides. `load_ms` is on this machine, where the code runs here.
     `latency_ms` is p50 of a library beside a model, `model_latency_ms` that of the model itself, timed in turn where
     the target is this machine. `checked` says where it ran, or why not; then `error`, that against PyTorch, is None.
     """

@@ -15,6 +15,7 @@ import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from typing import Any
 
 from compressor.devices.tuning.database import Trial, digest
@@ -34,6 +35,8 @@ _RULES = "llvm"  # loops and vectors; not tensor instructions, which integers ha
 _POPULATION, _UNMEASURED, _GENERATIONS = 64, 24, 3  # an eighth of what TVM has for four times as many trials
 _WARM_UP = 64  # trials before the cost model is believed
 _MANY = 1 << 20
+_INSTALL = 'pip install "edge-compressor[tune]"'
+_FFI, _FATAL = "apache-tvm-ffi", "0.1.15"
 _TRIES = 5  # to find what was not tried, before there is nothing
 
 
@@ -47,7 +50,7 @@ class Candidate:
 
 
 class Learner:
-    """The cost model, which all tasks of a run teach. Raises ExportError where xgboost is missing."""
+    """The cost model, which all tasks of a run teach. Raises ExportError where MetaSchedule cannot learn here."""
 
     def __init__(self) -> None:
         from tvm.s_tir import meta_schedule
@@ -59,13 +62,14 @@ class Learner:
 
 
 def check_learner() -> None:
-    """Raises ExportError where xgboost is missing, which TVM imports only when it learns."""
+    """Raises ExportError where MetaSchedule cannot learn here: xgboost, which TVM imports only when it learns, is
+    missing, or apache-tvm-ffi is a version that ends the process in the search (by a fault in its ToJSONGraph)."""
     try:
         import xgboost  # noqa: F401
     except ImportError as error:
-        raise ExportError(
-            "tuning needs xgboost", where="--tune", way_out='pip install "edge-compressor[tune]"'
-        ) from error
+        raise ExportError("tuning needs xgboost", where="--tune", way_out=_INSTALL) from error
+    if (found := metadata.version(_FFI)).startswith(_FATAL):
+        raise ExportError(f"MetaSchedule crashes with {_FFI} {found}", where="--tune", way_out=_INSTALL)
 
 
 class Search:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 
 import pytest
 from compiled import needs_tvm
@@ -66,4 +67,10 @@ def test_a_trace_of_a_hand_written_schedule_is_a_trial_like_others() -> None:
 def test_without_xgboost_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(ExportError, match=r"edge-compressor\[tune\]"):
+        Learner()
+
+
+def test_a_version_that_would_end_the_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1.15.post2")
+    with pytest.raises(ExportError, match=r"MetaSchedule crashes with apache-tvm-ffi 0\.1\.15\.post2"):
         Learner()
