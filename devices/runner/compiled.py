@@ -22,6 +22,7 @@ import numpy as np
 __all__ = ["Compiled", "main"]
 
 RUNTIME = "libtvm_runtime.so"
+_ELF, _MACHINE, _HEAD = b"\x7fELF", slice(18, 20), 20  # e_machine in the header of a program or a library
 CPU, POOLED = 1, 2  # kDLCPU; AllocatorType::kPooled: memory is kept from run to run
 
 
@@ -31,8 +32,8 @@ class Compiled:
     def __init__(self, path: str, runtime: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         import tvm_ffi
 
-        ctypes.CDLL(runtime, ctypes.RTLD_GLOBAL)
-        self._library: Any = tvm_ffi.load_module(path)
+        ctypes.CDLL(os.path.abspath(runtime), ctypes.RTLD_GLOBAL)  # a bare name would be searched for in the system's
+        self._library: Any = tvm_ffi.load_module(_loadable(path))
         self._machine = self._library["vm_load_executable"]()
         self._machine["vm_initialization"](CPU, 0, POOLED)
         self._given, self._one = tvm_ffi.from_dlpack, tvm_ffi.Tensor
@@ -76,7 +77,17 @@ def _runtime(bundle: str) -> str:
     for folder in (bundle, os.path.dirname(os.path.abspath(__file__)), *installed, *sys.path):
         if os.path.isfile(os.path.join(folder, RUNTIME)):
             return os.path.join(os.path.abspath(folder), RUNTIME)
-    raise FileNotFoundError(f"{RUNTIME} lies neither in the bundle nor beside this file")
+    where = "copy it out of the wheel apache-tvm (tvm/lib) for this machine's processor"
+    raise FileNotFoundError(f"{RUNTIME} lies neither in the bundle nor beside this file: {where}")
+
+
+def _loadable(path: str) -> str:
+    """Its whole path. The system's loader says of a file for another processor that there is no such file."""
+    with open(path, "rb") as file, open(sys.executable, "rb") as own:
+        kind, here = file.read(_HEAD), own.read(_HEAD)
+    if kind[:4] == here[:4] == _ELF and kind[_MACHINE] != here[_MACHINE]:
+        raise OSError(f"{path} is for another kind of processor than this machine's: manifest.json says for which")
+    return os.path.abspath(path)
 
 
 if __name__ == "__main__":

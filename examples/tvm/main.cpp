@@ -1,18 +1,16 @@
 // The least that an application needs to run a library of `compress --runtime tvm`: TVM's runtime, and no Python.
 //
-//     site=$(python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
-//     g++ -std=c++17 -O2 -isystem $site/tvm_ffi/include examples/tvm/main.cpp -o run -Wl,--no-as-needed
-//         $site/tvm/lib/libtvm_runtime.so $site/tvm_ffi/lib/libtvm_ffi.so -Wl,-rpath,$site/tvm/lib:$site/tvm_ffi/lib
 //     ./run BUNDLE/model.so 2,1,8,8 < input.raw > output.raw
 //
 // One input of float32 in that shape comes from stdin, row by row; the outputs, one behind the other, go to stdout.
-// A cross compiler and the wheels of the board's architecture make the same program for the board.
+// README.md beside this file builds it, for this machine and for a board.
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/extra/module.h>
 #include <tvm/ffi/function.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -45,7 +43,7 @@ void write(const ffi::Tensor& output) {
 int main(int count, char** words) try {
   if (count != 3) throw std::runtime_error("usage: run model.so 2,1,8,8 < input.raw > output.raw");
   ffi::Tensor input = read_input(words[2]);
-  ffi::Module library = ffi::Module::LoadFromFile(words[1]);
+  ffi::Module library = ffi::Module::LoadFromFile(std::filesystem::absolute(words[1]).string());  // a bare name would be searched for
   ffi::Module machine = library->GetFunction("vm_load_executable").value()().cast<ffi::Module>();
   machine->GetFunction("vm_initialization").value()(static_cast<int>(kDLCPU), 0, 2);  // 2: memory is pooled
   ffi::Any result = machine->GetFunction("main").value()(input);

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ from compiled import needs_tvm
 
 from compressor.devices.tvm_runtime import package, runtime_libraries
 
-SOURCE = Path(__file__).resolve().parents[2] / "examples" / "tvm" / "main.cpp"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "examples" / "tvm" / "main.cpp"
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,24 @@ def test_what_is_missing_is_told(application: Path, tvm_bundle: Path) -> None:
     command = [str(application), str(tvm_bundle / "model.so"), "2,1,8,8"]
     done = subprocess.run(command, input="few", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "stdin holds less than that shape\n")
+
+
+def test_a_bare_name_is_a_file_of_this_folder(application: Path, tvm_bundle: Path) -> None:
+    command = [str(application), "model.so", "2,1,8,8"]
+    done = subprocess.run(command, input=bytes(2 * 64 * 4), capture_output=True, check=True, cwd=tvm_bundle)
+    assert len(done.stdout) == 2 * 10 * 4
+
+
+def test_the_readme_s_commands_build_and_run_it(tvm_bundle: Path, tmp_path: Path) -> None:
+    needs_tvm()
+    text = (SOURCE.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- (?:build|run) -->\n```sh\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "model-host").symlink_to(tvm_bundle)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    told = subprocess.run(
+        ["sh", "-ec", "\n".join(blocks)], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert float(told.stdout) < 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -47,3 +48,24 @@ def test_a_wrong_call_and_a_missing_runtime_are_told(
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(FileNotFoundError, match="neither in the bundle nor beside"):
         main([str(tmp_path)])
+
+
+def test_bare_names_are_files_of_this_folder(tvm_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import platform
+
+    monkeypatch.chdir(tvm_bundle)
+    runtime = os.path.relpath(runtime_libraries(platform.machine())[0])
+    network = Compiled("model.so", runtime, ["x"], ["output"])
+    assert network({"x": np.zeros((2, 1, 8, 8), "f4")})["output"].shape == (2, 10)
+
+
+def test_a_library_for_another_processor_is_told(tvm_bundle: Path, tmp_path: Path) -> None:
+    import platform
+
+    runtime = str(runtime_libraries(platform.machine())[0])
+    given = bytearray((tvm_bundle / "model.so").read_bytes())
+    given[18:20] = (0xF3, 0)  # RISC-V
+    other = tmp_path / "model.so"
+    other.write_bytes(given)
+    with pytest.raises(OSError, match=r"model\.so is for another kind of processor"):
+        Compiled(str(other), runtime, ["x"], ["output"])
