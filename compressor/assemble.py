@@ -173,7 +173,9 @@ def _kernels(request: Request, prepared: Prepared, kept: Artifact) -> tuple[str,
     if request.kernels != CUSTOM_OP:
         return ()
     if kept.operators is None:
-        return ("--kernels custom-op: no layer has weights in blocks and activations in int8, so there is no library",)
+        missing = "no layer has weights in blocks and activations in int8, so there is no library"
+        why = "the passes say why (FORMAT:slower=true takes what is predicted to be slower)"
+        return (f"--kernels custom-op: {missing}; {why}",)
     size, processor = display(kept.operators.stat().st_size, "bytes"), compiler_of(prepared.target).cpu
     layers = "1 layer computes" if kept.own == 1 else f"{kept.own} layers compute"
     return (f"kernels: {layers} in {kept.operators.name} ({size}, for {processor}), all else in ONNX Runtime's own",)
