@@ -83,11 +83,15 @@ def _runtime(bundle: str) -> str:
 
 def _loadable(path: str) -> str:
     """Its whole path. The system's loader says of a file for another processor that there is no such file."""
-    with open(path, "rb") as file, open(sys.executable, "rb") as own:
-        kind, here = file.read(_HEAD), own.read(_HEAD)
+    kind, here = _head(path), _head(sys.executable) if sys.executable else b""  # none where Python is embedded
     if kind[:4] == here[:4] == _ELF and kind[_MACHINE] != here[_MACHINE]:
         raise OSError(f"{path} is for another kind of processor than this machine's: manifest.json says for which")
     return os.path.abspath(path)
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
 
 
 if __name__ == "__main__":
