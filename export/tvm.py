@@ -48,6 +48,7 @@ __all__ = ["default_loops", "textbook", "to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_EMPTY = ".c"  # what TVM writes where no function is left, of a network that gives what it was given
 _IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
 _ELSEWHERE = "Leave --runtime out: ONNX Runtime has more operators."
 _UNSUPPORTED = "Unsupported function types"
@@ -69,7 +70,9 @@ def to_tvm(
     linker = find_linker(compiler)
     files: list[Path] = []
 
-    def link(_: str, names: list[str]) -> None:
+    def link(_: str, names: list[str], **__: Any) -> None:
+        if any(name.endswith(_EMPTY) for name in names):
+            raise UnsupportedError("the network computes nothing that could be compiled", way_out=_ELSEWHERE)
         objects = [Path(name) for name in names]
         beside = kernels.finish(objects, path)
         files.extend((*finish(linker, objects, path), *beside))
