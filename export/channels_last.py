@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx
 
 import compressor.quant.ops  # noqa: F401  registers the custom ops
-from compressor.graph.edit import argument, begin, finish, insert, permutation, substitute
+from compressor.graph.edit import argument, begin, finish, insert, is_call, permutation, substitute
 from compressor.graph.program import Program
 from compressor.graph.shapes import same_shape
 
@@ -164,7 +164,9 @@ class _Layout:
         return made if keep else None
 
     def _padded(self, node: fx.Node) -> fx.Node | None:
-        """Sizes are given from the last dimension on, in pairs."""
+        """Sizes are given from the last dimension on, in pairs; what repeats an image takes those of its axes alone."""
+        if is_call(node, aten.pad.default) and argument(node, "mode") != "constant":
+            return None
         given, rank = list(argument(node, "pad")), _rank(node)
         pairs = [(given[at], given[at + 1]) for at in range(0, len(given), 2)]
         by_place = [(0, 0)] * (rank - len(pairs)) + pairs[::-1]

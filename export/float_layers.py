@@ -6,6 +6,7 @@
     scaled_dot_product_attention(q, k, v, m)    →   permute(attention(permute(q), permute(k), permute(v), m))
                                                     of k and v before their heads are repeated (`heads.py`)
     batch_norm(x)      →   x · (γ / √(σ² + ε)) + (β − μ γ / √(σ² + ε))
+    instance_norm(x)   →   layer_norm(x) over an image · γ + β            TVM's importer wants a known batch
 
 Where weights are stored float32 and an image's size is known. `channels_last.py` then lets the permutations meet, and
 `epilogues.py` takes in what follows.
@@ -133,6 +134,22 @@ def _batch_norm(program: Program, node: fx.Node) -> fx.Node | None:
     return x  # type: ignore[return-value]
 
 
+def _instance_norm(program: Program, node: fx.Node) -> fx.Node | None:
+    x, gamma, beta, _, _, from_inputs, _, eps, *_ = node.args
+    if not from_inputs:
+        return _batch_norm(program, node)
+    dims = x.meta["val"].dim() - 2  # type: ignore[union-attr]
+    if not _is_image(x, dims):
+        return None
+    sizes = [int(size) for size in x.meta["val"].shape[2:]]  # type: ignore[union-attr]
+    y = insert(program, aten.layer_norm.default, (x, sizes, None, None, eps), like=node)
+    for given, target in ((gamma, aten.mul.Tensor), (beta, aten.add.Tensor)):
+        if given is not None:
+            spread = insert(program, aten.reshape.default, (given, [-1, *[1] * dims]), like=node)
+            y = insert(program, target, (y, spread), like=node)
+    return y
+
+
 def _attention(program: Program, node: fx.Node) -> fx.Node | None:
     inputs = [argument(node, name) for name in ("query", "key", "value")]
     if argument(node, "dropout_p") or not all(_is_heads(each) for each in inputs):
@@ -183,6 +200,7 @@ _RULES: Mapping[Callable[..., Any], Callable[[Program, fx.Node], fx.Node | None]
     aten.avg_pool2d.default: _mean_pool,
     aten.adaptive_avg_pool2d.default: _adaptive_pool,
     aten.batch_norm.default: _batch_norm,
+    aten.instance_norm.default: _instance_norm,
     aten.scaled_dot_product_attention.default: _attention,
 }
 

@@ -48,7 +48,9 @@ __all__ = ["default_loops", "textbook", "to_tvm"]
 
 _WIDE, _NARROW = Vectors(lanes=64, unrolled=8), Vectors(lanes=32, unrolled=4)
 _BOUNDS = ("tir_var_lower_bound", "tir_var_upper_bound")
+_EMPTY = ".c"  # what TVM writes where no function is left, of a network that gives what it was given
 _IN_WASM = "edge_model_"  # before the names of its functions: no library is loaded there, they are linked in
+_ELSEWHERE = "Leave --runtime out: ONNX Runtime has more operators."
 _UNSUPPORTED = "Unsupported function types"
 
 
@@ -68,7 +70,9 @@ def to_tvm(
     linker = find_linker(compiler)
     files: list[Path] = []
 
-    def link(_: str, names: list[str]) -> None:
+    def link(_: str, names: list[str], **__: Any) -> None:
+        if any(name.endswith(_EMPTY) for name in names):
+            raise UnsupportedError("the network computes nothing that could be compiled", way_out=_ELSEWHERE)
         objects = [Path(name) for name in names]
         beside = kernels.finish(objects, path)
         files.extend((*finish(linker, objects, path), *beside))
@@ -208,12 +212,12 @@ def _failure(error: Exception, program: Program) -> CompressError:
     lines = [line for line in str(error).splitlines() if line.strip()]
     reason = lines[-1 if type(error).__name__ == "InternalError" else 0].strip() if lines else type(error).__name__
     if _UNSUPPORTED not in reason:
-        return ExportError(f"TVM cannot compile it: {reason[:300]}")
+        return ExportError(f"TVM cannot compile it: {reason[:300]}", way_out=_ELSEWHERE)
     places = [layer_name(node) for node in program.nodes() if _overload(node) in reason]
     return UnsupportedError(
         f"TVM has no operator for {reason.partition(_UNSUPPORTED)[2].strip(' []')}",
         where=", ".join(dict.fromkeys(places)),
-        way_out="Leave --runtime out: ONNX Runtime has more operators.",
+        way_out=_ELSEWHERE,
     )
 
 

@@ -1,8 +1,11 @@
-"""GELU in TVM without calls of a mathematical library, so that its loop runs in vectors.
+"""GELU in TVM without calls of a mathematical library, so that its loop runs in vectors; ELU with all that it takes;
+bounds that keep what is no number.
 
     gelu(x) = x · Φ(x) = x/2 · (1 + erf(x/√2)),    erf(z) ≈ z · P(z²) / Q(z²) for |z| < 3.95, off by 4e-7 at most
     gelu(x) ≈ x / (1 + e^(−2u)),    u = √(2/π) · (x + 0.044715 x³)        where it is asked for (Hendrycks and Gimpel,
                                                                          2016, arXiv:1606.08415)
+    elu(x) = s · x for x > 0,  s · a · (e^(i·x) − 1) else     SELU is one, whose s TVM's importer leaves out
+    relu, clamp:  min(high, max(low, x))     the second where one is no number: x, where TVM's own give the bound
 
 P and Q were fitted to scipy's erf by reweighted least squares (Lawson's method). TVM's own erf is libm's, one number
 after the other: more time than all products of a small language model.
@@ -44,7 +47,58 @@ def gelu(node: fx.Node, importer: Any) -> Any:
     return importer.block_builder.emit_te(loop, data, primfunc_name_hint="gelu")
 
 
-ACTIVATIONS: Mapping[str, Callable[[fx.Node, Any], Any]] = {"gelu.default": gelu}
+def elu(node: fx.Node, importer: Any) -> Any:
+    """Of any floats."""
+    [x, *_] = node.args
+    data = sized(importer.block_builder, importer.env[x], x.meta["val"].shape)  # type: ignore[union-attr]
+    low, scale, inner = (tirx.const(float(argument(node, n)), data.ty.dtype) for n in ("alpha", "scale", "input_scale"))
+
+    def loop(x: Any) -> Any:
+        def one(*place: Any) -> Any:
+            value = x(*place)
+            return tirx.Select(value > 0, scale * value, scale * low * (tirx.exp(inner * value) - 1))
+
+        return te.compute(x.shape, one, name="elu")
+
+    return importer.block_builder.emit_te(loop, data, primfunc_name_hint="elu")
+
+
+def relu(node: fx.Node, importer: Any) -> Any:
+    """max(0, x)."""
+    return _bounded(node, importer, 0.0, None)
+
+
+def clamp(node: fx.Node, importer: Any) -> Any:
+    """Between `min` and `max`, of which one may be missing."""
+    return _bounded(node, importer, argument(node, "min"), argument(node, "max"))
+
+
+def hardtanh(node: fx.Node, importer: Any) -> Any:
+    """Between `min_val` and `max_val`."""
+    return _bounded(node, importer, argument(node, "min_val"), argument(node, "max_val"))
+
+
+def _bounded(node: fx.Node, importer: Any, low: object, high: object) -> Any:
+    """Of floats by numbers; of whole numbers, which are always some, and by computed sizes as TVM has it."""
+    [x, *_] = node.args
+    if not x.meta["val"].is_floating_point() or fx.Node in (type(low), type(high)):  # type: ignore[union-attr]
+        return importer.create_convert_map()[node.target.__name__](node)  # type: ignore[union-attr]
+    data = sized(importer.block_builder, importer.env[x], x.meta["val"].shape)  # type: ignore[union-attr]
+    least, most = (None if each is None else tirx.const(float(each), data.ty.dtype) for each in (low, high))  # type: ignore[arg-type]
+
+    def one(value: Any) -> Any:
+        value = value if least is None else tirx.max(least, value)
+        return value if most is None else tirx.min(most, value)
+
+    def loop(x: Any) -> Any:
+        return te.compute(x.shape, lambda *place: one(x(*place)), name="bounded")
+
+    return importer.block_builder.emit_te(loop, data, primfunc_name_hint="bounded")
+
+
+ACTIVATIONS: Mapping[str, Callable[[fx.Node, Any], Any]] = {
+    "gelu.default": gelu, "elu.default": elu, "relu.default": relu, "clamp.default": clamp, "hardtanh.default": hardtanh
+}  # fmt: skip
 
 
 def _by_erf(x: Any) -> Any:

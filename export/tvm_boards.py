@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from compressor.targets.target import Compiler, Target
@@ -70,9 +71,12 @@ def is_from_wheels(compiler: Compiler) -> bool:
 
 
 def lacking_here(compiler: Compiler) -> str:
-    """Why this machine's processor does not run the code, in a few words; "" where it does."""
+    """Why this machine's processor does not run the code, in a few words; "" where it does, or where only loading it
+    can tell: TVM knows the processors, its libraries are not loaded without it, and those of operators say it then."""
     if is_foreign(compiler):
         return f"it is for {compiler.triple}, and this machine is {_HERE}"
+    if find_spec("tvm") is None:
+        return ""
     lacking = features_of(compiler) - features_of(this_processor())
     missing = sorted(name for name in lacking if name.startswith(_COMPUTING))
     return f"this processor has no {', '.join(missing[:_SHOWN])}" if missing else ""

@@ -104,7 +104,7 @@ def _own() -> str:
     for name in _OWN:
         if found := shutil.which(name):
             return found
-    raise ExportError("no C++ compiler is here to link model.so with", way_out="apt install g++, or clang.")
+    raise ExportError("no C++ compiler is here to link with", way_out="apt install g++, or clang.")
 
 
 def _kept(objects: Sequence[Path], path: Path, template: str) -> tuple[Path, ...]:

@@ -3,9 +3,11 @@
     sym_size, past + sequence   →   variables (tvm_sizes.py)          view, expand    →   to the shape that torch found
     arange, slice               →   loops over a result of that shape         cat   →   copies (kernels/join.py)
     x + sequence                →   the size as a tensor              embedding       →   NaN for ids that there are not
+    select, index at −p         →   at n − p of n places
 
 TVM's own importer works shapes out itself; of sums and differences of sizes it makes others that it cannot compare
-with the first, and of ids beyond a table it reads what lies there. What has lost its shape all the same is told it.
+with the first, and of ids beyond a table, or places counted from the end, it reads what lies there. What has lost its
+shape all the same is told it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import SymInt, Tensor, fx
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
@@ -29,6 +32,7 @@ __all__ = ["shaped"]
 Converter = Callable[[fx.Node, Any], Any]
 _ALONE = {"op_pattern": 8}  # is not joined with others: TVM fails to where a loop takes numbers besides tensors
 _END = sys.maxsize  # as a slice says that it has none
+_SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)  # indices of others are masks
 _VALUES = ("Tensor", "number")  # arguments of these kinds are values where others are sizes
 
 
@@ -38,7 +42,9 @@ def shaped(exported: ExportedProgram, sizes: Sizes) -> Mapping[str, Converter]:
     The converters raise ExportError where a size depends on data.
     """
     own = _Shaped(sizes)
-    table: dict[str, Converter] = {"embedding.default": own.embedding}
+    table: dict[str, Converter] = {
+        "embedding.default": own.embedding, "select.int": own.select, "index.Tensor": own.index
+    }  # fmt: skip
     if not sizes.dynamic:
         return table
     nodes = [node for node in exported.graph.nodes if node.op == "call_function"]
@@ -46,7 +52,7 @@ def shaped(exported: ExportedProgram, sizes: Sizes) -> Mapping[str, Converter]:
         **dict.fromkeys(("view.default", "reshape.default", "_unsafe_view.default"), own.reshape),
         **dict.fromkeys(("arange.default", "arange.start", "arange.start_step"), own.arange),
         "expand.default": own.expand, "slice.Tensor": own.slice, "cat.default": own.cat,
-        "full.default": own.full,
+        "full.default": own.full, **table,
     }  # fmt: skip
     for node in nodes:
         name = node.target.__name__
@@ -69,7 +75,7 @@ class _Shaped:
         replaced = {each: importer.env[each] for each in _values(node) if not isinstance(each.meta["val"], Tensor)}
         for each in replaced:
             importer.env[each] = self._scalar(each, importer)
-        y = importer.create_convert_map()[node.target.__name__](node)  # type: ignore[union-attr]
+        y = _as_tvm(importer, node.target.__name__)(node)  # type: ignore[union-attr]
         importer.env.update(replaced)
         lost = isinstance(getattr(y, "ty", None), relax.TensorType) and not isinstance(y.ty.shape, relax.ShapeExpr)
         if not (lost and isinstance(node.meta.get("val"), Tensor)):
@@ -105,7 +111,7 @@ class _Shaped:
         if isinstance(whole, tirx.IntImm) or not (_is_cut(start, 0) or _is_cut(end, _END)):
             if _equal(first, 0) and step == 1 and _equal(shape[axis], whole):
                 return data
-        else:  # torch knows the length for the example, and TVM what it is of a shorter one
+        elif not _equal(shape[axis], 1):  # torch knows the example's length, and TVM what it is of a shorter one
             length = tirx.max(tirx.floordiv(_place(end, whole) - first + step - 1, step), tirx.IntImm("int64", 0))
             shape[axis] = self.sizes.variable(length, importer)
 
@@ -119,6 +125,37 @@ class _Shaped:
             return te.compute(shape, one, name="slice")
 
         return _loops(importer, sliced, data, shape, first)
+
+    def select(self, node: fx.Node, importer: Any) -> Any:
+        data, index = importer.env[node.args[0]], self._number(argument(node, "index"), importer, 0)
+        axis = int(argument(node, "dim") or 0) % len(data.ty.shape.values)
+        at = index + data.ty.shape.values[axis] if isinstance(index, int) and index < 0 else index
+
+        def selected(x: Any, at: Any) -> Any:
+            shape = [*x.shape[:axis], *x.shape[axis + 1 :]]
+            return te.compute(shape, lambda *place: x(*place[:axis], at, *place[axis:]), name="selected")
+
+        return _loops(importer, selected, data, at)
+
+    def index(self, node: fx.Node, importer: Any) -> Any:
+        """Of several tensors of places, those at the same one of each; masks are left to TVM."""
+        places = {axis: each for axis, each in enumerate(node.args[1]) if each is not None}  # type: ignore[arg-type]
+        if any(each.meta["val"].dtype not in _SIGNED for each in places.values()):
+            return self.told(node, importer)
+        data, shape = self._as_torch(node.args[0], importer), self.sizes.shape(node, importer)
+        together = list(places) == list(range(min(places), max(places) + 1))
+        first = min(places) if together else 0  # of the result's axes that the places take
+        many = len(shape) - node.args[0].meta["val"].dim() + len(places)  # type: ignore[union-attr]
+
+        def indexed(x: Any, given: Any, shape: Any) -> Any:
+            def one(*at: Any) -> Any:
+                place, rest = at[first : first + many], iter([*at[:first], *at[first + many :]])
+                found = {axis: _counted(each, place, x.shape[axis]) for axis, each in zip(places, given, strict=True)}
+                return x(*(found[axis] if axis in found else next(rest) for axis in range(len(x.shape))))
+
+            return te.compute(shape, one, name="indexed")
+
+        return _loops(importer, indexed, data, [self._as_torch(each, importer) for each in places.values()], shape)
 
     def cat(self, node: fx.Node, importer: Any) -> Any:
         axis = int(argument(node, "dim") or 0) % node.meta["val"].dim()
@@ -163,6 +200,23 @@ class _Shaped:
 
 def _loops(importer: Any, loop: Callable[..., Any], *given: Any) -> Any:
     return importer.block_builder.emit_te(loop, *given, primfunc_name_hint=loop.__name__, primfunc_attrs=_ALONE)
+
+
+def _as_tvm(importer: Any, name: str) -> Callable[[fx.Node], Any]:
+    """TVM's own lowering of an operator. Raises NotImplementedError in the words of TVM's importer, which was told that
+    there is one."""
+    found = importer.create_convert_map().get(name)
+    if found is None:
+        raise NotImplementedError(f"Unsupported function types ['{name}']")
+    return found  # type: ignore[no-any-return]
+
+
+def _counted(places: Any, at: Any, size: Any) -> Any:
+    """The place that a tensor of places, which may be smaller, has for the element `at`, counted from the beginning."""
+    last = at[len(at) - len(places.shape) :]
+    found = places(*(0 if _equal(each, 1) else index for each, index in zip(places.shape, last, strict=True)))
+    found = tirx.Cast("int64", found)
+    return tirx.Select(found < 0, found + size, found)
 
 
 def _values(node: fx.Node) -> list[fx.Node]:

@@ -100,7 +100,8 @@ def _placeholder(graph: fx.Graph, wish: str) -> fx.Node:
 def _call(inputs: list[InputSpec], outputs: list[OutputSpec], program: Program) -> ModuleCallSignature:
     given = [spec.arg for spec in inputs if spec.kind is InputKind.USER_INPUT]
     takes, gives = pytree.tree_structure((program.example, {})), pytree.tree_structure(tuple(range(len(outputs))))
-    return ModuleCallSignature(given, [spec.arg for spec in outputs], takes, gives)
+    unnamed = TensorArgument("")  # torch looks in vain for names that decompositions take away
+    return ModuleCallSignature(given, [unnamed for _ in outputs], takes, gives)
 
 
 def _ranges(program: Program) -> dict[object, object]:

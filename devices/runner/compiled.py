@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Compiled", "main"]
+__all__ = ["Compiled", "lent", "main"]
 
 RUNTIME = "libtvm_runtime.so"
 _ELF, _MACHINE, _HEAD = b"\x7fELF", slice(18, 20), 20  # e_machine in the header of a program or a library
 CPU, POOLED = 1, 2  # kDLCPU; AllocatorType::kPooled: memory is kept from run to run
+ALIGNED = 64  # bytes: compiled code loads whole registers from where an array begins, and crashes elsewhere
 
 
 class Compiled:
@@ -41,12 +43,25 @@ class Compiled:
 
     def __call__(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name."""
-        held = [np.array(arrays[name], order="C") for name in self.inputs]  # read-only ones cannot be lent
+        held = [lent(np.asarray(arrays[name])) for name in self.inputs]
         made = self._machine["main"](*map(self._given, held))
         results = [made] if isinstance(made, self._one) else list(made)
         if len(results) != len(self.outputs):
             raise ValueError(f"it has {len(results)} outputs, not {len(self.outputs)}")
         return {name: np.array(np.from_dlpack(each)) for name, each in zip(self.outputs, results)}
+
+
+def lent(array: Any) -> Any:
+    """A copy that compiled code can take: row by row, not read-only, from a multiple of 64 bytes on.
+
+    NumPy begins arrays at multiples of 16 bytes, and those without elements have no strides, which TVM looks at.
+    """
+    size = array.dtype.itemsize
+    strides = [size * math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
+    memory = np.empty(array.nbytes + ALIGNED, np.uint8)
+    copy: Any = np.ndarray(array.shape, array.dtype, memory, -memory.ctypes.data % ALIGNED, strides)
+    copy[...] = array
+    return copy
 
 
 def main(arguments: Sequence[str]) -> int:

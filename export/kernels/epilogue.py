@@ -2,7 +2,8 @@
 
     y = min(max(Σ + r, low), high)        q = min(max(round(y / s) + z, least), most)
 
-Registers that reach beyond the last channel are stored in pieces of powers of two.
+NaN stays NaN where there are no codes. Registers that reach beyond the last channel are stored in pieces of powers of
+two.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class Epilogue:
         if self.residual is not None:
             value = value + self.residual[row, place]
         if self.ending.low is not None:
-            value = T.max(value, splat(T.float32(self.ending.low), lanes))
+            value = T.max(splat(T.float32(self.ending.low), lanes), value)  # the second where it is no number
         if self.ending.high is not None:
-            value = T.min(value, splat(T.float32(self.ending.high), lanes))
+            value = T.min(splat(T.float32(self.ending.high), lanes), value)
         if self.ending.codes is not None:
             value = _rounded(value, self.ending.codes, self.ending.kind, lanes)
         T.buffer_store(self.y, value, [row, place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from boards import board
 
 from compressor import trying_operators
+from compressor.export import tvm_boards
 from compressor.targets import load_target
 from compressor.targets.target import Compiler
 from compressor.trying_operators import bundled_artifact, trial_of_model
@@ -40,6 +42,15 @@ def test_a_model_with_operators_runs_where_these_do(
     monkeypatch.setattr(trying_operators, "emulated_model", lambda *given: asked.append(given) or given)
     assert trial_of_model(model, board(compiler=PI)).where == "emulated as cortex-a76"
     assert asked == [(model, "cortex-a76")]
+
+
+def test_operators_run_without_the_compiler_that_made_them(
+    operators_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tvm", None)  # as where it is not installed
+    monkeypatch.setattr(tvm_boards, "find_spec", lambda name: None)
+    ours = {"operators": {"triple": "x86_64-linux-gnu", "processor": "x86-64-v3", "emulated": ""}}
+    assert not isinstance(bundled_artifact(operators_bundle / "model.onnx", ours, ["input"], ["output"]), str)
 
 
 def test_a_library_beside_it_is_run_as_before(tvm_bundle: Path) -> None:

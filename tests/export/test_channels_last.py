@@ -46,6 +46,10 @@ FREE = {
 }
 TURNED = {
     "shuffle": (Between(lambda s, y: y.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8)), IMAGE),
+    "padding that repeats the image": (
+        Between(lambda s, y: nn.functional.pad(y, (1, 2, 3, 0), mode="reflect"), channels=6),
+        IMAGE,
+    ),
     "sum over lines": (Between(lambda s, y: y + y.sum(2).unsqueeze(2)), IMAGE),
 }
 

@@ -167,3 +167,14 @@ def test_without_tvm_the_extra_is_named(conv_program: Program, tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "tvm", None)
     with pytest.raises(ExportError, match=r"edge-compressor\[tvm\]"):
         to_tvm(conv_program, target, tmp_path / "model.so")
+
+
+class Same(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_a_network_that_computes_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="computes nothing"):
+        to_tvm(capture(Same(), (torch.randn(2, 3),)).program, tvm_target(), tmp_path / "model.so")
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from compiled import needs_tvm, tvm_target
 from decoders import VOCABULARY, Windowed, llama, program_of, tiny_decoder
 from torch import Tensor, nn
 
+from compressor.errors import UnsupportedError
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.capture import capture, from_exported
@@ -124,3 +125,47 @@ def test_sizes_as_values_steps_and_lengths(tmp_path: Path) -> None:
     run = compiled(program, tmp_path)
     for rows, first, second in ((4, 6, 5), (5, 5, 9), (4, 9, 5)):
         agrees(program, run, {"x": torch.rand(rows, first), "y": torch.rand(rows, second)})
+
+
+class Ends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("places", torch.tensor([0, -1, 2]))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = self.layer(x)
+        return y[:, -1], y[..., -3], y[:, self.places], y[:, self.places, self.places], y.unbind(2)[-1]
+
+
+@pytest.mark.parametrize("length", [3, 5])  # with one dynamic size, and with two
+def test_places_counted_from_the_end(tmp_path: Path, length: int) -> None:
+    program = capture(Ends().eval(), (torch.randn(2, length, 4),), static=length == 3).program
+    run = compiled(program, tmp_path)
+    agrees(program, run, {program.inputs[0].name: torch.randn(2, length, 4)})
+
+
+class First(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, :1].expand(-1, 3, -1), x - x[:, -1:]
+
+
+def test_a_single_place_of_a_dynamic_axis_is_spread(tmp_path: Path) -> None:
+    program = capture(First(), (torch.randn(2, 6, 4),)).program
+    assert program.inputs[0].shape[1] == "sequence"
+    run = compiled(program, tmp_path)
+    for length in (6, 2, 9):
+        agrees(program, run, {program.inputs[0].name: torch.randn(3, length, 4)})
+
+
+class Least(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.bessel_j0(x)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_an_operator_that_tvm_lacks_is_named(tmp_path: Path, static: bool) -> None:
+    program = capture(Least(), (torch.randn(2, 6, 4),), static=static).program
+    with pytest.raises(UnsupportedError, match="special_bessel_j0") as told:
+        compiled(program, tmp_path)
+    assert "Leave --runtime out" in told.value.way_out

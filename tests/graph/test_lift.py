@@ -70,3 +70,14 @@ def test_an_input_named_like_a_builtin_is_lifted() -> None:
     lifted.validate()
     [result] = lifted.module(check_guards=False)(*program.example)
     assert torch.equal(result, program.run()["output"])
+
+
+class Last(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unbind(1)[-1]
+
+
+def test_an_output_that_decompositions_take_away_may_have_any_name() -> None:
+    lifted = lift(capture(Last(), (torch.randn(2, 3, 4),)).program)
+    with quiet():
+        assert len(lifted.run_decompositions().graph_signature.user_outputs) == 1

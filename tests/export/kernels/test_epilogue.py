@@ -39,6 +39,11 @@ def test_a_residual_then_bounds() -> None:
     assert np.array_equal(stored(Ending(low=-1.0)), np.maximum(VALUES, -1))
 
 
+def test_what_is_no_number_stays_none() -> None:
+    broken = np.full_like(VALUES, np.nan)
+    assert np.isnan(stored(Ending(residual=True, low=0.0, high=6.0), broken)).all()
+
+
 @pytest.mark.parametrize("unsigned", [False, True])
 def test_codes_are_rounded_half_to_even_and_kept_within_bounds(unsigned: bool) -> None:
     step = Step(0.5, 3, 0 if unsigned else -12, 15, unsigned)
