@@ -34,7 +34,7 @@ from compressor.graph.edit import (
 from compressor.graph.program import Program
 from compressor.graph.shapes import is_settled
 
-__all__ = ["CONVOLUTIONS", "PRODUCTS", "each_way", "in_codes", "padding_of"]
+__all__ = ["CONVOLUTIONS", "PRODUCTS", "each_way", "in_codes", "padding_of", "weights_of"]
 
 aten, ops = torch.ops.aten, torch.ops.compressor
 _CODES = (torch.int8, torch.uint8)
@@ -94,7 +94,7 @@ def _linear(program: Program, node: fx.Node) -> fx.Node | None:
     at_x, at_weight, at_bias, axis = PRODUCTS[node.target]  # type: ignore[index]
     if node.kwargs:
         return None
-    x, weight = _activations(program, node.args[at_x]), _weights(program, node.args[at_weight], axis)
+    x, weight = _activations(program, node.args[at_x]), weights_of(program, node.args[at_weight], axis)
     if x is None or weight is None or weight[0].dim() != 2 or x.node.meta["val"].dim() < 2:
         return None
     matrix, scale = weight
@@ -105,7 +105,7 @@ def _linear(program: Program, node: fx.Node) -> fx.Node | None:
 
 def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
     dims = CONVOLUTIONS[node.target]  # type: ignore[index]
-    x, weight = _activations(program, node.args[0]), _weights(program, node.args[1], 0)
+    x, weight = _activations(program, node.args[0]), weights_of(program, node.args[1], 0)
     if x is None or weight is None:
         return None
     kernel, scale = weight
@@ -168,7 +168,7 @@ def _activations(program: Program, node: Any) -> _Codes | None:
     return found if found.scale.dim() == 0 and found.node.meta["val"].dtype in _CODES else None
 
 
-def _weights(program: Program, node: Any, axis: int) -> tuple[Tensor, Tensor] | None:
+def weights_of(program: Program, node: Any, axis: int) -> tuple[Tensor, Tensor] | None:
     """Stored whole numbers and their scales along `axis`."""
     found = _codes(program, node)
     codes = None if found is None else tensor_of(program, found.node)

@@ -1,20 +1,21 @@
 """ATen's layers of floats as operators of our own (`float_ops.py`), which take their channels last.
 
-    conv(x, w, b)      →   permute(conv_last(permute(x), w, b, …))        of one or two dimensions, in any groups
-    linear(x, w, b)    →   dense(x, w, b, …)                              also matmul, mm, addmm
+    conv(x, w, b)      →   permute(conv_last(permute(x), w, s, b, …))     of one or two dimensions, in any groups
+    linear(x, w, b)    →   dense(x, w, s, b, …)                           also matmul, mm, addmm
     pools of images    →   permute(max_pool_last(permute(x), …))          also adaptive ones whose windows are alike
     scaled_dot_product_attention(q, k, v, m)    →   permute(attention(permute(q), permute(k), permute(v), m))
                                                     of k and v before their heads are repeated (`heads.py`)
     batch_norm(x)      →   x · (γ / √(σ² + ε)) + (β − μ γ / √(σ² + ε))
     instance_norm(x)   →   layer_norm(x) over an image · γ + β            TVM's importer wants a known batch
 
-Where weights are stored float32 and an image's size is known. `channels_last.py` then lets the permutations meet, and
-`epilogues.py` takes in what follows.
+Where weights are stored float32, or as whole numbers of one scale s an output, and an image's size is known.
+`channels_last.py` then lets the permutations meet, and `epilogues.py` takes in what follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor, fx
 
 from compressor.export import float_ops  # noqa: F401  registers the custom ops
 from compressor.export.channels_last import turned
-from compressor.export.codes import CONVOLUTIONS, PRODUCTS, each_way, padding_of
+from compressor.export.codes import CONVOLUTIONS, PRODUCTS, each_way, padding_of, weights_of
 from compressor.export.heads import unrepeated
 from compressor.graph.edit import add_tensor, argument, begin, finish, insert, substitute, tensor_of
 from compressor.graph.program import Program
@@ -49,16 +50,39 @@ def in_layers(program: Program) -> Program:
 
 def _dense(program: Program, node: fx.Node) -> fx.Node | None:
     at_x, at_weight, at_bias, axis = PRODUCTS[node.target]  # type: ignore[index]
-    x, given = node.args[at_x], node.args[at_weight]
-    weight = _weight(program, given)
-    if node.kwargs or weight is None or weight.dim() != 2 or not _is_float(x) or x.meta["val"].dim() < 2:  # type: ignore[union-attr]
+    x, found = node.args[at_x], _stored(program, node.args[at_weight], axis)
+    if node.kwargs or found is None or found.value.dim() != 2 or not _is_float(x) or x.meta["val"].dim() < 2:  # type: ignore[union-attr]
         return None
     bias = node.args[at_bias] if at_bias is not None and at_bias < len(node.args) else None
-    if bias is not None and not _is_row(program, bias, weight.shape[axis]):
+    if bias is not None and not _is_row(program, bias, found.value.shape[axis]):
         return None
-    if axis == 1:
-        given = add_tensor(program, f"{node.name}_weight", weight.T.contiguous(), node)
-    return insert(program, ops.dense.default, (x, given, bias, *[None] * 4), like=node)
+    weight = found.put(program, node, found.value.T.contiguous() if axis == 1 else None)
+    return insert(program, ops.dense.default, (x, *weight, bias, *[None] * 4), like=node)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A weight as it is stored at `node`, floats or whole numbers with the scales of its outputs."""
+
+    value: Tensor
+    scale: Tensor | None
+    node: fx.Node
+
+    def put(self, program: Program, node: fx.Node, value: Tensor | None = None) -> tuple[fx.Node, fx.Node | None]:
+        """Weight and scales as a layer reads them in place of `node`; `value` where they are laid out otherwise."""
+        name, whole = f"{node.name}_weight", self.scale is not None
+        weight = self.node if value is None else add_tensor(program, name, value, node, buffer=whole)
+        scale = None if self.scale is None else add_tensor(program, f"{name}_scale", self.scale, node, buffer=True)
+        return weight, scale
+
+
+def _stored(program: Program, node: Any, axis: int) -> _Stored | None:
+    """A layer's weight whose outputs lie along `axis`."""
+    value = _weight(program, node)
+    if value is not None:
+        return _Stored(value, None, node)
+    found = weights_of(program, node, axis)
+    return None if found is None else _Stored(*found, node.args[0])
 
 
 def _is_row(program: Program, bias: Any, size: int) -> bool:
@@ -68,20 +92,19 @@ def _is_row(program: Program, bias: Any, size: int) -> bool:
 
 def _convolution(program: Program, node: fx.Node) -> fx.Node | None:
     dims = CONVOLUTIONS[node.target]  # type: ignore[index]
-    x, given, bias = node.args[0], node.args[1], argument(node, "bias")
-    weight = _weight(program, given)
-    if weight is None or weight.dim() != dims + 2 or not _is_image(x, dims):
+    x, found, bias = node.args[0], _stored(program, node.args[1], 0), argument(node, "bias")
+    if found is None or found.value.dim() != dims + 2 or not _is_image(x, dims):
         return None
-    if bias is not None and not _is_row(program, bias, len(weight)):
+    if bias is not None and not _is_row(program, bias, len(found.value)):
         return None
     stride, dilation = (each_way(argument(node, name), dims, 1) for name in ("stride", "dilation"))
-    padding = padding_of(argument(node, "padding"), dims, weight.shape[2:], dilation)
+    padding = padding_of(argument(node, "padding"), dims, found.value.shape[2:], dilation)
     if dims == 1:  # a line is an image of one row
         x = insert(program, aten.unsqueeze.default, (x, 2), like=node)
-        given = add_tensor(program, f"{node.name}_weight", weight.unsqueeze(2), node)
         stride, dilation = [1, *stride], [1, *dilation]
+    weight = found.put(program, node, found.value.unsqueeze(2) if dims == 1 else None)
     shape = stride, padding, dilation, argument(node, "groups")
-    y = turned(program, node, ops.conv_last.default, x, given, bias, *[None] * 4, *shape)
+    y = turned(program, node, ops.conv_last.default, x, *weight, bias, *[None] * 4, *shape)
     return insert(program, aten.squeeze.dim, (y, 2), like=node) if dims == 1 else y
 
 

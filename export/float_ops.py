@@ -2,6 +2,7 @@
 
     compressor::conv_last       y = act(conv(x, w) + b + r)         x (n, H, W, C), r and y (n, H′, W′, N)
     compressor::dense           y = act(x · wᵀ + b + r)             x (…, K), r and y (…, N)
+                                w floats, or whole numbers of a byte and one scale an output
     compressor::max_pool_last, avg_pool_last                        x (n, H, W, C) → (n, H′, W′, C)
     compressor::attention       y = softmax(s · q kᵀ + m) v          of heads that lie beside each other
 
@@ -21,38 +22,41 @@ __all__ = ["attention", "avg_pool_last", "conv_last", "dense", "ended", "kind_of
 
 @torch.library.custom_op("compressor::conv_last", mutates_args=())
 def conv_last(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int], groups: int,
+    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, low: float | None,
+    high: float | None, codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int],
+    groups: int,
 ) -> Tensor:  # fmt: skip
-    """`weight` (N, C / groups, Ky, Kx); `padding` (left, right, above, below), as `torch.nn.functional.pad` has it."""
+    """`weight` (N, C / groups, Ky, Kx), int8 with a `scale` (N); `padding` (left, right, above, below), as
+    `torch.nn.functional.pad` has it."""
     padded = functional.pad(_first(x), padding)
-    y = _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups))
+    y = _last(functional.conv2d(padded, _scaled(weight, scale), bias, stride, 0, dilation, groups))
     return ended(y, residual, low, high, codes).contiguous()
 
 
 @conv_last.register_fake
 def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int], groups: int,
+    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, low: float | None,
+    high: float | None, codes: list[float] | None, stride: list[int], padding: list[int], dilation: list[int],
+    groups: int,
 ) -> Tensor:  # fmt: skip
     padded = functional.pad(_first(x), padding)
-    y = _last(functional.conv2d(padded, weight, bias, stride, 0, dilation, groups))
+    y = _last(functional.conv2d(padded, _scaled(weight, scale), bias, stride, 0, dilation, groups))
     return y.contiguous().to(kind_of(codes))
 
 
 @torch.library.custom_op("compressor::dense", mutates_args=())
 def dense(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    codes: list[float] | None,
+    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, low: float | None,
+    high: float | None, codes: list[float] | None,
 ) -> Tensor:  # fmt: skip
-    """`weight` (N, K)."""
-    return ended(functional.linear(x, weight, bias), residual, low, high, codes)
+    """`weight` (N, K), int8 with a `scale` (N)."""
+    return ended(functional.linear(x, _scaled(weight, scale), bias), residual, low, high, codes)
 
 
 @dense.register_fake
 def _(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, low: float | None, high: float | None,
-    codes: list[float] | None,
+    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, low: float | None,
+    high: float | None, codes: list[float] | None,
 ) -> Tensor:  # fmt: skip
     return x.new_empty((*x.shape[:-1], weight.shape[0]), dtype=kind_of(codes))
 
@@ -123,6 +127,11 @@ def ended(
 def kind_of(codes: list[float] | None) -> torch.dtype:
     """Of a result."""
     return torch.float32 if codes is None else torch.uint8 if codes[4] else torch.int8
+
+
+def _scaled(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """Weights as floats."""
+    return weight if scale is None else weight.to(scale.dtype) * scale.view(-1, *[1] * (weight.dim() - 1))
 
 
 def _first(x: Tensor) -> Tensor:

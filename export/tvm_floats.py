@@ -38,20 +38,23 @@ def float_converters(exported: ExportedProgram, isa: Isa | None) -> Mapping[str,
 
 class _Floats(Reading):
     def dense(self, node: fx.Node, importer: Any) -> Any:
-        x, weight, bias, *end = arguments_of(node)
-        data, given = data_of(importer, x), (self.tensor(weight), self.optional(bias))
-        return emit_dense(importer.block_builder, self.isa, data, *given, end_of(importer, *end))
+        x, weight, scale, bias, *end = arguments_of(node)
+        data, given = data_of(importer, x), (self.tensor(weight), self.optional(bias), end_of(importer, *end))
+        return emit_dense(importer.block_builder, self.isa, data, *given, scale=self.optional(scale))
 
     def convolution(self, node: fx.Node, importer: Any) -> Any:
-        x, weight, bias, residual, low, high, codes, stride, padding, dilation, groups = arguments_of(node)
+        x, weight, scale, bias, residual, low, high, codes, stride, padding, dilation, groups = arguments_of(node)
         builder, kernel, vector = importer.block_builder, self.tensor(weight), self.optional(bias)
         data, window = windowed(
             importer, data_of(importer, x), padding, 0.0, pair(kernel.shape[2:]), pair(stride), pair(dilation)
         )
         end = end_of(importer, residual, low, high, codes)
-        if groups == window.channels == len(kernel):
-            return emit_depthwise(builder, self.isa, data, window, kernel[:, 0], vector, end)
-        return emit_convolution(builder, self.isa, data, window, kernel.permute(0, 2, 3, 1), groups, vector, end)
+        scales = self.optional(scale)
+        if groups == window.channels == len(kernel):  # few weights: as floats
+            floats = kernel[:, 0] if scales is None else kernel[:, 0].float() * scales.view(-1, 1, 1)
+            return emit_depthwise(builder, self.isa, data, window, floats, vector, end)
+        weights = kernel.permute(0, 2, 3, 1)
+        return emit_convolution(builder, self.isa, data, window, weights, groups, vector, end, scale=scales)
 
     def attention(self, node: fx.Node, importer: Any) -> Any:
         q, k, v, mask, causal, scale, first = arguments_of(node)

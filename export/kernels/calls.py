@@ -47,20 +47,24 @@ def behind(isa: Isa, channels: int, groups: int = 1) -> int:
     return -(-(isa.group - 1) // (channels * groups)) if channels % isa.group else 0
 
 
-def emit_dense(builder: Any, isa: Isa, x: Any, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING) -> Any:
-    """x (…, K) float32, `weight` (N, K), `bias` (N) → the relax variable (…, N)."""
+def emit_dense(
+    builder: Any, isa: Isa, x: Any, weight: Tensor, bias: Tensor | None = None, end: End = NOTHING, *,
+    scale: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """x (…, K) float32, `weight` (N, K), int8 where it has a `scale` (N), `bias` (N) → the relax variable (…, N)."""
     *lead, width = x.ty.shape.values
     rows = count(lead)
     window = Window(int(width))
-    y = _convolved(builder, isa, x, window, weight[:, None, None], 1, bias, end, rows)
+    y = _convolved(builder, isa, x, window, weight[:, None, None], 1, bias, end, rows, scale=scale)
     return builder.emit(relax.op.reshape(y, (*lead, weight.shape[0])))
 
 
 def emit_convolution(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, groups: int = 1, bias: Tensor | None = None,
-    end: End = NOTHING, codes: Codes | None = None,
+    end: End = NOTHING, codes: Codes | None = None, *, scale: Tensor | None = None,
 ) -> Any:  # fmt: skip
-    """x (n, height, width, C), padding included, `weight` (N, Ky, Kx, C / groups) → (n, H′, W′, N).
+    """x (n, height, width, C), padding included, `weight` (N, Ky, Kx, C / groups), int8 where it has a `scale` (N) →
+    (n, H′, W′, N).
 
     With `codes` both are bytes, x such as the instruction set multiplies and `behind` has what it needs.
     """
@@ -69,29 +73,31 @@ def emit_convolution(
         rows, seen = samples * (down * across), Window(window.channels)
     else:
         rows, seen = samples, window
-    y = _convolved(builder, isa, x, seen, weight, groups, bias, end, rows, codes)
+    y = _convolved(builder, isa, x, seen, weight, groups, bias, end, rows, codes, scale=scale)
     return builder.emit(relax.op.reshape(y, (samples, down, across, len(weight))))
 
 
 def _convolved(
     builder: Any, isa: Isa, x: Any, window: Window, weight: Tensor, groups: int, bias: Tensor | None, end: End,
-    samples: Any, codes: Codes | None = None,
+    samples: Any, codes: Codes | None = None, *, scale: Tensor | None = None,
 ) -> Any:  # fmt: skip
     """(rows, N)."""
     places = window.places[0] * window.places[1]
     rows = samples * places
     parallel = (known(rows) or _SOME * places) * weight.numel() >= _WORK
-    with_codes, biased = codes is not None, bias is not None
+    with_codes, biased, stored = codes is not None, bias is not None, scale is not None
     narrow = with_codes and bool((weight > -128).all())
     spec = Convolution(
-        isa, window, len(weight), known(samples), groups, with_codes, narrow, biased, end.ending, parallel=parallel
-    )
-    by_channel = [*([] if codes is None else codes.by_channel(len(weight))), *([] if bias is None else [bias])]
+        isa, window, len(weight), known(samples), groups, with_codes, stored, narrow, biased, end.ending,
+        parallel=parallel,
+    )  # fmt: skip
+    scales = codes.by_channel(len(weight)) if codes is not None else [] if scale is None else [scale]
+    by_channel = [*scales, *([] if bias is None else [bias])]
     beyond = (0, spec.columns * isa.lanes - spec.wide)
     padded = [functional.pad(each.reshape(groups, -1), beyond).flatten() for each in by_channel]
-    stored = [pack_columns(weight, spec), *padded]
+    given = [pack_columns(weight, spec), *padded]
     function = add_function(builder, convolution(spec), "convolution")
-    return _called(builder, function, x, (samples, window.size), stored, end, (rows, len(weight)))
+    return _called(builder, function, x, (samples, window.size), given, end, (rows, len(weight)))
 
 
 def emit_depthwise(

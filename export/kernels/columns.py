@@ -30,7 +30,8 @@ class Convolution:
 
     With a window of one place, samples are the rows of a matrix. `codes`: inputs and weights are bytes, sums whole
     numbers, of weights without a −128 where they are `narrow`; what a window meets in a line is read in the instruction
-    set's groups, so that up to a group less one byte behind it must be there.
+    set's groups, so that up to a group less one byte behind it must be there. `stored`: weights alone are bytes, of one
+    scale an output.
     """
 
     isa: Isa
@@ -39,6 +40,7 @@ class Convolution:
     samples: int | None = None
     groups: int = 1
     codes: bool = False
+    stored: bool = False
     narrow: bool = False
     bias: bool = False
     ending: Ending = PLAIN

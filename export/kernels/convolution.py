@@ -2,6 +2,7 @@
 
     y[n, i, j, o] = act(b[o] + Σ_{ky, kx, c} x[n, i·s + ky·d, j·s + kx·d, c] · w[ky, kx, c, o] + r[n, i, j, o])
     y[n, i, j, o] = act(float(Σ q · w + offset[o]) · scale[o] + b[o] + r[n, i, j, o])       of codes: int32, exact
+    y[n, i, j, o] = act((Σ x · float(w)) · scale[o] + b[o] + r[n, i, j, o])                 of weights stored as bytes
 
 Lanes are output channels. R neighbouring places of a line meet V registers of weights at once: R · V sums in registers,
 each input spread over the lanes of one, each weight loaded once for R places. Nothing is gathered: with channels last,
@@ -19,7 +20,7 @@ from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 
 from compressor.export.kernels.columns import ROWS, Convolution
-from compressor.export.kernels.epilogue import Epilogue, restored, vector
+from compressor.export.kernels.epilogue import Epilogue, restored, scaled, vector
 from compressor.export.kernels.isa import Operand
 from compressor.export.kernels.panel import body, function, registers, splat
 from compressor.export.kernels.vector_math import fused
@@ -28,7 +29,7 @@ __all__ = ["convolution"]
 
 
 def convolution(spec: Convolution, name: str = "convolution") -> Any:
-    """The function (x (n, height · width · C), w, [offsets int32, scales,] [b], [r (n · places, outputs)],
+    """The function (x (n, height · width · C), w, [offsets int32,] [scales,] [b], [r (n · places, outputs)],
     y (n · places, outputs)).
 
     w as `pack_columns` gives it; what there is for each channel is given by group, each padded to whole registers.
@@ -36,13 +37,14 @@ def convolution(spec: Convolution, name: str = "convolution") -> Any:
     window, (down, across) = spec.window, spec.window.places
     padded = spec.groups * spec.columns * spec.isa.lanes
     inputs = ("uint8" if spec.isa.unsigned_inputs else "int8") if spec.codes else "float32"
+    stored = "int8" if spec.codes or spec.stored else "float32"
     with function(name) as builder:
         samples = tirx.Var("samples", "int64") if spec.samples is None else spec.samples
         shape = samples * (down * across), spec.outputs
         x = T.arg("x", T.Buffer((samples, window.size), inputs))
-        w = T.arg("w", T.Buffer((padded * spec.steps * spec.together,), "int8" if spec.codes else "float32"))
+        w = T.arg("w", T.Buffer((padded * spec.steps * spec.together,), stored))
         offsets = T.arg("offsets", T.Buffer((padded,), "int32")) if spec.codes else None
-        scales = T.arg("scales", T.Buffer((padded,), "float32")) if spec.codes else None
+        scales = T.arg("scales", T.Buffer((padded,), "float32")) if stored == "int8" else None
         b = T.arg("b", T.Buffer((padded,), "float32")) if spec.bias else None
         r = T.arg("r", T.Buffer(shape, "float32")) if spec.ending.residual else None
         y = T.arg("y", T.Buffer(shape, spec.ending.kind))
@@ -69,13 +71,16 @@ class _Call:
         lanes = self.spec.isa.lanes
         if self.spec.codes:
             return self.spec.isa.begun(self.offsets[vector(channel, lanes)], places)
-        return [splat(T.float32(0), lanes) if self.b is None else self.b[vector(channel, lanes)]]
+        nothing = self.b is None or self.spec.stored  # which is scaled first
+        return [splat(T.float32(0), lanes) if nothing else self.b[vector(channel, lanes)]]
 
     def weights(self, at: Any) -> Operand:
         """A register of weights: `at` counts lanes."""
         lanes, group = self.spec.isa.lanes, self.spec.together
         if self.spec.codes:
             return self.spec.isa.bytes_of(self.w.vload([at * group], f"int8x{group * lanes}"))
+        if self.spec.stored:
+            return (T.bind(T.Cast(f"float32x{lanes}", self.w.vload([at], f"int8x{lanes}"))),)
         return (T.bind(self.w.vload([at], f"float32x{lanes}")),)
 
     def inputs(self, band: Sequence[Any]) -> list[Operand]:
@@ -103,10 +108,12 @@ class _Call:
 
     def finished(self, sums: Sequence[Any], channel: Any, places: int) -> list[Any]:
         """A band's sums as floats, a register for each place."""
-        if not self.spec.codes:
+        if self.scales is None:
             return list(sums)
         lanes, at = self.spec.isa.lanes, vector(channel, self.spec.isa.lanes)
         scales, b = self.scales[at], None if self.b is None else self.b[at]
+        if self.spec.stored:
+            return [scaled(total, scales, b, lanes) for total in sums]
         return [restored(total, scales, b, lanes) for total in self.spec.isa.by_row(sums, places)]
 
 

@@ -18,7 +18,7 @@ from tvm.script import tirx as T  # noqa: N812  as TVM calls it
 from compressor.export.kernels.panel import splat, typed
 from compressor.export.kernels.vector_math import fused
 
-__all__ = ["PLAIN", "Ending", "Epilogue", "Step", "pieces", "restored", "vector"]
+__all__ = ["PLAIN", "Ending", "Epilogue", "Step", "pieces", "restored", "scaled", "vector"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,12 @@ class Epilogue:
 
 
 def restored(total: Any, scale: Any, bias: Any | None, lanes: int) -> Any:
-    """A register of whole sums as floats: float(Σ) · s + b, rounded once where there is a bias."""
-    value = T.Cast(typed("float32", lanes), total)
+    """A register of whole sums as floats: float(Σ) · s + b."""
+    return scaled(T.Cast(typed("float32", lanes), total), scale, bias, lanes)
+
+
+def scaled(value: Any, scale: Any, bias: Any | None, lanes: int) -> Any:
+    """A register of floats in their unit, v · s + b, rounded once where there is a bias."""
     return value * scale if bias is None else fused(value, scale, bias, lanes)
 
 

@@ -10,9 +10,15 @@ from compiled import needs_tvm, tvm_target
 from torch import nn
 from torch.nn import functional
 
+from compressor.export.float_layers import in_layers
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_session import tvm_runner
 from compressor.graph.capture import capture
+from compressor.graph.contract import Context
+from compressor.graph.edit import argument
+from compressor.passes.quantize import Quantize
+
+ops = torch.ops.compressor
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +59,37 @@ class Words(nn.Module):
             a = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
             y = y + self.out(a.transpose(1, 2).flatten(2))
         return y
+
+
+class Stored(nn.Module):
+    """Convolutions of both dimensions, in groups and alone, and products of both layouts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 24, 3, padding=1), nn.Conv2d(24, 24, 3, padding=1, groups=24)
+        self.grouped, self.line = nn.Conv2d(24, 32, 3, groups=2, bias=False), nn.Conv1d(32, 40, 3)
+        self.linear, self.product = nn.Linear(40, 64), nn.Parameter(torch.randn(64, 48))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.relu(self.grouped(functional.relu(self.deep(functional.relu(self.stem(x))))))
+        y = functional.relu(self.line(y.flatten(2)))
+        return functional.relu(self.linear(y.mT)) @ self.product
+
+
+def test_weights_that_alone_are_int8_stay_bytes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    floats = capture(Stored().eval(), (torch.randn(2, 3, 10, 9),)).program
+    target = tvm_target()
+    program = Quantize("int8", mode="weight-only").run(floats, Context(target)).program
+    ours = in_layers(program)
+    layers = [node for node in ours.nodes() if node.target in (ops.conv_last.default, ops.dense.default)]
+    assert len(layers) == 6
+    assert all(argument(node, "scale") is not None for node in layers)
+    assert not any(node.target is ops.dequantize.default for node in ours.nodes() if node.users)
+    to_tvm(program, target, tmp_path / "model.so")
+    x = {"x": torch.randn(3, 3, 10, 9)}
+    found = tvm_runner(tmp_path / "model.so", ["x"], ["output"])(x)
+    torch.testing.assert_close(found, program.run(x), rtol=1e-4, atol=1e-4)
 
 
 def test_images(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from compressor.export.kernels.columns import Convolution, pack_columns
 from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.epilogue import Ending, Step
-from compressor.export.kernels.isa import NEON, NEON_DOT, NEON_I8MM, Isa
+from compressor.export.kernels.isa import NEON_BYTES, NEON_DOT, NEON_I8MM, Isa
 from compressor.export.kernels.patches import Window
 
 each = pytest.mark.parametrize("isa", here(), ids=lambda isa: isa.name)
@@ -81,13 +81,36 @@ def test_floats(isa, name: str, samples: int | None) -> None:  # type: ignore[no
 
 @each
 @pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_weights_that_are_stored_as_bytes(isa, name: str, biased: bool) -> None:  # type: ignore[no-untyped-def]
+    window, outputs, groups = IMAGES[name]
+    torch.manual_seed(0)
+    spec = Convolution(isa, window, outputs, 2, groups, stored=True, bias=biased, ending=Ending(low=0.0))
+    x, scales = torch.randn(2, window.height, window.width, window.channels), torch.rand(outputs) * 1e-2
+    w = torch.randint(-128, 128, (outputs, *window.kernel, window.channels // groups), dtype=torch.int8)
+    bias = [torch.randn(outputs)] if biased else []
+    wanted = (exact(spec, x, w) * scales + (bias[0] if biased else 0)).relu().float()
+    found = compiled_for(spec)(x, w, [scales, *bias], [])
+    torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-5, atol=1e-5)
+
+
+@each
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("samples", [2])
 def test_codes_are_summed_exactly(isa, name: str, samples: int | None) -> None:  # type: ignore[no-untyped-def]
     spec, given, wanted = _of_codes(isa, name, samples)
     assert torch.equal(torch.from_numpy(compiled_for(spec)(*given)), wanted)
 
 
-@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON], ids=lambda isa: isa.name)
+def test_two_products_of_bytes_fit_where_no_weight_is_the_least(tmp_path: Path) -> None:
+    spec = Convolution(NEON_BYTES, Window(4096), 3, 2, codes=True, narrow=True, parallel=False)
+    x = torch.tensor([[-128], [127]], dtype=torch.int8).repeat(1, 4096)[:, None, None]
+    w = torch.tensor([-127, 127, -127], dtype=torch.int8)[:, None, None, None].repeat(1, 1, 1, 4096)
+    given = arguments(spec, x, w, [torch.zeros(3, dtype=torch.int32), torch.ones(3)], [])
+    assert np.array_equal(emulated(NEON_BYTES, convolution(spec), given, tmp_path), exact(spec, x, w).float().numpy())
+
+
+@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON_BYTES], ids=lambda isa: isa.name)
 @pytest.mark.parametrize("name", IMAGES)
 def test_arm_s_sum_codes_exactly_on_emulated_cores(isa: Isa, name: str, tmp_path: Path) -> None:
     spec, given, wanted = _of_codes(isa, name, 2)
