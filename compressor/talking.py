@@ -63,10 +63,10 @@ class Talker:
         a temperature that is none, and where the model has no places for so many; ExportError where its scores are no
         numbers."""
         if not ids or min(ids) < 0 or (self.vocabulary and max(ids) >= self.vocabulary):
-            raise InputError(
-                f"{max(ids)} is no token" if ids else "there are no tokens to begin with", where="--ids",
-                way_out=f"Give one at least, each below {self.vocabulary}.",
-            )  # fmt: skip
+            none = (
+                f"{min(ids) if min(ids) < 0 else max(ids)} is no token" if ids else "there are no tokens to begin with"
+            )
+            raise InputError(none, where="--ids", way_out=f"Give one at least, each below {self.vocabulary}.")
         if not 0 <= temperature < math.inf:
             raise InputError(f"{temperature} is no temperature", where="--temperature", way_out="Give 0 or more.")
         self._check_places(len(ids), tokens)

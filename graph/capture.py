@@ -249,9 +249,11 @@ def _agree(program: Program, expected: list[Tensor]) -> None:
     if len(found) != len(expected):
         wrong = f"{len(found)} of {len(expected)}"
     if wrong is not None:
+        pure = "The model keeps state or draws random numbers between calls; make its forward pure."
+        unlike = "The model gives NaN for these inputs, as where a mask hides everything; give real ones with --data."
+        numbers = all(not value.isnan().any() for value in expected)
         raise CaptureError(
-            f"the captured graph disagrees with the model on output {wrong!r}",
-            way_out="The model keeps state or draws random numbers between calls; make its forward pure.",
+            f"the captured graph disagrees with the model on output {wrong!r}", way_out=pure if numbers else unlike
         )
 
 

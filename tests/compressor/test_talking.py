@@ -53,9 +53,11 @@ def test_it_stops_at_an_end(talker: Talker) -> None:
     assert list(talker.stream([1, 2, 3], 8)) == whole[: whole.index(whole[4])]
 
 
-@pytest.mark.parametrize("ids", [[], [VOCABULARY], [-1]])
-def test_what_is_no_token(talker: Talker, ids: list[int]) -> None:
-    with pytest.raises(InputError, match="token"):
+@pytest.mark.parametrize(
+    ("ids", "told"), [([], "no tokens"), ([1, VOCABULARY], f"{VOCABULARY} is no token"), ([3, -1], "-1 is no token")]
+)
+def test_what_is_no_token(talker: Talker, ids: list[int], told: str) -> None:
+    with pytest.raises(InputError, match=told):
         list(talker.stream(ids, 1))
 
 

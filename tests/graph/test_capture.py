@@ -243,3 +243,18 @@ def test_an_artifact_of_torch_export() -> None:
     exported._example_inputs = None
     with pytest.raises(CaptureError, match="no example inputs"):
         from_exported(exported)
+
+
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.heads(x, x, x, key_padding_mask=mask, need_weights=False)[0]
+
+
+def test_a_mask_that_hides_everything_is_told_apart_from_state() -> None:
+    with pytest.raises(CaptureError, match="disagrees") as told:
+        capture(Hidden().eval(), (torch.randn(2, 6, 16), torch.ones(2, 6, dtype=torch.bool)))
+    assert "NaN" in told.value.way_out
