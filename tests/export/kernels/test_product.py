@@ -12,7 +12,7 @@ import torch
 from emulated_kernels import emulated
 from kernel_runs import Given, arguments, here, multiplied, product_of, random_given, reference
 
-from compressor.export.kernels.isa import NEON, NEON_DOT, NEON_I8MM, Isa
+from compressor.export.kernels.isa import NEON, NEON_BYTES, NEON_DOT, NEON_I8MM, Isa
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.product import product
 from compressor.quant.ternary import dequantize_ternary, quantize_ternary
@@ -79,18 +79,26 @@ def test_extremes_do_not_wrap(isa, bits: int, rows: int, deep: int) -> None:  # 
     assert np.array_equal(multiplied(isa, given), reference(given))
 
 
+ALWAYS = [
+    *(random_given(rows, (11, 131), bits) for rows, bits in ((1, 2), (9, 4), (3, 8))),
+    random_given(3, (9, 300), 4, 64),
+    replace(random_given(5, (21, 70), 2, 64), by_block=True, q_scales=torch.rand(5, 2)),
+    replace(random_given(19, (24, 6000), 2), offsets=torch.arange(24, dtype=torch.int32) * 999 - 9999),
+    *(_extreme(bits, rows, 4096) for bits, rows in ((2, 8), (8, 1), (8, 8))),
+]
+AT_LEISURE = [
+    *(random_given(rows, (11, 131), bits) for rows, bits in itertools.product((1, 2, 3, 9), (2, 4, 8))),
+    *(random_given(rows, (9, 300), bits, block) for rows, bits, block in ((1, 2, 32), (9, 8, 32))),
+    *(_extreme(bits, rows, 4096) for bits, rows in itertools.product((2, 8), (1, 2))),
+]
+
+
 @pytest.mark.parametrize(
     "given",
-    [
-        *(random_given(rows, (11, 131), bits) for rows, bits in itertools.product((1, 2, 3, 9), (2, 4, 8))),
-        *(random_given(rows, (9, 300), bits, block) for rows, bits, block in ((1, 2, 32), (3, 4, 64), (9, 8, 32))),
-        replace(random_given(5, (21, 70), 2, 64), by_block=True, q_scales=torch.rand(5, 2)),
-        replace(random_given(19, (24, 6000), 2), offsets=torch.arange(24, dtype=torch.int32) * 999 - 9999),
-        *(_extreme(bits, rows, 4096) for bits, rows in itertools.product((2, 8), (1, 2, 8))),
-    ],
+    [*ALWAYS, *(pytest.param(given, marks=pytest.mark.emulated) for given in AT_LEISURE)],
     ids=lambda given: f"{len(given.q)}x{given.w.shape[0]}x{given.w.shape[1]}-{given.bits}-{given.block}",
 )
-@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("isa", [NEON_I8MM, NEON_DOT, NEON, NEON_BYTES], ids=lambda isa: isa.name)
 def test_arm_s_give_the_same_numbers_on_emulated_cores(isa: Isa, given: Given, tmp_path: Path) -> None:
     function = product(product_of(isa, given, parallel=False))
     assert np.array_equal(emulated(isa, function, arguments(isa, given), tmp_path), reference(given))
