@@ -58,7 +58,8 @@ def products(isa: Isa, threads: int, steps: int, name: str = "products") -> tupl
             for index in range(sums_each):
                 sums[index] = splat(T.int32(0), isa.lanes)
             weights = tuple(T.bind(each) for each in isa.weights(w.vload([0], f"uint8x{width}"), layout, 0))
-            [inputs] = isa.activations(x, range(isa.band), 0, 1, layout)
+            loads = [x.vload([row, 0], f"int8x{isa.group}") for row in range(isa.band)]
+            [inputs] = isa.activations(loads, 1, layout)
             with T.serial(0, steps):
                 for index in range(0, sums_each, isa.band):
                     sums.put(index, isa.band_dots(sums.some(index, isa.band), [weights], [inputs], isa.band))
