@@ -1,6 +1,8 @@
 """What a convolution's window meets, as ONNX operators.
 
-compressor::patches    →    Pad, a Slice for each tap of the kernel, Concat along the channels
+    compressor::patches    →    Pad, a Slice for each tap of the kernel, Concat along the channels
+
+Slices end counted from behind, so that sizes may be known only when it runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What a convolution's window meets, for TVM: images padded for kernels that walk over them, and rows laid out.
 
-compressor::patches    →    pad, then    rows[n, y, …, k·C + c] = x[n, y·s + i(k)·d, …, c]
+    compressor::patches    →    pad, then    rows[n, y, …, k·C + c] = x[n, y·s + i(k)·d, …, c]
+
+Where a product of codes reads rows whose blocks are each of one pixel, it takes the image instead (`met_by`).
 """
 
 from __future__ import annotations

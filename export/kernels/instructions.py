@@ -46,7 +46,7 @@ class Isa(ABC):
     band: int = 1
 
     @property
-    def register(self) -> int:
+    def at_once(self) -> int:
         """Bytes that an instruction multiplies at once."""
         return 4 * self.lanes
 
@@ -81,12 +81,12 @@ class Isa(ABC):
             packed = self.moved(packed, layout.bits * field) if down else packed
             if not down or field < layout.fields - 1:
                 mask = (2**layout.bits - 1) << (0 if down else layout.bits * field)
-                packed = packed & T.broadcast(T.uint8(mask), self.register)
+                packed = packed & T.broadcast(T.uint8(mask), self.at_once)
         return (T.bind(packed),)
 
     def moved(self, packed: Any, bits: int) -> Any:
         """Bytes shifted to the right."""
-        return T.shift_right(packed, T.broadcast(T.uint8(bits), self.register))
+        return T.shift_right(packed, T.broadcast(T.uint8(bits), self.at_once))
 
     def activations(self, loads: Sequence[Any], run: int, layout: Layout) -> list[Operand]:
         """For each of `run` groups of bytes, loaded at once for each row of a band, the operand of `dot`: of one row in
@@ -100,7 +100,7 @@ class Isa(ABC):
         else:
             loaded = T.bind(T.reinterpret(f"{group}x{run}", load))
             groups = [tirx.Shuffle([loaded], [tirx.IntImm("int32", i)]) for i in range(run)]
-        return [T.reinterpret(f"{kind}x{self.register}", T.broadcast(each, self.lanes)) for each in groups]
+        return [T.reinterpret(f"{kind}x{self.at_once}", T.broadcast(each, self.lanes)) for each in groups]
 
     def operand(self, activations: Any, layout: Layout) -> Operand:
         """Activations in all lanes as `dot` takes them."""

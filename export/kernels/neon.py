@@ -139,7 +139,7 @@ class _NeonBytes(_PlainNeon):
     bits hold."""
 
     @property
-    def register(self) -> int:
+    def at_once(self) -> int:
         return 16
 
     def weights(self, packed: Any, layout: Layout, field: int) -> Operand:
