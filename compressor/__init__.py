@@ -3,6 +3,7 @@
 import compressor
 outcome = compressor.compress("model.pt", target="jetson", data="data.npz")
 outcome.report.after.file_bytes
+compressor.front("model.pt", target="jetson", data="data.npz").points
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compressor.api import compress as compress
+    from compressor.api import front as front
 
-__all__ = ["compress"]
+__all__ = ["compress", "front"]
 
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any import of the runtime, which would send usage data
 
 
 def __getattr__(name: str) -> Any:
-    """`compress` is imported on first use, so that importing the package loads no torch."""
-    if name == "compress":
-        from compressor.api import compress
+    """Functions are imported on first use, so that importing the package loads no torch."""
+    if name in __all__:
+        from compressor import api
 
-        return compress
+        return getattr(api, name)
     raise AttributeError(f"module 'compressor' has no attribute {name!r}")

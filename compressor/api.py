@@ -15,6 +15,7 @@ from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
 from compressor.errors import InputError, did_you_mean
 from compressor.export.custom_op.library import check_tools
+from compressor.fronting import Front, find_front
 from compressor.graph.contract import Context, Progress
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
@@ -25,10 +26,11 @@ from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
+from compressor.planning import dry_plan, planned, start
 from compressor.prepare import Prepared, prepare
 from compressor.ranking import Ranks, inspect_ranks
 from compressor.recipe import Recipe
-from compressor.recovering import trains
+from compressor.recovering import NONE, trains
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import select
@@ -42,8 +44,8 @@ from compressor.versions import versions
 from compressor.workplace import workplace
 
 __all__ = [
-    "compress", "groups_request", "help_request", "inspect_request", "ranks_request", "run_request",
-    "sensitivity_request",
+    "compress", "front", "front_request", "groups_request", "help_request", "inspect_request", "ranks_request",
+    "run_request", "sensitivity_request",
 ]  # fmt: skip
 
 
@@ -55,25 +57,35 @@ def compress(model: Any, target: str | None = None, **options: Any) -> Outcome:
     a function of outputs and labels. Raises the errors of `compressor.errors`; the outcome's `exit_code` is 3 when the
     metric fell too far or a budget was missed.
     """
-    say = options.pop("say", None)
-    progress = Progress() if say is None else _Said(say)
-    known = {field.name for field in fields(Request)}
-    for name in options:
-        if name not in known:
-            raise InputError(f"compress() has no option {name!r}", way_out=did_you_mean(name, sorted(known)))
-    for name in ("inputs", "keep"):
-        if isinstance(options.get(name), str):
-            options[name] = (options[name],)
-    return run_request(Request(model=model, target=target, **options), progress=progress)
+    request, progress = _asked(model, target, options)
+    return run_request(request, progress=progress)
 
 
 def run_request(request: Request, *, progress: Progress | None = None) -> Outcome:
     """Do what was asked. Cheap checks come first; nothing is written before the artifact is verified."""
     with Ledger() as ledger:
-        return _run(request, progress or Progress(), ledger)
+        found = _run(replace(request, front=False), progress or Progress(), ledger)
+    assert isinstance(found, Outcome)
+    return found
 
 
-def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
+def front_request(request: Request, *, progress: Progress | None = None) -> Front:
+    """All plans that are worth a thought, in a folder of their recipes; nothing is built."""
+    if request.passes is not None or request.recipe is not None:
+        raise InputError("--front plans by itself", way_out="Leave --passes and --recipe out.")
+    with Ledger() as ledger:
+        found = _run(replace(request, front=True), progress or Progress(), ledger)
+    assert isinstance(found, Front)
+    return found
+
+
+def front(model: Any, target: str | None = None, **options: Any) -> Front:
+    """What `compress MODEL --target T --front` finds; options are those of `compress`."""
+    request, progress = _asked(model, target, options)
+    return front_request(request, progress=progress)
+
+
+def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Front:
     recipe = request.loaded_recipe()
     request = request if recipe is None else replace(request, keep=recipe.keep)
     named = load_target(request.target_name(recipe))
@@ -91,28 +103,53 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome:
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    prepared = prepare(request, target, seed, progress, train=_trains(recipe, specs))
+    learns = _trains(recipe, specs) or (request.plans and request.data is not None and request.recover != NONE)
+    prepared = prepare(request, target, seed, progress, train=learns)
     check_keep(prepared.program, request.keep)
     if recipe is not None:
         recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
     context = replace(_context(prepared, progress), train=train)
-    if out is None:
+    if out is None and not request.plans:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
     pipeline = Pipeline(
         context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep), ledger=ledger
     )
+    begun = start(request, prepared, pipeline, gate) if request.plans else None
+    if begun is not None and request.front:
+        return find_front(out, request, prepared, begun)
+    if begun is not None and out is None:
+        return Outcome(dry_plan(begun, request, prepared, context), None)
+    assert out is not None
     with announcing() as announce:
-        stages = replace(pipeline, announce=announce).run(prepared.program, specs)
+        stages = [] if begun else replace(pipeline, announce=announce).run(prepared.program, specs)
     with workplace() as folder:
         workshop = Workshop(
             prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack,
             beside, request.kernels == CUSTOM_OP,
         )  # fmt: skip
-        selection = select(prepared.program, stages, workshop, gate)
+        if begun is not None:
+            found = planned(begun, request, prepared, pipeline, workshop, gate)
+            selection, prepared = found.selection, replace(prepared, notes=(*prepared.notes, *found.notes))
+        else:
+            selection = select(prepared.program, stages, workshop, gate)
         if (tuner := Tuner.asked(request, beside or target, seed, progress)) is not None:
             selection = replace(selection, kept=workshop.tuned(selection.kept, tuner))
         return write(out, request, prepared, selection, workshop, context, gate, ledger)
+
+
+def _asked(model: Any, target: str | None, options: dict[str, Any]) -> tuple[Request, Progress]:
+    """Raises InputError for an option that there is not."""
+    say = options.pop("say", None)
+    progress = Progress() if say is None else _Said(say)
+    known = {field.name for field in fields(Request)}
+    for name in options:
+        if name not in known:
+            raise InputError(f"compress() has no option {name!r}", way_out=did_you_mean(name, sorted(known)))
+    for name in ("inputs", "keep"):
+        if isinstance(options.get(name), str):
+            options[name] = (options[name],)
+    return Request(model=model, target=target, **options), progress
 
 
 def help_request(request: Request) -> None:

@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from compressor.report.model import Cost
     from compressor.targets import Objective
 
-__all__ = ["Budget", "Gate", "parse_budget", "show"]
+__all__ = ["Budget", "BudgetAxis", "Gate", "parse_budget", "show"]
 
-_EXAMPLES = {"latency": "8ms", "size": "2MB"}
-_UNITS = {
+BudgetAxis = Literal["latency", "size", "memory", "energy"]
+_EXAMPLES = {"latency": "8ms", "size": "2MB", "memory": "30MB", "energy": "5mJ"}
+_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_UNITS: dict[BudgetAxis, dict[str, float]] = {
     "latency": {"us": 1e-3, "ms": 1.0, "s": 1e3},
-    "size": {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    "size": _BYTES,
+    "memory": _BYTES,
+    "energy": {"uJ": 1e-6, "mJ": 1e-3, "J": 1.0},
 }
+_JUDGED: tuple[Objective, ...] = ("latency", "size")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper bound on one axis: absolute (milliseconds or bytes), or relative to the uncompressed model."""
+    """An upper bound on one axis: absolute (milliseconds, bytes or joules), or relative to the uncompressed model."""
 
-    axis: Objective
+    axis: BudgetAxis
     value: float
     relative: bool
     text: str
@@ -52,8 +57,9 @@ class Gate:
 
     @property
     def axes(self) -> tuple[Objective, ...]:
-        """What is judged: the budgets' axes where there are budgets, else the target's objective."""
-        return tuple(dict.fromkeys(b.axis for b in self.budgets)) or (self.objective,)
+        """What is judged pass by pass: latency and size where they have budgets, else the target's objective."""
+        given = dict.fromkeys(budget.axis for budget in self.budgets)
+        return tuple(axis for axis in _JUDGED if axis in given) or (self.objective,)
 
     def objection(self, before: Cost, after: Cost) -> str | None:
         """Why the step from `before` to `after` should be taken back, or None."""
@@ -71,8 +77,10 @@ def on_axis(cost: Cost, axis: Objective) -> float | None:
     return cost.latency_ms if axis == "latency" else float(cost.bytes)
 
 
-def show(axis: Objective, value: float) -> str:
+def show(axis: BudgetAxis, value: float) -> str:
     """A number with its unit."""
+    if axis == "energy":
+        return f"{1e3 * value:.4g} mJ"
     return f"{value:.4g} ms" if axis == "latency" else f"{value / 1e6:.4g} MB"
 
 
@@ -80,7 +88,7 @@ def _words(axis: Objective) -> str:
     return "predicted latency" if axis == "latency" else "size"
 
 
-def parse_budget(axis: Literal["latency", "size"], text: str) -> Budget:
+def parse_budget(axis: BudgetAxis, text: str) -> Budget:
     """`8ms`, `2MB`, or `0.6x` of the uncompressed model. Raises InputError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]+)", text.strip())
     units = _UNITS[axis]

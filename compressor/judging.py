@@ -236,6 +236,13 @@ class Workshop:
             f"more than --max-drop {self.drop_limit.text}"
         )
 
+    def allowed(self, fallen: Artifact) -> float:
+        """The share of an artifact's fall of the metric that `--max-drop` allows."""
+        before, after = self.metric(self.build(self.prepared.program)), self.metric(fallen)
+        metric, limit = self.prepared.metric, self.drop_limit
+        fall = metric.decline(before, after) if limit.absolute else metric.drop(before, after)
+        return limit.amount / fall if fall > 0 else 0.0
+
     def ease(self, before: Program, stage: Stage, reason: str) -> Stage | None:
         return self.pipeline.ease(before, stage, reason)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChosenBy", "PassSpec", "parse_passes", "pass_options"]
 
-ChosenBy = Literal["default", "user", "recipe"]
+ChosenBy = Literal["default", "user", "recipe", "planner"]
 NONE = "none"
 _SUCH = {bool: "Write true or false.", int: "Write a whole number: 8.", float: "Write a number, shares too: 0.5."}
 _NOT_OPTIONS = ("sites", "keep")  # given by recipes and by --keep
@@ -30,12 +30,23 @@ _NOT_OPTIONS = ("sites", "keep")  # given by recipes and by --keep
 
 @dataclass(frozen=True)
 class PassSpec:
-    """One pass with its options and, from a recipe, its site-by-site settings; not yet built."""
+    """One pass with its options and, from a recipe or plan, its settings site by site, and `reasons`; not built."""
 
     name: str
     options: Mapping[str, Value] = field(default_factory=dict)
     sites: Mapping[str, Setting] = field(default_factory=dict)
     chosen_by: ChosenBy = "user"
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we chose it, so that it may be taken back without asking."""
+        return self.chosen_by in ("default", "planner")
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether its sites were chosen for what they are, and not by the pass."""
+        return self.chosen_by in ("recipe", "planner")
 
     def __str__(self) -> str:
         main = find_pass(self.name).main

@@ -91,17 +91,19 @@ class Pipeline:
     def again(self, program: Program, stages: Sequence[Stage]) -> list[Stage]:
         """The same passes on another program."""
         specs = (stage.spec for stage in stages)
-        return self.run(program, [spec if spec.chosen_by == "recipe" else replace(spec, sites={}) for spec in specs])
+        return self.run(program, [spec if spec.is_pinned else replace(spec, sites={}) for spec in specs])
 
     def ease(self, program: Program, stage: Stage, reason: str) -> Stage | None:
         """The same pass once more, on the program from before it, doing less damage.
 
         None where it cannot do less, did nothing, or where the user chose its options.
         """
+        if stage.spec.is_pinned:
+            return None
         ours, spec = stage.eased or {}, replace(stage.spec, sites={})
         done = spec.build(self.keep)
         chosen = set(spec.options) - set(ours) - {done.main}
-        milder = None if chosen or spec.chosen_by == "recipe" else done.milder()
+        milder = None if chosen else done.milder()
         if milder is None:
             return None
         spec = replace(spec, options={**spec.options, **milder})
@@ -138,10 +140,10 @@ def _run_one(
             result = replace(result, program=program)
         after = cost_of(result.program, context)
         later = spec.build().prepares or (since is not None and is_transparent(spec))
-        unjudged = later or _will_be_measured(context, gate)
+        unjudged = later or spec.chosen_by == "planner" or _will_be_measured(context, gate)
         objection = None if unjudged else gate.objection(since or before, after)
     except CompressError as error:
-        if spec.chosen_by != "default":
+        if not spec.is_ours:
             raise
         result, after, objection = PassResult(program), before, str(error)
     revert = objection is not None and (spec.chosen_by == "default" or gate.strict)

@@ -12,7 +12,7 @@ from compressor.accounting import Account, pays_off, power_of
 from compressor.devices.energy import Making
 from compressor.devices.latency.learning import prediction, remember
 from compressor.devices.local import Measurement
-from compressor.gate import Gate, show
+from compressor.gate import BudgetAxis, Gate, show
 from compressor.graph.concrete import READING, concrete_values
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate
@@ -36,7 +36,6 @@ from compressor.report.model import (
 )
 from compressor.request import Request
 from compressor.selecting import Selection
-from compressor.targets import Objective
 from compressor.targets.tvm import TVM
 from compressor.verdict import verdict
 from compressor.versions import versions
@@ -134,19 +133,28 @@ def _rescaled(stages: Iterable[Stage]) -> dict[str, Tensor]:
     return found
 
 
-def dry_report(request: Request, prepared: Prepared, specs: list[PassSpec], context: Context) -> Report:
-    """What each pass could change, and the model as it is."""
+def dry_report(
+    request: Request, prepared: Prepared, specs: list[PassSpec], context: Context, planned: Program | None = None
+) -> Report:  # fmt: skip
+    """What each pass could change, and the model as it is; of a plan what it changes, and what it makes of the model
+    before anything is trained."""
     program, estimate = prepared.program, _predict(prepared.program, prepared, request, context)
     cost = Cost(estimate.latency_ms if estimate else None, program.unique_bytes())
     figures = _program_figures(program, estimate)
     figures = replace(figures, energy=_account(request, prepared).energy(figures.latency_ms))
     passes = []
     for spec in specs:
-        sites = dict.fromkeys(o.site for o in spec.build(tuple(request.keep)).options(program, context))
+        offered = spec.build(tuple(request.keep)).options if planned is None else None
+        sites = dict.fromkeys(spec.sites if offered is None else (o.site for o in offered(program, context)))
         passes.append(PassReport(spec.name, cost, cost, dict(spec.options), spec.chosen_by, tuple(sites), dry=True))
     would = Verdict("unchanged", "dry run: nothing was run; sites are those that a pass may change in the original")
+    after = figures
+    if planned is not None:
+        would = Verdict("unchanged", "dry run: the plan was made and nothing was written; figures are predicted")
+        after = _program_figures(planned, _predict(planned, prepared, request, context))
+        after = replace(after, energy=_account(request, prepared).energy(after.latency_ms))
     return Report(
-        verdict=would, before=figures, after=figures, passes=tuple(passes), notes=prepared.notes,
+        verdict=would, before=figures, after=after, passes=tuple(passes), notes=prepared.notes,
         **_prediction(estimate), **_common(request, prepared),
     )  # fmt: skip
 
@@ -234,10 +242,15 @@ def missed(gate: Gate, before: Figures, after: Figures) -> Iterator[str]:
             yield f"{budget.axis} budget {budget.text} missed: {show(budget.axis, last)}, the limit is {limit}"
 
 
-def _axis(figures: Figures, axis: Objective) -> float | None:
-    """Measured where it was measured, else predicted; bytes on disk for size."""
+def _axis(figures: Figures, axis: BudgetAxis) -> float | None:
+    """Measured where it was measured, else predicted; bytes on disk for size, weights and activations for memory,
+    joules of a sample."""
     if axis == "size":
         return figures.file_bytes
+    if axis == "memory":
+        return None if figures.peak_activation_bytes is None else figures.unique_bytes + figures.peak_activation_bytes
+    if axis == "energy":
+        return None if figures.energy is None else figures.energy.joules.value
     latency = figures.latency_ms
     return latency.predicted if latency.measured is None else latency.measured
 

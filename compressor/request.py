@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compressor.carbon import carbon_given
+from compressor.durations import duration
 from compressor.errors import InputError, OutputError, RecipeError
-from compressor.gate import Budget, Gate, parse_budget
+from compressor.gate import Budget, BudgetAxis, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
 from compressor.recipe import Recipe, load_recipe
 from compressor.recovering import RECOVER, with_recovery
@@ -56,6 +57,11 @@ class Request:
     max_drop: str = "1%"
     latency: str | None = None
     size: str | None = None
+    memory: str | None = None
+    energy: str | None = None
+    time: str | None = None
+    solver: str = "auto"
+    front: bool = False
     tune: str | None = None
     device: str | None = None
     gate: bool = False
@@ -115,8 +121,20 @@ class Request:
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets given. Raises InputError for one that cannot be read."""
-        pairs = (("latency", self.latency), ("size", self.size))
-        return tuple(parse_budget(axis, text) for axis, text in pairs if text is not None)  # type: ignore[arg-type]
+        pairs: tuple[tuple[BudgetAxis, str | None], ...] = (
+            ("latency", self.latency), ("size", self.size), ("memory", self.memory), ("energy", self.energy)
+        )  # fmt: skip
+        return tuple(parse_budget(axis, text) for axis, text in pairs if text is not None)
+
+    @property
+    def plans(self) -> bool:
+        """Whether the planner chooses the passes: a budget is given, and no passes are."""
+        given = any(each is not None for each in (self.latency, self.size, self.memory, self.energy, self.time))
+        return self.passes is None and self.recipe is None and (given or self.front)
+
+    def planning_seconds(self) -> float | None:
+        """What `--time` leaves for measuring options. Raises InputError."""
+        return None if self.time is None else duration(self.time)
 
     def carbon_intensity(self) -> Carbon:
         """What a kWh emits, in g CO2e: given, or an assumed average. Raises InputError for what none can be."""
@@ -138,7 +156,8 @@ class Request:
 
         Raises OutputError when it exists (without `--force`), or its parent does not or is not a folder.
         """
-        out = Path(self.out) if self.out is not None else Path(f"{self.model_name}-{target_name}")
+        usual = f"{self.model_name}-{target_name}{'-front' if self.front else ''}"
+        out = Path(self.out) if self.out is not None else Path(usual)
         if (out.exists() or out.is_symlink()) and not self.force:
             raise OutputError("exists", where=str(out), way_out="Give another --out, or --force to replace it.")
         if not out.absolute().parent.is_dir():

@@ -103,7 +103,7 @@ def _walk(
                 rejected = rejected or harsher
                 falls.append(told)
                 fell.append(last)
-            elif stages[last].spec.chosen_by != "default":
+            elif not stages[last].spec.is_ours:
                 raise
             stages[last] = take_back(stages[last], str(error))
             continue

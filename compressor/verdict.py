@@ -31,7 +31,7 @@ def _idle(stages: Iterable[Stage], changed: bool) -> Iterator[str]:
     """The passes that were asked for by name and did nothing. Where something else was `changed` an exact one is not
     missed: it takes nothing away."""
     for stage in stages:
-        asked = stage.spec.chosen_by != "default" and not (changed and stage.spec.build().exact)
+        asked = not stage.spec.is_ours and not (changed and stage.spec.build().exact)
         if asked and not stage.kept:
             yield f"{stage.spec.name} was taken back: {stage.report.reverted}"
         elif asked and not stage.report.changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
@@ -60,13 +60,20 @@ class Skip:
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that could be done at one site, with its three numbers (None: not known)."""
+    """One thing that could be done at one site, with what the pass knows of it by itself (None: not known).
+
+    `level` names what is done in a few words, the same at every site where it is the same: "int8", "−25%". The planner
+    measures every option alike, by swapping it in (`compressor/plan/`). `wish` asks for the same of a program that
+    other passes have changed since: a share in place of a rank, ranges yet to be calibrated.
+    """
 
     site: str
     setting: Setting
     bytes: int
     latency_ms: float | None = None
     damage: float | None = None
+    level: str = ""
+    wish: Setting | None = None
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,19 @@ class Pass(ABC):
     structural: ClassVar[bool] = False  # takes something away that recovery brings back
     prepares: ClassVar[bool] = False  # pays only with the pass after it, and is judged with it
     trains: ClassVar[bool] = False  # all processes of a torchrun run it together
+    order: ClassVar[int] = 50  # where the planner runs it: what takes structure away first, bits last
+    together: ClassVar[bool] = False  # an option saves time only beside others of its level: neighbours share work
     sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)
     keep: tuple[str, ...] = field(default=(), kw_only=True)  # globs of parameter names to leave alone
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """What it could do, and where."""
+        return ()
+
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        """The passes whose options the planner weighs against each other, where these axes (of "latency", "size",
+        "memory") are what is to shrink; none where nothing here shrinks them."""
         return ()
 
     def learns(self) -> bool:

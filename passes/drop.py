@@ -8,7 +8,7 @@ What the dropped part added is folded into its neighbour where that helps (`drop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -54,6 +54,7 @@ class Drop(Pass):
     name: ClassVar[str] = "drop"
     main: ClassVar[str] = "amount"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 10
     amount: float = 0.25
     unit: Unit = "block"
     by: By = "auto"
@@ -79,6 +80,10 @@ class Drop(Pass):
     def milder(self) -> Mapping[str, Value] | None:
         return {"amount": self.amount / 2} if self.amount > 0.1 else None
 
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),)
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Each block, and each branch of one, left out alone. The bytes are those that stay at the site: none."""
         copy = finish(functional_copy(program)[0])
@@ -89,7 +94,14 @@ class Drop(Pass):
                 smaller = without(copy, [each])
                 damage = None if judge is None else judge.damage(smaller)
                 latency = context.latency.predict(finish(smaller), context.target) if context.latency else None
-                yield Option(each.site, {"unit": each.unit}, 0, latency.latency_ms if latency else None, damage)
+                yield Option(
+                    each.site,
+                    {"unit": each.unit},
+                    0,
+                    latency.latency_ms if latency else None,
+                    damage,
+                    f"no {each.unit}",
+                )
 
     def run(self, program: Program, context: Context) -> PassResult:
         copy = finish(functional_copy(program)[0])

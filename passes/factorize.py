@@ -10,8 +10,8 @@ ratio; the cut by activations, the refit and the biases are in closed form. r·(
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compressor.errors import RecipeError
@@ -22,6 +22,7 @@ from compressor.graph.program import Program
 from compressor.passes.factorizing.choose import Chosen, Form, RankBy, Wish, choose
 from compressor.passes.factorizing.guide import Guided, Lesson, guided
 from compressor.passes.factorizing.offers import offers
+from compressor.passes.factorizing.ranks import pair_rank
 from compressor.passes.factorizing.remarks import remarks
 from compressor.passes.factorizing.rewrite import rewrite
 from compressor.passes.factorizing.settings import Choice, Method, choose_method, parse_choice
@@ -61,6 +62,7 @@ class Factorize(Pass):
     name: ClassVar[str] = "factorize"
     main: ClassVar[str] = "amount"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 40
     amount: float = 0.5
     rank: RankBy = "ratio"
     energy: float = 0.9
@@ -87,6 +89,10 @@ class Factorize(Pass):
                 raise RecipeError(f"{name} is {value}", where="factorize", way_out=way_out)
         idle, other = ("amount", "ratio") if self.rank == "energy" else ("energy", "energy")
         refuse_idle(self, (idle,), f"rank={self.rank}", f"take rank={other}")
+
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),)
 
     def milder(self) -> Mapping[str, Value] | None:
         """Half as much goes."""
@@ -150,6 +156,14 @@ class Factorize(Pass):
                 chosen.skipped.append(Skip(name, reasons.get(name, "the model has no such layer")))
                 continue
             shape = known[name].shape
+            if choice.share:
+                rank = pair_rank(shape, choice.share, context.target.width_multiple)
+                if not 0 < rank <= shape.break_even:
+                    chosen.skipped.append(
+                        Skip(name, f"two layers would hold more weights than this one of {shape.full}")
+                    )
+                    continue
+                choice = replace(choice, rank=rank, share=0.0)
             linear = known[name].kind in ("linear", "matmul")
             if not shape.fits(choice) or (choice.inner and shape.positions == 1) or (choice.blocks and not linear):
                 size = f"a layer of {shape.outputs} outputs, {shape.channels} channels and {shape.positions} positions"

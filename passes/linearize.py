@@ -9,7 +9,7 @@ feed-forward block into one linear): DepthShrinker (Fu et al., 2022, arXiv:2206.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -49,6 +49,7 @@ class Linearize(Pass):
     name: ClassVar[str] = "linearize"
     main: ClassVar[str] = "amount"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 5
     prepares: ClassVar[bool] = True
     amount: float = 0.5
     by: Literal["auto", "gates", "greedy"] = "auto"
@@ -84,6 +85,10 @@ class Linearize(Pass):
     def milder(self) -> dict[str, Value] | None:
         return {"amount": round(MILDER * self.amount, 4)} if self.amount * MILDER >= LEAST else None
 
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),) if "latency" in axes else ()
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Every stretch by itself: bytes and latency of the whole program when it is merged, and the outputs' loss."""
         job = Job(program, context, self.keep, self.samples)
@@ -92,7 +97,7 @@ class Linearize(Pass):
             merged = job.merged(candidate)
             latency = None if context.latency is None else context.latency.predict(merged, context.target).latency_ms
             loss = damage(job.folded, candidate, job.example)
-            yield Option(stretch.name, setting_of(stretch), merged.unique_bytes(), latency, loss)
+            yield Option(stretch.name, setting_of(stretch), merged.unique_bytes(), latency, loss, "linear")
 
     def run(self, program: Program, context: Context) -> PassResult:
         job = Job(program, context, self.keep, self.samples)

@@ -9,7 +9,7 @@ What belongs together is told by the dimension analysis (`graph/dimensions`), wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -72,6 +72,7 @@ class Prune(Pass):
     name: ClassVar[str] = "prune"
     main: ClassVar[str] = "amount"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 30
     amount: float = 0.5
     score: Score = "auto"
     where: Where = "uniform"
@@ -113,6 +114,10 @@ class Prune(Pass):
 
     def learns(self) -> bool:
         return self.how not in ("one-shot", "dhspg") and not self.sites
+
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),)
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every dimension, an eighth to seven eighths of its units removed."""

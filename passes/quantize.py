@@ -12,10 +12,13 @@ arXiv:2106.08295.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from compressor.errors import RecipeError
 from compressor.graph.contract import Context, Option, Pass, PassResult, Setting, Skip, Value
@@ -35,6 +38,8 @@ from compressor.passes.quantizing.codes.rounding import (
 from compressor.passes.quantizing.options import check_together
 from compressor.passes.quantizing.scaling.equalize import EqualizeChoice, Equalized, equalize, replay
 from compressor.passes.quantizing.scaling.trial import trial_of
+from compressor.passes.quantizing.settings import is_wish, spread
+from compressor.passes.quantizing.sites import find_layers
 from compressor.passes.quantizing.training import SITE, Lesson, Once, Ranges, taught_once
 from compressor.passes.quantizing.writing.ffsplit import apply_splits, is_split, plan_splits
 from compressor.passes.quantizing.writing.outliers import apply_ranges
@@ -42,6 +47,7 @@ from compressor.passes.reading.samples import limited
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule
+from compressor.targets.tvm import TVM
 
 __all__ = ["Quantize"]
 
@@ -90,6 +96,8 @@ class Quantize(Pass):
 
     name: ClassVar[str] = "quantize"
     main: ClassVar[str] = "format"
+    order: ClassVar[int] = 90
+    together: ClassVar[bool] = True
     format: Literal["int8", "fp16", "bf16", "int4", "int3", "int2", "ternary", "mixed"] = "int8"
     mode: Literal["auto", "static", "weight-only"] = "auto"
     calibrator: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
@@ -141,6 +149,13 @@ class Quantize(Pass):
         copy, _ = functional_copy(program)
         return list_options(copy, context, self._wanted(context))
 
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        """int8; and in blocks, where bytes count or the kernels are ours."""
+        yield cls()
+        if "size" in axes or context.target.runtime.name == TVM:
+            yield from (cls(format) for format in ("int4", "ternary"))
+
     def milder(self) -> Mapping[str, Value] | None:
         """More layers' activations stay float, in the end all; smaller blocks; more bits."""
         if self.format in BLOCK_FORMATS:
@@ -166,10 +181,14 @@ class Quantize(Pass):
 
     def _run(self, copy: Program, context: Context, left: Sequence[Skip], heavy: Sequence[str]) -> PassResult:
         if self.sites:
-            check_target(self.sites, context.target)
-            rest = {site: each for site, each in self.sites.items() if site != SITE and not is_split(each)}
+            told = spread(self.sites, [layer.name for layer in find_layers(copy)[0]])
+            sites = {site: each for site, each in told.items() if not is_wish(each)}
+            check_target(sites, context.target)
+            rest = {site: each for site, each in sites.items() if site != SITE and not is_split(each)}
             rescaled = replay(copy, rest, limited(copy, context.calibration, self.samples), context)
             apply_ranges(copy, rest)
+            if wished := told.keys() - sites.keys():
+                return self._wished(copy, context, wished, rest, left, rescaled)
             return replace(self._carried(copy, context, rest, left), rescaled=rescaled)
         scaled = self._equalized(copy, context)
         plan = choose_formats(copy, context, self._wanted(context, tuple(heavy)), self._teach(context))
@@ -181,6 +200,23 @@ class Quantize(Pass):
             result = replace(result, notes=(*result.notes, of))
         missed = plan.missed if isinstance(plan, MixedPlan) else ""
         return replace(result, notes=(*plan.notes, *result.notes), rescaled=scaled.rescaled, missed=missed)
+
+    def _wished(
+        self, copy: Program, context: Context, wished: Collection[str], rest: Mapping[str, Setting],
+        left: Sequence[Skip], rescaled: Mapping[str, Tensor],
+    ) -> PassResult:  # fmt: skip
+        """int8 in the layers that only say so, with ranges calibrated here, beside what others say in full."""
+        layers = {layer.name for layer in find_layers(copy)[0]}
+        int8 = replace(
+            self, sites={}, format="int8", slower=True, keep=(*self.keep, *map(escape, layers.difference(wished)))
+        )
+        scaled = int8._equalized(copy, context)
+        plan = choose_formats(copy, context, int8._wanted(context))
+        settings = scaled.said({site: setting for site, setting in plan.settings.items() if site not in rest})
+        skipped = [skip for skip in (*scaled.skipped, *plan.skipped) if skip.site in wished]
+        skipped += [Skip(site, "the model has no such layer") for site in sorted(set(wished) - layers)]
+        result = self._carried(copy, context, {**rest, **settings}, (*left, *skipped))
+        return replace(result, notes=(*plan.notes, *result.notes), rescaled={**rescaled, **scaled.rescaled})
 
     def _equalized(self, copy: Program, context: Context) -> Equalized:
         if self.format in ("fp16", "bf16"):

@@ -11,7 +11,7 @@ block stands for its group and the others go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -57,6 +57,7 @@ class Share(Pass):
     name: ClassVar[str] = "share"
     main: ClassVar[str] = "blocks"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 20
     blocks: str = "2"
     groups: How = "pairs"
     part: Part = "block"
@@ -106,6 +107,10 @@ class Share(Pass):
             return {"blocks": str(int(self.blocks) // 2)}
         return {"part": "mlp"} if self.blocks == "2" and self.part == "block" and self.repeat else None
 
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),) if "size" in axes else ()  # every block still runs
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Every group alone, and of whole blocks their MLPs alone, too; with tie=ffn, every pair of matrices. Bytes are
         those of the program with it."""
@@ -115,7 +120,7 @@ class Share(Pass):
             done = replace(self, sites={site: setting}).run(program, context).program
             latency = context.latency.predict(done, context.target).latency_ms if context.latency else None
             damage = judge.damage(done) if judge else None
-            yield Option(site, setting, done.unique_bytes(), latency, damage)
+            yield Option(site, setting, done.unique_bytes(), latency, damage, f"shared {setting.get('part', 'matrix')}")
 
     def _offers(self, program: Program, batches: Sequence[Batch], context: Context) -> Iterator[tuple[str, Setting]]:
         if self.blocks != "1" and self.groups != "random":

@@ -10,7 +10,7 @@ kernels want them. The shapes stay, so only a runtime that knows the pattern sav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,6 +46,7 @@ class Sparsify(Pass):
     name: ClassVar[str] = "sparsify"
     main: ClassVar[str] = "pattern"
     structural: ClassVar[bool] = True
+    order: ClassVar[int] = 45
     pattern: str = "2of4"
     score: Score = "auto"
     update: bool = True
@@ -56,6 +57,10 @@ class Sparsify(Pass):
         parse_pattern(self.pattern, "sparsify")
         if self.samples < 1:
             raise RecipeError(f"samples is {self.samples}; one is needed at least", where="sparsify")
+
+    @classmethod
+    def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
+        return (cls(),) if context.target.sparsity else ()  # zeros that no kernel knows save nothing
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer, this pattern and a few others that fit it. Bytes are those of the weights, unpacked."""
@@ -72,7 +77,7 @@ class Sparsify(Pass):
             for choice, made in found:
                 if isinstance(made, Made):
                     latency = _latency(copy, layer, made, context) if choice.pattern.text in known else base
-                    yield Option(layer.name, choice.setting(), size, latency, made.damage)
+                    yield Option(layer.name, choice.setting(), size, latency, made.damage, choice.pattern.text)
 
     def run(self, program: Program, context: Context) -> PassResult:
         copy, left = functional_copy(program)

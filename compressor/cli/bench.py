@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from compressor.carbon import carbon_given
-from compressor.cli.options import as_json, carbon, duration, quiet, threads_option
+from compressor.cli.options import as_json, carbon, quiet, threads_option
+from compressor.durations import duration
 from compressor.errors import InputError, OutputError
 from compressor.targets.target import Figure
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from compressor.errors import InputError
-
-__all__ = ["as_json", "carbon", "duration", "model_options", "quiet", "threads_option", "timed_device", "timed_target"]
-
-_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
+__all__ = ["as_json", "carbon", "model_options", "quiet", "threads_option", "timed_device", "timed_target"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,14 +43,6 @@ def threads_option(what: str, default: str) -> Callable[[F], F]:
     """`--threads`; where nothing is said a figure does not depend on the environment that it was taken in."""
     told = f"{what} [default: {default}, whatever OMP_NUM_THREADS says: that bounds PyTorch alone]"
     return click.option("--threads", type=click.IntRange(1), help=told)
-
-
-def duration(text: str) -> float:
-    """Seconds of what was given as --time. Raises InputError."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(ms|s|min)", text.strip())
-    if match is None or not float(match[1]):
-        raise InputError(f"{text!r} is no time", where="--time", way_out="Write 500ms, 5s or 1min.")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 carbon = click.option("--carbon", type=float, metavar="G", help="Grams of CO2e a kWh. [default: 475, assumed]")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from compressor.cli.options import duration, quiet, timed_device, timed_target
+from compressor.cli.options import quiet, timed_device, timed_target
+from compressor.durations import duration
 
 __all__ = ["profile"]
 

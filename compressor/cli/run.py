@@ -29,8 +29,13 @@ __all__ = ["run"]
 @click.option("--teacher", metavar="FILE", help="Another network to learn from; MODEL is the student.")
 @click.option("--train", metavar="file.py:fn", help="For prune:how=dhspg. fn(model) yields the loss of each step.")
 @click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
-@click.option("--latency", metavar="8ms|0.6x", help="Latency budget.")
+@click.option("--latency", metavar="8ms|0.6x", help="Latency budget. With a budget and no --passes, a plan is made.")
 @click.option("--size", metavar="2MB|0.25x", help="Size budget.")
+@click.option("--memory", metavar="30MB|0.5x", help="Budget of weights and activations together.")
+@click.option("--energy", metavar="5mJ|0.5x", help="Budget of an inference, where the target declares its power.")
+@click.option("--time", metavar="10min", help="What planning may spend on weighing what could be done.")
+@click.option("--front", is_flag=True, help="All plans worth a thought, as recipes, a table and a plot.")
+@click.option("--solver", default="auto", show_default=True, metavar="exact|evolution|gradient", help="What plans.")
 @click.option("--tune", metavar="500trials|20min", help="Search for faster schedules; with --runtime tvm.")
 @click.option("--device", metavar="URL", help="Where --tune measures: rpc://…, or a saved name. [default: local]")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
@@ -43,7 +48,7 @@ __all__ = ["run"]
 @quiet
 def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
     """Compile a PyTorch model into a small, fast, verified artifact for one edge board."""
-    from compressor.api import help_request, run_request
+    from compressor.api import front_request, help_request, run_request
     from compressor.cli.progress import Bars
     from compressor.crew import is_helper
     from compressor.graph.contract import Progress
@@ -52,7 +57,8 @@ def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
     if is_helper():
         help_request(Request(model=model, **options))
         return 0
-    outcome = run_request(Request(model=model, **options), progress=Progress() if quiet else Bars())
+    ask = front_request if options["front"] else run_request
+    outcome = ask(Request(model=model, **options), progress=Progress() if quiet else Bars())
     if as_json:
         click.echo(json.dumps(outcome.to_json(), indent=2))
     else:

@@ -94,7 +94,7 @@ class PassReport:
     before: Cost
     after: Cost
     options: Mapping[str, Value] = field(default_factory=dict)
-    chosen_by: Literal["default", "user", "recipe"] = "default"
+    chosen_by: Literal["default", "user", "recipe", "planner"] = "default"
     changed: tuple[str, ...] = ()
     skipped: tuple[SkippedSite, ...] = ()
     reverted: str | None = None

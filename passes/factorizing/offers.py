@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from compressor.graph.contract import Batch, Context, Option
+from compressor.graph.contract import Batch, Context, Option, Setting
 from compressor.graph.program import Program
 from compressor.passes.factorizing.choose import butterfly_of
 from compressor.passes.factorizing.ranks import pair_rank
@@ -40,7 +40,15 @@ def offers(
         known = _known(site, steps, times)
         for choice, damage in zip(known, losses(program, site, list(known), seen), strict=True):
             size = _BYTES * site.shape.weights(choice)
-            yield Option(site.name, choice.setting(), size, known[choice].whole(site.name), damage)
+            stays = size / (_BYTES * site.shape.dense)
+            wish = None if choice.blocks or choice.inner else _share(choice, stays)
+            level = f"butterfly {stays:.0%}" if choice.blocks else f"rank {stays:.0%}"
+            yield Option(site.name, choice.setting(), size, known[choice].whole(site.name), damage, level, wish)
+
+
+def _share(choice: Choice, stays: float) -> Setting:
+    """As much of the weights as a rank leaves, rounded so that the same rank comes back."""
+    return {**{k: v for k, v in choice.setting().items() if k != "rank"}, "share": round(stays + 5e-5, 4)}
 
 
 def _steps(sites: Sequence[Site], usual: Choice, multiple: int) -> list[Step]:

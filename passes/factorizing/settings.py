@@ -1,4 +1,7 @@
-"""The settings of a factorized layer, as recipes write them: `rank = 32, inner = 24, method = "activation"`."""
+"""The settings of a factorized layer, as recipes write them: `rank = 32, inner = 24, method = "activation"`.
+
+`share = 0.5` in the place of a rank asks for two layers that hold this share of the weights.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class Choice:
     method: str = "svd"
     refit: bool = False
     blocks: int = 0
+    share: float = 0.0  # of the weights, where the rank is yet to be found
 
     @property
     def asks_for_inputs(self) -> bool:
@@ -61,23 +65,25 @@ def choose_method(method: Method, context: Context, where: str = "factorize") ->
 def parse_choice(site: str, setting: Setting, context: Context) -> Choice:
     """What a setting asks for. Raises RecipeError, naming the site, for what cannot be read."""
     where = f"factorize: site {site!r}"
-    unknown = sorted(set(setting) - {"rank", "inner", "blocks", "method", "refit"})
-    if unknown or "rank" not in setting:
-        what = f"there is no setting {unknown[0]!r}" if unknown else "there is no rank"
+    unknown = sorted(set(setting) - {"rank", "share", "inner", "blocks", "method", "refit"})
+    if unknown or ("rank" in setting) == ("share" in setting):
+        what = f"there is no setting {unknown[0]!r}" if unknown else "a rank or a share is given, and not both"
         raise RecipeError(what, where=where, way_out=_WAY_OUT)
-    rank, inner, blocks = setting["rank"], setting.get("inner", 0), setting.get("blocks", 0)
+    rank, inner, blocks = setting.get("rank", 1), setting.get("inner", 0), setting.get("blocks", 0)
+    share = setting.get("share", 0.0)
     method, refit = setting.get("method", "svd"), setting.get("refit", False)
     for name, value, right in (
         ("rank", rank, _is_count(rank) and rank >= 1),  # type: ignore[operator]
-        ("inner", inner, _is_count(inner)),
-        ("blocks", blocks, _is_count(blocks) and not (blocks and inner)),
+        ("share", share, isinstance(share, int | float) and 0.0 <= share < 1.0),
+        ("inner", inner, _is_count(inner) and not (inner and share)),
+        ("blocks", blocks, _is_count(blocks) and not (blocks and (inner or share))),
         ("method", method, method in get_args(Method)),
         ("refit", refit, isinstance(refit, bool)),
     ):
         if not right:
             raise RecipeError(f"{name} is {value!r}", where=where, way_out=_WAY_OUT)
     found = choose_method(method, context, where)  # type: ignore[arg-type]
-    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation", int(blocks))
+    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation", int(blocks), float(share))
 
 
 def _is_count(value: Value) -> bool:

@@ -133,9 +133,13 @@ class Job:
         reached = 1 - left / self.macs
         short = Skip("the model", f"{reached:.0%} of its MACs could go, not {self.amount:.0%}", whole=True)
         told = [*_frozen(self.dimensions), *skipped, *([short] if reached < self.amount - NEAR else [])]
+        return PassResult(program, self.shrunk(program), tuple(told), settings or {}, _filled(self.program, program))
+
+    def shrunk(self, program: Program) -> tuple[str, ...]:
+        """Parameters that are smaller now."""
         new = program.tensors()
-        shrunk = (name for name, old in self.program.tensors().items() if name in new and new[name].shape != old.shape)
-        return PassResult(program, tuple(shrunk), tuple(told), settings or {}, _filled(self.program, program))
+        pairs = [(name, old, new[name]) for name, old in self.program.tensors().items() if name in new]
+        return tuple(name for name, old, now in pairs if now.shape != old.shape)
 
 
 def _sum(batch: Batch) -> float:

@@ -35,8 +35,8 @@ def as_told(job: Job, sites: Mapping[str, Setting]) -> PassResult:
     removal = Removal(job.dimensions, units)
     if removal.empties():
         raise RecipeError("the settings together leave an axis empty", where="prune")
-    done = job.result(job.slice(removal) if units else job.program, (), found)
-    return PassResult(done.program, done.changed, tuple(skipped), found)
+    program = job.slice(removal) if units else job.program
+    return PassResult(program, job.shrunk(program), tuple(skipped), found)
 
 
 def eighths(job: Job) -> Iterator[Option]:
@@ -49,4 +49,5 @@ def eighths(job: Job) -> Iterator[Option]:
             removal, damage = allocation.removal(), sum(ranked.scores.get(unit, 0.0) for unit in one.units(rung))
             setting = settings_of(allocation)[one.dimension.name]
             latency = predicted_ms(removal, job.context)
-            yield Option(one.dimension.name, setting, size - removal.bytes(), latency, damage)
+            level = f"−{one.rungs[rung] / len(one.order):.0%}"
+            yield Option(one.dimension.name, setting, size - removal.bytes(), latency, damage, level)

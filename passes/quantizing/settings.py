@@ -6,11 +6,14 @@
 
 `weights` is the weight's format; `activation`, with the calibrated range of the input (`low`, `high`) and, where the
 output is quantized too, of the output (`out_low`, `out_high`), is absent where only weights are integer. They hold
-all that calibration found, so a recipe runs again without data. In blocks of few bits (`block` inputs share a scale)
-an `activation` is rounded as the kernel runs, and has no range. How codes are found is said as `rounding.py` tells.
+all that calibration found, so a recipe runs again without data; `activation = "auto"` wishes for it to be found. In
+blocks of few bits (`block` inputs share a scale) an `activation` is rounded as the kernel runs, and has no range. How
+codes are found is said as `rounding.py` tells.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from compressor.errors import InputError, RecipeError
 from compressor.graph.contract import Setting
@@ -20,13 +23,15 @@ from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.formats import Format, format_named
 
 __all__ = [
-    "INPUT", "OUTLIERS", "OUTPUT", "activation_format", "block_of", "bounds", "check_settings", "format_of", "is_block",
-    "is_integer", "is_range", "is_static", "weight_format",
+    "INPUT", "OUTLIERS", "OUTPUT", "WISH", "activation_format", "block_of", "bounds", "check_settings", "format_of",
+    "is_block", "is_integer", "is_range", "is_static", "is_wish", "spread", "weight_format",
 ]  # fmt: skip
 
 INPUT, OUTPUT = ("low", "high"), ("out_low", "out_high")
 OUTLIERS = ("outliers_above", "outliers_times")  # of inputs with rare large values: outliers.py
 SITE_FORMATS = ("int8", "fp16", "bf16", "fp32", *BLOCK_FORMATS)
+AUTO = "auto"
+WISH: Setting = {"format": "int8", "activation": AUTO}
 LARGEST = 3e38  # float32 ends at 3.4e38
 
 
@@ -42,6 +47,20 @@ def is_block(setting: Setting) -> bool:
 def is_integer(setting: Setting) -> bool:
     """Whether the weight is stored as integers, of whatever many bits."""
     return setting.get("format") == "int8" or is_block(setting)
+
+
+def is_wish(setting: Setting) -> bool:
+    """Whether it asks for int8 as the pass would make it there, with ranges yet to be found."""
+    return setting.get("format") == "int8" and setting.get("activation") == AUTO
+
+
+def spread(sites: Mapping[str, Setting], layers: Sequence[str]) -> dict[str, Setting]:
+    """The settings of layers: one that is said of a module holds for every layer in it that has none of its own."""
+    found: dict[str, Setting] = {}
+    for site, setting in sites.items():
+        within = [] if site in layers else [layer for layer in layers if layer.startswith(f"{site}.")]
+        found |= {layer: setting for layer in within if layer not in sites} if within else {site: setting}
+    return found
 
 
 def block_of(setting: Setting) -> int:

@@ -254,3 +254,27 @@ def test_milder_ones() -> None:
     assert Factorize(0.1).milder() is None
     assert Factorize(rank="energy", energy=0.9).milder() == {"energy": pytest.approx(0.95)}
     assert Factorize(rank="energy", energy=0.995).milder() is None
+
+
+def test_a_share_becomes_a_rank_that_the_recipe_keeps(program: Program, context: Context) -> None:
+    site = "second.inner.0"
+    result = Factorize(sites={site: {"share": 0.5, "method": "svd"}}).run(program, context)
+    assert set(result.settings[site]) == {"rank", "method"}
+    stored = sum(result.program.get(f"{site}.{part}.weight").numel() for part in ("first", "second"))
+    assert 0.4 < stored / program.get(f"{site}.weight").numel() <= 0.5
+    again = Factorize(sites=result.settings).run(program, context)
+    assert again.program.hash() == result.program.hash()
+
+
+def test_an_option_wishes_for_the_rank_that_it_has(program: Program, context: Context) -> None:
+    for option in Factorize().options(program, context):
+        if option.site == "second.inner.0" and option.wish is not None:
+            result = Factorize(sites={option.site: option.wish}).run(program, context)
+            assert result.settings[option.site] == option.setting
+
+
+def test_a_share_that_saves_nothing_is_declined(program: Program, context: Context) -> None:
+    result = Factorize(sites={"stem.0": {"share": 0.02, "method": "svd"}}).run(program, context)
+    assert result.changed or "more weights" in result.skipped[0].reason
+    with pytest.raises(RecipeError, match="a rank or a share"):
+        Factorize(sites={"stem.0": {"rank": 2, "share": 0.5}}).run(program, context)

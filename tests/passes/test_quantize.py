@@ -310,3 +310,34 @@ def test_a_recipe_of_another_targets_integers_is_refused(program: Program, calib
 def test_numbers_that_make_no_sense(options: dict[str, Any], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
         Quantize(**options)
+
+
+def test_a_wish_is_calibrated_where_it_stands(program: Program, calibrated: Context) -> None:
+    wish: Setting = {"format": "int8", "activation": "auto"}
+    result = Quantize(sites={"stem.0": wish, "first.inner.0": wish}).run(program, calibrated)
+    tensors = result.program.tensors()
+    assert tensors["stem.0.weight"].dtype == tensors["first.inner.0.weight"].dtype == torch.int8
+    assert tensors["first.outer.0.weight"].dtype == torch.float32
+    assert {"low", "high", "activation"} <= set(result.settings["first.inner.0"])
+    again = Quantize(sites=result.settings).run(program, calibrated)
+    assert again.program.hash() == result.program.hash()
+
+
+def test_what_is_said_of_a_module_holds_for_its_layers(program: Program, calibrated: Context) -> None:
+    result = Quantize(sites={"first": {"format": "int8", "activation": "auto"}}).run(program, calibrated)
+    stored = {name: tensor.dtype for name, tensor in result.program.tensors().items() if name.endswith(".0.weight")}
+    assert {name for name, kind in stored.items() if kind == torch.int8} == {
+        "first.inner.0.weight", "first.outer.0.weight"
+    }  # fmt: skip
+
+
+def test_a_wish_for_a_layer_that_is_not_there_is_told(program: Program, calibrated: Context) -> None:
+    result = Quantize(sites={"gone": {"format": "int8", "activation": "auto"}}).run(program, calibrated)
+    assert [(skip.site, skip.reason) for skip in result.skipped] == [("gone", "the model has no such layer")]
+    assert not result.changed
+
+
+def test_what_the_planner_weighs(calibrated: Context) -> None:
+    assert [each.format for each in Quantize.planned(calibrated, {"latency"})] == ["int8"]  # type: ignore[attr-defined]
+    formats = [each.format for each in Quantize.planned(calibrated, {"size"})]  # type: ignore[attr-defined]
+    assert formats == ["int8", "int4", "ternary"]

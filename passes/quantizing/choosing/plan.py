@@ -21,7 +21,7 @@ from compressor.graph.program import Program
 from compressor.passes.quantizing.calibrate import observe
 from compressor.passes.quantizing.codes.rounding import NEAREST, Rounding
 from compressor.passes.quantizing.damage import Damage, measure_damage
-from compressor.passes.quantizing.settings import is_range
+from compressor.passes.quantizing.settings import WISH, is_range
 from compressor.passes.quantizing.sites import Layer, find_glue, find_layers, integer_glue, tail
 from compressor.passes.quantizing.ties import tied_groups
 from compressor.passes.reading.samples import limited
@@ -71,10 +71,12 @@ class IntegerPlan:
             small = int(weight.numel() * bits_per_weight(weight.shape, INT8, Granularity(layer.axis)) / 8)
             weights: Setting = {"format": "int8", "weights": "int8", **rounding.setting("int8")}
             found.append(Option(layer.name, {"format": "fp32"}, weight.numel() * weight.element_size(), damage=0.0))
-            found.append(Option(layer.name, weights, small, damage=self.damage.weight_only[layer.name]))
+            found.append(
+                Option(layer.name, weights, small, damage=self.damage.weight_only[layer.name], level="int8 weights")
+            )
             if layer.name in self.static:
                 damage = self.damage.static[layer.name]
-                found.append(Option(layer.name, self.static[layer.name], small, damage=damage))
+                found.append(Option(layer.name, self.static[layer.name], small, damage=damage, level="int8", wish=WISH))
         return found
 
 

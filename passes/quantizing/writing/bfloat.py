@@ -48,7 +48,7 @@ class BFloatPlan:
             weight: Tensor = program.get(layer.weight).detach()
             damage = relative_error(weight, weight.bfloat16().float())
             found.append(Option(layer.name, {"format": "fp32"}, 4 * weight.numel(), damage=0.0))
-            found.append(Option(layer.name, self.settings[layer.name], 2 * weight.numel(), damage=damage))
+            found.append(Option(layer.name, self.settings[layer.name], 2 * weight.numel(), damage=damage, level="bf16"))
         return found
 
 

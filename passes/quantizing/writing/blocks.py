@@ -70,7 +70,15 @@ class BlockPlan:
             size = parts * block_bytes(len(weight), weight.shape[1], rounded.grid.format, rounded.grid.block)
             damage = relative_error(weight, rounded.values)
             found.append(Option(layer.name, {"format": "fp32"}, 4 * weight.numel(), damage=0.0))
-            found.append(Option(layer.name, setting, size, damage=damage))
+            found.append(
+                Option(
+                    layer.name,
+                    setting,
+                    size,
+                    damage=damage,
+                    level=f"{setting['format']} in blocks of {setting['block']}",
+                )
+            )
         return found
 
 

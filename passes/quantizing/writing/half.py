@@ -63,7 +63,7 @@ class HalfPlan:
         for layer in self.layers:
             size = program.get(layer.weight).numel()
             found.append(Option(layer.name, {"format": "fp32"}, 4 * size, damage=0.0))
-            found.append(Option(layer.name, {"format": "fp16"}, 2 * size, damage=self.damage[layer.name]))
+            found.append(Option(layer.name, {"format": "fp16"}, 2 * size, damage=self.damage[layer.name], level="fp16"))
         return found
 
 

@@ -41,7 +41,9 @@ def test_the_method_by_the_data() -> None:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({}, "there is no rank"),
+        ({}, "a rank or a share"),
+        ({"rank": 2, "share": 0.5}, "a rank or a share"),
+        ({"share": 1.5}, "share is 1.5"),
         ({"rank": 2, "width": 3}, "no setting 'width'"),
         ({"rank": 0}, "rank is 0"),
         ({"rank": True}, "rank is True"),

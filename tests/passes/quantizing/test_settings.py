@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compressor.errors import RecipeError
+from compressor.graph.contract import Setting
 from compressor.passes.quantizing.settings import (
     INPUT,
     OUTPUT,
@@ -15,6 +16,7 @@ from compressor.passes.quantizing.settings import (
     format_of,
     is_block,
     is_static,
+    spread,
     weight_format,
 )
 
@@ -76,3 +78,10 @@ def test_blocks_that_cannot_be(change: dict[str, object], message: str) -> None:
 def test_other_formats_have_no_blocks() -> None:
     with pytest.raises(RecipeError, match="unknown key 'block'"):
         check_settings("linear", {"format": "int8", "block": 32}, static=True, glue=False)
+
+
+def test_settings_of_modules_are_those_of_the_layers_within() -> None:
+    said: dict[str, Setting] = {"a": {"format": "int8"}, "b": {"format": "fp16"}, "b.x": {"format": "fp32"}}
+    found = spread(said, ["a", "b.x", "b.y", "bc"])
+    assert found == {"a": {"format": "int8"}, "b.y": {"format": "fp16"}, "b.x": {"format": "fp32"}}
+    assert spread({"gone": {"format": "int8"}}, ["a"]) == {"gone": {"format": "int8"}}

@@ -1,0 +1,54 @@
+"""The whole front: plans of which none is better than another in latency, size and damage at once.
+
+    exact solutions at a few budgets of time and of bytes, and between them NSGA-II from there
+
+All of it is answered by the tables: nothing is built, and another budget costs a solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from compressor.plan.evolution import Evolutionary, undominated
+from compressor.plan.problem import Axis, Solution
+from compressor.plan.solvers import Solver
+from compressor.plan.tables import Tables
+
+__all__ = ["SHOWN", "front"]
+
+STEPS = 5  # budgets along each axis, evenly from nothing to the most that can be saved
+SHOWN = 24  # plans, the most different ones where there are more
+AXES: tuple[Axis, ...] = ("damage", "latency", "size")
+
+
+def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[Solution]:
+    """Plans of `most` damage at the most, by latency from the original's on; the first is the original."""
+    weights: dict[Axis, float] = dict.fromkeys(AXES, 1.0)
+    free = tables.problem({"damage": most}, weights, {})
+    known = [free.solution((0,) * len(tables.sites))]
+    units = {axis: known[0].costs.get(axis, 0.0) or 1.0 for axis in AXES}
+    timed = [axis for axis in AXES[1:] if known[0].costs.get(axis, 0.0) > 0]
+    for axis in timed:
+        low = solver.solve(tables.problem({"damage": most}, {axis: 1.0, "damage": 1e-6}, units))[0]
+        known.append(low)
+        for limit in np.linspace(low.costs[axis], known[0].costs[axis], STEPS + 1)[1:-1]:
+            limits: dict[Axis, float] = {"damage": most, axis: float(limit)}
+            rest = {other: 1e-3 for other in timed if other != axis}
+            known.append(solver.solve(tables.problem(limits, {"damage": 1.0, **rest}, units))[0])
+    found = Evolutionary(population=100, seed=seed, starts=tuple(each.picks for each in known)).front(free)
+    within = [each for each in undominated([*known, *found], AXES) if each.costs["damage"] <= most]
+    return _few(sorted(within, key=lambda each: -each.costs.get("latency", 0.0)), units)
+
+
+def _few(solutions: Sequence[Solution], units: dict[Axis, float]) -> list[Solution]:
+    """One after the other the plan that is nearest to another goes; the ends stay."""
+    left = list(solutions)
+    while len(left) > SHOWN:
+        points = [np.array([each.costs.get(axis, 0.0) / units[axis] for axis in AXES]) for each in left]
+        gaps = [float(np.linalg.norm(a - b)) for a, b in pairwise(points)]
+        inner = range(1, len(left) - 1)
+        del left[min(inner, key=lambda place: min(gaps[place - 1], gaps[place]))]
+    return left

@@ -1,0 +1,152 @@
+"""The planner: from budgets to the plan that meets them and costs least, and the passes that carry it out.
+
+    weigh every option → probe what training takes back → solve → build → hold it to what was predicted → solve again
+
+Tables say what plans cost nearly. What is chosen by them is built and costed as a whole, by the same latency model and
+on the same data; where it is over a budget, the tables are corrected by it and solved again, and where that goes too
+far, by a part of the correction. Of the plans that were built the best is taken, so that none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from compressor.graph.contract import Context
+from compressor.graph.program import Program
+from compressor.plan.correct import corrected
+from compressor.plan.menu import Place
+from compressor.plan.parts import Parts, parts_of
+from compressor.plan.probe import Probe, recoveries
+from compressor.plan.problem import Axis, Problem, Solution, passed
+from compressor.plan.realize import Realized, realize
+from compressor.plan.solvers import choose_solver
+from compressor.plan.swap import Measured, Swapper
+from compressor.plan.tables import Tables, build
+
+__all__ = ["Built", "Plan", "Planner", "Wish"]
+
+ROUNDS = 8  # plans that are built to answer one question
+CLOSE = 0.01  # of a limit: a plan this near below it leaves nothing to gain there
+UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside 0.01 of damage
+DAMAGE = 0.01
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Upper bounds in milliseconds, bytes and damage, and which solver is to find the plan."""
+
+    limits: Mapping[Axis, float]
+    solver: str = "auto"
+    axes: tuple[Axis, ...] = ("latency", "size")  # what is to shrink where it has no limit
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan that was carried out: what the tables said, and what it costs as a whole."""
+
+    solution: Solution
+    realized: Realized
+    parts: Parts
+    damage: float  # as it is thought to be after recovery
+    raw: float  # as it is before
+    overruns: Mapping[Axis, float]
+    objective: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return (passed(self.overruns), self.objective)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The best of the plans that were built, and how it was found."""
+
+    best: Built
+    built: tuple[Built, ...]
+    solver: str
+    reason: str
+    tables: Tables
+    measured: Measured
+
+
+@dataclass
+class Planner:
+    """Answers wishes about one program from one set of measurements. The program is folded."""
+
+    program: Program
+    context: Context
+    swapper: Swapper
+    places: Sequence[Place]
+    measured: Measured
+    first: Tables = field(init=False)
+    tables: Tables = field(init=False)
+    probes: Mapping[str, Probe] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first = self.tables = build(self.places, self.measured)
+        self.probes = recoveries(self.first, self.program, self.context, self.swapper, self.swapper.shelf)
+
+    @property
+    def base(self) -> Parts:
+        return self.measured.base
+
+    def problem(self, wish: Wish) -> Problem:
+        """What the solvers are asked."""
+        units = {axis: self._unit(axis) for axis in ("damage", *wish.axes)}
+        weights = {axis: UNGIVEN for axis in wish.axes if axis not in wish.limits}
+        left = {name: probe.left for name, probe in self.probes.items()}
+        return self.tables.weighed(left).problem(wish.limits, {"damage": 1.0, **weights}, units)
+
+    def plan(self, wish: Wish) -> Plan:
+        """The best plan that was found within the limits; where there is none, the one that breaks them least."""
+        built: list[Built] = []
+        chosen = choose_solver(self.problem(wish), wish.solver, seed=self.context.seed)
+        over, before = None, self.tables
+        low, share, high = 0.0, 1.0, 1.0
+        for _ in self.context.progress.over(range(ROUNDS), "planning"):
+            problem = self.problem(wish)
+            solution = chosen.solver.solve(problem)[0]
+            if any(each.solution.picks == solution.picks for each in built):
+                break
+            latest = self._built(problem, solution)
+            built.append(latest)
+            if latest.overruns and share == 1.0:
+                over, before = latest, self.tables
+            elif latest.overruns:
+                low, share = share, (share + high) / 2
+            elif self._tight(wish, latest):
+                break
+            elif over is not None:
+                high, share = share, (low + share) / 2
+            self.tables = self._corrected(before if over else self.tables, over or latest, share)
+        best = min(built, key=lambda each: each.rank)
+        return Plan(best, tuple(built), chosen.name, chosen.reason, self.tables, self.measured)
+
+    def _tight(self, wish: Wish, built: Built) -> bool:
+        """Whether some limit leaves no room worth another round."""
+        costs = _costs(built.parts, built.damage)
+        return any(costs[axis] > (1 - CLOSE) * limit for axis, limit in wish.limits.items())
+
+    def _corrected(self, tables: Tables, seen: Built, share: float) -> Tables:
+        return corrected(tables, self.first, seen.solution.picks, self.base, seen.parts, seen.raw or None, share)
+
+    def _built(self, problem: Problem, solution: Solution) -> Built:
+        realized = realize(self.tables, solution.picks, self.program, self.context)
+        parts = parts_of(realized.program, self.context, self.swapper.known)
+        raw = self.swapper.damage(realized.program)
+        told, before = (
+            solution.costs.get("damage", 0.0),
+            self.tables.problem({}, {}, {}).costs(solution.picks)["damage"],
+        )
+        damage = told if raw is None or before <= 0 else raw * told / before
+        costs = _costs(parts, damage)
+        raw = damage if raw is None else raw
+        return Built(solution, realized, parts, damage, raw, problem.overruns(costs), problem.objective(costs))
+
+    def _unit(self, axis: Axis) -> float:
+        return DAMAGE if axis == "damage" else _costs(self.base, 0.0)[axis] or 1.0
+
+
+def _costs(parts: Parts, damage: float) -> dict[Axis, float]:
+    return {"damage": damage, "latency": parts.latency_ms, "size": parts.bytes, "memory": parts.memory}

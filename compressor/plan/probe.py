@@ -1,0 +1,87 @@
+"""How much of what a pass does to the outputs a short training takes back: pass by pass, and level by level of damage.
+
+    ρ_pass = damage after a few steps of recovery / damage before        of a cut by that pass alone, at a stated share
+
+Removing depth, width and rank damage a network very differently before it is trained and after: their options are
+weighed by what is left. What takes nothing away (bits) is not trained here, and keeps its damage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from compressor.cache import Shelf, write_json
+from compressor.graph.contract import Context
+from compressor.graph.program import Program
+from compressor.passes import find_pass
+from compressor.plan.problem import Axis, Problem
+from compressor.plan.realize import realize
+from compressor.plan.solvers import choose_solver
+from compressor.plan.swap import Swapper
+from compressor.plan.tables import Tables
+
+__all__ = ["Probe", "recoveries"]
+
+STEPS = "40steps"
+SHARE = 0.75  # of the time (of the bytes, where nothing is predicted of time) that a probe's cut leaves
+LEAST = 0.01  # of the damage: less is noise
+_FILE = "probe.json"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Damage of one pass' cut before and after the steps."""
+
+    before: float
+    after: float
+
+    @property
+    def left(self) -> float:
+        return min(max(self.after / self.before, LEAST), 1.0) if self.before > 0 else 1.0
+
+
+def recoveries(tables: Tables, program: Program, context: Context, swapper: Swapper, shelf: Shelf) -> dict[str, Probe]:
+    """By name of the pass, for those that take structure away; nothing without data to train on."""
+    if not context.training or swapper.judge is None:
+        return {}
+    found = {}
+    names = dict.fromkeys(place.means.name for place in tables.places if place.means.structural)
+    for name in context.progress.over(list(names), "probing recovery"):
+        key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {[site.name for site in tables.sites]}"
+        said = _kept(shelf, key)
+        if said is None:
+            probe = _probe(name, tables, program, context, swapper)
+            said = {"before": probe.before, "after": probe.after}
+            shelf.store(key, lambda folder, said=said: write_json(folder / _FILE, said))  # type: ignore[misc]
+        found[name] = Probe(float(said["before"]), float(said["after"]))
+    return found
+
+
+def _kept(shelf: Shelf, key: str) -> Mapping[str, float] | None:
+    folder = shelf.find(key)
+    try:
+        return None if folder is None else dict(json.loads((folder / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _probe(name: str, tables: Tables, program: Program, context: Context, swapper: Swapper) -> Probe:
+    """Cut by one pass alone, and train."""
+    solution = choose_solver(problem := _alone(name, tables)).solver.solve(problem)[0]
+    cut = realize(tables, solution.picks, program, context).program
+    before = swapper.damage(cut) or 0.0
+    if before <= 0:
+        return Probe(before, before)
+    trained = find_pass("recover")(budget=STEPS).run(cut, replace(context, checkpoint=None))  # type: ignore[call-arg]
+    return Probe(before, swapper.damage(trained.program) or 0.0)
+
+
+def _alone(name: str, tables: Tables) -> Problem:
+    """The least damage at a share of the cost, with the options of one pass."""
+    timed = any(term.axis == "latency" and float(term.table.max()) > 0 for term in tables.terms)
+    axis: Axis = "latency" if timed else "size"
+    only = tables.only([index for index, place in enumerate(tables.places) if place.means.name == name])
+    as_it_is = only.problem({}, {}, {}).costs((0,) * len(tables.sites))
+    return only.problem({axis: SHARE * as_it_is[axis]}, {"damage": 1.0}, {})

@@ -1,0 +1,62 @@
+"""The solvers behind one interface, and which of them takes a problem when nobody says.
+
+exact      options + table entries ≤ 200,000                 proves that nothing is better
+evolution  where plans are measured as wholes                tables alone do not tell what they cost
+gradient   what is larger                                    time grows with the entries alone
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from compressor.errors import InputError, did_you_mean
+from compressor.plan.evolution import Evolutionary, Measure
+from compressor.plan.exact import Exact
+from compressor.plan.gradient import Gradient
+from compressor.plan.problem import Problem, Solution
+
+__all__ = ["Chosen", "Solver", "SolverName", "choose_solver"]
+
+SolverName = Literal["auto", "exact", "evolution", "gradient"]
+ENTRIES = 200_000  # options and entries of tables that HiGHS takes in seconds
+
+
+class Solver(Protocol):
+    """What answers a problem."""
+
+    def solve(self, problem: Problem, count: int = 1, apart: int = 1) -> list[Solution]:
+        """The best plans, the best first; each differs from all before it in `apart` sites at least. Where budgets
+        cannot be met, what comes closest: never nothing."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A solver, and why it was taken."""
+
+    name: str
+    solver: Solver
+    reason: str
+
+
+def choose_solver(problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0) -> Chosen:
+    """The one of that name, or what the space's size asks for. Raises InputError for a name that is none."""
+    if name not in get_args(SolverName):
+        raise InputError(f"there is no solver {name!r}", way_out=did_you_mean(name, list(get_args(SolverName))))
+    entries, space = _entries(problem), _told(problem)
+    if name == "evolution" or (name == "auto" and measure is not None):
+        why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
+        return Chosen("evolution", Evolutionary(measure=measure, seed=seed), why)
+    if name == "exact" or (name == "auto" and entries <= ENTRIES):
+        return Chosen("exact", Exact(), f"{space} in {entries:,} numbers: few enough to prove the best")
+    return Chosen("gradient", Gradient(seed=seed), f"{space} in {entries:,} numbers: more than an exact solver takes")
+
+
+def _entries(problem: Problem) -> int:
+    scopes = {term.scope: term.table.size for term in problem.terms if len(term.scope) > 1}
+    return sum(len(site.options) for site in problem.sites) + sum(scopes.values())
+
+
+def _told(problem: Problem) -> str:
+    space = problem.space
+    return f"{space:.0f} plans" if space < 1e4 else f"{space:.1e} plans of {len(problem.sites)} sites"

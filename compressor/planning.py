@@ -1,0 +1,221 @@
+"""The main job with budgets: plan, carry out, measure the real artifact, and plan again where it says otherwise.
+
+    limits ─ plan ─ passes ─ select ─ artifact ─┬─ within all budgets: done
+       ▲                                         │
+       └── corrected by what was measured ◀──────┘      three times at most
+
+An axis whose measured cost is over its budget gets a limit that is as much lower as the prediction was too low; where
+the metric fell too far, the damage allowed falls as much below that of the plan. Of all attempts the one that breaks
+budgets least is kept: there is always one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compressor.accounting import power_of
+from compressor.cache import Shelf
+from compressor.devices.local import Measurement
+from compressor.gate import Budget, BudgetAxis, Gate, show
+from compressor.graph.contract import Context
+from compressor.judging import Artifact, Workshop
+from compressor.passlist import PassSpec
+from compressor.pipeline import Pipeline
+from compressor.plan.menu import collect
+from compressor.plan.parts import Parts, parts_of
+from compressor.plan.planner import Built, Plan, Planner, Wish
+from compressor.plan.problem import Axis
+from compressor.plan.reasons import with_reasons
+from compressor.plan.swap import Swapper
+from compressor.prepare import Prepared
+from compressor.recovering import NONE, WITH_TEACHER, with_recovery
+from compressor.report.model import Report
+from compressor.reporting import dry_report
+from compressor.request import Request
+from compressor.selecting import Selection, select
+
+__all__ = ["DAMAGE", "FOLD", "Planned", "Start", "dry_plan", "planned", "start"]
+
+CORRECTIONS = 3  # times that a plan is solved again because what was measured differs
+DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
+LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
+MARGIN = 0.01  # of a limit that is left when it is corrected
+FOLD = PassSpec("fold", {}, {}, "planner")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A plan, what was made of it, and by what share that breaks which budgets."""
+
+    plan: Plan
+    selection: Selection[Artifact] | None  # None of a dry run
+    overruns: Mapping[Axis, float]
+    allowed: float = 1.0  # of the metric's fall with everything that was planned, where that was too far
+
+    @property
+    def rank(self) -> tuple[float, bool, float]:
+        fell = self.selection is not None and self.selection.rejected is not None
+        return sum(self.overruns.values()), fell, self.plan.best.objective
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The attempt that was kept, and what to say of the planning."""
+
+    selection: Selection[Artifact]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Start:
+    """A planner for the folded original, and the budgets as limits in its units."""
+
+    planner: Planner
+    limits: dict[Axis, float]
+    factor: float  # of the latency model: its milliseconds by those of parts
+
+
+def start(request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate) -> Start:
+    """Fold, and measure every option, until `--time` is over."""
+    stages = pipeline.run(prepared.program, [FOLD])
+    folded, context = stages[-1].program, pipeline.context
+    original = parts_of(prepared.program, context)
+    estimate = None if context.latency is None else context.latency.predict(prepared.program, context.target)
+    factor = 1.0 if estimate is None else estimate.factor
+    limits = dict(_limits(gate.budgets, original, factor, request, prepared))
+    axes = {*limits, gate.objective} - {"damage"}
+    shelf = Shelf(pipeline.cache, pipeline.fingerprint)
+    swapper = Swapper(folded, context, shelf)
+    places = collect(folded, context, axes, pipeline.keep, shelf)
+    measured = swapper.measure(places, request.planning_seconds())
+    return Start(Planner(folded, context, swapper, places, measured), limits, factor)
+
+
+def planned(
+    begun: Start, request: Request, prepared: Prepared, pipeline: Pipeline, workshop: Workshop, gate: Gate
+) -> Planned:  # fmt: skip
+    """Plan, carry out and measure, until the budgets hold or nothing is left to correct."""
+    attempts: list[Attempt] = []
+    power = power_of(prepared.target, request.threads)
+    watts = None if power is None else power.value
+    limits: dict[Axis, float] = {"damage": DAMAGE, **begun.limits}
+    for _ in range(1 + CORRECTIONS):
+        plan = begun.planner.plan(Wish(limits, request.solver))
+        specs = _specs(plan, request, prepared)
+        stages = pipeline.run(prepared.program, specs)
+        selection = select(prepared.program, stages, workshop, gate)
+        attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts))
+        tighter = _corrected(limits, attempts[-1])
+        if tighter is None:
+            break
+        limits = tighter
+    best = min(attempts, key=lambda attempt: attempt.rank)
+    assert best.selection is not None
+    return Planned(best.selection, tuple(_notes(best, attempts, begun)))
+
+
+def dry_plan(begun: Start, request: Request, prepared: Prepared, context: Context) -> Report:
+    """The plan with its predicted figures; nothing but it was made."""
+    plan = begun.planner.plan(Wish({"damage": DAMAGE, **begun.limits}, request.solver))
+    specs, program = _specs(plan, request, prepared), plan.best.realized.program
+    attempt = Attempt(plan, None, {})
+    report = dry_report(request, prepared, specs, context, program)
+    return replace(report, notes=(*report.notes, *_notes(attempt, [attempt], begun)))
+
+
+def _limits(
+    budgets: Sequence[Budget], original: Parts, factor: float, request: Request, prepared: Prepared
+) -> Iterator[tuple[Axis, float]]:
+    """Of parts, whose milliseconds are without the latency model's `factor`. Energy is the latency's, times what the
+    board draws: its limit is one of latency."""
+    now = factor * original.latency_ms
+    latency = [budget.limit(now) / factor for budget in budgets if budget.axis == "latency"]
+    power = power_of(prepared.target, request.threads)
+    for budget in budgets:
+        if budget.axis == "size":
+            yield "size", budget.limit(original.bytes)
+        elif budget.axis == "memory":
+            yield "memory", budget.limit(original.memory)
+        elif budget.axis == "energy" and power is not None:
+            latency.append(budget.limit(power.value * 1e-3 * now) / power.value * 1e3 / factor)
+    if latency:
+        yield "latency", min(latency)
+
+
+def _specs(plan: Plan, request: Request, prepared: Prepared) -> list[PassSpec]:
+    """The plan's passes, and where structure goes and there is something to learn from, recovery after it."""
+    best = plan.best
+    specs = [FOLD, *with_reasons(best.realized.specs, best.solution.picks, plan.tables, plan.measured)]
+    cut = any(spec.build().structural for spec in specs)
+    budget = request.recover or (WITH_TEACHER if cut and prepared.training else NONE)
+    recovered = with_recovery(specs, budget if cut else NONE, teacher=False, has_data=bool(prepared.training))
+    return [replace(spec, chosen_by="planner") for spec in recovered]
+
+
+def _attempt(
+    plan: Plan, selection: Selection[Artifact], budgets: Sequence[Budget], workshop: Workshop, watts: float | None
+) -> Attempt:  # fmt: skip
+    """The plan's artifact held to the budgets: by what was measured, where this machine is the target."""
+    kept, original = selection.kept, workshop.build(workshop.prepared.program)
+    times = workshop.measured(original, kept)
+    before, after = (
+        _costs(a, times.get(n), workshop.pipeline.context, watts) for n, a in (("0", original), ("1", kept))
+    )
+    over: dict[Axis, float] = {}
+    for budget in budgets:
+        if budget.axis in after and (passed := after[budget.axis] / budget.limit(before[budget.axis]) - 1) > 0:
+            over[budget.axis] = max(passed, over.get(budget.axis, 0.0))
+    allowed = 1.0 if selection.rejected is None else workshop.allowed(selection.rejected)
+    return Attempt(plan, selection, over, allowed)
+
+
+def _costs(
+    artifact: Artifact, measured: Measurement | None, context: Context, watts: float | None
+) -> dict[BudgetAxis, float]:
+    """Milliseconds (predicted where they are not measured), bytes on disk and in memory, joules."""
+    parts, estimate = parts_of(artifact.program, context), None
+    if measured is None and context.latency is not None:
+        estimate = context.latency.predict(artifact.program, context.target)
+    found: dict[BudgetAxis, float] = {"size": artifact.bytes, "memory": parts.memory}
+    if measured is not None or estimate is not None:
+        found["latency"] = measured.p50 if measured is not None else estimate.latency_ms if estimate else 0.0
+    if watts is not None and "latency" in found:
+        found["energy"] = watts * 1e-3 * found["latency"]
+    return found
+
+
+def _corrected(limits: Mapping[Axis, float], attempt: Attempt) -> dict[Axis, float] | None:
+    """The limits to plan again with; None where nothing was broken, or the plan itself could do no better."""
+    found, best = dict(limits), attempt.plan.best
+    if attempt.selection is not None and attempt.selection.rejected is not None:
+        found["damage"] = best.damage * min(max(attempt.allowed, LEAST), MOST)
+    elif not best.overruns:
+        for axis, over in attempt.overruns.items():
+            own: Axis = "latency" if axis == "energy" else axis
+            found[own] = min((1 - MARGIN) * _predicted(best)[own] / (1 + over), found.get(own, math.inf))
+    return found if found != limits else None
+
+
+def _predicted(built: Built) -> dict[Axis, float]:
+    return {"latency": built.parts.latency_ms, "size": built.parts.bytes, "memory": built.parts.memory}
+
+
+def _notes(best: Attempt, attempts: Sequence[Attempt], begun: Start) -> Iterator[str]:
+    plan, built = best.plan, best.plan.best
+    base, factor = begun.planner.base, begun.factor
+    times = (show("latency", factor * parts.latency_ms) for parts in (base, built.parts))
+    sizes = (show("size", parts.bytes) for parts in (base, built.parts))
+    yield (
+        f"planned with the {plan.solver} solver ({plan.reason}): predicted {' to '.join(times)}, {' to '.join(sizes)}, "
+        f"damage {built.raw:.3g} before recovery"
+    )
+    if len(attempts) > 1:
+        yield f"what was measured corrected the plan {len(attempts) - 1} times"
+    for axis, over in built.overruns.items():
+        if axis == "damage":
+            continue
+        yield f"no plan was found within the {axis} budget: the closest is predicted {over:.1%} over it"
+    if begun.planner.measured.left:
+        yield f"{len(begun.planner.measured.left)} sites were not weighed: --time was over"

@@ -1,0 +1,46 @@
+"""Tables that cost what was seen."""
+
+from __future__ import annotations
+
+import pytest
+from weighed import weighed
+
+from compressor.plan.correct import corrected
+from compressor.plan.parts import parts_of
+from compressor.plan.realize import realize
+from compressor.plan.tables import build
+
+
+def _severe() -> tuple[int, ...]:
+    """The last option everywhere that prunes or quantizes."""
+    tables = build(weighed().places, weighed().measured)
+    wanted = ("prune", "quantize")
+    names = [place.means.name for place in tables.places]
+    return tuple(len(site.options) - 1 if name in wanted else 0 for site, name in zip(tables.sites, names, strict=True))
+
+
+def test_the_plan_costs_what_was_seen_and_the_original_what_it_did() -> None:
+    known = weighed()
+    tables, picks = build(known.places, known.measured), _severe()
+    built = realize(tables, picks, known.program, known.context).program
+    seen, damage = parts_of(built, known.context, known.swapper.known), known.swapper.damage(built)
+    found = corrected(tables, tables, picks, known.measured.base, seen, damage)
+    before, after = (each.problem({}, {}, {}).costs(picks) for each in (tables, found))
+    assert abs(before["latency"] - seen.latency_ms) > 1e-6
+    assert after["latency"] == pytest.approx(seen.latency_ms)
+    assert after["size"] == pytest.approx(seen.bytes)
+    assert after["memory"] == pytest.approx(seen.memory)
+    assert damage is not None
+    assert after["damage"] == pytest.approx(damage) or not 0.1 < damage / before["damage"] < 10
+
+
+def test_a_share_of_what_no_layer_explains() -> None:
+    known = weighed()
+    tables, picks = build(known.places, known.measured), _severe()
+    built = realize(tables, picks, known.program, known.context).program
+    seen = parts_of(built, known.context, known.swapper.known)
+    whole, half, none = (
+        corrected(tables, tables, picks, known.measured.base, seen, None, share).problem({}, {}, {}).costs(picks)
+        for share in (1.0, 0.5, 0.0)
+    )
+    assert half["latency"] == pytest.approx((whole["latency"] + none["latency"]) / 2)

@@ -1,0 +1,33 @@
+"""Plans of which none is better in everything."""
+
+from __future__ import annotations
+
+import pytest
+from weighed import weighed
+
+from compressor.plan.exact import Exact
+from compressor.plan.front import AXES, SHOWN, front
+from compressor.plan.problem import Solution
+from compressor.plan.tables import build
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Solution]:
+    known = weighed()
+    return front(build(known.places, known.measured), Exact(), most=0.5)
+
+
+def test_from_the_original_to_the_fastest(found: list[Solution]) -> None:
+    assert 8 <= len(found) <= SHOWN
+    assert not any(found[0].picks)
+    times = [each.costs["latency"] for each in found]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] < 0.4 * times[0]
+    assert all(each.costs["damage"] <= 0.5 for each in found)
+
+
+def test_none_is_better_in_everything(found: list[Solution]) -> None:
+    for one in found:
+        for other in found:
+            if one is not other:
+                assert any(one.costs[axis] < other.costs[axis] for axis in AXES)

@@ -1,0 +1,49 @@
+"""From limits to the plan that keeps them, on a trained network."""
+
+from __future__ import annotations
+
+import pytest
+from weighed import weighed
+
+from compressor.plan.parts import parts_of
+from compressor.plan.planner import Planner, Wish
+
+
+@pytest.fixture(scope="module")
+def planner() -> Planner:
+    known = weighed()
+    return Planner(known.program, known.context, known.swapper, known.places, known.measured)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.35])
+def test_a_budget_of_time_holds_for_the_program_that_is_built(planner: Planner, share: float) -> None:
+    limit = share * planner.base.latency_ms
+    plan = planner.plan(Wish({"latency": limit}))
+    assert not plan.best.overruns
+    assert plan.best.parts.latency_ms <= limit * 1.000001
+    known = weighed()
+    assert parts_of(plan.best.realized.program, known.context).latency_ms == pytest.approx(plan.best.parts.latency_ms)
+
+
+def test_a_wider_budget_does_no_more_damage(planner: Planner) -> None:
+    damages = [
+        planner.plan(Wish({"latency": share * planner.base.latency_ms})).best.damage for share in (0.3, 0.5, 0.9)
+    ]
+    assert damages[0] > damages[1] >= damages[2]
+
+
+def test_several_budgets_hold_together(planner: Planner) -> None:
+    base = planner.base
+    limits = {"latency": 0.5 * base.latency_ms, "size": 0.2 * base.bytes, "memory": 0.6 * base.memory}
+    best = planner.plan(Wish(limits)).best  # type: ignore[arg-type]
+    assert not best.overruns
+    assert best.parts.bytes <= limits["size"]
+    assert best.parts.memory <= limits["memory"]
+
+
+def test_what_cannot_be_ends_with_the_closest_plan_and_by_how_much(planner: Planner) -> None:
+    plan = planner.plan(Wish({"latency": 0.01 * planner.base.latency_ms, "damage": 0.5}))
+    assert set(plan.best.overruns) == {"latency"}
+    assert plan.best.overruns["latency"] > 1
+    assert plan.best.parts.latency_ms < 0.6 * planner.base.latency_ms
+    assert plan.best.damage <= 0.5 * 1.000001

@@ -1,0 +1,40 @@
+"""What a short training takes back of a pass' damage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from weighed import weighed
+
+from compressor.cache import Cache, Shelf
+from compressor.plan import probe
+from compressor.plan.probe import Probe, recoveries
+from compressor.plan.tables import build
+
+
+def test_every_pass_that_cuts_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = weighed()
+    tables, shelf = build(known.places, known.measured), Shelf(Cache(tmp_path), "test")
+    found = recoveries(tables, known.program, known.context, known.swapper, shelf)
+    assert set(found) >= {"prune", "factorize"}
+    assert "quantize" not in found
+    assert found["prune"].before > 0
+    assert found["prune"].left < 1
+    monkeypatch.setattr(probe, "_probe", None)  # it would be called
+    assert recoveries(tables, known.program, known.context, known.swapper, shelf) == found
+
+
+def test_without_anything_to_train_on_nothing_is_probed() -> None:
+    known = weighed()
+    blind = replace(known.context, training=())
+    tables = build(known.places, known.measured)
+    assert recoveries(tables, known.program, blind, known.swapper, Shelf(Cache(None), "test")) == {}
+
+
+def test_what_is_left() -> None:
+    assert Probe(2.0, 1.0).left == 0.5
+    assert Probe(2.0, 3.0).left == 1.0
+    assert Probe(2.0, 0.0).left == probe.LEAST
+    assert Probe(0.0, 0.0).left == 1.0

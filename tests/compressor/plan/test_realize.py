@@ -1,0 +1,36 @@
+"""Plans carried out by passes in their order."""
+
+from __future__ import annotations
+
+from weighed import weighed
+
+from compressor.plan.realize import realize
+from compressor.plan.tables import AS_IT_IS, Tables, build
+
+
+def _picks(tables: Tables, chosen: dict[str, str]) -> tuple[int, ...]:
+    return tuple(site.options.index(chosen.get(site.name, AS_IT_IS)) for site in tables.sites)
+
+
+def test_width_then_rank_then_bits_of_one_layer() -> None:
+    known = weighed()
+    tables = build(known.places, known.measured)
+    rank = next(
+        level for site in tables.sites if site.name == "factorize:second.inner.0" for level in site.options[-1:]
+    )
+    chosen = {"prune:second.inner.0": "−25%", "factorize:second.inner.0": rank, "quantize:second.inner.0": "int8"}
+    found = realize(tables, _picks(tables, chosen), known.program, known.context)
+    assert [spec.name for spec in found.specs] == ["prune", "factorize", "quantize"]
+    assert set(found.specs[-1].sites) == {"second.inner.0"}
+    assert not found.refused
+    tensors = found.program.tensors()
+    assert {str(tensors[f"second.inner.0.{part}.weight"].dtype) for part in ("first", "second")} == {"torch.int8"}
+    assert all(spec.chosen_by == "planner" for spec in found.specs)
+
+
+def test_nothing_chosen_is_nothing_done() -> None:
+    known = weighed()
+    tables = build(known.places, known.measured)
+    found = realize(tables, (0,) * len(tables.sites), known.program, known.context)
+    assert found.program is known.program
+    assert not found.specs

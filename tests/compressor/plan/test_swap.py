@@ -1,0 +1,77 @@
+"""Options measured by swapping one into the original."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from weighed import weighed
+
+from compressor.cache import Cache, Shelf
+from compressor.graph.cost import Roofline
+from compressor.plan.swap import Effect, Swapper, carried_out
+
+
+def test_an_effect_is_that_of_the_program_with_the_option_alone() -> None:
+    known = weighed()
+    [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
+    [quarter, *_] = known.measured.effects[place.name]
+    assert quarter is not None
+    program, changed = carried_out(place, {place.site: place.setting(0)}, known.program, known.context)
+    assert quarter.parts.bytes == program.unique_bytes()
+    assert quarter.parts.latency_ms == pytest.approx(Roofline().predict(program, known.context.target).latency_ms)
+    assert quarter.damage == pytest.approx(known.swapper.damage(program))
+    assert set(quarter.layers) == {name.rpartition(".")[0] for name in changed}
+
+
+def test_more_of_it_does_more_damage_and_costs_less() -> None:
+    known = weighed()
+    effects = [effect for effect in known.measured.effects["prune:second.inner.0"] if effect is not None]
+    assert [e.damage for e in effects] == sorted(e.damage for e in effects)
+    assert effects[0].damage > 0
+    times = [effect.parts.latency_ms for effect in effects]
+    assert times == sorted(times, reverse=True)
+    assert known.swapper.damage(known.program) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_bits_are_seen_at_all_sites_together() -> None:
+    known = weighed()
+    everywhere = known.measured.levels["quantize", "int8"]
+    assert everywhere.latency_ms < known.measured.base.latency_ms
+    alone = known.measured.effects["quantize:second.inner.0"]
+    assert any(e is not None and e.parts.latency_ms > everywhere.latency_ms for e in alone)
+
+
+def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = weighed()
+    shelf = Shelf(Cache(Path(tempfile.mkdtemp())), "test")
+    few = [place for place in known.places if place.means.name == "prune"][:2]
+    first = Swapper(known.program, known.context, shelf).measure(few)
+    again = Swapper(known.program, known.context, shelf)
+    monkeypatch.setattr(again, "_effect", None)  # it would be called
+    assert again.measure(few).effects == first.effects
+
+
+def test_without_time_places_are_left_and_said() -> None:
+    known = weighed()
+    shelf = Shelf(Cache(None), "test")
+    found = Swapper(known.program, known.context, shelf).measure(known.places, seconds=-1.0)
+    assert not found.effects
+    assert {skip.site for skip in found.left} == {place.name for place in known.places}
+
+
+def test_without_data_the_pass_knows_the_damage() -> None:
+    known = weighed()
+    blind = replace(known.context, calibration=(), training=())
+    [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
+    found = Swapper(known.program, blind, Shelf(Cache(None), "test")).measure([place])
+    effects = [effect for effect in found.effects[place.name] if effect is not None]
+    assert [e.damage for e in effects] == [o.damage for o in place.options]
+
+
+def test_there_and_back() -> None:
+    [effect, *_] = weighed().measured.effects["prune:second.inner.0"]
+    assert effect is not None
+    assert Effect.from_json(effect.to_json()) == effect

@@ -1,0 +1,56 @@
+"""`--front`: recipes, a table and a plot, and none is built."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import compressor
+from compressor.cli.main import run
+from compressor.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    out = tmp_path_factory.mktemp("front") / "plans"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "raspberry-pi-5", "-q"]
+    assert run([*arguments, "--front", "--recover", "none", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_recipe_a_plan(front: Path) -> None:
+    plans = json.loads((front / "manifest.json").read_text())["front"]
+    assert len(plans) >= 8
+    assert plans[0]["what"] == "the original"
+    assert {path.stem for path in (front / "plans").iterdir()} == {plan["name"] for plan in plans}
+    assert (front / "front.html").read_text().count("<circle") == len(plans)
+
+
+def test_a_plan_carried_out_costs_nearly_what_was_predicted(front: Path, digits: Path, tmp_path: Path) -> None:
+    plans = json.loads((front / "manifest.json").read_text())["front"]
+    plan = plans[len(plans) // 2]
+    recipe = front / "plans" / f"{plan['name']}.toml"
+    assert tomllib.loads(recipe.read_text())["target"] == "raspberry-pi-5"
+    out = tmp_path / "bundle"
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "-q", "--max-drop", "100%"]
+    assert run([*arguments, "--recipe", str(recipe), "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["after"]["latency_ms"]["predicted"] == pytest.approx(plan["latency_ms"], rel=0.35)
+    assert report["after"]["unique_bytes"] == pytest.approx(plan["bytes"], rel=0.2)
+
+
+def test_from_python_and_again_from_what_was_kept(front: Path, digits: Path) -> None:
+    found = compressor.front(
+        digits / "model.pt", target="raspberry-pi-5", data=digits / "data.npz", recover="none", dry_run=True
+    )
+    assert found.folder is None
+    plans = json.loads((front / "manifest.json").read_text())["front"]
+    assert [point.latency_ms for point in found.points] == [plan["latency_ms"] for plan in plans]
+
+
+def test_passes_and_a_front_exclude_each_other(digits: Path) -> None:
+    with pytest.raises(InputError, match="--front plans by itself"):
+        compressor.front(digits / "model.pt", target="raspberry-pi-5", passes="fold")

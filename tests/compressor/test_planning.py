@@ -1,0 +1,100 @@
+"""Budgets on the command line: a plan, carried out, measured and pinned in a recipe."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from compressor.cli.main import run
+
+
+def _arguments(digits: Path, *more: str) -> list[str]:
+    return [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "-q", *more]
+
+
+def _report(out: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((out / "report.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """A quarter of the bytes and six tenths of the predicted time on a Raspberry Pi."""
+    out = tmp_path_factory.mktemp("planned") / "bundle"
+    budgets = ["--size", "0.35x", "--latency", "0.6x", "--target", "raspberry-pi-5", "--recover", "40steps"]
+    assert run(_arguments(digits, *budgets, "--out", str(out))) == 0
+    return out
+
+
+def test_both_budgets_hold(planned: Path) -> None:
+    report = _report(planned)
+    before, after = report["before"], report["after"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert after["file_bytes"] <= 0.35 * before["file_bytes"]
+    assert after["latency_ms"]["predicted"] <= 0.6 * before["latency_ms"]["predicted"]
+    assert after["metric"] >= 0.99 * before["metric"]
+    assert any("planned with the exact solver" in note for note in report["notes"])  # type: ignore[attr-defined]
+
+
+def test_the_recipe_says_why_site_by_site_and_does_the_same_again(planned: Path, digits: Path, tmp_path: Path) -> None:
+    recipe = tomllib.loads((planned / "recipe.toml").read_text())
+    passes = {entry["name"]: entry for entry in recipe["pass"]}
+    assert "damage" in next(iter(passes["quantize"]["reasons"].values()))
+    out = tmp_path / "again"
+    assert run(_arguments(digits, "--recipe", str(planned / "recipe.toml"), "--out", str(out))) == 0
+    assert (out / "model.onnx").read_bytes() == (planned / "model.onnx").read_bytes()
+    assert tomllib.loads((out / "recipe.toml").read_text())["pass"] == recipe["pass"]
+
+
+def test_what_cannot_be_met_ends_with_the_closest_and_by_how_much(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tight"
+    arguments = _arguments(digits, "--target", "raspberry-pi-5", "--latency", "0.01x", "--recover", "none")
+    assert run([*arguments, "--out", str(out)]) == 3
+    report = _report(out)
+    assert "latency budget 0.01x missed" in report["verdict"]["reason"]  # type: ignore[index]
+    assert any("the closest is predicted" in note for note in report["notes"])  # type: ignore[attr-defined]
+    assert report["after"]["latency_ms"]["predicted"] < report["before"]["latency_ms"]["predicted"]  # type: ignore[index]
+    assert (out / "model.onnx").is_file()
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    capfd.readouterr()
+    assert run(_arguments(digits, "--target", "raspberry-pi-5", "--latency", "0.5x", "--dry-run", "--json")) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["after"]["latency_ms"]["predicted"] <= 0.51 * found["before"]["latency_ms"]["predicted"]
+    assert {entry["name"] for entry in found["passes"]} >= {"fold", "quantize"}
+    assert all(entry["changed"] for entry in found["passes"] if entry["name"] != "recover")
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_and_energy_are_budgets(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    budgets = ["--memory", "0.6x", "--energy", "0.7x", "--recover", "none"]
+    assert run(_arguments(digits, "--target", "raspberry-pi-5", *budgets, "--out", str(out))) == 0
+    report = _report(out)
+    before, after = report["before"], report["after"]
+    memory = [f["unique_bytes"] + f["peak_activation_bytes"] for f in (before, after)]  # type: ignore[index]
+    assert memory[1] <= 0.6 * memory[0]
+    joules = [f["energy"]["joules"]["value"] for f in (before, after)]  # type: ignore[index]
+    assert joules[1] <= 0.7 * joules[0]
+
+
+def test_no_time_leaves_everything_as_it_is_and_says_so(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "hasty"
+    arguments = _arguments(digits, "--target", "raspberry-pi-5", "--size", "0.5x", "--time", "1ms", "--no-cache")
+    assert run([*arguments, "--recover", "none", "--out", str(out)]) == 3
+    assert any("--time was over" in note for note in _report(out)["notes"])  # type: ignore[attr-defined]
+
+
+def test_a_budget_with_passes_is_no_plan(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "named"
+    arguments = _arguments(digits, "--target", "raspberry-pi-5", "--size", "0.5x", "--passes", "int8")
+    assert run([*arguments, "--out", str(out)]) == 0
+    assert [entry["chosen_by"] for entry in _report(out)["passes"]] == ["user"]  # type: ignore[attr-defined]
