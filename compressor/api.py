@@ -70,7 +70,7 @@ def run_request(request: Request, *, progress: Progress | None = None) -> Outcom
 
 
 def front_request(request: Request, *, progress: Progress | None = None) -> Front:
-    """All plans that are worth a thought, in a folder of their recipes; nothing is built."""
+    """All plans that are worth a thought, in a folder of their recipes; nothing is trained or lowered."""
     if request.passes is not None or request.recipe is not None:
         raise InputError("--front plans by itself", way_out="Leave --passes and --recipe out.")
     with Ledger() as ledger:

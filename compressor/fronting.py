@@ -1,4 +1,4 @@
-"""`--front`: every plan that is worth a thought, as recipes, a table and a plot; nothing is built.
+"""`--front`: every plan that is worth a thought, as recipes, a table and a plot; nothing is trained or lowered.
 
 manifest.json what each plan is predicted to cost          front.html    a plot: time and damage, dots by bytes
 plans/NN.toml its recipe: `compress MODEL --recipe plans/NN.toml` carries it out and measures it
@@ -7,21 +7,17 @@ plans/NN.toml its recipe: `compress MODEL --recipe plans/NN.toml` carries it out
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from compressor.export.atomic import new_folder
 from compressor.gate import show
-from compressor.passlist import PassSpec
-from compressor.plan.front import front
-from compressor.plan.planner import Planner
-from compressor.plan.problem import Solution
-from compressor.plan.realize import specs_of
+from compressor.plan.front import AXES, front
+from compressor.plan.planner import Built
 from compressor.plan.reasons import with_reasons
 from compressor.plan.solvers import choose_solver
-from compressor.planning import DAMAGE, FOLD, Start
+from compressor.planning import DAMAGE, Start
 from compressor.prepare import Prepared
 from compressor.recipe import Recipe, dump_recipe
 from compressor.report.front import Point, page
@@ -63,9 +59,16 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
     planner = begun.planner
     tables = planner.tables.weighed({name: probe.left for name, probe in planner.probes.items()})
     chosen = choose_solver(tables.problem({}, {}, {}), request.solver, seed=prepared.seed)
-    solutions = front(tables, chosen.solver, DAMAGE, prepared.seed)
+    problem = tables.problem({}, {}, {})
+    found = [
+        planner.built(problem, solution)
+        for solution in planner.context.progress.over(
+            front(tables, chosen.solver, DAMAGE, prepared.seed), "building plans"
+        )
+    ]
+    built = [found[0], *(each for each in found[1:] if not any(_is_better(other, each) for other in found))]
     reason = f"{chosen.name} solver: {chosen.reason}"
-    points = tuple(_point(number, solution, solutions[0], begun.factor) for number, solution in enumerate(solutions))
+    points = tuple(_point(number, each, built[0], begun.factor) for number, each in enumerate(built))
     if out is None:
         return Front(points, None, reason)
     with new_folder(out, force=request.force) as folder:
@@ -75,27 +78,33 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
             page(f"{prepared.name} for {prepared.target.name}", points), encoding="utf-8"
         )
         (folder / "plans").mkdir()
-        for point, solution in zip(points, solutions, strict=True):
-            recipe = _recipe(point, solution, request, prepared, planner)
+        for point, each in zip(points, built, strict=True):
+            recipe = _recipe(point, each, request, prepared, begun)
             (folder / "plans" / f"{point.name}.toml").write_text(recipe, encoding="utf-8")
     return Front(points, out, reason)
 
 
-def _point(number: int, solution: Solution, first: Solution, factor: float) -> Point:
-    costs, base = solution.costs, first.costs
-    done = sum(1 for pick in solution.picks if pick)
+def _is_better(one: Built, other: Built) -> bool:
+    """Along one axis, and no worse along all."""
+    mine, theirs = ([each.costs[axis] for axis in AXES] for each in (one, other))
+    return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+
+
+def _point(number: int, built: Built, first: Built, factor: float) -> Point:
+    costs, base = built.costs, first.costs
+    done = sum(1 for pick in built.solution.picks if pick)
     return Point(
-        f"{number:02d}", factor * costs.get("latency", 0.0), costs["size"], costs["damage"],
-        (costs.get("latency", 0.0) / base["latency"] if base.get("latency") else 1.0, costs["size"] / base["size"]),
+        f"{number:02d}", factor * costs["latency"], costs["size"], costs["damage"],
+        (costs["latency"] / base["latency"] if base["latency"] else 1.0, costs["size"] / base["size"]),
         f"{done} sites" if done else "the original",
     )  # fmt: skip
 
 
-def _recipe(point: Point, solution: Solution, request: Request, prepared: Prepared, planner: Planner) -> str:
-    specs = with_reasons(specs_of(planner.tables, solution.picks), solution.picks, planner.tables, planner.measured)
+def _recipe(point: Point, built: Built, request: Request, prepared: Prepared, begun: Start) -> str:
+    planner, fold = begun.planner, begun.fold
+    specs = with_reasons(built.specs, built.solution.picks, planner.tables, planner.measured)
     told = (
         f"compress {prepared.name}.pt --recipe {point.name}.toml\npredicted {show('latency', point.latency_ms)}, "
         f"{show('size', point.bytes)}, damage {point.damage:.3g}"
     )
-    passes: Sequence[PassSpec] = (FOLD, *specs)
-    return dump_recipe(Recipe(tuple(passes), prepared.target.name, prepared.seed, tuple(request.keep)), told)
+    return dump_recipe(Recipe((fold, *specs), prepared.target.name, prepared.seed, tuple(request.keep)), told)

@@ -27,20 +27,22 @@ from compressor.plan.menu import collect
 from compressor.plan.parts import Parts, parts_of
 from compressor.plan.planner import Built, Plan, Planner, Wish
 from compressor.plan.problem import Axis
+from compressor.plan.realize import realize
 from compressor.plan.reasons import with_reasons
 from compressor.plan.swap import Swapper
 from compressor.prepare import Prepared
-from compressor.recovering import NONE, WITH_TEACHER, with_recovery
+from compressor.recovering import NONE, with_recovery
 from compressor.report.model import Report
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import Selection, select
 
-__all__ = ["DAMAGE", "FOLD", "Planned", "Start", "dry_plan", "planned", "start"]
+__all__ = ["DAMAGE", "Planned", "Start", "dry_plan", "planned", "start"]
 
 CORRECTIONS = 3  # times that a plan is solved again because what was measured differs
 DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
 LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
+TRAINED = "300steps"  # of recovery, where --recover does not say
 MARGIN = 0.01  # of a limit that is left when it is corrected
 FOLD = PassSpec("fold", {}, {}, "planner")
 
@@ -75,6 +77,7 @@ class Start:
     planner: Planner
     limits: dict[Axis, float]
     factor: float  # of the latency model: its milliseconds by those of parts
+    fold: PassSpec  # as it was done
 
 
 def start(request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate) -> Start:
@@ -90,7 +93,7 @@ def start(request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate) 
     swapper = Swapper(folded, context, shelf)
     places = collect(folded, context, axes, pipeline.keep, shelf)
     measured = swapper.measure(places, request.planning_seconds())
-    return Start(Planner(folded, context, swapper, places, measured), limits, factor)
+    return Start(Planner(folded, context, swapper, places, measured), limits, factor, stages[-1].spec)
 
 
 def planned(
@@ -103,7 +106,7 @@ def planned(
     limits: dict[Axis, float] = {"damage": DAMAGE, **begun.limits}
     for _ in range(1 + CORRECTIONS):
         plan = begun.planner.plan(Wish(limits, request.solver))
-        specs = _specs(plan, request, prepared)
+        specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
         selection = select(prepared.program, stages, workshop, gate)
         attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts))
@@ -119,7 +122,8 @@ def planned(
 def dry_plan(begun: Start, request: Request, prepared: Prepared, context: Context) -> Report:
     """The plan with its predicted figures; nothing but it was made."""
     plan = begun.planner.plan(Wish({"damage": DAMAGE, **begun.limits}, request.solver))
-    specs, program = _specs(plan, request, prepared), plan.best.realized.program
+    folded, picks = begun.planner.program, plan.best.solution.picks
+    specs, program = _specs(begun.fold, plan, request, prepared), realize(plan.tables, picks, folded, context).program
     attempt = Attempt(plan, None, {})
     report = dry_report(request, prepared, specs, context, program)
     return replace(report, notes=(*report.notes, *_notes(attempt, [attempt], begun)))
@@ -144,12 +148,12 @@ def _limits(
         yield "latency", min(latency)
 
 
-def _specs(plan: Plan, request: Request, prepared: Prepared) -> list[PassSpec]:
+def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> list[PassSpec]:
     """The plan's passes, and where structure goes and there is something to learn from, recovery after it."""
     best = plan.best
-    specs = [FOLD, *with_reasons(best.realized.specs, best.solution.picks, plan.tables, plan.measured)]
+    specs = [fold, *with_reasons(best.specs, best.solution.picks, plan.tables, plan.measured)]
     cut = any(spec.build().structural for spec in specs)
-    budget = request.recover or (WITH_TEACHER if cut and prepared.training else NONE)
+    budget = request.recover or (TRAINED if cut and prepared.training else NONE)
     recovered = with_recovery(specs, budget if cut else NONE, teacher=False, has_data=bool(prepared.training))
     return [replace(spec, chosen_by="planner") for spec in recovered]
 

@@ -40,11 +40,11 @@ def corrected(
         added = [index for index, t in enumerate(terms) if t.axis == axis and tables.layers[index] == REST and t.scope]
         sure = sum(_value(t, picks) for i, t in enumerate(terms) if t.axis == axis and i not in added)
         total, wanted = sum(_value(terms[index], picks) for index in added), sum(seen.of(axis).values()) - sure
-        factor = 1.0 + share * (float(np.clip(wanted / total, *ALPHA)) - 1.0) if total > 0 else 1.0
+        alpha = float(np.clip(wanted / total, *ALPHA)) if total > 0 else 1.0
         for index in added:
-            terms[index] = replace(terms[index], table=factor * terms[index].table)
+            terms[index] = replace(terms[index], table=(1 + share * (alpha - 1)) * terms[index].table)
         place = next(i for i, t in enumerate(terms) if t.axis == axis and tables.layers[i] == REST and not t.scope)
-        terms[place] = replace(terms[place], table=terms[place].table + share * (wanted - factor * total))
+        terms[place] = replace(terms[place], table=terms[place].table + share * (wanted - alpha * total))
     predicted = sum(_value(term, picks) for term in first.terms if term.axis == "damage")
     if damage and predicted > 0:
         beta = float(np.clip(damage / predicted, *BETA))

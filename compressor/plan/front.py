@@ -17,7 +17,7 @@ from compressor.plan.problem import Axis, Solution
 from compressor.plan.solvers import Solver
 from compressor.plan.tables import Tables
 
-__all__ = ["SHOWN", "front"]
+__all__ = ["AXES", "SHOWN", "front"]
 
 STEPS = 5  # budgets along each axis, evenly from nothing to the most that can be saved
 SHOWN = 24  # plans, the most different ones where there are more
@@ -25,7 +25,7 @@ AXES: tuple[Axis, ...] = ("damage", "latency", "size")
 
 
 def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[Solution]:
-    """Plans of `most` damage at the most, by latency from the original's on; the first is the original."""
+    """Plans of `most` damage at the most: first the original, then from the slowest on."""
     weights: dict[Axis, float] = dict.fromkeys(AXES, 1.0)
     free = tables.problem({"damage": most}, weights, {})
     known = [free.solution((0,) * len(tables.sites))]
@@ -39,14 +39,14 @@ def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[So
             rest = {other: 1e-3 for other in timed if other != axis}
             known.append(solver.solve(tables.problem(limits, {"damage": 1.0, **rest}, units))[0])
     found = Evolutionary(population=100, seed=seed, starts=tuple(each.picks for each in known)).front(free)
-    within = [each for each in undominated([*known, *found], AXES) if each.costs["damage"] <= most]
-    return _few(sorted(within, key=lambda each: -each.costs.get("latency", 0.0)), units)
+    within = [e for e in undominated([*known, *found], AXES) if e.costs["damage"] <= most and any(e.picks)]
+    return [known[0], *_few(sorted(within, key=lambda each: -each.costs.get("latency", 0.0)), units)]
 
 
 def _few(solutions: Sequence[Solution], units: dict[Axis, float]) -> list[Solution]:
     """One after the other the plan that is nearest to another goes; the ends stay."""
     left = list(solutions)
-    while len(left) > SHOWN:
+    while len(left) > SHOWN - 1:
         points = [np.array([each.costs.get(axis, 0.0) / units[axis] for axis in AXES]) for each in left]
         gaps = [float(np.linalg.norm(a - b)) for a, b in pairwise(points)]
         inner = range(1, len(left) - 1)

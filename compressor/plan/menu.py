@@ -56,7 +56,7 @@ def collect(
         if found is None:
             context.progress.say(f"what {kind.name} could do")
             found = _offered(means, program, context)
-            said = {site: [asdict(option) for option in options] for site, options in found.items()}
+            said = [(site, [asdict(option) for option in options]) for site, options in found.items()]
             if shelf is not None:
                 shelf.store(key, lambda folder, said=said: write_json(folder / _FILE, said))  # type: ignore[misc]
         places += [Place(means[0], site, _few(options)) for site, options in found.items()]
@@ -74,10 +74,12 @@ def _offered(means: Sequence[Pass], program: Program, context: Context) -> dict[
 
 def _kept(shelf: Shelf, key: str) -> dict[str, list[Option]] | None:
     folder = shelf.find(key)
+    if folder is None:
+        return None
     try:
-        said = None if folder is None else json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        return said and {site: [Option(**each) for each in options] for site, options in said.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        said = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return {site: [Option(**each) for each in options] for site, options in said}
+    except (OSError, ValueError, TypeError):
         return None  # it is asked anew
 
 

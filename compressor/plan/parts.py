@@ -85,7 +85,7 @@ def parts_of(program: Program, context: Context, layers: Collection[str] | None 
         name = origin(layer, known)
         size[name] = size.get(name, 0.0) + stored
     peak = estimate.peak_activation_bytes if estimate is not None else 0
-    return Parts(latency, size, float(peak))
+    return Parts(dict(sorted(latency.items())), dict(sorted(size.items())), float(peak))  # in the order of what is kept
 
 
 def _sizes(program: Program) -> dict[str, float]:

@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
+from compressor.passlist import PassSpec
 from compressor.plan.correct import corrected
 from compressor.plan.menu import Place
-from compressor.plan.parts import Parts, parts_of
+from compressor.plan.parts import Parts
 from compressor.plan.probe import Probe, recoveries
 from compressor.plan.problem import Axis, Problem, Solution, passed
-from compressor.plan.realize import Realized, realize
 from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Measured, Swapper
 from compressor.plan.tables import Tables, build
+from compressor.plan.whole import whole
 
 __all__ = ["Built", "Plan", "Planner", "Wish"]
 
 ROUNDS = 8  # plans that are built to answer one question
+PATIENCE = 3  # plans in a row that are no better, after which there is none
 CLOSE = 0.01  # of a limit: a plan this near below it leaves nothing to gain there
 UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside 0.01 of damage
 DAMAGE = 0.01
@@ -46,7 +48,7 @@ class Built:
     """A plan that was carried out: what the tables said, and what it costs as a whole."""
 
     solution: Solution
-    realized: Realized
+    specs: tuple[PassSpec, ...]
     parts: Parts
     damage: float  # as it is thought to be after recovery
     raw: float  # as it is before
@@ -56,6 +58,19 @@ class Built:
     @property
     def rank(self) -> tuple[float, float]:
         return (passed(self.overruns), self.objective)
+
+    @property
+    def costs(self) -> dict[Axis, float]:
+        """As a whole, along all axes."""
+        return _costs(self.parts, self.damage)
+
+    def told(self) -> str:
+        """In a line: what the passes change, and what that costs beside what the tables said."""
+        passes = ", ".join(f"{spec.name} {len(spec.sites)}" for spec in self.specs) or "nothing"
+        said = self.solution.costs
+        time = f"{self.parts.latency_ms:.4g} ms (tables: {said.get('latency', 0.0):.4g})"
+        over = "".join(f", {axis} {share:.1%} over" for axis, share in self.overruns.items())
+        return f"plan: {passes}: {time}, {self.parts.bytes / 1e6:.4g} MB, damage {self.raw:.3g}{over}"
 
 
 @dataclass(frozen=True)
@@ -109,8 +124,11 @@ class Planner:
             solution = chosen.solver.solve(problem)[0]
             if any(each.solution.picks == solution.picks for each in built):
                 break
-            latest = self._built(problem, solution)
+            latest = self.built(problem, solution)
             built.append(latest)
+            self.context.progress.say(latest.told())
+            if len(built) - built.index(min(built, key=lambda each: each.rank)) > PATIENCE:
+                break
             if latest.overruns and share == 1.0:
                 over, before = latest, self.tables
             elif latest.overruns:
@@ -131,18 +149,16 @@ class Planner:
     def _corrected(self, tables: Tables, seen: Built, share: float) -> Tables:
         return corrected(tables, self.first, seen.solution.picks, self.base, seen.parts, seen.raw or None, share)
 
-    def _built(self, problem: Problem, solution: Solution) -> Built:
-        realized = realize(self.tables, solution.picks, self.program, self.context)
-        parts = parts_of(realized.program, self.context, self.swapper.known)
-        raw = self.swapper.damage(realized.program)
-        told, before = (
-            solution.costs.get("damage", 0.0),
-            self.tables.problem({}, {}, {}).costs(solution.picks)["damage"],
-        )
-        damage = told if raw is None or before <= 0 else raw * told / before
+    def built(self, problem: Problem, solution: Solution) -> Built:
+        """A solution carried out, or read from an earlier run."""
+        found = whole(self.tables, solution.picks, self.program, self.context, self.swapper)
+        parts, raw = found.parts, found.damage
+        told = solution.costs.get("damage", 0.0)
+        untrained = self.tables.problem({}, {}, {}).costs(solution.picks).get("damage", 0.0)
+        damage = told if raw is None or untrained <= 0 else raw * told / untrained
         costs = _costs(parts, damage)
         raw = damage if raw is None else raw
-        return Built(solution, realized, parts, damage, raw, problem.overruns(costs), problem.objective(costs))
+        return Built(solution, found.specs, parts, damage, raw, problem.overruns(costs), problem.objective(costs))
 
     def _unit(self, axis: Axis) -> float:
         return DAMAGE if axis == "damage" else _costs(self.base, 0.0)[axis] or 1.0

@@ -6,7 +6,8 @@ Half the inputs and half the outputs are a quarter of a layer, not none of it; e
 again. Of what saves time only beside its like, ρ is that of its level everywhere, and where two neighbours differ there
 is a border:
 
-    b_s(o) = (t with o alone − t − Σ_l own t_l · (ρ_{l,s}(o) − 1)) / neighbours of s          both sides of it add up
+    b_s(o) = (t with o alone − t − Σ_l own t_l · (ρ_{l,s}(o) − 1) − shared) / neighbours of s     both sides add up
+    shared = (t with o everywhere − t − Σ_l own …) / sites of it
 
 Bytes multiply the same way, and so
 do the activations that live at once. Damage adds, and so does what belongs to no layer.
@@ -79,7 +80,7 @@ def build(places: Sequence[Place], measured: Measured) -> Tables:
     ]
     for axis in BY_LAYER:
         terms += _by_layer(axis, measured.base, [_ratios(axis, each, measured) for each in known])
-        terms += _rest(axis, measured.base, known)
+        terms += _rest(axis, measured, known)
     terms += _borders(measured, known)
     numbers = tuple(each.numbers for each in known)
     layers = tuple(layer for layer, _ in terms)
@@ -146,7 +147,8 @@ def _borders(measured: Measured, known: Sequence[_Known]) -> list[tuple[str, Ter
     places = {each.place.site: index for index, each in enumerate(known) if each.place.means.together}
     pairs = {tuple(sorted((places[a], places[b]))) for a, b in measured.edges if a in places and b in places}
     near = Counter(index for pair in pairs for index in pair)
-    cost = {index: _border(known[index], measured) / near[index] for index in near}
+    shared = _shared(measured, known)
+    cost = {index: _border(known[index], measured, shared) / near[index] for index in near}
     terms = []
     for one, other in sorted(pairs):
         mine, theirs = ((AS_IT_IS, *known[index].levels) for index in (one, other))
@@ -155,22 +157,42 @@ def _borders(measured: Measured, known: Sequence[_Known]) -> list[tuple[str, Ter
     return terms
 
 
-def _border(known: _Known, measured: Measured) -> Floats:
-    """Milliseconds of each of a site's options alone beyond what its own layers take."""
+def _border(known: _Known, measured: Measured, shared: Mapping[tuple[str, str], float]) -> Floats:
+    """Milliseconds of each of a site's options alone beyond what it takes among its like."""
     found = [0.0]
     for level, effect in zip(known.levels, known.effects, strict=True):
         base, everywhere = measured.base.latency, measured.levels[known.place.means.name, level].latency
         own = sum(everywhere.get(layer, 0.0) - base.get(layer, 0.0) for layer in effect.layers)
+        own += shared[known.place.means.name, level]
         found.append(max(effect.parts.latency_ms - measured.base.latency_ms - own, 0.0))
     return np.array(found)
 
 
-def _rest(axis: Axis, base: Parts, known: Sequence[_Known]) -> list[tuple[str, Term]]:
-    """What belongs to no layer; bits bring some only beside what has other bits, and are not charged for it alone."""
-    before = base.of(axis).get(REST, 0.0)
+def _rest(axis: Axis, measured: Measured, known: Sequence[_Known]) -> list[tuple[str, Term]]:
+    """What belongs to no layer. What a level that pays together takes everywhere beyond its layers is each site's, in
+    equal parts."""
+    before = measured.base.of(axis).get(REST, 0.0)
     terms = [(REST, Term(axis, (), np.array(before)))]
+    shared = _shared(measured, known)
     for index, each in enumerate(known):
-        added = np.array([0.0, *(effect.parts.of(axis).get(REST, 0.0) - before for effect in each.effects)])
-        if axis != "latency" or not each.place.means.together:
-            terms.append((REST, Term(axis, (index,), added)))
+        if axis == "latency" and each.place.means.together:
+            added = [0.0, *(shared[each.place.means.name, level] for level in each.levels)]
+        else:
+            added = [0.0, *(effect.parts.of(axis).get(REST, 0.0) - before for effect in each.effects)]
+        terms.append((REST, Term(axis, (index,), np.array(added))))
     return terms
+
+
+def _shared(measured: Measured, known: Sequence[_Known]) -> dict[tuple[str, str], float]:
+    """Milliseconds of a level everywhere that its sites' own layers do not explain, for each of the sites."""
+    found = {}
+    for (name, level), parts in measured.levels.items():
+        effects = [
+            effect
+            for each in known if each.place.means.name == name
+            for at, effect in zip(each.levels, each.effects, strict=True) if at == level
+        ]  # fmt: skip
+        own = {layer for effect in effects for layer in effect.layers}
+        changed = sum(parts.latency.get(layer, 0.0) - measured.base.latency.get(layer, 0.0) for layer in own)
+        found[name, level] = (parts.latency_ms - measured.base.latency_ms - changed) / max(len(effects), 1)
+    return found

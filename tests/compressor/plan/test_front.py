@@ -20,14 +20,14 @@ def found() -> list[Solution]:
 def test_from_the_original_to_the_fastest(found: list[Solution]) -> None:
     assert 8 <= len(found) <= SHOWN
     assert not any(found[0].picks)
-    times = [each.costs["latency"] for each in found]
+    times = [each.costs["latency"] for each in found[1:]]
     assert times == sorted(times, reverse=True)
-    assert times[-1] < 0.4 * times[0]
+    assert times[-1] < 0.4 * found[0].costs["latency"]
     assert all(each.costs["damage"] <= 0.5 for each in found)
 
 
 def test_none_is_better_in_everything(found: list[Solution]) -> None:
-    for one in found:
-        for other in found:
+    for one in found[1:]:
+        for other in found[1:]:
             if one is not other:
                 assert any(one.costs[axis] < other.costs[axis] for axis in AXES)

@@ -7,6 +7,7 @@ from weighed import weighed
 
 from compressor.plan.parts import parts_of
 from compressor.plan.planner import Planner, Wish
+from compressor.plan.realize import realize
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,15 @@ def test_a_budget_of_time_holds_for_the_program_that_is_built(planner: Planner, 
     assert not plan.best.overruns
     assert plan.best.parts.latency_ms <= limit * 1.000001
     known = weighed()
-    assert parts_of(plan.best.realized.program, known.context).latency_ms == pytest.approx(plan.best.parts.latency_ms)
+    built = realize(plan.tables, plan.best.solution.picks, known.program, known.context).program
+    assert parts_of(built, known.context).latency_ms == pytest.approx(plan.best.parts.latency_ms)
 
 
 def test_a_wider_budget_does_no_more_damage(planner: Planner) -> None:
     damages = [
         planner.plan(Wish({"latency": share * planner.base.latency_ms})).best.damage for share in (0.3, 0.5, 0.9)
     ]
-    assert damages[0] > damages[1] >= damages[2]
+    assert damages[0] >= damages[1] >= damages[2] < damages[0]
 
 
 def test_several_budgets_hold_together(planner: Planner) -> None:

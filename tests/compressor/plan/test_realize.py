@@ -18,7 +18,8 @@ def test_width_then_rank_then_bits_of_one_layer() -> None:
     rank = next(
         level for site in tables.sites if site.name == "factorize:second.inner.0" for level in site.options[-1:]
     )
-    chosen = {"prune:second.inner.0": "−25%", "factorize:second.inner.0": rank, "quantize:second.inner.0": "int8"}
+    [width] = [site.options[1] for site in tables.sites if site.name == "prune:second.inner.0"]
+    chosen = {"prune:second.inner.0": width, "factorize:second.inner.0": rank, "quantize:second.inner.0": "int8"}
     found = realize(tables, _picks(tables, chosen), known.program, known.context)
     assert [spec.name for spec in found.specs] == ["prune", "factorize", "quantize"]
     assert set(found.specs[-1].sites) == {"second.inner.0"}

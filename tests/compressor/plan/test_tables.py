@@ -8,7 +8,7 @@ from weighed import weighed
 
 from compressor.plan.parts import parts_of
 from compressor.plan.realize import realize
-from compressor.plan.tables import AS_IT_IS, Tables, build
+from compressor.plan.tables import Tables, build
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +16,11 @@ def tables() -> Tables:
     return build(weighed().places, weighed().measured)
 
 
-def _picks(tables: Tables, **chosen: str) -> tuple[int, ...]:
-    wanted = {name.replace("__", ":").replace("_", "."): level for name, level in chosen.items()}
-    return tuple(site.options.index(wanted.get(site.name, AS_IT_IS)) for site in tables.sites)
+def _picks(tables: Tables, **chosen: int) -> tuple[int, ...]:
+    """Of the sites named the option of that number, the mildest is 1."""
+    wanted = {name.replace("__", ":").replace("_", "."): number for name, number in chosen.items()}
+    assert set(wanted) <= {site.name for site in tables.sites}
+    return tuple(wanted.get(site.name, 0) for site in tables.sites)
 
 
 def test_doing_nothing_costs_what_the_original_does(tables: Tables) -> None:
@@ -33,7 +35,7 @@ def test_doing_nothing_costs_what_the_original_does(tables: Tables) -> None:
 def test_one_option_alone_costs_what_was_measured(tables: Tables) -> None:
     [effect, *_] = weighed().measured.effects["prune:second.inner.0"]
     assert effect is not None
-    costs = tables.problem({}, {}, {}).costs(_picks(tables, prune__second_inner_0="−25%"))
+    costs = tables.problem({}, {}, {}).costs(_picks(tables, prune__second_inner_0=1))
     assert costs["latency"] == pytest.approx(effect.parts.latency_ms, rel=0.01)
     assert costs["size"] == pytest.approx(effect.parts.bytes, rel=0.01)
     assert costs["damage"] == effect.damage
@@ -42,7 +44,7 @@ def test_one_option_alone_costs_what_was_measured(tables: Tables) -> None:
 def test_width_and_bits_of_one_layer_multiply(tables: Tables) -> None:
     """A sum of both savings would leave less than nothing of the layer."""
     known = weighed()
-    picks = _picks(tables, prune__second_inner_0="−75%", quantize__second_inner_0="int8 weights")
+    picks = _picks(tables, prune__second_inner_0=3, quantize__second_inner_0=1)
     size = tables.problem({}, {}, {}).costs(picks)["size"]
     true = parts_of(realize(tables, picks, known.program, known.context).program, known.context).bytes
     savings = [
@@ -79,8 +81,8 @@ def test_a_part_of_the_sites(tables: Tables) -> None:
 
 
 def test_damage_that_training_takes_back_weighs_less(tables: Tables) -> None:
-    picks = _picks(tables, prune__second_inner_0="−50%", quantize__stem_0="int8")
+    picks = _picks(tables, prune__second_inner_0=2, quantize__stem_0=2)
     whole, half = (tables.weighed(f).problem({}, {}, {}).costs(picks) for f in ({}, {"prune": 0.5}))
-    alone = tables.problem({}, {}, {}).costs(_picks(tables, prune__second_inner_0="−50%"))["damage"]
+    alone = tables.problem({}, {}, {}).costs(_picks(tables, prune__second_inner_0=2))["damage"]
     assert half["damage"] == pytest.approx(whole["damage"] - alone / 2)
     assert half["latency"] == whole["latency"]
