@@ -5,7 +5,8 @@
        └── corrected by what was measured ◀──────┘      three times at most
 
 An axis whose measured cost is over its budget gets a limit that is as much lower as the prediction was too low; where
-the metric fell too far, the damage allowed falls as much below that of the plan. Of all attempts the one that breaks
+the metric fell too far, the damage allowed falls as much below that of the plan; where it did not, and the damage
+allowed was what kept the budgets from being met, it rises. Of all attempts the one that breaks
 budgets least is kept: there is always one.
 """
 
@@ -43,6 +44,7 @@ CORRECTIONS = 3  # times that a plan is solved again because what was measured d
 DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
 LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
 TRAINED = "300steps"  # of recovery, where --recover does not say
+WIDER, NEAR = 3.0, 1.2  # times the damage that was allowed, where the metric bore it; less more is no other plan
 MARGIN = 0.01  # of a limit that is left when it is corrected
 FOLD = PassSpec("fold", {}, {}, "planner")
 
@@ -57,9 +59,13 @@ class Attempt:
     allowed: float = 1.0  # of the metric's fall with everything that was planned, where that was too far
 
     @property
+    def fell(self) -> bool:
+        """Whether the metric fell too far with everything that was planned."""
+        return self.selection is not None and self.selection.rejected is not None
+
+    @property
     def rank(self) -> tuple[float, bool, float]:
-        fell = self.selection is not None and self.selection.rejected is not None
-        return sum(self.overruns.values()), fell, self.plan.best.objective
+        return sum(self.overruns.values()), self.fell, self.plan.best.objective
 
 
 @dataclass(frozen=True)
@@ -106,11 +112,13 @@ def planned(
     limits: dict[Axis, float] = {"damage": DAMAGE, **begun.limits}
     for _ in range(1 + CORRECTIONS):
         plan = begun.planner.plan(Wish(limits, request.solver))
+        if attempts and plan.best.solution.picks == attempts[-1].plan.best.solution.picks:
+            break
         specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
         selection = select(prepared.program, stages, workshop, gate)
         attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts))
-        tighter = _corrected(limits, attempts[-1])
+        tighter = _corrected(limits, attempts)
         if tighter is None:
             break
         limits = tighter
@@ -190,13 +198,18 @@ def _costs(
     return found
 
 
-def _corrected(limits: Mapping[Axis, float], attempt: Attempt) -> dict[Axis, float] | None:
-    """The limits to plan again with; None where nothing was broken, or the plan itself could do no better."""
-    found, best = dict(limits), attempt.plan.best
-    if attempt.selection is not None and attempt.selection.rejected is not None:
-        found["damage"] = best.damage * min(max(attempt.allowed, LEAST), MOST)
-    elif not best.overruns:
-        for axis, over in attempt.overruns.items():
+def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dict[Axis, float] | None:
+    """The limits to plan again with; None where the budgets hold, or nothing is left to try."""
+    found, latest = dict(limits), attempts[-1]
+    best = latest.plan.best
+    if latest.fell:
+        found["damage"] = best.damage * min(max(latest.allowed, LEAST), MOST)
+    elif best.overruns:  # the damage allowed stood in the way, and the metric bears more
+        fallen = [each.plan.best.damage for each in attempts if each.fell]
+        found["damage"] = math.sqrt(limits["damage"] * min(fallen)) if fallen else WIDER * limits["damage"]
+        return found if found["damage"] > NEAR * limits["damage"] else None
+    else:
+        for axis, over in latest.overruns.items():
             own: Axis = "latency" if axis == "energy" else axis
             found[own] = min((1 - MARGIN) * _predicted(best)[own] / (1 + over), found.get(own, math.inf))
     return found if found != limits else None

@@ -26,6 +26,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("COMPRESS_CONFIG", str(tmp_path_factory.mktemp("config")))
+        own = tmp_path_factory.getbasetemp()
+        patch.setenv("SHARED_BY_WORKERS", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
         yield
 
 

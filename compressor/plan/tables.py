@@ -26,7 +26,7 @@ from compressor.plan.parts import REST, Parts
 from compressor.plan.problem import Axis, Floats, Problem, Site, Term
 from compressor.plan.swap import Effect, Measured
 
-__all__ = ["AS_IT_IS", "Tables", "build"]
+__all__ = ["AS_IT_IS", "BY_LAYER", "Tables", "build"]
 
 AS_IT_IS = "as it is"
 NOISE = 0.02  # of a layer's time: what an option does less than this to a layer that it does not touch is none of its

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from compressor import planning
 from compressor.cli.main import run
+from compressor.plan.parts import Parts
+from compressor.plan.problem import Axis
 
 
 def _arguments(digits: Path, *more: str) -> list[str]:
@@ -99,3 +104,32 @@ def test_a_budget_with_passes_is_no_plan(digits: Path, tmp_path: Path) -> None:
     arguments = _arguments(digits, "--target", "raspberry-pi-5", "--size", "0.5x", "--passes", "int8")
     assert run([*arguments, "--out", str(out)]) == 0
     assert [entry["chosen_by"] for entry in _report(out)["passes"]] == ["user"]  # type: ignore[attr-defined]
+
+
+def _attempt(damage: float, *, fell: bool = False, allowed: float = 1.0, over: float = 0.0, short: float = 0.0) -> Any:
+    """A plan of 4 ms (`short`: beyond its limit by a share) whose artifact is `over` the budget."""
+    best = SimpleNamespace(
+        damage=damage, overruns={"latency": short} if short else {}, parts=Parts({"": 4.0}, {"": 8.0}, 2.0)
+    )
+    selection = SimpleNamespace(rejected=object() if fell else None)
+    return planning.Attempt(
+        SimpleNamespace(best=best), selection, {"latency": over} if over else {}, allowed  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_what_was_measured_corrects_the_limits() -> None:
+    limits: dict[Axis, float] = {"damage": 0.5, "latency": 5.0}
+    assert planning._corrected(limits, [_attempt(0.1)]) is None
+    slower = planning._corrected(limits, [_attempt(0.1, over=0.25)])
+    assert slower == {"damage": 0.5, "latency": pytest.approx(0.99 * 4.0 / 1.25)}
+    fallen = planning._corrected(limits, [_attempt(0.4, fell=True, allowed=0.5)])
+    assert fallen == {"damage": pytest.approx(0.2), "latency": 5.0}
+
+
+def test_more_damage_is_allowed_while_the_metric_bears_it() -> None:
+    limits: dict[Axis, float] = {"damage": 0.5, "latency": 2.0}
+    wider = planning._corrected(limits, [_attempt(0.5, short=1.0)])
+    assert wider == {"damage": 1.5, "latency": 2.0}
+    between = planning._corrected(limits, [_attempt(2.0, fell=True), _attempt(0.5, short=1.0)])
+    assert between == {"damage": pytest.approx(1.0), "latency": 2.0}
+    assert planning._corrected(limits, [_attempt(0.6, fell=True), _attempt(0.5, short=1.0)]) is None

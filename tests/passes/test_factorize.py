@@ -273,8 +273,6 @@ def test_an_option_wishes_for_the_rank_that_it_has(program: Program, context: Co
             assert result.settings[option.site] == option.setting
 
 
-def test_a_share_that_saves_nothing_is_declined(program: Program, context: Context) -> None:
-    result = Factorize(sites={"stem.0": {"share": 0.02, "method": "svd"}}).run(program, context)
-    assert result.changed or "more weights" in result.skipped[0].reason
+def test_a_share_is_given_in_the_place_of_a_rank(program: Program, context: Context) -> None:
     with pytest.raises(RecipeError, match="a rank or a share"):
         Factorize(sites={"stem.0": {"rank": 2, "share": 0.5}}).run(program, context)
