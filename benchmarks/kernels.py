@@ -5,7 +5,8 @@
 Every cell is one shape, number of rows and number of threads. Its contestants run interleaved, a turn each a round; the
 probes (memory read, dot products) among them. A figure is the least of all rounds. Rounding the activations is inside
 our times, as it is inside theirs. Cells are kept in `results/kernels.json` and only measured where they are not there,
-or `--again`. All of it takes about 8 minutes on a quiet machine; `--keep none` only prints.
+or `--again`. All of it takes about 8 minutes on a quiet machine; `--keep NAME` is another file, of another processor,
+and `--keep none` only prints.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--budget", default="2h")
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--keep", choices=["results", "none"], default="results")
+    parser.add_argument("--keep", default="kernels", help="the file in results; none only prints")
     options = parser.parse_args()
-    cells = Cells("kernels", options.budget) if options.keep == "results" else None
+    cells = None if options.keep == "none" else Cells(options.keep, options.budget)
     found: dict[str, Mapping[str, float]] = {}
     workers = Workers(options.only)
     try:

@@ -21,6 +21,11 @@ def test_a_size_objective_lets_latency_grow() -> None:
     assert gate.objection(Cost(1.0, 100), Cost(0.5, 102)) is not None
 
 
+def test_memory_and_energy_are_judged_at_the_end_and_not_pass_by_pass() -> None:
+    gate = Gate("latency", (parse_budget("memory", "1MB"), parse_budget("energy", "1mJ")))
+    assert gate.axes == ("latency",)
+
+
 def test_within_one_percent_is_noise() -> None:
     assert Gate("latency").objection(Cost(1.0, 1), Cost(1.009, 1)) is None
 
@@ -42,6 +47,8 @@ def test_a_budget_overrides_the_objective() -> None:
         ("latency", "0.5x", 10.0, 5.0),
         ("size", "2MB", 9.0, 2e6),
         ("size", "1KiB", 9.0, 1024.0),
+        ("memory", "0.5x", 8.0, 4.0),
+        ("energy", "5mJ", 9.0, 5e-3),
     ],
 )
 def test_budgets(axis: str, text: str, original: float, limit: float) -> None:

@@ -50,6 +50,19 @@ def test_a_recipe_that_recovers_takes_no_other_budget(tmp_path: Path) -> None:
 def test_budgets_are_read() -> None:
     [latency, size] = Request("m.pt", latency="0.5x", size="2MB").budgets()
     assert (latency.axis, size.axis) == ("latency", "size")
+    assert [budget.axis for budget in Request("m.pt", memory="30MB", energy="5mJ").budgets()] == ["memory", "energy"]
+
+
+def test_a_budget_without_passes_is_planned(tmp_path: Path) -> None:
+    assert Request("m.pt", energy="5mJ").plans
+    assert Request("m.pt", time="10min").plans
+    assert Request("m.pt", front=True).plans
+    assert not Request("m.pt").plans
+    assert not Request("m.pt", size="1MB", passes="fold").plans
+    assert not Request("m.pt", size="1MB", recipe=tmp_path / "r.toml").plans
+    assert Request("m.pt", time="1.5min").planning_seconds() == 90.0
+    with pytest.raises(InputError, match="--time"):
+        Request("m.pt", time="soon").planning_seconds()
 
 
 def test_recovery_is_put_into_the_pass_list() -> None:
