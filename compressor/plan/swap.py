@@ -10,6 +10,7 @@ from there. Everything measured is kept, so that planning goes on where it was s
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,6 +127,8 @@ class Swapper:
         damage = self.damage(swapped)
         if damage is None:
             damage = place.options[number].damage or 0.0
+        if not math.isfinite(damage):  # nothing is left of the outputs
+            return None
         layers = tuple(dict.fromkeys(name.rpartition(".")[0] for name in changed))
         return Effect(parts_of(swapped, self.context, self.known), damage, layers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_without_data_the_pass_knows_the_damage() -> None:
     found = Swapper(known.program, blind, Shelf(Cache(None), "test")).measure([place])
     effects = [effect for effect in found.effects[place.name] if effect is not None]
     assert [e.damage for e in effects] == [o.damage for o in place.options]
+
+
+def test_what_leaves_no_number_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = weighed()
+    swapper = Swapper(known.program, known.context, Shelf(Cache(None), "test"))
+    monkeypatch.setattr(swapper, "damage", lambda program: math.nan)
+    [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
+    assert swapper.measure([place]).effects[place.name] == (None, None, None)
 
 
 def test_there_and_back() -> None:
