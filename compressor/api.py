@@ -100,6 +100,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Fron
         check_tools(target)
     check_tune(request, beside or target)
     request.carbon_intensity()  # refused before anything slow
+    request.check_planning()
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
     out = None if request.dry_run else request.out_folder(target.name)
     seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compressor.errors import OutputError
 
@@ -24,6 +24,8 @@ __all__ = ["Cache", "Shelf", "default_folder", "tuning_folder", "write_json"]
 
 LIMIT_BYTES = 4 << 30
 _TUNING = "tuning"
+_VALUE = "value.json"
+T = TypeVar("T")
 
 
 def default_folder() -> Path:
@@ -142,6 +144,20 @@ class Shelf:
     def store(self, key: str, fill: Callable[[Path], None]) -> None:
         """As `Cache.store`."""
         self.cache.store(self._key(key), fill)
+
+    def recall(self, key: str, read: Callable[[Any], T]) -> T | None:
+        """What `read` makes of a value that `keep` kept; None where there is none, or none that it understands."""
+        if (folder := self.find(key)) is None:
+            return None
+        try:
+            return read(json.loads((folder / _VALUE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # a damaged entry costs a recomputation, never the run
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a value that JSON can hold, in the place of one that could not be read."""
+        self.cache.forget(self._key(key))
+        self.store(key, lambda folder: write_json(folder / _VALUE, value))
 
     def _key(self, key: str) -> str:
         return self.cache.key("shelf", key, self.fingerprint)

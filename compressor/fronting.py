@@ -1,7 +1,7 @@
 """`--front`: every plan that is worth a thought, as recipes, a table and a plot; nothing is trained or lowered.
 
 manifest.json what each plan is predicted to cost          front.html    a plot: time and damage, dots by bytes
-plans/NN.toml its recipe: `compress MODEL --recipe plans/NN.toml` carries it out and measures it
+plans/NN.toml its recipe: `compress MODEL --recipe plans/NN.toml` carries it out and measures it (--recover trains it)
 """
 
 from __future__ import annotations
@@ -107,4 +107,5 @@ def _recipe(point: Point, built: Built, request: Request, prepared: Prepared, be
         f"compress {prepared.name}.pt --recipe {point.name}.toml\npredicted {show('latency', point.latency_ms)}, "
         f"{show('size', point.bytes)}, damage {point.damage:.3g}"
     )
-    return dump_recipe(Recipe((fold, *specs), prepared.target.name, prepared.seed, tuple(request.keep)), told)
+    keep, halved = tuple(request.keep), prepared.halved
+    return dump_recipe(Recipe((fold, *specs), prepared.target.name, prepared.seed, keep, halved=halved), told)

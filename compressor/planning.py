@@ -6,8 +6,8 @@
 
 An axis whose measured cost is over its budget gets a limit that is as much lower as the prediction was too low; where
 the metric fell too far, the damage allowed falls as much below that of the plan; where it did not, and the damage
-allowed was what kept the budgets from being met, it rises. Of all attempts the one that breaks
-budgets least is kept: there is always one.
+allowed was what kept the budgets from being met, it rises. Of all attempts the one that breaks budgets least is kept:
+there is always one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from compressor.accounting import power_of
 from compressor.cache import Shelf
 from compressor.devices.local import Measurement
+from compressor.errors import InputError
 from compressor.gate import Budget, BudgetAxis, Gate, show
 from compressor.graph.contract import Context
 from compressor.judging import Artifact, Workshop
@@ -150,7 +151,12 @@ def _limits(
             yield "size", budget.limit(original.bytes)
         elif budget.axis == "memory":
             yield "memory", budget.limit(original.memory)
-        elif budget.axis == "energy" and power is not None:
+        elif budget.axis == "energy":
+            if power is None:
+                raise InputError(
+                    f"{prepared.target.name} does not declare its power", where="--energy",
+                    way_out="Give --latency, or the target's TOML a [power].",
+                )  # fmt: skip
             latency.append(budget.limit(power.value * 1e-3 * now) / power.value * 1e3 / factor)
     if latency:
         yield "latency", min(latency)

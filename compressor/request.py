@@ -15,6 +15,7 @@ from compressor.durations import duration
 from compressor.errors import InputError, OutputError, RecipeError
 from compressor.gate import Budget, BudgetAxis, Gate, parse_budget
 from compressor.passlist import PassSpec, parse_passes
+from compressor.plan.solvers import check_solver
 from compressor.recipe import Recipe, load_recipe
 from compressor.recovering import RECOVER, with_recovery
 from compressor.userfile import is_function_text, load_function
@@ -131,6 +132,14 @@ class Request:
         """Whether the planner chooses the passes: a budget is given, and no passes are."""
         given = any(each is not None for each in (self.latency, self.size, self.memory, self.energy, self.time))
         return self.passes is None and self.recipe is None and (given or self.front)
+
+    def check_planning(self) -> None:
+        """Raises InputError for what planning cannot read, and for what is said of it where nothing is planned."""
+        self.planning_seconds()
+        check_solver(self.solver)
+        for name, given in (("time", self.time is not None), ("solver", self.solver != "auto"), ("front", self.front)):
+            if given and not self.plans:
+                raise InputError("nothing is planned", where=f"--{name}", way_out="Give a budget, and no --passes.")
 
     def planning_seconds(self) -> float | None:
         """What `--time` leaves for measuring options. Raises InputError."""

@@ -10,16 +10,15 @@ A kernel in eight bits has more of what does not shrink with its width than the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from compressor.plan.parts import REST, Parts
-from compressor.plan.problem import Axis, Picks, Term
+from compressor.plan.problem import Picks, Term
 from compressor.plan.tables import BY_LAYER, Tables
 
-__all__ = ["corrected", "scaled"]
+__all__ = ["corrected"]
 
 LEAST, MOST = 0.25, 2.0  # of γ
 NEAR = 0.02  # a layer that nearly stays as it was tells nothing of its exponent
@@ -51,13 +50,6 @@ def corrected(
         pairs = zip(terms, first.terms, strict=True)
         terms = [replace(t, table=beta * own.table) if t.axis == "damage" else t for t, own in pairs]
     return replace(tables, terms=tuple(terms))
-
-
-def scaled(tables: Tables, factors: Mapping[Axis, float]) -> Tables:
-    """All costs along some axes times a factor each: from predicted to measured milliseconds."""
-    return replace(
-        tables, terms=tuple(replace(t, table=factors.get(t.axis, 1.0) * t.table) for t in tables.terms)
-    )  # fmt: skip
 
 
 def _value(term: Term, picks: Picks) -> float:

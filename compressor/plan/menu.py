@@ -5,18 +5,17 @@ site = pass and place: "prune:blocks.1.conv1"        option = level: "−25%", "
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from compressor.cache import Shelf, write_json
+from compressor.cache import Shelf
 from compressor.graph.contract import Context, Option, Pass, Setting
 from compressor.graph.program import Program
 from compressor.passes import PASSES, find_pass
 
 __all__ = ["Place", "collect"]
 
-_FILE = "menu.json"
 FEW = 3  # levels that are kept of a site that offers more than one more
 
 
@@ -52,13 +51,12 @@ def collect(
         if not means:
             continue
         key = f"menu {digest} {means}"
-        found = None if shelf is None else _kept(shelf, key)
+        found = None if shelf is None else shelf.recall(key, _read)
         if found is None:
             context.progress.say(f"what {kind.name} could do")
             found = _offered(means, program, context)
-            said = [(site, [asdict(option) for option in options]) for site, options in found.items()]
             if shelf is not None:
-                shelf.store(key, lambda folder, said=said: write_json(folder / _FILE, said))  # type: ignore[misc]
+                shelf.keep(key, [(site, [asdict(option) for option in options]) for site, options in found.items()])
         places += [Place(means[0], site, _few(options)) for site, options in found.items()]
     return places
 
@@ -72,15 +70,8 @@ def _offered(means: Sequence[Pass], program: Program, context: Context) -> dict[
     return found
 
 
-def _kept(shelf: Shelf, key: str) -> dict[str, list[Option]] | None:
-    folder = shelf.find(key)
-    if folder is None:
-        return None
-    try:
-        said = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        return {site: [Option(**each) for each in options] for site, options in said}
-    except (OSError, ValueError, TypeError):
-        return None  # it is asked anew
+def _read(said: Any) -> dict[str, list[Option]]:
+    return {site: [Option(**each) for each in options] for site, options in said}
 
 
 def _few(options: Sequence[Option]) -> tuple[Option, ...]:

@@ -30,8 +30,8 @@ __all__ = ["Built", "Plan", "Planner", "Wish"]
 ROUNDS = 8  # plans that are built to answer one question
 PATIENCE = 3  # plans in a row that are no better, after which there is none
 CLOSE = 0.01  # of a limit: a plan this near below it leaves nothing to gain there
-UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside 0.01 of damage
-DAMAGE = 0.01
+UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside `UNIT` of damage
+UNIT = 0.01
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,7 @@ class Planner:
 
     def _tight(self, wish: Wish, built: Built) -> bool:
         """Whether some limit leaves no room worth another round."""
-        costs = _costs(built.parts, built.damage)
-        return any(costs[axis] > (1 - CLOSE) * limit for axis, limit in wish.limits.items())
+        return any(built.costs[axis] > (1 - CLOSE) * limit for axis, limit in wish.limits.items())
 
     def _corrected(self, tables: Tables, seen: Built, share: float) -> Tables:
         return corrected(tables, self.first, seen.solution.picks, self.base, seen.parts, seen.raw or None, share)
@@ -161,7 +160,7 @@ class Planner:
         return Built(solution, found.specs, parts, damage, raw, problem.overruns(costs), problem.objective(costs))
 
     def _unit(self, axis: Axis) -> float:
-        return DAMAGE if axis == "damage" else _costs(self.base, 0.0)[axis] or 1.0
+        return UNIT if axis == "damage" else _costs(self.base, 0.0)[axis] or 1.0
 
 
 def _costs(parts: Parts, damage: float) -> dict[Axis, float]:

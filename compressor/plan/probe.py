@@ -1,4 +1,4 @@
-"""How much of what a pass does to the outputs a short training takes back: pass by pass, and level by level of damage.
+"""How much of what a pass does to the outputs a short training takes back: pass by pass.
 
     ρ_pass = damage after a few steps of recovery / damage before        of a cut by that pass alone, at a stated share
 
@@ -8,11 +8,9 @@ weighed by what is left. What takes nothing away (bits) is not trained here, and
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from compressor.cache import Shelf, write_json
+from compressor.cache import Shelf
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes import find_pass
@@ -27,7 +25,6 @@ __all__ = ["Probe", "recoveries"]
 STEPS = "40steps"
 SHARE = 0.75  # of the time (of the bytes, where nothing is predicted of time) that a probe's cut leaves
 LEAST = 0.01  # of the damage: less is noise
-_FILE = "probe.json"
 
 
 @dataclass(frozen=True)
@@ -50,21 +47,12 @@ def recoveries(tables: Tables, program: Program, context: Context, swapper: Swap
     names = dict.fromkeys(place.means.name for place in tables.places if place.means.structural)
     for name in context.progress.over(list(names), "probing recovery"):
         key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {[site.name for site in tables.sites]}"
-        said = _kept(shelf, key)
-        if said is None:
+        probe = shelf.recall(key, lambda said: Probe(*map(float, said)))
+        if probe is None:
             probe = _probe(name, tables, program, context, swapper)
-            said = {"before": probe.before, "after": probe.after}
-            shelf.store(key, lambda folder, said=said: write_json(folder / _FILE, said))  # type: ignore[misc]
-        found[name] = Probe(float(said["before"]), float(said["after"]))
+            shelf.keep(key, [probe.before, probe.after])
+        found[name] = probe
     return found
-
-
-def _kept(shelf: Shelf, key: str) -> Mapping[str, float] | None:
-    folder = shelf.find(key)
-    try:
-        return None if folder is None else dict(json.loads((folder / _FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
 
 
 def _probe(name: str, tables: Tables, program: Program, context: Context, swapper: Swapper) -> Probe:

@@ -8,7 +8,6 @@ for them; of one that is gone the pass says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compressor.errors import CompressError
@@ -25,27 +24,24 @@ __all__ = ["Realized", "realize", "specs_of"]
 
 @dataclass(frozen=True)
 class Realized:
-    """The program that a plan makes of the original, before anything is trained, the passes that do it, and which of
-    them could not."""
+    """The program that a plan makes of the original, before anything is trained, and the passes that do it."""
 
     program: Program
     specs: tuple[PassSpec, ...]
-    refused: Mapping[str, str]
 
 
 def realize(tables: Tables, picks: Picks, program: Program, context: Context) -> Realized:
     """Carry out the picks on the program that was measured."""
     specs: list[PassSpec] = []
-    refused: dict[str, str] = {}
     for place, sites in _grouped(tables, picks):
         try:
             program, changed = carried_out(place, sites, program, context)
         except CompressError as error:
-            refused[place.means.name] = str(error)
+            context.progress.say(f"the plan goes on without {place.means.name}: {error}")
             continue
         if changed:
             specs.append(PassSpec(place.means.name, {}, sites, "planner"))
-    return Realized(program, tuple(specs), refused)
+    return Realized(program, tuple(specs))
 
 
 def specs_of(tables: Tables, picks: Picks) -> tuple[PassSpec, ...]:

@@ -16,7 +16,7 @@ from compressor.plan.exact import Exact
 from compressor.plan.gradient import Gradient
 from compressor.plan.problem import Problem, Solution
 
-__all__ = ["Chosen", "Solver", "SolverName", "choose_solver"]
+__all__ = ["Chosen", "Solver", "SolverName", "check_solver", "choose_solver"]
 
 SolverName = Literal["auto", "exact", "evolution", "gradient"]
 ENTRIES = 200_000  # options and entries of tables that HiGHS takes in seconds
@@ -41,8 +41,7 @@ class Chosen:
 
 def choose_solver(problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0) -> Chosen:
     """The one of that name, or what the space's size asks for. Raises InputError for a name that is none."""
-    if name not in get_args(SolverName):
-        raise InputError(f"there is no solver {name!r}", way_out=did_you_mean(name, list(get_args(SolverName))))
+    check_solver(name)
     entries, space = _entries(problem), _told(problem)
     if name == "evolution" or (name == "auto" and measure is not None):
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
@@ -50,6 +49,12 @@ def choose_solver(problem: Problem, name: str = "auto", *, measure: Measure | No
     if name == "exact" or (name == "auto" and entries <= ENTRIES):
         return Chosen("exact", Exact(), f"{space} in {entries:,} numbers: few enough to prove the best")
     return Chosen("gradient", Gradient(seed=seed), f"{space} in {entries:,} numbers: more than an exact solver takes")
+
+
+def check_solver(name: str) -> None:
+    """Raises InputError for a name that is none."""
+    if name not in get_args(SolverName):
+        raise InputError(f"there is no solver {name!r}", way_out=did_you_mean(name, list(get_args(SolverName))))
 
 
 def _entries(problem: Problem) -> int:

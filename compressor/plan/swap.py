@@ -9,7 +9,6 @@ from there. Everything measured is kept, so that planning goes on where it was s
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import defaultdict
@@ -17,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compressor.cache import Shelf, write_json
+from compressor.cache import Shelf
 from compressor.errors import CompressError
 from compressor.graph.contract import Context, Setting, Skip
 from compressor.graph.program import Program
@@ -31,7 +30,6 @@ from compressor.plan.parts import Parts, parts_of
 __all__ = ["Effect", "Measured", "Swapper", "carried_out"]
 
 SAMPLES = 128  # that damage is measured on
-_FILE = "effects.json"
 
 
 @dataclass(frozen=True)
@@ -102,19 +100,11 @@ class Swapper:
         return f"effects {self.digest} {place.name} {settings}"
 
     def _kept(self, place: Place) -> tuple[Effect | None, ...] | None:
-        folder = self.shelf.find(self._key(place))
-        if folder is None:
-            return None
-        try:
-            said = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            return tuple(None if each is None else Effect.from_json(each) for each in said)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # it is measured anew
+        return self.shelf.recall(self._key(place), _read)
 
     def _stored(self, place: Place) -> tuple[Effect | None, ...]:
         effects = tuple(self._effect(place, number) for number in range(len(place.options)))
-        said = [None if each is None else each.to_json() for each in effects]
-        self.shelf.store(self._key(place), lambda folder: write_json(folder / _FILE, said))
+        self.shelf.keep(self._key(place), [None if each is None else each.to_json() for each in effects])
         return effects
 
     def _effect(self, place: Place, number: int) -> Effect | None:
@@ -141,16 +131,17 @@ class Swapper:
                     groups[place.means.name, place.options[number].level].append((place, number))
         for (name, level), members in groups.items():
             key = f"level {self.digest} {name} {level} {sorted(place.site for place, _ in members)}"
-            folder = self.shelf.find(key)
-            if folder is not None:
-                yield (name, level), Parts.from_json(json.loads((folder / _FILE).read_text(encoding="utf-8")))
-                continue
-            sites = {place.site: place.setting(number) for place, number in members}
-            swapped, _ = carried_out(members[0][0], sites, self.program, self.context)
-            parts = parts_of(swapped, self.context, self.known)
-            said = parts.to_json()
-            self.shelf.store(key, lambda folder, said=said: write_json(folder / _FILE, said))  # type: ignore[misc]
+            parts = self.shelf.recall(key, Parts.from_json)
+            if parts is None:
+                sites = {place.site: place.setting(number) for place, number in members}
+                swapped, _ = carried_out(members[0][0], sites, self.program, self.context)
+                parts = parts_of(swapped, self.context, self.known)
+                self.shelf.keep(key, parts.to_json())
             yield (name, level), parts
+
+
+def _read(said: Any) -> tuple[Effect | None, ...]:
+    return tuple(None if each is None else Effect.from_json(each) for each in said)
 
 
 def carried_out(

@@ -9,8 +9,8 @@ is a border:
     b_s(o) = (t with o alone − t − Σ_l own t_l · (ρ_{l,s}(o) − 1) − shared) / neighbours of s     both sides add up
     shared = (t with o everywhere − t − Σ_l own …) / sites of it
 
-Bytes multiply the same way, and so
-do the activations that live at once. Damage adds, and so does what belongs to no layer.
+Bytes multiply the same way, and so do the activations that live at once. Damage adds, and so does what belongs to no
+layer.
 """
 
 from __future__ import annotations

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.cache import write_json
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
@@ -18,8 +15,6 @@ from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
 __all__ = ["Whole", "whole"]
-
-_FILE = "whole.json"
 
 
 @dataclass(frozen=True)
@@ -38,24 +33,16 @@ def whole(tables: Tables, picks: Picks, program: Program, context: Context, swap
         (spec.name, sorted((site, sorted(said.items())) for site, said in spec.sites.items())) for spec in asked
     ]
     key = f"whole {swapper.digest} {settings}"
-    said = _kept(swapper, key)
-    if said is None:
+    found = swapper.shelf.recall(key, _read)
+    if found is None:
         realized = realize(tables, picks, program, context)
-        done = [spec.name for spec in realized.specs]
-        parts = parts_of(realized.program, context, swapper.known)
-        said = {"parts": parts.to_json(), "damage": swapper.damage(realized.program), "done": done}
-        swapper.shelf.store(key, lambda folder: write_json(folder / _FILE, said))
-    damage = None if said["damage"] is None else float(said["damage"])
-    return Whole(Parts.from_json(said["parts"]), damage, tuple(spec for spec in asked if spec.name in said["done"]))
+        parts, damage = parts_of(realized.program, context, swapper.known), swapper.damage(realized.program)
+        found = parts, damage, [spec.name for spec in realized.specs]
+        swapper.shelf.keep(key, {"parts": parts.to_json(), "damage": damage, "done": found[2]})
+    parts, damage, done = found
+    return Whole(parts, damage, tuple(spec for spec in asked if spec.name in done))
 
 
-def _kept(swapper: Swapper, key: str) -> Mapping[str, Any] | None:
-    folder = swapper.shelf.find(key)
-    if folder is None:
-        return None
-    try:
-        found: Mapping[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        Parts.from_json(found["parts"])
-        return {"damage": found["damage"], "done": list(found["done"]), "parts": found["parts"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # it is built anew
+def _read(said: Any) -> tuple[Parts, float | None, list[str]]:
+    damage = said["damage"]
+    return Parts.from_json(said["parts"]), None if damage is None else float(damage), list(map(str, said["done"]))

@@ -106,3 +106,12 @@ def test_a_carbon_intensity_is_checked() -> None:
     assert Request("m.pt").carbon_intensity().source.startswith("assumed: ")
     with pytest.raises(InputError, match="carbon"):
         Request("m.pt", carbon=-1.0).carbon_intensity()
+
+
+def test_what_is_said_of_planning_where_nothing_is_planned_is_refused() -> None:
+    Request("m.pt", size="1MB", solver="gradient", time="5s").check_planning()
+    for request in (Request("m.pt", solver="exact"), Request("m.pt", time="5s", passes="fold")):
+        with pytest.raises(InputError, match="nothing is planned"):
+            request.check_planning()
+    with pytest.raises(InputError, match="no solver"):
+        Request("m.pt", size="1MB", solver="exakt").check_planning()

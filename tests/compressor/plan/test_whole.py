@@ -34,6 +34,6 @@ def test_a_damaged_entry_is_built_anew(tmp_path: Path) -> None:
     swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
     picks = (0,) * len(tables.sites)
     first = whole(tables, picks, known.program, known.context, swapper)
-    for path in tmp_path.rglob("whole.json"):
+    for path in tmp_path.rglob("value.json"):
         path.write_text("{")
     assert whole(tables, picks, known.program, known.context, swapper).parts == first.parts
