@@ -29,6 +29,8 @@ def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[So
     weights: dict[Axis, float] = dict.fromkeys(AXES, 1.0)
     free = tables.problem({"damage": most}, weights, {})
     known = [free.solution((0,) * len(tables.sites))]
+    if not tables.sites:
+        return known
     units = {axis: known[0].costs.get(axis, 0.0) or 1.0 for axis in AXES}
     timed = [axis for axis in AXES[1:] if known[0].costs.get(axis, 0.0) > 0]
     for axis in timed:

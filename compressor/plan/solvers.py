@@ -7,7 +7,7 @@ gradient   what is larger                                    time grows with the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
 from compressor.errors import InputError, did_you_mean
@@ -31,6 +31,15 @@ class Solver(Protocol):
 
 
 @dataclass(frozen=True)
+class Settled:
+    """Of a problem without sites, which programs and populations cannot be made of, the only plan."""
+
+    def solve(self, problem: Problem, count: int = 1, apart: int = 1) -> list[Solution]:
+        """As `Solver`."""
+        return [replace(problem.solution(()), proven=True)]
+
+
+@dataclass(frozen=True)
 class Chosen:
     """A solver, and why it was taken."""
 
@@ -42,6 +51,8 @@ class Chosen:
 def choose_solver(problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0) -> Chosen:
     """The one of that name, or what the space's size asks for. Raises InputError for a name that is none."""
     check_solver(name)
+    if not problem.sites:
+        return Chosen("exact", Settled(), "there is nothing to choose")
     entries, space = _entries(problem), _told(problem)
     if name == "evolution" or (name == "auto" and measure is not None):
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"

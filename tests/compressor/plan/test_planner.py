@@ -49,3 +49,12 @@ def test_what_cannot_be_ends_with_the_closest_plan_and_by_how_much(planner: Plan
     assert plan.best.overruns["latency"] > 1
     assert plan.best.parts.latency_ms < 0.6 * planner.base.latency_ms
     assert plan.best.damage <= 0.5 * 1.000001
+
+
+@pytest.mark.parametrize("solver", ["auto", "evolution"])
+def test_where_nothing_was_weighed_the_original_is_the_closest_plan(solver: str) -> None:
+    known = weighed()
+    nothing = Planner(known.program, known.context, known.swapper, [], known.swapper.measure([]))
+    plan = nothing.plan(Wish({"size": 0.5 * nothing.base.bytes}, solver))
+    assert plan.best.specs == ()
+    assert plan.best.overruns == {"size": pytest.approx(1.0)}
