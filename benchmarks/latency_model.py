@@ -21,12 +21,12 @@ from typing import Any, Protocol
 from latency_scores import NOISY, Row, accuracy, equal_pairs, noise, taus
 from prepared import prepared
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import fit_models
 from compressor.devices.latency.predicted import CallModel, Predicted
 from compressor.devices.latency.profile import Profile, core_of, read_profile, write_profile
 from compressor.devices.latency.sitting import Item
 from compressor.devices.latency.subject import Subject, read
+from compressor.graph.calls import Call
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES, RESULTS = ROOT / "devices" / "profiles", ROOT / "benchmarks" / "results"

@@ -25,12 +25,12 @@ from latency_model import PROFILES, STYLES, Predicts, compare, own_name, results
 from latency_scores import accuracy, kendall, taus
 from prepared import prepared
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.kinds import KINDS, fit_models
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.predicted import CallModel, Predicted
 from compressor.devices.latency.profile import Profile, core_of, read_profile
 from compressor.devices.latency.subject import Subject, read
+from compressor.graph.calls import Call
 from compressor.targets import load_target
 
 RESULTS = Path(__file__).resolve().parent / "results" / "latency_sequence.json"

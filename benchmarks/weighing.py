@@ -9,7 +9,7 @@ from pathlib import Path
 from subjects import Subject
 
 from compressor.cache import Cache, Shelf
-from compressor.devices.latency.lookup import identity, latency_model
+from compressor.devices.latency.lookup import latency_model
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
@@ -42,7 +42,7 @@ def weigh(
         training=subject.batches(TRAINING, 2), synthetic=False, teacher=subject.program,
     )  # fmt: skip
     program = Fold().run(subject.program, context).program
-    shelf = Shelf(Cache(folder / "weighed"), f"{subject.name} {board.name} {identity(board)}")
+    shelf = Shelf(Cache(folder / "weighed"), subject.name)
     places = collect(program, context, axes, shelf=shelf)
     swapper = Swapper(program, context, shelf)
     return Weighed(program, context, Planner(program, context, swapper, places, swapper.measure(places)))

@@ -113,9 +113,11 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Fron
     if out is None and not request.plans:
         return Outcome(dry_report(request, prepared, specs, context), None)
     cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
+    aim = replace(prepared.target, power=None), identity(prepared.target)  # no stage depends on the power
     pipeline = Pipeline(
-        context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep), ledger=ledger
-    )
+        context, gate, cache, _fingerprint(cache, prepared, request, *aim), tuple(request.keep), ledger=ledger,
+        weighed=_fingerprint(cache, prepared, request),
+    )  # fmt: skip
     begun = start(request, prepared, pipeline, gate) if request.plans else None
     if begun is not None and request.front:
         return find_front(out, request, prepared, begun)
@@ -218,8 +220,7 @@ def _context(prepared: Prepared, progress: Progress) -> Context:
     )
 
 
-def _fingerprint(cache: Cache, prepared: Prepared, request: Request) -> str:
-    """One key for what decides a stage besides the program and the pass."""
+def _fingerprint(cache: Cache, prepared: Prepared, request: Request, *aim: object) -> str:
+    """One key for what decides a stage besides the program and the pass; `aim` is what of the target does."""
     data = prepared.calibration_digest(), prepared.training_digest(), request.training_identity()
-    target = replace(prepared.target, power=None)  # no stage depends on it
-    return cache.key(target, *data, identity(target), prepared.seed, sorted(versions().items()))
+    return cache.key(*aim, *data, prepared.seed, sorted(versions().items()))

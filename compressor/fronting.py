@@ -2,19 +2,27 @@
 
 manifest.json what each plan is predicted to cost          front.html    a plot: time and damage, dots by bytes
 plans/NN.toml its recipe: `compress MODEL --recipe plans/NN.toml` carries it out and measures it (--recover trains it)
+
+Where options have to be weighed, the plans are built, too. From what an earlier run has kept, another board or budget
+is answered without running the network: plans that nobody built cost what the tables say, and a few that were built
+tell how far those are off.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from compressor.export.atomic import new_folder
 from compressor.gate import show
+from compressor.plan.anchors import Trust, trust
 from compressor.plan.front import AXES, front
-from compressor.plan.planner import Built
+from compressor.plan.planner import Planner
+from compressor.plan.problem import Axis, Solution
+from compressor.plan.realize import specs_of
 from compressor.plan.reasons import with_reasons
 from compressor.plan.solvers import choose_solver
 from compressor.planning import DAMAGE, Start
@@ -49,7 +57,7 @@ class Front:
         console = Console(file=stream, highlight=False)
         rows = ([point.name, *point.cells()] for point in self.points)
         console.print(table(["plan", "latency", "", "size", "", "damage", "what"], rows, right=(1, 2, 3, 4, 5)))
-        console.print(f"predicted; {self.reason}", soft_wrap=True, markup=False)
+        console.print(f"predicted by the {self.reason}", soft_wrap=True, markup=False)
         if self.folder is not None:
             console.print(f"recipes, table and plot: {self.folder}", soft_wrap=True, markup=False)
 
@@ -57,18 +65,12 @@ class Front:
 def find_front(out: Path | None, request: Request, prepared: Prepared, begun: Start) -> Front:
     """Solve, and write the folder."""
     planner = begun.planner
-    tables = planner.tables.weighed({name: probe.left for name, probe in planner.probes.items()})
-    chosen = choose_solver(tables.problem({}, {}, {}), request.solver, seed=prepared.seed)
-    problem = tables.problem({}, {}, {})
-    found = [
-        planner.built(problem, solution)
-        for solution in planner.context.progress.over(
-            front(tables, chosen.solver, DAMAGE, prepared.seed), "building plans"
-        )
-    ]
-    built = [found[0], *(each for each in found[1:] if not any(_is_better(other, each) for other in found))]
-    reason = f"{chosen.name} solver: {chosen.reason}"
-    points = tuple(_point(number, each, built[0], begun.factor) for number, each in enumerate(built))
+    trusted = trust(planner, DAMAGE)
+    chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed)
+    found = front(planner.weighed, chosen.solver, DAMAGE, prepared.seed)
+    plans = _better(_costed(planner, found, trusted))
+    points = tuple(_point(number, plan, plans[0].costs, begun.factor) for number, plan in enumerate(plans))
+    reason = f"{chosen.name} solver: {chosen.reason}; {trusted.told()}"
     if out is None:
         return Front(points, None, reason)
     with new_folder(out, force=request.force) as folder:
@@ -78,31 +80,57 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
             page(f"{prepared.name} for {prepared.target.name}", points), encoding="utf-8"
         )
         (folder / "plans").mkdir()
-        for point, each in zip(points, built, strict=True):
-            recipe = _recipe(point, each, request, prepared, begun)
+        for point, each in zip(points, plans, strict=True):
+            recipe = _recipe(point, each.solution, request, prepared, begun)
             (folder / "plans" / f"{point.name}.toml").write_text(recipe, encoding="utf-8")
     return Front(points, out, reason)
 
 
-def _is_better(one: Built, other: Built) -> bool:
-    """Along one axis, and no worse along all."""
+@dataclass(frozen=True)
+class _Costed:
+    """A plan with what it costs: as it was built, or as it is thought."""
+
+    solution: Solution
+    costs: Mapping[Axis, float]
+    built: bool
+
+
+def _costed(planner: Planner, found: Sequence[Solution], trusted: Trust) -> list[_Costed]:
+    """Built, where the network has to be run in any case or an earlier run did it; first the original."""
+    problem = planner.weighed.problem({}, {}, {})
+    plans = [_Costed(each.solution, each.costs, built=True) for each in trusted.built]
+    known = {each.solution.picks for each in trusted.built}
+    for solution in planner.context.progress.over([each for each in found if each.picks not in known], "costing plans"):
+        run = planner.swapper.ran or not any(solution.picks)
+        built = (planner.built if run else planner.recalled)(problem, solution)
+        costs = trusted.costs(solution.costs) if built is None else built.costs
+        plans.append(_Costed(solution, costs, built is not None))
+    return sorted(plans, key=lambda plan: (any(plan.solution.picks), -plan.costs["latency"]))
+
+
+def _better(plans: Sequence[_Costed]) -> list[_Costed]:
+    """The original, and those that no other is better than along one axis, and no worse along all."""
+    return [plans[0], *(each for each in plans[1:] if not any(_is_better(other, each) for other in plans))]
+
+
+def _is_better(one: _Costed, other: _Costed) -> bool:
     mine, theirs = ([each.costs[axis] for axis in AXES] for each in (one, other))
     return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
 
-def _point(number: int, built: Built, first: Built, factor: float) -> Point:
-    costs, base = built.costs, first.costs
-    done = sum(1 for pick in built.solution.picks if pick)
+def _point(number: int, plan: _Costed, base: Mapping[Axis, float], factor: float) -> Point:
+    costs, done = plan.costs, sum(1 for pick in plan.solution.picks if pick)
+    what = f"{done} sites" if done else "the original"
     return Point(
         f"{number:02d}", factor * costs["latency"], costs["size"], costs["damage"],
         (costs["latency"] / base["latency"] if base["latency"] else 1.0, costs["size"] / base["size"]),
-        f"{done} sites" if done else "the original",
+        what if plan.built else f"{what}, not built",
     )  # fmt: skip
 
 
-def _recipe(point: Point, built: Built, request: Request, prepared: Prepared, begun: Start) -> str:
+def _recipe(point: Point, plan: Solution, request: Request, prepared: Prepared, begun: Start) -> str:
     planner, fold = begun.planner, begun.fold
-    specs = with_reasons(built.specs, built.solution.picks, planner.tables, planner.measured)
+    specs = with_reasons(specs_of(planner.tables, plan.picks), plan.picks, planner.tables, planner.measured)
     told = (
         f"compress {prepared.name}.pt --recipe {point.name}.toml\npredicted {show('latency', point.latency_ms)}, "
         f"{show('size', point.bytes)}, damage {point.damage:.3g}"

@@ -54,7 +54,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What every pass of a run shares. `fingerprint` stands for target, data, seed and versions in the cache's keys."""
+    """What every pass of a run shares. `fingerprint` stands for target, data, seed and versions in the cache's keys,
+    `weighed` for the same without the target."""
 
     context: Context
     gate: Gate
@@ -63,6 +64,7 @@ class Pipeline:
     keep: tuple[str, ...] = ()
     announce: Announce | None = None  # tells other processes of a pass that all run together
     ledger: Ledger | None = None  # counts what stages take
+    weighed: str = ""
 
     def run(self, program: Program, specs: Sequence[PassSpec]) -> list[Stage]:
         """One stage a pass, in order; a reverted one carries the program from before it.

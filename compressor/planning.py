@@ -96,7 +96,7 @@ def start(request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate) 
     factor = 1.0 if estimate is None else estimate.factor
     limits = dict(_limits(gate.budgets, original, factor, request, prepared))
     axes = {*limits, gate.objective} - {"damage"}
-    shelf = Shelf(pipeline.cache, pipeline.fingerprint)
+    shelf = Shelf(pipeline.cache, pipeline.weighed)
     swapper = Swapper(folded, context, shelf)
     places = collect(folded, context, axes, pipeline.keep, shelf)
     measured = swapper.measure(places, request.planning_seconds())

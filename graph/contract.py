@@ -81,7 +81,8 @@ class Context:
     """What a pass may ask for. `calibration` and `training` are empty where there is no data.
 
     `training` is all that is not evaluated on, with `labels` in a batch where the user gave some. `checkpoint` is a
-    file that a long pass may write its state to and continue from, `shelf` keeps what other options use, too.
+    file that a long pass may write its state to and continue from, `shelf` keeps what other options use, too. Where
+    options are asked for `unweighed`, they need not say what they cost: whoever asks finds out by itself.
     """
 
     target: Target
@@ -92,6 +93,7 @@ class Context:
     teacher: Program | None = None
     train: Callable[..., object] | None = None
     seed: int = 0
+    unweighed: bool = False
     checkpoint: Path | None = None
     shelf: Shelf | None = None
     progress: Progress = Progress()  # noqa: RUF009  it has no state
@@ -144,6 +146,12 @@ class Pass(ABC):
     def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
         """The passes whose options the planner weighs against each other, where these axes (of "latency", "size",
         "memory") are what is to shrink; none where nothing here shrinks them."""
+        return ()
+
+    @classmethod
+    def reads(cls, target: Target) -> tuple[object, ...]:
+        """All of a target that decides what is offered unweighed, and what a setting does: what was found for one
+        target holds for every other of which this is the same."""
         return ()
 
     def learns(self) -> bool:

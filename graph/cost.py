@@ -1,4 +1,4 @@
-"""What a program would cost on a target: the `LatencyModel` protocol and the analytical roofline.
+"""What a program would cost on a target: the `LatencyModel` contract and the analytical roofline.
 
     t(kernel) = max(MACs / rate(format), bytes / bandwidth) + overhead
     t(program) = Σ t(kernel)        over fused kernels
@@ -11,20 +11,18 @@ Zeros in a weight count where the target makes use of their pattern (`graph/spar
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-from torch import Tensor
+from typing import Literal
 
 from compressor.graph.concrete import Values, concrete_values
-from compressor.graph.kernels import Kernel, Schedule, layer_of, schedule
-from compressor.graph.memory import peak_activation_bytes
+from compressor.graph.outline import Fusion, Outline, Work, outline
 from compressor.graph.program import Program
-from compressor.graph.sparsity import Sparse, sparse_of
+from compressor.graph.sparsity import saving_of
 from compressor.targets.target import Target
 
-__all__ = ["ROOFLINE", "SLACK", "Estimate", "KernelCost", "LatencyModel", "Roofline"]
+__all__ = ["ROOFLINE", "SLACK", "Estimate", "KernelCost", "LatencyModel", "Roofline", "fusion_of"]
 
 SLACK = 1.01  # what costs so many times as much is no worse
 ROOFLINE = "a roofline from the target's data sheet, not a measurement"
@@ -83,25 +81,10 @@ class Estimate:
         return found
 
 
-class LatencyModel(Protocol):
+class LatencyModel(ABC):
     """Predicts what a program would cost on a target, without running it."""
 
-    def predict(
-        self,
-        program: Program,
-        target: Target,
-        *,
-        batch: int = 1,
-        threads: int | None = None,
-        values: Values | None = None,
-    ) -> Estimate:
-        """The cost of one inference of `batch` samples; with `values`, as if its values had those shapes."""
-
-
-class Roofline:
-    """The analytical model. A target's own numbers are all it knows of a board."""
-
-    source = ROOFLINE
+    source: str = ROOFLINE  # what it rests on
 
     def predict(
         self,
@@ -112,41 +95,59 @@ class Roofline:
         threads: int | None = None,
         values: Values | None = None,
     ) -> Estimate:
-        """The cost of one inference of `batch` samples; `threads` scales the compute rate of a CPU.
+        """The cost of one inference of `batch` samples.
 
         `values` are shapes to assume in place of the program's own (of a cut not made yet). A dimension that is dynamic
         besides the batch (a sequence) has the example's size.
         """
         known = concrete_values(program, batch) if values is None else values
-        provider = _first_provider(target)
-        plan = schedule(program, known, requantized="tensorrt" not in provider, own=provider.startswith("tvm"))
+        return self.price(outline(program, known, {offer.group for offer in target.sparsity}), target, threads=threads)
+
+    @abstractmethod
+    def price(self, outlined: Outline, target: Target, *, threads: int | None = None) -> Estimate:
+        """The cost of one inference of a program that is known by its outline alone."""
+
+
+class Roofline(LatencyModel):
+    """The analytical model. A target's own numbers are all it knows of a board."""
+
+    def price(self, outlined: Outline, target: Target, *, threads: int | None = None) -> Estimate:
+        """As `LatencyModel`; `threads` scales the compute rate of a CPU."""
         share = min(threads or target.threads, target.threads) / target.threads if target.on_cpu else 1.0
-        kernels = tuple(_cost(k, plan, target, share, sparse_of(program, k, target)) for k in plan.kernels)
+        found = outlined.kernels(fusion_of(target))
+        kernels = tuple(_cost(work, target, share) for work in found.works)
         total = sum(kernel.latency_ms for kernel in kernels)
-        return Estimate(kernels, total, calibrated=False, peak_activation_bytes=peak_activation_bytes(plan))
+        return Estimate(kernels, total, calibrated=False, peak_activation_bytes=found.peak_activation_bytes)
 
 
-def _cost(kernel: Kernel, plan: Schedule, target: Target, share: float, sparse: Sparse | None) -> KernelCost:
-    weights, activations = sum(kernel.weights.values()), kernel.activation_bytes
-    native = _runs_natively(kernel.arithmetic, target)
-    rate = target.rate(kernel.arithmetic if native else "fp32") * share
-    moved = (weights + activations) * (1 if native or kernel.blocks else _cast_factor(kernel.format))
-    if sparse is not None:
-        rate *= sparse.speedup
-        moved -= (1 - sparse.moved) * kernel.weights.get(sparse.weight, 0)
-    compute, memory, overhead = kernel.macs / rate, moved / target.bandwidth.value, target.node_overhead.value
+def fusion_of(target: Target) -> Fusion:
+    """How the runtime of the target's preferred provider fuses."""
+    provider = target.providers[0].name.lower() if target.providers else "cpu"
+    if provider.startswith("tvm"):
+        return "tvm"
+    return "tensorrt" if "tensorrt" in provider else "onnxruntime"
+
+
+def _cost(work: Work, target: Target, share: float) -> KernelCost:
+    native = _runs_natively(work.arithmetic, target)
+    rate = target.rate(work.arithmetic if native else "fp32") * share
+    moved = (work.weight_bytes + work.activation_bytes) * (1 if native or work.blocks else _cast_factor(work.format))
+    if (saving := saving_of(work.zeros, work.format, target)) is not None:
+        rate *= saving.speedup
+        moved -= saving.bytes
+    compute, memory, overhead = work.macs / rate, moved / target.bandwidth.value, target.node_overhead.value
     roof: Literal["compute", "memory", "overhead"] = "compute" if compute > memory else "memory"
     return KernelCost(
-        layer=layer_of(kernel.anchor),
-        kind=kernel.kind,
-        shape=_shape(kernel, plan),
-        format=kernel.format,
-        macs=kernel.macs,
-        weight_bytes=weights,
-        activation_bytes=activations,
+        layer=work.layer,
+        kind=work.kind,
+        shape=work.shape,
+        format=work.format,
+        macs=work.macs,
+        weight_bytes=work.weight_bytes,
+        activation_bytes=work.activation_bytes,
         latency_ms=1e3 * (max(compute, memory) + overhead),
         roof="overhead" if overhead > max(compute, memory) else roof,
-        nodes=tuple(node.name for node in kernel.nodes),
+        nodes=work.nodes,
     )
 
 
@@ -157,12 +158,3 @@ def _runs_natively(format_name: str, target: Target) -> bool:
 def _cast_factor(format_name: str) -> float:
     """Bytes moved for each stored byte of a format that no provider runs: it is read, widened to fp32, read again."""
     return 1 + 2 * 4 / _BYTES.get(format_name, 4)
-
-
-def _first_provider(target: Target) -> str:
-    return target.providers[0].name.lower() if target.providers else "cpu"
-
-
-def _shape(kernel: Kernel, plan: Schedule) -> tuple[int, ...]:
-    shapes = [plan.values[node] for node in kernel.outputs or kernel.nodes[-1:]]
-    return tuple(shapes[-1].shape) if shapes and isinstance(shapes[-1], Tensor) else ()

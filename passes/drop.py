@@ -87,7 +87,7 @@ class Drop(Pass):
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """Each block, and each branch of one, left out alone. The bytes are those that stay at the site: none."""
         copy = finish(functional_copy(program)[0])
-        batches = limited(copy, context.calibration, self.samples)
+        batches = () if context.unweighed else limited(copy, context.calibration, self.samples)
         judge = Judge(copy, batches) if batches else None
         for unit in ("block", "any"):
             for each in candidates_of(copy, unit, self.keep)[0]:

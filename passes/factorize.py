@@ -31,6 +31,7 @@ from compressor.passes.factorizing.solve import solve
 from compressor.passes.reading.options import refuse_idle
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.lesson import SITE
+from compressor.targets.target import Target
 
 __all__ = ["Factorize"]
 
@@ -102,6 +103,10 @@ class Factorize(Pass):
 
     def learns(self) -> bool:
         return self._lesson() is not None
+
+    @classmethod
+    def reads(cls, target: Target) -> tuple[object, ...]:
+        return (target.width_multiple,)
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer, ranks of an eighth to seven eighths of its weights, and butterflies where they can be.

@@ -93,6 +93,9 @@ class Linearize(Pass):
         """Every stretch by itself: bytes and latency of the whole program when it is merged, and the outputs' loss."""
         job = Job(program, context, self.keep, self.samples)
         for stretch in job.found.stretches:
+            if context.unweighed:
+                yield Option(stretch.name, setting_of(stretch), job.folded.unique_bytes(), level="linear")
+                continue
             candidate = without(job.folded, job.folded, stretch, job.batch)
             merged = job.merged(candidate)
             latency = None if context.latency is None else context.latency.predict(merged, context.target).latency_ms

@@ -27,6 +27,7 @@ from compressor.passes.pruning.rounds import iterative
 from compressor.passes.pruning.scores import Score
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover import parse_budget
+from compressor.targets.target import Target
 
 __all__ = ["WAYS", "Prune"]
 
@@ -118,6 +119,10 @@ class Prune(Pass):
     @classmethod
     def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
         return (cls(),)
+
+    @classmethod
+    def reads(cls, target: Target) -> tuple[object, ...]:
+        return (target.width_multiple,)
 
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every dimension, an eighth to seven eighths of its units removed."""

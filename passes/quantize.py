@@ -47,6 +47,7 @@ from compressor.passes.reading.samples import limited
 from compressor.quant.blocks import BLOCK_FORMATS, BLOCK_SIZES
 from compressor.quant.grids import Share
 from compressor.quant.ternary import Rule
+from compressor.targets.target import Target
 from compressor.targets.tvm import TVM
 
 __all__ = ["Quantize"]
@@ -155,6 +156,11 @@ class Quantize(Pass):
         yield cls()
         if "size" in axes or context.target.runtime.name == TVM:
             yield from (cls(format) for format in ("int4", "ternary"))
+
+    @classmethod
+    def reads(cls, target: Target) -> tuple[object, ...]:
+        formats = ((each.formats, each.operators, each.activations, each.saturates) for each in target.providers)
+        return (target.runtime.name, *formats)
 
     def milder(self) -> Mapping[str, Value] | None:
         """More layers' activations stay float, in the end all; smaller blocks; more bits."""

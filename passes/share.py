@@ -115,7 +115,7 @@ class Share(Pass):
         """Every group alone, and of whole blocks their MLPs alone, too; with tie=ffn, every pair of matrices. Bytes are
         those of the program with it."""
         batches = limited(program, context.calibration, self.samples)
-        judge = Judge(program, batches) if batches else None
+        judge = Judge(program, batches) if batches and not context.unweighed else None
         for site, setting in self._offers(program, batches, context):
             done = replace(self, sites={site: setting}).run(program, context).program
             latency = context.latency.predict(done, context.target).latency_ms if context.latency else None

@@ -26,6 +26,7 @@ from compressor.passes.sparsifying.remarks import remarks, weights_of
 from compressor.passes.sparsifying.scores import Score
 from compressor.passes.sparsifying.settings import Choice, choose, parse_choice
 from compressor.passes.sparsifying.solve import Made, solved
+from compressor.targets.target import Target
 
 __all__ = ["Sparsify"]
 
@@ -62,6 +63,10 @@ class Sparsify(Pass):
     def planned(cls, context: Context, axes: Collection[str]) -> Iterable[Pass]:
         return (cls(),) if context.target.sparsity else ()  # zeros that no kernel knows save nothing
 
+    @classmethod
+    def reads(cls, target: Target) -> tuple[object, ...]:
+        return target.sparsity
+
     def options(self, program: Program, context: Context) -> Iterable[Option]:
         """For every layer, this pattern and a few others that fit it. Bytes are those of the weights, unpacked."""
         copy, _ = functional_copy(program)
@@ -70,10 +75,15 @@ class Sparsify(Pass):
         fitting = {layer.name: [c for c in offers if not unfit(copy, layer, c.pattern)] for layer in layers}
         base = context.latency.predict(copy, context.target).latency_ms if context.latency else None
         known = {offer.pattern for offer in context.target.sparsity}
+        if context.unweighed:
+            for layer in layers:
+                size = _stored(copy, layer)
+                for choice in fitting[layer.name]:
+                    yield Option(layer.name, choice.setting(), size, level=choice.pattern.text)
+            return
         batches = limited(copy, context.calibration, self.samples)
         for layer, found in solved(copy, layers, fitting, batches, context):
-            weight = copy.get(layer.weights[0])
-            size = weight.numel() * weight.element_size()
+            size = _stored(copy, layer)
             for choice, made in found:
                 if isinstance(made, Made):
                     latency = _latency(copy, layer, made, context) if choice.pattern.text in known else base
@@ -131,6 +141,11 @@ class Sparsify(Pass):
             else:
                 choices[layer.name] = choice
         return choices, declined
+
+
+def _stored(program: Program, layer: Layer) -> int:
+    weight = program.get(layer.weights[0])
+    return int(weight.numel() * weight.element_size())
 
 
 def _latency(program: Program, layer: Layer, made: Made, context: Context) -> float | None:

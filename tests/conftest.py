@@ -31,6 +31,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def weighed_once() -> Iterator[None]:
+    """What a plan asks of the digits network takes a minute to find out: the first worker that asks keeps it for all,
+    whatever the board."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPRESS_CACHE", str(Path(os.environ["SHARED_BY_WORKERS"]) / "planned"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def conv_program() -> Program:
     """Convolution, batch norm, in-place ReLU, linear."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from compressor.devices.latency.attribution import NodeTime
-from compressor.devices.latency.calls import Call, Operand
 from compressor.devices.latency.measured import Measured
+from compressor.graph.calls import Call, Operand
 
 __all__ = ["call", "conv", "linear", "network", "networks", "relu"]
 

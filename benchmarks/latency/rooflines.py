@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.measured import Measured
+from compressor.graph.calls import Call
 from compressor.targets.target import Target
 
 __all__ = ["FORMATS", "Kept", "data_sheet", "fitted", "kernels_of"]

@@ -42,19 +42,20 @@ def collect(
 ) -> list[Place]:  # fmt: skip
     """What every pass offers, in the order in which passes run. Options that leave a site as it is are none.
 
-    `shelf` keeps the lists, for the same program, axes and `keep`.
+    `shelf` keeps the lists, for the same program, axes and `keep`, and for all targets that a pass takes for the same.
     """
+    bare = replace(context, latency=None, unweighed=bool(context.calibration))  # they are weighed one by one, later
     kinds = sorted((find_pass(name) for name in PASSES), key=lambda kind: (kind.order, kind.name))
     digest, places = program.hash(), list[Place]()
     for kind in kinds:
         means = [replace(each, keep=tuple(keep)) for each in kind.planned(context, axes)]
         if not means:
             continue
-        key = f"menu {digest} {means}"
+        key = f"menu {digest} {means} {kind.reads(context.target)}"
         found = None if shelf is None else shelf.recall(key, _read)
         if found is None:
             context.progress.say(f"what {kind.name} could do")
-            found = _offered(means, program, context)
+            found = _offered(means, program, bare)
             if shelf is not None:
                 shelf.keep(key, [(site, [asdict(option) for option in options]) for site, options in found.items()])
         places += [Place(means[0], site, _few(options)) for site, options in found.items()]

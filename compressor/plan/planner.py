@@ -16,6 +16,7 @@ from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.plan.correct import corrected
+from compressor.plan.even import even
 from compressor.plan.menu import Place
 from compressor.plan.parts import Parts
 from compressor.plan.probe import Probe, recoveries
@@ -23,7 +24,7 @@ from compressor.plan.problem import Axis, Problem, Solution, passed
 from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Measured, Swapper
 from compressor.plan.tables import Tables, build
-from compressor.plan.whole import whole
+from compressor.plan.whole import Whole, recalled, whole
 
 __all__ = ["Built", "Plan", "Planner", "Wish"]
 
@@ -96,22 +97,28 @@ class Planner:
     measured: Measured
     first: Tables = field(init=False)
     tables: Tables = field(init=False)
+    even: Tables = field(init=False)  # those of the board that is always the same
     probes: Mapping[str, Probe] = field(init=False)
 
     def __post_init__(self) -> None:
         self.first = self.tables = build(self.places, self.measured)
-        self.probes = recoveries(self.first, self.program, self.context, self.swapper, self.swapper.shelf)
+        self.even = build(self.places, self.measured.survey.on(even(self.context)))
+        self.probes = recoveries(self.even, self.program, self.context, self.swapper)
 
     @property
     def base(self) -> Parts:
         return self.measured.base
 
+    @property
+    def weighed(self) -> Tables:
+        """The tables with the damage that training is thought to leave."""
+        return self.tables.weighed({name: probe.left for name, probe in self.probes.items()})
+
     def problem(self, wish: Wish) -> Problem:
         """What the solvers are asked."""
         units = {axis: self._unit(axis) for axis in ("damage", *wish.axes)}
         weights = {axis: UNGIVEN for axis in wish.axes if axis not in wish.limits}
-        left = {name: probe.left for name, probe in self.probes.items()}
-        return self.tables.weighed(left).problem(wish.limits, {"damage": 1.0, **weights}, units)
+        return self.weighed.problem(wish.limits, {"damage": 1.0, **weights}, units)
 
     def plan(self, wish: Wish) -> Plan:
         """The best plan that was found within the limits; where there is none, the one that breaks them least."""
@@ -150,7 +157,16 @@ class Planner:
 
     def built(self, problem: Problem, solution: Solution) -> Built:
         """A solution carried out, or read from an earlier run."""
-        found = whole(self.tables, solution.picks, self.program, self.context, self.swapper)
+        return self._built(
+            whole(self.tables, solution.picks, self.program, self.context, self.swapper), problem, solution
+        )
+
+    def recalled(self, problem: Problem, solution: Solution) -> Built | None:
+        """A solution that an earlier run has carried out."""
+        found = recalled(self.tables, solution.picks, self.swapper)
+        return None if found is None else self._built(found, problem, solution)
+
+    def _built(self, found: Whole, problem: Problem, solution: Solution) -> Built:
         parts, raw = found.parts, found.damage
         told = solution.costs.get("damage", 0.0)
         untrained = self.tables.problem({}, {}, {}).costs(solution.picks).get("damage", 0.0)

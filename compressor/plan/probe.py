@@ -3,18 +3,18 @@
     ρ_pass = damage after a few steps of recovery / damage before        of a cut by that pass alone, at a stated share
 
 Removing depth, width and rank damage a network very differently before it is trained and after: their options are
-weighed by what is left. What takes nothing away (bits) is not trained here, and keeps its damage.
+weighed by what is left. What takes nothing away (bits) is not trained here, and keeps its damage. What is cut is
+decided on a board that is always the same (`even.py`), so that what was probed holds for all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compressor.cache import Shelf
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passes import find_pass
-from compressor.plan.problem import Axis, Problem
+from compressor.plan.problem import Problem
 from compressor.plan.realize import realize
 from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Swapper
@@ -23,7 +23,7 @@ from compressor.plan.tables import Tables
 __all__ = ["Probe", "recoveries"]
 
 STEPS = "40steps"
-SHARE = 0.75  # of the time (of the bytes, where nothing is predicted of time) that a probe's cut leaves
+SHARE = 0.75  # of the time that a probe's cut leaves
 LEAST = 0.01  # of the damage: less is noise
 
 
@@ -39,14 +39,16 @@ class Probe:
         return min(max(self.after / self.before, LEAST), 1.0) if self.before > 0 else 1.0
 
 
-def recoveries(tables: Tables, program: Program, context: Context, swapper: Swapper, shelf: Shelf) -> dict[str, Probe]:
-    """By name of the pass, for those that take structure away; nothing without data to train on."""
+def recoveries(tables: Tables, program: Program, context: Context, swapper: Swapper) -> dict[str, Probe]:
+    """By name of the pass, for those that take structure away; nothing without data to train on. `tables` are those of
+    the even board."""
     if not context.training or swapper.judge is None:
         return {}
-    found = {}
+    found, shelf = {}, swapper.shelf
     names = dict.fromkeys(place.means.name for place in tables.places if place.means.structural)
     for name in context.progress.over(list(names), "probing recovery"):
-        key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {[site.name for site in tables.sites]}"
+        own = [site for site, place in zip(tables.sites, tables.places, strict=True) if place.means.name == name]
+        key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {own} {find_pass(name).reads(context.target)}"
         probe = shelf.recall(key, lambda said: Probe(*map(float, said)))
         if probe is None:
             probe = _probe(name, tables, program, context, swapper)
@@ -68,8 +70,6 @@ def _probe(name: str, tables: Tables, program: Program, context: Context, swappe
 
 def _alone(name: str, tables: Tables) -> Problem:
     """The least damage at a share of the cost, with the options of one pass."""
-    timed = any(term.axis == "latency" and float(term.table.max()) > 0 for term in tables.terms)
-    axis: Axis = "latency" if timed else "size"
     only = tables.only([index for index, place in enumerate(tables.places) if place.means.name == name])
     as_it_is = only.problem({}, {}, {}).costs((0,) * len(tables.sites))
-    return only.problem({axis: SHARE * as_it_is[axis]}, {"damage": 1.0}, {})
+    return only.problem({"latency": SHARE * as_it_is["latency"]}, {"damage": 1.0}, {})

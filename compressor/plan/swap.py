@@ -4,7 +4,8 @@
 
 Both add up over sites, nearly, as long as they are small. Without data the damage is what the pass knows of the
 weights. What saves time only beside its like (bits) is also swapped in at every site together: a layer's time is taken
-from there. Everything measured is kept, so that planning goes on where it was stopped, and another budget asks nothing.
+from there. Everything measured is kept as it is for any board, so that planning goes on where it was stopped, and
+neither another budget nor another board runs the network again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge
+from compressor.plan.differences import Differences
 from compressor.plan.edges import edges
 from compressor.plan.menu import Place
-from compressor.plan.parts import Parts, parts_of
+from compressor.plan.parts import Parts, Sketch, priced, sketched
 
-__all__ = ["Effect", "Measured", "Swapper", "carried_out"]
+__all__ = ["Effect", "Measured", "Seen", "Survey", "Swapper", "carried_out"]
 
 SAMPLES = 128  # that damage is measured on
 
@@ -40,31 +42,64 @@ class Effect:
     damage: float
     layers: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {"parts": self.parts.to_json(), "damage": self.damage, "layers": list(self.layers)}
 
-    @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Effect:
-        """Raises KeyError, TypeError or ValueError for what is none."""
-        return cls(Parts.from_json(said["parts"]), float(said["damage"]), tuple(map(str, said["layers"])))
+@dataclass(frozen=True)
+class Seen:
+    """The same for any board."""
+
+    sketch: Sketch
+    damage: float
+    layers: tuple[str, ...]
 
 
 @dataclass
-class Measured:
+class Survey:
     """All that is known: of the original, of each place's options (None where one does nothing), and of levels that
     are everywhere at once, by pass and level. `edges` are layers that feed each other; `left` are places that there
     was no time for."""
 
-    base: Parts
-    effects: dict[str, tuple[Effect | None, ...]] = field(default_factory=dict)
-    levels: dict[tuple[str, str], Parts] = field(default_factory=dict)
+    base: Sketch
+    effects: dict[str, tuple[Seen | None, ...]] = field(default_factory=dict)
+    levels: dict[tuple[str, str], Sketch] = field(default_factory=dict)
     edges: set[tuple[str, str]] = field(default_factory=set)
     left: list[Skip] = field(default_factory=list)
+
+    def on(self, context: Context) -> Measured:
+        """Priced for a board."""
+        base = priced(self.base, context)
+        known = {*base.latency, *base.size}
+
+        def effect(seen: Seen) -> Effect:
+            return Effect(priced(seen.sketch, context, known), seen.damage, seen.layers)
+
+        effects = {
+            name: tuple(None if each is None else effect(each) for each in seen) for name, seen in self.effects.items()
+        }
+        levels = {key: priced(sketch, context, known) for key, sketch in self.levels.items()}
+        return Measured(base, self, effects, levels)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A survey with what everything costs on one board."""
+
+    base: Parts
+    survey: Survey
+    effects: Mapping[str, tuple[Effect | None, ...]]
+    levels: Mapping[tuple[str, str], Parts]
+
+    @property
+    def edges(self) -> set[tuple[str, str]]:
+        return self.survey.edges
+
+    @property
+    def left(self) -> list[Skip]:
+        return self.survey.left
 
 
 @dataclass
 class Swapper:
-    """Measures options of one program. `shelf` keeps what was measured; `data` and `program` are in its keys."""
+    """Measures options of one program. `shelf` keeps what was measured, for all targets; its keys hold the data."""
 
     program: Program
     context: Context
@@ -73,41 +108,61 @@ class Swapper:
     def __post_init__(self) -> None:
         batches = limited(self.program, self.context.calibration, SAMPLES)
         self.judge = Judge(self.program, batches) if batches else None
-        self.base = parts_of(self.program, self.context)
+        self.sketch = sketched(self.program)
+        self.differences = Differences(self.sketch)
+        self.base = priced(self.sketch, self.context)
         self.known = {*self.base.latency, *self.base.size}
         self.digest = self.program.hash()
+        self.ran = False  # whether anything had to be measured that an earlier run had not kept
 
     def measure(self, places: Sequence[Place], seconds: float | None = None) -> Measured:
         """Every place, what is cheapest to lose first, until the time is over: what was kept costs none."""
-        found = Measured(self.base, edges=edges(self.program, self.known))
+        found = Survey(self.sketch, edges=edges(self.program, self.known))
         end = None if seconds is None else time.monotonic() + seconds
         ordered = sorted(places, key=lambda place: -place.means.order)
         for place in self.context.progress.over(ordered, "weighing options"):
-            effects = self._kept(place)
-            if effects is None and end is not None and time.monotonic() > end:
+            seen = self._kept(place)
+            if seen is None and end is not None and time.monotonic() > end:
                 found.left.append(Skip(place.name, "there was no time to weigh it"))
                 continue
-            found.effects[place.name] = effects if effects is not None else self._stored(place)
+            found.effects[place.name] = self._stored(place) if seen is None else seen
         found.levels = dict(self._levels(places, found))
-        return found
+        return found.on(self.context)
 
     def damage(self, program: Program) -> float | None:
         """Of any program that stands in for the original; None without data."""
         return None if self.judge is None else self.judge.damage(program)
 
+    def parts(self, sketch: Sketch) -> Parts:
+        """Of what stands in for the original, on this board."""
+        return priced(sketch, self.context, self.known)
+
     def _key(self, place: Place) -> str:
         settings = [sorted(place.setting(number).items()) for number in range(len(place.options))]
-        return f"effects {self.digest} {place.name} {settings}"
+        return f"effects {self.digest} {place.name} {settings} {place.means.reads(self.context.target)}"
 
-    def _kept(self, place: Place) -> tuple[Effect | None, ...] | None:
-        return self.shelf.recall(self._key(place), _read)
+    def _kept(self, place: Place) -> tuple[Seen | None, ...] | None:
+        return self.shelf.recall(self._key(place), self._read)
 
-    def _stored(self, place: Place) -> tuple[Effect | None, ...]:
-        effects = tuple(self._effect(place, number) for number in range(len(place.options)))
-        self.shelf.keep(self._key(place), [None if each is None else each.to_json() for each in effects])
-        return effects
+    def _stored(self, place: Place) -> tuple[Seen | None, ...]:
+        self.ran = True
+        seen = tuple(self._seen(place, number) for number in range(len(place.options)))
+        self.shelf.keep(self._key(place), [None if each is None else self._written(each) for each in seen])
+        return seen
 
-    def _effect(self, place: Place, number: int) -> Effect | None:
+    def _written(self, seen: Seen) -> dict[str, Any]:
+        return {
+            "sketch": self.differences.written(seen.sketch), "damage": seen.damage, "layers": list(seen.layers)
+        }  # fmt: skip
+
+    def _read(self, said: Any) -> tuple[Seen | None, ...]:
+        return tuple(
+            None if each is None
+            else Seen(self.differences.read(each["sketch"]), float(each["damage"]), tuple(map(str, each["layers"])))
+            for each in said
+        )  # fmt: skip
+
+    def _seen(self, place: Place, number: int) -> Seen | None:
         try:
             swapped, changed = carried_out(place, {place.site: place.setting(number)}, self.program, self.context)
         except CompressError:
@@ -120,9 +175,9 @@ class Swapper:
         if not math.isfinite(damage):  # nothing is left of the outputs
             return None
         layers = tuple(dict.fromkeys(name.rpartition(".")[0] for name in changed))
-        return Effect(parts_of(swapped, self.context, self.known), damage, layers)
+        return Seen(sketched(swapped), damage, layers)
 
-    def _levels(self, places: Sequence[Place], found: Measured) -> Iterator[tuple[tuple[str, str], Parts]]:
+    def _levels(self, places: Sequence[Place], found: Survey) -> Iterator[tuple[tuple[str, str], Sketch]]:
         """Levels of passes that pay together, at all of their sites at once."""
         groups: dict[tuple[str, str], list[tuple[Place, int]]] = defaultdict(list)
         for place in places:
@@ -130,25 +185,25 @@ class Swapper:
                 if effect is not None and place.means.together:
                     groups[place.means.name, place.options[number].level].append((place, number))
         for (name, level), members in groups.items():
-            key = f"level {self.digest} {name} {level} {sorted(place.site for place, _ in members)}"
-            parts = self.shelf.recall(key, Parts.from_json)
-            if parts is None:
+            reads = members[0][0].means.reads(self.context.target)
+            key = f"level {self.digest} {name} {level} {sorted(place.site for place, _ in members)} {reads}"
+            sketch = self.shelf.recall(key, self.differences.read)
+            if sketch is None:
                 sites = {place.site: place.setting(number) for place, number in members}
                 swapped, _ = carried_out(members[0][0], sites, self.program, self.context)
-                parts = parts_of(swapped, self.context, self.known)
-                self.shelf.keep(key, parts.to_json())
-            yield (name, level), parts
-
-
-def _read(said: Any) -> tuple[Effect | None, ...]:
-    return tuple(None if each is None else Effect.from_json(each) for each in said)
+                sketch = sketched(swapped)
+                self.shelf.keep(key, self.differences.written(sketch))
+            yield (name, level), sketch
 
 
 def carried_out(
     place: Place, sites: Mapping[str, Setting], program: Program, context: Context
 ) -> tuple[Program, tuple[str, ...]]:
-    """A program with these settings of the place's pass, and what changed. What only prepares is folded, too."""
-    means = replace(place.means, sites=dict(sites))
+    """A program with these settings of the place's pass, and what changed. What only prepares is folded, too.
+
+    No latency model is asked, so that it is the same for all boards.
+    """
+    means, context = replace(place.means, sites=dict(sites)), replace(context, latency=None)
     result = means.run(program, context)
     if result.changed and means.prepares:
         return Fold().run(result.program, context).program, result.changed

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compressor.graph.contract import Context
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
-from compressor.plan.parts import Parts, parts_of
+from compressor.plan.parts import Parts, Sketch, sketched
 from compressor.plan.problem import Picks
 from compressor.plan.realize import realize, specs_of
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
-__all__ = ["Whole", "whole"]
+__all__ = ["Whole", "recalled", "whole"]
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,40 @@ class Whole:
 
 def whole(tables: Tables, picks: Picks, program: Program, context: Context, swapper: Swapper) -> Whole:
     """Build it, or read what an earlier run made of the same plan."""
+    found = recalled(tables, picks, swapper)
+    if found is not None:
+        return found
+    realized = realize(tables, picks, program, context)
+    sketch, damage, done = (
+        sketched(realized.program), swapper.damage(realized.program), [spec.name for spec in realized.specs]
+    )  # fmt: skip
     asked = specs_of(tables, picks)
+    said = {"sketch": swapper.differences.written(sketch), "damage": damage, "done": done}
+    swapper.shelf.keep(_key(asked, swapper), said)
+    return _whole(asked, sketch, damage, done, swapper)
+
+
+def recalled(tables: Tables, picks: Picks, swapper: Swapper) -> Whole | None:
+    """What an earlier run made of the same plan, for whatever board."""
+    asked = specs_of(tables, picks)
+    found = swapper.shelf.recall(_key(asked, swapper), lambda said: _read(said, swapper))
+    return None if found is None else _whole(asked, *found, swapper)
+
+
+def _key(asked: Sequence[PassSpec], swapper: Swapper) -> str:
     settings = [
         (spec.name, sorted((site, sorted(said.items())) for site, said in spec.sites.items())) for spec in asked
     ]
-    key = f"whole {swapper.digest} {settings}"
-    found = swapper.shelf.recall(key, _read)
-    if found is None:
-        realized = realize(tables, picks, program, context)
-        parts, damage = parts_of(realized.program, context, swapper.known), swapper.damage(realized.program)
-        found = parts, damage, [spec.name for spec in realized.specs]
-        swapper.shelf.keep(key, {"parts": parts.to_json(), "damage": damage, "done": found[2]})
-    parts, damage, done = found
-    return Whole(parts, damage, tuple(spec for spec in asked if spec.name in done))
+    reads = sorted({spec.name: spec.build().reads(swapper.context.target) for spec in asked}.items())
+    return f"whole {swapper.digest} {settings} {reads}"
 
 
-def _read(said: Any) -> tuple[Parts, float | None, list[str]]:
-    damage = said["damage"]
-    return Parts.from_json(said["parts"]), None if damage is None else float(damage), list(map(str, said["done"]))
+def _whole(
+    asked: Sequence[PassSpec], sketch: Sketch, damage: float | None, done: Sequence[str], swapper: Swapper
+) -> Whole:  # fmt: skip
+    return Whole(swapper.parts(sketch), damage, tuple(spec for spec in asked if spec.name in done))
+
+
+def _read(said: Any, swapper: Swapper) -> tuple[Sketch, float | None, list[str]]:
+    damage = None if said["damage"] is None else float(said["damage"])
+    return swapper.differences.read(said["sketch"]), damage, list(map(str, said["done"]))

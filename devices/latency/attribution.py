@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["NATURAL", "NodeTime", "by_call", "owners"]
 

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from compressor.devices.latency.interval import half_width
 from compressor.errors import InputError
-from compressor.graph.concrete import Values
 from compressor.graph.cost import Estimate, KernelCost, LatencyModel
-from compressor.graph.program import Program
+from compressor.graph.outline import Outline
 from compressor.targets.target import Target
 
 __all__ = ["KINDS", "Calibrated", "Calibration", "calibrate", "kind_of"]
@@ -63,23 +62,15 @@ class Calibration:
         return cls(str(data["base"]), factors, spread, measured, dict(data["about"]))
 
 
-class Calibrated:
+class Calibrated(LatencyModel):
     """`base` with each kind of kernel multiplied by its factor."""
 
     def __init__(self, base: LatencyModel, calibration: Calibration, source: str) -> None:
         self.base, self.calibration, self.source = base, calibration, source
 
-    def predict(
-        self,
-        program: Program,
-        target: Target,
-        *,
-        batch: int = 1,
-        threads: int | None = None,
-        values: Values | None = None,
-    ) -> Estimate:
+    def price(self, outlined: Outline, target: Target, *, threads: int | None = None) -> Estimate:
         """As `LatencyModel`."""
-        found = self.base.predict(program, target, batch=batch, threads=threads, values=values)
+        found = self.base.price(outlined, target, threads=threads)
         factors, wide = self.calibration.factors, math.exp(self.calibration.spread)
         kernels = tuple(replace(k, latency_ms=factors[kind_of(k)] * k.latency_ms) for k in found.kernels)
         total = sum(kernel.latency_ms for kernel in kernels)

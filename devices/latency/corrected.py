@@ -5,31 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compressor.devices.latency.history import Past
-from compressor.graph.concrete import Values
 from compressor.graph.cost import Estimate, LatencyModel
-from compressor.graph.program import Program
+from compressor.graph.outline import Outline
 from compressor.targets.target import Target
 
 __all__ = ["Corrected"]
 
 
-class Corrected:
+class Corrected(LatencyModel):
     """`base` times `past.factor`; the estimate tells the past error."""
 
     def __init__(self, base: LatencyModel, past: Past) -> None:
         self.base, self.past = base, past
 
-    def predict(
-        self,
-        program: Program,
-        target: Target,
-        *,
-        batch: int = 1,
-        threads: int | None = None,
-        values: Values | None = None,
-    ) -> Estimate:
+    def price(self, outlined: Outline, target: Target, *, threads: int | None = None) -> Estimate:
         """As `LatencyModel`."""
-        found = self.base.predict(program, target, batch=batch, threads=threads, values=values)
+        found = self.base.price(outlined, target, threads=threads)
         factor, interval = self.past.factor, found.interval_ms
         return replace(
             found,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["Fusion", "fit_fusion"]
 

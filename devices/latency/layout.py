@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import convolution_of
 from compressor.devices.latency.laws.numbers import USUAL, Core
+from compressor.graph.calls import Call
 
 __all__ = ["Layout", "fit_layout"]
 

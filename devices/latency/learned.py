@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion
 from compressor.devices.latency.laws.context import contexts_of
 from compressor.devices.latency.laws.describe import numbers_of
@@ -26,6 +25,7 @@ from compressor.devices.latency.laws.regression import Law
 from compressor.devices.latency.laws.reorders import reorders_of
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.predicted import Predicted
+from compressor.graph.calls import Call
 
 __all__ = ["REORDER", "Learned", "Priced"]
 

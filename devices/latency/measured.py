@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compressor.devices.latency.attribution import NodeTime
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["Measured"]
 

@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from compressor.devices.latency.calls import calls_of
 from compressor.devices.latency.predicted import CallModel, Predicted
-from compressor.graph.concrete import Values, concrete_values
-from compressor.graph.cost import Estimate, KernelCost, Roofline
-from compressor.graph.kernels import schedule
-from compressor.graph.program import Program
+from compressor.graph.cost import Estimate, KernelCost, LatencyModel, Roofline
+from compressor.graph.outline import Outline
 from compressor.targets.target import Target
 
 __all__ = ["LearnedLatency"]
@@ -24,28 +21,18 @@ __all__ = ["LearnedLatency"]
 REST = "(views, layouts, the graph)"
 
 
-class LearnedLatency:
+class LearnedLatency(LatencyModel):
     """`models` by number of threads; `source` says what was measured, `calibrated` whether that is the device."""
 
     def __init__(self, models: Mapping[int, CallModel], source: str, *, calibrated: bool = True) -> None:
         self.models, self.source, self.calibrated = models, source, calibrated
 
-    def predict(
-        self,
-        program: Program,
-        target: Target,
-        *,
-        batch: int = 1,
-        threads: int | None = None,
-        values: Values | None = None,
-    ) -> Estimate:
-        """The cost of one inference, as `LatencyModel`. Threads that were not profiled are those nearest below."""
-        known = concrete_values(program, batch) if values is None else values
-        roofline = Roofline().predict(program, target, threads=threads, values=known)
+    def price(self, outlined: Outline, target: Target, *, threads: int | None = None) -> Estimate:
+        """As `LatencyModel`. Threads that were not profiled are those nearest below."""
+        roofline = Roofline().price(outlined, target, threads=threads)
         wanted = threads or target.threads
         model = self.models[max((t for t in self.models if t <= wanted), default=min(self.models))]
-        predicted = model.predict(calls_of(program, known, schedule(program, known)))
-        return self._estimate(roofline, predicted)
+        return self._estimate(roofline, model.predict(outlined.calls))
 
     def _estimate(self, roofline: Estimate, predicted: Predicted) -> Estimate:
         scale = 1e-3

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["CallModel", "Predicted"]
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from compressor.devices.latency.attribution import NodeTime
-from compressor.devices.latency.calls import Call, Operand
 from compressor.devices.latency.laws.numbers import USUAL, Core
 from compressor.devices.latency.measured import Measured
 from compressor.errors import DeviceError
+from compressor.graph.calls import Call, Operand
 
 __all__ = ["VERSION", "Profile", "core_of", "read_about", "read_profile", "write_models", "write_profile"]
 

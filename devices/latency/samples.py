@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compressor.devices.latency.attribution import NodeTime, by_call
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.context import contexts_of
 from compressor.devices.latency.laws.describe import numbers_of
 from compressor.devices.latency.laws.groups import group_of
@@ -19,6 +18,7 @@ from compressor.devices.latency.laws.reorders import reorders_of, together
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.measured import Measured
 from compressor.devices.latency.overhead import without_profiler
+from compressor.graph.calls import Call
 
 __all__ = ["Sample", "Timed", "copies", "samples_of", "timed"]
 

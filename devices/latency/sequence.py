@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.predicted import Predicted
 from compressor.devices.latency.tokens import COPIES, Sentence, sentences_of
 from compressor.devices.latency.vocabulary import Vocabulary
+from compressor.graph.calls import Call
 
 __all__ = ["Member", "SequenceModel", "work_of"]
 

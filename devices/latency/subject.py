@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, fx
 
-from compressor.devices.latency.calls import Call, calls_of
 from compressor.export.onnx import to_onnx
+from compressor.graph.calls import Call, calls_of
 from compressor.graph.concrete import concrete_values
 from compressor.graph.kernels import schedule
 from compressor.graph.program import Program

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion
 from compressor.devices.latency.laws.context import contexts_of
 from compressor.devices.latency.laws.geometry import convolution_of, pool_kernel, product_of
@@ -20,6 +19,7 @@ from compressor.devices.latency.laws.groups import group_of
 from compressor.devices.latency.laws.numbers import Context, Numbers
 from compressor.devices.latency.laws.reorders import ELEMENTS, reorders_of
 from compressor.devices.latency.layout import Layout
+from compressor.graph.calls import Call
 
 __all__ = ["COPIES", "Sentence", "Token", "sentences_of"]
 

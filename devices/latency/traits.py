@@ -15,8 +15,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import convolution_of, pool_kernel, product_of
+from compressor.graph.calls import Call
 
 __all__ = ["FAR", "Seen", "Trait", "traits_of"]
 

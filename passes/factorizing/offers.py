@@ -35,15 +35,27 @@ def offers(
     """
     steps = _steps(sites, usual, context.target.width_multiple)
     times = [predict_times(program, step, context) for step in steps]
-    given = batches if usual.asks_for_inputs else ()
-    for site, seen in read(program, sites, given, context.progress, what="measuring ranks"):
-        known = _known(site, steps, times)
-        for choice, damage in zip(known, losses(program, site, list(known), seen), strict=True):
+    for site, known, damages in _weighed(program, sites, steps, times, usual, batches, context):
+        for choice, damage in zip(known, damages, strict=True):
             size = _BYTES * site.shape.weights(choice)
             stays = size / (_BYTES * site.shape.dense)
             wish = None if choice.blocks or choice.inner else _share(choice, stays)
             level = f"butterfly {stays:.0%}" if choice.blocks else f"rank {stays:.0%}"
             yield Option(site.name, choice.setting(), size, known[choice].whole(site.name), damage, level, wish)
+
+
+def _weighed(
+    program: Program, sites: Sequence[Site], steps: Sequence[Step], times: Sequence[Times], usual: Choice,
+    batches: Sequence[Batch], context: Context,
+) -> Iterator[tuple[Site, dict[Choice, Times], Sequence[float | None]]]:  # fmt: skip
+    """A site's choices with their times, and their damage where anybody asks for it."""
+    known = {site.name: _known(site, steps, times) for site in sites}
+    if context.unweighed:
+        yield from ((site, known[site.name], [None] * len(known[site.name])) for site in sites)
+        return
+    given = batches if usual.asks_for_inputs else ()
+    for site, seen in read(program, sites, given, context.progress, what="measuring ranks"):
+        yield site, known[site.name], losses(program, site, list(known[site.name]), seen)
 
 
 def _share(choice: Choice, stays: float) -> Setting:

@@ -66,7 +66,10 @@ class Found:
 
 
 def find_stretches(program: Program, context: Context, keep: Sequence[str] = ()) -> Found:
-    """The stretches of a folded program that are better merged; shapes and latency model alone are asked."""
+    """The stretches of a folded program that are better merged; shapes and latency model alone are asked.
+
+    Unweighed it is all that can be merged: those of which one layer has the fewest multiply–accumulates.
+    """
     bench = Bench(program, tuple(keep))
     links, skipped = find_links(bench)
     gates = sum("gate" in skip.reason for skip in skipped)
@@ -95,6 +98,8 @@ def named(program: Program, name: str, through: str, keep: Sequence[str] = ()) -
 
 def cost_of(program: Program, context: Context) -> float:
     """What the target counts: bytes where files are to be small, else predicted milliseconds, else MACs."""
+    if context.unweighed:
+        return float(Roofline().predict(program, context.target).macs)
     if context.target.objective == "size":
         return float(program.unique_bytes())
     if context.latency is not None:
@@ -132,7 +137,7 @@ def _gain(program: Program, stretch: Stretch, context: Context, base: float, kee
     put(bench, made, layers, layers[-1].node, layers[0].source)
     _with_sum(bench)
     gain = 1 - cost_of(edit.finish(trial), context) / base
-    if gain <= 0:
+    if gain <= 0 and not context.unweighed:
         return f"{', '.join(stretch.layers)} as one layer would be no gain ({-100 * gain:+.1f}%)"
     return gain
 

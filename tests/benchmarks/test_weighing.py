@@ -21,7 +21,7 @@ def test_what_was_measured_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     subject = Subject("digits", "accuracy", 1, digits_program(), lambda count, seed: digits_batches(), lambda _: 1.0)
     target = load_target("raspberry-pi-5")
     first = weigh(subject, tmp_path, target=target)
-    monkeypatch.setattr(Swapper, "_effect", None)  # it would be called
+    monkeypatch.setattr(Swapper, "_seen", None)  # it would be called
     again = weigh(subject, tmp_path, target=target)
     assert again.planner.measured.effects == first.planner.measured.effects
     assert again.planner.probes == first.planner.probes

@@ -141,6 +141,7 @@ def test_a_fallen_metric_keeps_the_original_and_saves_what_was_rejected(digits: 
     assert run(["verify", str(out)]) == 0
 
 
+@pytest.mark.usefixtures("weighed_once")
 def test_a_missed_budget_saves_the_closest_and_says_by_how_much(digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "tight"
     arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]

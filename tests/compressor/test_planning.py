@@ -15,6 +15,8 @@ from compressor.cli.main import run
 from compressor.plan.parts import Parts
 from compressor.plan.problem import Axis
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 
 def _arguments(digits: Path, *more: str) -> list[str]:
     return [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "-q", *more]
@@ -26,7 +28,7 @@ def _report(out: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+def planned(tmp_path_factory: pytest.TempPathFactory, digits: Path, weighed_once: None) -> Path:
     """Half the bytes and seventeen twentieths of the predicted time on a Raspberry Pi."""
     out = tmp_path_factory.mktemp("planned") / "bundle"
     budgets = ["--size", "0.5x", "--latency", "0.85x", "--target", "raspberry-pi-5", "--recover", "40steps"]

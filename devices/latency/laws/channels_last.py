@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["channels_last", "turns_of"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import channels_last
 from compressor.devices.latency.laws.numbers import USUAL, Context, Core
+from compressor.graph.calls import Call
 
 __all__ = ["contexts_of", "origin"]
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import Convolution
 from compressor.devices.latency.laws.numbers import Context, Core, Numbers, capped, ceil_to, moved, past, share_cold
 from compressor.devices.latency.laws.products import gemm, ragged
 from compressor.devices.latency.laws.steps import Covered, covered, steps_of
+from compressor.graph.calls import Call
 
 __all__ = ["blocked", "depthwise", "integer", "unblocked"]
 

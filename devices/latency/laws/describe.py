@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws import convolutions, movements, products
 from compressor.devices.latency.laws.geometry import Convolution, Product, convolution_of, product_of
 from compressor.devices.latency.laws.numbers import Context, Numbers
+from compressor.graph.calls import Call
 
 __all__ = ["numbers_of"]
 

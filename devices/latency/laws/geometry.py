@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.devices.latency.calls import Call
+from compressor.graph.calls import Call
 
 __all__ = ["Convolution", "Product", "argument", "convolution_of", "pool_kernel", "product_of"]
 

@@ -7,8 +7,8 @@ others     by kind, int8 apart; layout changes by what they do; "view" moves no 
 
 from __future__ import annotations
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import convolution_of, pool_kernel, product_of
+from compressor.graph.calls import Call
 
 __all__ = ["group_of"]
 

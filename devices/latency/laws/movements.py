@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import argument, pool_kernel
 from compressor.devices.latency.laws.numbers import Context, Numbers, capped, ceil_to, moved, past
+from compressor.graph.calls import Call
 
 __all__ = [
     "average_pool_integer",

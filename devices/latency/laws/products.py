@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.geometry import Product, argument
 from compressor.devices.latency.laws.numbers import Context, Core, Numbers, capped, ceil_to, moved, past, share_cold
+from compressor.graph.calls import Call
 
 __all__ = ["attention", "gemm", "linear", "linear_blocks", "linear_integer", "matmul", "ragged", "vector"]
 

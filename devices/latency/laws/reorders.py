@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import turns_of
 from compressor.devices.latency.laws.numbers import USUAL, Core, Numbers, moved
+from compressor.graph.calls import Call
 
 __all__ = ["ELEMENTS", "blocks_of", "reorders_of", "together"]
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from boards import board
 from weighed import weighed
 
 from compressor.cache import Cache, Shelf
+from compressor.passes.drop import Drop
+from compressor.passes.factorize import Factorize
+from compressor.passes.linearize import Linearize
 from compressor.plan import menu
 from compressor.plan.menu import collect
+from compressor.targets import Figure
 
 
 def test_passes_stand_in_the_order_in_which_they_run() -> None:
@@ -52,3 +58,26 @@ def test_the_list_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     first = collect(known.program, known.context, {"latency"}, shelf=shelf)
     monkeypatch.setattr(menu, "_offered", None)  # it would be called
     assert collect(known.program, known.context, {"latency"}, shelf=shelf) == first
+    slow = replace(known.context, target=board(name="slow", bandwidth=Figure(1e7, "test")))
+    assert collect(known.program, slow, {"latency"}, shelf=shelf) == first
+
+
+def test_another_width_multiple_offers_other_widths() -> None:
+    known = weighed()
+    wide = replace(known.context, target=board(width_multiple=16))
+    [here], [there] = (
+        [place for place in collect(known.program, context, {"latency"}) if place.name == "prune:second.inner.0"]
+        for context in (known.context, wide)
+    )
+    assert here.options != there.options
+
+
+def test_what_is_weighed_later_says_nothing_of_its_cost() -> None:
+    known = weighed()
+    bare = replace(known.context, latency=None, unweighed=True)
+    for kind in (Drop, Factorize, Linearize):
+        [means] = kind.planned(known.context, {"latency"})
+        full = {(o.site, o.level) for o in means.options(known.program, known.context)}
+        options = list(means.options(known.program, bare))
+        assert all(option.damage is None and option.latency_ms is None for option in options)
+        assert {(option.site, option.level) for option in options} >= full

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from boards import board
 from weighed import weighed
 
 from compressor.graph.cost import Roofline
 from compressor.passes.factorize import Factorize
-from compressor.plan.parts import ACTIVATIONS, Parts, origin, parts_of
+from compressor.plan.parts import ACTIVATIONS, origin, parts_of, priced, sketched
+from compressor.targets import Figure
 
 
 def test_the_parts_add_up_to_the_whole() -> None:
@@ -35,8 +39,10 @@ def test_names_under_a_layer_are_of_it() -> None:
     assert origin("fc2", {"fc"}) == ""
 
 
-def test_there_and_back() -> None:
-    parts = Parts({"a": 1.0}, {"a": 4.0, "": 2.0}, 8.0)
-    assert Parts.from_json(parts.to_json()) == parts
-    with pytest.raises(KeyError):
-        Parts.from_json({"latency": {}})
+def test_a_sketch_is_priced_for_any_board() -> None:
+    known = weighed()
+    elsewhere = replace(known.context, target=board(bandwidth=Figure(1e8, "test")))
+    there = priced(sketched(known.program), elsewhere)
+    assert there.latency_ms == pytest.approx(Roofline().predict(known.program, elsewhere.target).latency_ms)
+    assert there.latency_ms > 1.5 * known.swapper.base.latency_ms
+    assert there.size == known.swapper.base.size

@@ -6,31 +6,35 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from boards import board
 from weighed import weighed
 
 from compressor.cache import Cache, Shelf
 from compressor.plan import probe
 from compressor.plan.probe import Probe, recoveries
+from compressor.plan.swap import Swapper
 from compressor.plan.tables import build
+from compressor.targets import Figure
 
 
 def test_every_pass_that_cuts_is_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = weighed()
-    tables, shelf = build(known.places, known.measured), Shelf(Cache(tmp_path), "test")
-    found = recoveries(tables, known.program, known.context, known.swapper, shelf)
+    tables = build(known.places, known.measured)
+    swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
+    found = recoveries(tables, known.program, known.context, swapper)
     assert set(found) >= {"prune", "factorize"}
     assert "quantize" not in found
     assert found["prune"].before > 0
     assert 0 < found["prune"].left <= 1
     monkeypatch.setattr(probe, "_probe", None)  # it would be called
-    assert recoveries(tables, known.program, known.context, known.swapper, shelf) == found
+    slow = replace(known.context, target=board(bandwidth=Figure(1e7, "test")))
+    assert recoveries(tables, known.program, slow, swapper) == found
 
 
 def test_without_anything_to_train_on_nothing_is_probed() -> None:
     known = weighed()
     blind = replace(known.context, training=())
-    tables = build(known.places, known.measured)
-    assert recoveries(tables, known.program, blind, known.swapper, Shelf(Cache(None), "test")) == {}
+    assert recoveries(build(known.places, known.measured), known.program, blind, known.swapper) == {}
 
 
 def test_what_is_left() -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from boards import board
 from weighed import weighed
 
 from compressor.cache import Cache, Shelf
 from compressor.graph.cost import Roofline
-from compressor.plan.swap import Effect, Swapper, carried_out
+from compressor.plan.swap import Swapper, carried_out
+from compressor.targets import Figure
 
 
 def test_an_effect_is_that_of_the_program_with_the_option_alone() -> None:
@@ -51,7 +53,7 @@ def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch
     few = [place for place in known.places if place.means.name == "prune"][:2]
     first = Swapper(known.program, known.context, shelf).measure(few)
     again = Swapper(known.program, known.context, shelf)
-    monkeypatch.setattr(again, "_effect", None)  # it would be called
+    monkeypatch.setattr(again, "_seen", None)  # it would be called
     assert again.measure(few).effects == first.effects
 
 
@@ -80,7 +82,31 @@ def test_what_leaves_no_number_is_no_option(monkeypatch: pytest.MonkeyPatch) -> 
     assert swapper.measure([place]).effects[place.name] == (None, None, None)
 
 
-def test_there_and_back() -> None:
-    [effect, *_] = weighed().measured.effects["prune:second.inner.0"]
-    assert effect is not None
-    assert Effect.from_json(effect.to_json()) == effect
+def test_another_board_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = weighed()
+    shelf = Shelf(Cache(Path(tempfile.mkdtemp())), "test")
+    few = [place for place in known.places if place.name in ("prune:second.inner.0", "quantize:second.inner.0")]
+    here = Swapper(known.program, known.context, shelf).measure(few)
+    slow = replace(known.context, target=board(bandwidth=Figure(1e8, "test")))
+    there = Swapper(known.program, slow, shelf)
+    monkeypatch.setattr(there, "_seen", None)  # it would be called
+    monkeypatch.setattr(there, "judge", None)
+    found = there.measure(few)
+    for place in few:
+        for number, (before, after) in enumerate(zip(here.effects[place.name], found.effects[place.name], strict=True)):
+            assert before is not None
+            assert after is not None
+            assert after.damage == before.damage
+            program, _ = carried_out(place, {place.site: place.setting(number)}, known.program, known.context)
+            assert after.parts.latency_ms == pytest.approx(Roofline().predict(program, slow.target).latency_ms)
+    other = replace(known.context, target=board(providers=board("TensorrtExecutionProvider").providers))
+    assert Swapper(known.program, other, shelf)._kept(few[0]) is not None
+
+
+def test_another_format_of_activations_is_another_option() -> None:
+    known = weighed()
+    [place] = [place for place in known.places if place.name == "quantize:second.inner.0"]
+    [provider] = known.context.target.providers
+    other = board(providers=(replace(provider, activations="uint8" if provider.activations == "int8" else "int8"),))
+    swapper = Swapper(known.program, replace(known.context, target=other), known.swapper.shelf)
+    assert swapper._key(place) != known.swapper._key(place)

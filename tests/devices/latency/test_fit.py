@@ -9,10 +9,10 @@ from functools import cache
 import pytest
 from timed_networks import conv, linear, network, networks
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fit import fit
 from compressor.devices.latency.learned import Learned
 from compressor.errors import InputError
+from compressor.graph.calls import Call
 
 
 @cache

@@ -6,8 +6,8 @@ import json
 
 from timed_networks import call, conv, relu
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion, fit_fusion
+from compressor.graph.calls import Call
 
 MAP = (1, 8, 8, 8)
 

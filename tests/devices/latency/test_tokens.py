@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from timed_networks import call, conv, linear, network, relu
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.fusion import Fusion, fit_fusion
 from compressor.devices.latency.layout import Layout
 from compressor.devices.latency.tokens import COPIES, Sentence, Token, sentences_of
+from compressor.graph.calls import Call
 
 
 def fusion() -> Fusion:

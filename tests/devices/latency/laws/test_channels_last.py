@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from timed_networks import call, conv
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.channels_last import channels_last, turns_of
+from compressor.graph.calls import Call
 
 MAP = (1, 16, 8, 8)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from timed_networks import call, conv, linear
 
-from compressor.devices.latency.calls import Call
 from compressor.devices.latency.laws.groups import group_of
+from compressor.graph.calls import Call
 
 MAP = (1, 8, 8, 8)
 

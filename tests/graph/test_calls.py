@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.devices.latency.calls import Call, calls_of
+from compressor.graph.calls import Call, calls_of
 from compressor.graph.capture import capture
 from compressor.graph.concrete import concrete_values
 from compressor.graph.kernels import schedule
