@@ -135,7 +135,10 @@ def _run_one(
     started = time.perf_counter()
     done, before = spec.build(keep), cost_of(program, context)
     try:
-        result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
+        with cache.hold(key, partial(context.progress.say, f"{spec}: another run makes the same; waiting for it")):
+            result = _cached(cache, key, ledger) or _fresh(
+                done, program, context, cache, key, earlier, announce, ledger
+            )
         if not result.changed:  # a recipe leaves the pass out: what it only wrote otherwise has to go, too
             result = replace(result, program=program)
         after = cost_of(result.program, context)

@@ -78,18 +78,33 @@ class Swapper:
         self.digest = self.program.hash()
 
     def measure(self, places: Sequence[Place], seconds: float | None = None) -> Measured:
-        """Every place, what is cheapest to lose first, until the time is over: what was kept costs none."""
+        """Every place, what is cheapest to lose first, until the time is over: what was kept costs none, nor does what
+        another run measures meanwhile, which is looked at last."""
         found = Measured(self.base, edges=edges(self.program, self.known))
         end = None if seconds is None else time.monotonic() + seconds
-        ordered = sorted(places, key=lambda place: -place.means.order)
+        ordered, elsewhere = sorted(places, key=lambda place: -place.means.order), list[Place]()
         for place in self.context.progress.over(ordered, "weighing options"):
-            effects = self._kept(place)
-            if effects is None and end is not None and time.monotonic() > end:
-                found.left.append(Skip(place.name, "there was no time to weigh it"))
-                continue
-            found.effects[place.name] = effects if effects is not None else self._stored(place)
+            if not self._measure(place, found, end):
+                elsewhere.append(place)
+        for place in elsewhere:
+            self._measure(place, found, end, wait=True)
         found.levels = dict(self._levels(places, found))
         return found
+
+    def _measure(self, place: Place, found: Measured, end: float | None, *, wait: bool = False) -> bool:
+        """One place; False where another run is at it, which is waited for with `wait`."""
+        effects = self._kept(place)
+        if effects is None and end is not None and time.monotonic() > end:
+            found.left.append(Skip(place.name, "there was no time to weigh it"))
+            return True
+        if effects is None:
+            with self.shelf.claim(self._key(place), wait=wait) as ours:
+                if not ours:
+                    return False
+                effects = self._kept(place)
+                effects = self._stored(place) if effects is None else effects
+        found.effects[place.name] = effects
+        return True
 
     def damage(self, program: Program) -> float | None:
         """Of any program that stands in for the original; None without data."""
