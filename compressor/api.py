@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressor.assemble import write
+from compressor.board import reach
 from compressor.cache import Cache, default_folder
-from compressor.checking import checked
+from compressor.checking import Checked, checked
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
-from compressor.errors import InputError, did_you_mean
+from compressor.errors import DeviceError, DeviceLostError, InputError, did_you_mean
 from compressor.fronting import Front, find_front
+from compressor.gate import Gate
 from compressor.graph.contract import Context, Progress
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
@@ -114,42 +116,66 @@ def _one_of_many(request: Request) -> Outcome | Front:
 
 def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Front:
     asked = checked(request)
-    request, recipe, target, beside, specs = asked.request, asked.recipe, asked.target, asked.beside, asked.specs
-    gate, seed = asked.gate, asked.seed
+    request, recipe, target = asked.request, asked.recipe, asked.target
     out = None if request.dry_run else request.out_folder(target.name)
-    learns = _trains(recipe, specs) or (request.plans and request.data is not None and request.recover != NONE)
-    prepared = prepare(request, target, seed, progress, train=learns)
-    check_keep(prepared.program, request.keep)
-    if recipe is not None:
-        recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
-    context = replace(_context(prepared, progress), train=asked.train)
-    if out is None and not request.plans:
-        return Outcome(dry_report(request, prepared, specs, context), None)
-    cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
-    pipeline = Pipeline(
-        context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep), ledger=ledger
-    )
-    begun = start(request, prepared, pipeline, gate) if request.plans else None
+    with workplace() as folder:
+        board = None
+        if request.device is not None and out is not None:
+            board = reach(
+                request.device, target, folder / "board", batch=request.batch, threads=request.threads,
+                progress=progress,
+            )  # fmt: skip
+        gate = replace(asked.gate, measured=board is not None and board.times)
+        learns = _trains(recipe, asked.specs) or (
+            request.plans and request.data is not None and request.recover != NONE
+        )
+        prepared = prepare(request, target, asked.seed, progress, train=learns)
+        check_keep(prepared.program, request.keep)
+        if recipe is not None:
+            recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
+        context = replace(_context(prepared, progress), train=asked.train)
+        if out is None and not request.plans:
+            return Outcome(dry_report(request, prepared, asked.specs, context), None)
+        cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
+        pipeline = Pipeline(
+            context, gate, cache, _fingerprint(cache, prepared, request), tuple(request.keep), ledger=ledger
+        )
+        workshop = Workshop(
+            prepared, pipeline, folder, asked.drop_limit, request.batch, request.threads, progress, request.pack,
+            asked.beside, request.kernels == CUSTOM_OP, board,
+        )  # fmt: skip
+        workshop.try_board()
+        return _made(asked, out, prepared, pipeline, workshop, gate, ledger)
+
+
+def _made(
+    asked: Checked, out: Path | None, prepared: Prepared, pipeline: Pipeline, workshop: Workshop, gate: Gate,
+    ledger: Ledger,
+) -> Outcome | Front:  # fmt: skip
+    """Plan or run the passes, select, and write; `out` is None of a plan that is only shown."""
+    request, context = asked.request, pipeline.context
+    only_predicted = out is None or request.front
+    original_ms = None if only_predicted or not request.plans else workshop.original_ms(gate)
+    begun = start(request, prepared, pipeline, gate, original_ms) if request.plans else None
     if begun is not None and request.front:
         return find_front(out, request, prepared, begun)
     if begun is not None and out is None:
         return Outcome(dry_plan(begun, request, prepared, context), None)
     assert out is not None
     with announcing() as announce:
-        stages = [] if begun else replace(pipeline, announce=announce).run(prepared.program, specs)
-    with workplace() as folder:
-        workshop = Workshop(
-            prepared, pipeline, folder, asked.drop_limit, request.batch, request.threads, progress, request.pack,
-            beside, request.kernels == CUSTOM_OP,
-        )  # fmt: skip
-        if begun is not None:
-            found = planned(begun, request, prepared, pipeline, workshop, gate)
-            selection, prepared = found.selection, replace(prepared, notes=(*prepared.notes, *found.notes))
-        else:
-            selection = select(prepared.program, stages, workshop, gate)
-        if (tuner := Tuner.asked(request, beside or target, seed, progress)) is not None:
+        stages = [] if begun else replace(pipeline, announce=announce).run(prepared.program, asked.specs)
+    if begun is not None:
+        found = planned(begun, request, prepared, pipeline, workshop, gate)
+        selection, prepared = found.selection, replace(prepared, notes=(*prepared.notes, *found.notes))
+    else:
+        selection = select(prepared.program, stages, workshop, gate)
+    tuner = Tuner.asked(request, asked.beside or asked.target, asked.seed, context.progress)
+    if tuner is not None:
+        try:
             selection = replace(selection, kept=workshop.tuned(selection.kept, tuner))
-        return write(out, request, prepared, selection, workshop, context, gate, ledger)
+        except (DeviceError, DeviceLostError) as error:  # what was chosen is there; the same command goes on tuning
+            prepared = replace(prepared, notes=(*prepared.notes, f"not tuned: {error}"))
+    return write(out, request, prepared, selection, workshop, context, gate, ledger)
 
 
 def _asked(model: Any, target: str | None, options: dict[str, Any]) -> tuple[Request, Progress]:

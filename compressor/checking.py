@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from compressor.devices.opening import find_address
 from compressor.errors import InputError
 from compressor.export.custom_op.library import check_tools
 from compressor.gate import Gate
@@ -56,6 +57,8 @@ def checked(request: Request) -> Checked:
     if request.kernels == CUSTOM_OP:
         check_tools(target)
     check_tune(request, beside or target)
+    if request.device is not None:
+        find_address(request.device)
     request.carbon_intensity()
     request.check_planning()
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()

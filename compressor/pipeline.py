@@ -194,8 +194,8 @@ def _take_back_all(stages: list[Stage], first: int, reason: str) -> None:
 
 
 def _will_be_measured(context: Context, gate: Gate) -> bool:
-    """On the machine that is the target, times are measured when selecting; a prediction has no say."""
-    return context.target.is_host and gate.axes == ("latency",)
+    """Where times are measured when selecting, here or on a board, a prediction has no say."""
+    return (context.target.is_host or gate.measured) and gate.axes == ("latency",)
 
 
 def _warning(result: PassResult, objection: str | None) -> str | None:

@@ -47,7 +47,7 @@ __all__ = ["run"]
 @click.option("--front", is_flag=True, help="All plans worth a thought, as recipes, a table and a plot.")
 @click.option("--solver", default="auto", show_default=True, metavar="exact|evolution|gradient", help="What plans.")
 @click.option("--tune", metavar="500trials|20min", help="Search for faster schedules; with --runtime tvm.")
-@click.option("--device", metavar="URL", help="Where --tune measures: rpc://…, or a saved name. [default: local]")
+@click.option("--device", metavar="URL", help="A board to measure on (ssh://…, a saved name): passes, plans, --tune.")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
 @click.option("--pack", is_flag=True, help="Store ternary and 3-bit weights in their fewest bits; see `unpack`.")
 @carbon

@@ -26,8 +26,9 @@ from compressor.export.bundle import default_name
 from compressor.request import Request
 from compressor.targets import load_target
 
-__all__ = ["Job", "is_list", "jobs_of", "read_list"]
+__all__ = ["SUMMARY", "Job", "is_list", "jobs_of", "read_list"]
 
+SUMMARY = "jobs.json"  # beside the bundles
 _MOST = 100_000
 _WHOLE = {"out": "--out", "force": "--force", "dry_run": "--dry-run"}  # are said of all jobs, and not in the list
 _FIELDS = {field.name: str(field.type).partition(" ")[0].partition("[")[0] for field in fields(Request)}
@@ -131,7 +132,7 @@ def _value(key: str, value: Any, where: str) -> Any:
     type_, told = _KINDS[kind]
     if not isinstance(value, type_) or (isinstance(value, bool) and kind != "bool"):
         raise InputError(f"{key} is {value!r:.60}, and has to be {told}", where=where)
-    if key == "name" and not re.fullmatch(r"\w[\w.+-]{0,199}", value):
+    if key == "name" and (not re.fullmatch(r"\w[\w.+-]{0,199}", value) or value.casefold() == SUMMARY):
         raise InputError(f"{value!r} cannot name a folder", where=where, way_out="Letters, digits, '-', '_', '+', '.'.")
     if key in _LEAST and value < _LEAST[key]:
         raise InputError(f"{key} is {value}, and at least {_LEAST[key]}", where=where)

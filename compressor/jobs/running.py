@@ -16,11 +16,11 @@ from compressor.checking import checked
 from compressor.errors import CompressError, InputError
 from compressor.graph.contract import Progress
 from compressor.jobs import ENGINES
-from compressor.jobs.document import Job, jobs_of, read_list
+from compressor.jobs.document import SUMMARY, Job, jobs_of, read_list
 from compressor.jobs.on_ray import check_ray, do_on_ray
 from compressor.jobs.records import FOLDER, begun, lock_of, read, write, write_whole
 from compressor.jobs.shard import parse_shard
-from compressor.jobs.summary import SUMMARY, Jobs
+from compressor.jobs.summary import Jobs
 from compressor.jobs.work import Compress, check_folders, do, do_all, failed, standing
 from compressor.locks import held
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from compressor.jobs.document import SUMMARY
 from compressor.jobs.records import Record
 from compressor.report.compare import Unit, display
 
-__all__ = ["SUMMARY", "Jobs"]
+__all__ = ["Jobs"]
 
-SUMMARY = "jobs.json"
 _WORST = (1, 2, 3)  # exit statuses, the worst first
 
 

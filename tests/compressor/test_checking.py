@@ -31,6 +31,9 @@ def test_a_request_that_may_run_is_read() -> None:
         ({"tune": "20min"}, "only what TVM compiles is tuned"),
         ({"time": "10min", "passes": "fold"}, "nothing is planned"),
         ({"carbon": -1.0}, "carbon"),
+        ({"device": "kitchen-pie"}, "no device is saved as 'kitchen-pie'"),
+        ({"device": "shs://board"}, "unknown kind"),
+        ({"device": "ssh://board", "front": True}, "--front measures nothing on a board"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], told: str) -> None:

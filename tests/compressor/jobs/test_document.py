@@ -86,6 +86,7 @@ def test_a_name_tells_jobs_of_one_model_and_board_apart() -> None:
         ('[[job]]\nmodel = "a.pt"\ntarget = "host"\nout = "x"\n', "--out is of all jobs together"),
         ('[[job]]\nmodel = "a.pt"\ntarget = "host"\nforce = true\n', "said on the command line"),
         ('[[job]]\nmodel = "a.pt"\ntarget = "host"\nname = "../x"\n', "cannot name a folder"),
+        ('[[job]]\nmodel = "a.pt"\ntarget = "host"\nname = "Jobs.json"\n', "cannot name a folder"),
         ('[[job]]\nmodel = ["x/a.pt", "y/a.pt"]\ntarget = "host"\n', "two bundles would be written to 'a-host'"),
         ('[defaults]\njob = 1\n[[job]]\nmodel = "a.pt"\ntarget = "host"\n', r"\[defaults\]: unknown key 'job'"),
     ],
