@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,11 +108,12 @@ def compress_all(
 
 def jobs_request(asked: Asked, *, progress: Progress | None = None) -> Jobs:
     """Do a list of jobs, and say what became of all of them."""
-    return run_list(asked, _one_of_many, progress or Progress())
+    shown = None if asked.engine == "ray" else progress  # Ray's workers are other processes
+    return run_list(asked, partial(_one_of_many, progress=shown), progress or Progress())
 
 
-def _one_of_many(request: Request) -> Outcome | Front:
-    return front_request(request) if request.front else run_request(request)
+def _one_of_many(request: Request, progress: Progress | None) -> Outcome | Front:
+    return (front_request if request.front else run_request)(request, progress=progress)
 
 
 def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Front:

@@ -133,10 +133,12 @@ def test_from_the_command_line(digits: Path, tmp_path: Path, capfd: pytest.Captu
     job = f'[[job]]\nmodel = "{digits / "model.pt"}"\ntarget = "web-wasm"\n'
     path.write_text(f'{job}{job}name = "odd"\ninput = "1x2x3x3"\n')
     out = tmp_path / "out"
-    arguments = [str(path), "--passes", "none", "--out", str(out), "--json", "-q"]
+    arguments = [str(path), "--passes", "none", "--out", str(out), "--json"]
     capfd.readouterr()
     assert run(arguments) == 2
-    told = json.loads(capfd.readouterr().out)
+    printed = capfd.readouterr()
+    assert printed.err.index("job 1 of 2: model-web-wasm") < printed.err.index("lowering to ONNX")
+    told = json.loads(printed.out)
     assert [job["state"] for job in told["jobs"]] == ["done", "failed"]
     assert told["jobs"][0]["request"]["passes"] == "none"
     assert told["jobs"][0]["figures"]["after"]["bytes"] > 1000
