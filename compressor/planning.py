@@ -101,6 +101,11 @@ class Start:
     fold: PassSpec  # as it was done
     original: tuple[float, float] | None = None  # milliseconds of the original, predicted and measured
 
+    @property
+    def off(self) -> float:
+        """How many times what was predicted of the original it takes."""
+        return 1.0 if self.original is None else self.original[1] / self.original[0]
+
 
 def start(
     request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate, original_ms: float | None = None
@@ -140,7 +145,7 @@ def planned(
         specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
         selection = select(prepared.program, stages, workshop, gate)
-        attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts))
+        attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts, begun.off))
         tighter = _corrected(limits, attempts)
         if tighter is None:
             break
@@ -195,13 +200,15 @@ def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> 
 
 
 def _attempt(
-    plan: Plan, selection: Selection[Artifact], budgets: Sequence[Budget], workshop: Workshop, watts: float | None
+    plan: Plan, selection: Selection[Artifact], budgets: Sequence[Budget], workshop: Workshop, watts: float | None,
+    off: float,
 ) -> Attempt:  # fmt: skip
-    """The plan's artifact held to the budgets: by what was measured, where this machine is the target."""
+    """The plan's artifact held to the budgets: by what was measured, where something tells times, else by predictions
+    times what the original's was `off`."""
     kept, original = selection.kept, workshop.build(workshop.prepared.program)
     times = workshop.measured(original, kept)
     before, after = (
-        _costs(a, times.get(n), workshop.pipeline.context, watts) for n, a in (("0", original), ("1", kept))
+        _costs(a, times.get(n), workshop.pipeline.context, watts, off) for n, a in (("0", original), ("1", kept))
     )
     passed: dict[Axis, float] = {}
     for budget in budgets:
@@ -216,7 +223,7 @@ def _attempt(
 
 
 def _costs(
-    artifact: Artifact, measured: Measurement | None, context: Context, watts: float | None
+    artifact: Artifact, measured: Measurement | None, context: Context, watts: float | None, off: float
 ) -> dict[BudgetAxis, float]:
     """Milliseconds (predicted where they are not measured), bytes on disk and in memory, joules."""
     parts, estimate = parts_of(artifact.program, context), None
@@ -224,7 +231,7 @@ def _costs(
         estimate = context.latency.predict(artifact.program, context.target)
     found: dict[BudgetAxis, float] = {"size": artifact.bytes, "memory": parts.memory}
     if measured is not None or estimate is not None:
-        found["latency"] = measured.p50 if measured is not None else estimate.latency_ms if estimate else 0.0
+        found["latency"] = measured.p50 if measured is not None else off * estimate.latency_ms if estimate else 0.0
     if watts is not None and "latency" in found:
         found["energy"] = watts * 1e-3 * found["latency"]
     return found

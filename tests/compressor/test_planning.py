@@ -100,21 +100,33 @@ def test_memory_and_energy_are_budgets(digits: Path, tmp_path: Path) -> None:
     assert joules[1] <= 0.9 * joules[0]
 
 
-def test_a_board_corrects_the_plan(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board on which a network takes a millisecond for each 100 kB of its file, whatever is predicted."""
+def _kitchen(folder: Path, monkeypatch: pytest.MonkeyPatch, lost_after: int = 99) -> list[str]:
+    """A board on which a network takes a millisecond for each 100 kB of its file, whatever is predicted, until it is
+    lost; what it was asked to measure."""
     asked: list[str] = []
 
     def compare(self: Board, bundles: Sequence[Path], *, strict: bool = False) -> Readings:
-        asked.extend(folder.name for folder in bundles)
-        found = [(folder / "model.onnx").stat().st_size / 1e5 for folder in bundles]
+        if len(asked) >= lost_after:
+            self.lost = "the connection was lost"
+            return Readings()
+        asked.extend(each.name for each in bundles)
+        found = [(each / "model.onnx").stat().st_size / 1e5 for each in bundles]
         return Readings(tuple(Measurement(1.0, p, p, p, p, p, 6, 4, "made up", None, (p,) * 6) for p in found))
 
-    device = Board("ssh://pi@kitchen", Description("Linux", "aarch64", "A76", 4, 0, "3.11"), Limits(), tmp_path)
+    device = Board("ssh://pi@kitchen", Description("Linux", "aarch64", "A76", 4, 0, "3.11"), Limits(), folder)
     monkeypatch.setattr(api, "reach", lambda url, target, *_, **__: device)
     monkeypatch.setattr(Board, "compare", compare)
-    out = tmp_path / "bundle"
-    arguments = ["--target", "raspberry-pi-5", "--latency", "1ms", "--recover", "none", "--max-drop", "50%"]
-    assert run(_arguments(digits, *arguments, "--device", "ssh://pi@kitchen", "--out", str(out))) == 0
+    return asked
+
+
+def _there(digits: Path, out: Path, latency: str) -> list[str]:
+    budget = ["--target", "raspberry-pi-5", "--latency", latency, "--recover", "none", "--max-drop", "50%"]
+    return _arguments(digits, *budget, "--device", "ssh://pi@kitchen", "--out", str(out))
+
+
+def test_a_board_corrects_the_plan(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, out = _kitchen(tmp_path, monkeypatch), tmp_path / "bundle"
+    assert run(_there(digits, out, "1ms")) == 0
     report = _report(out)
     assert report["after"]["latency_ms"]["measured"] <= 1.0  # type: ignore[index]
     assert report["measured_on"] == "ssh://kitchen (A76)"
@@ -122,6 +134,20 @@ def test_a_board_corrects_the_plan(digits: Path, tmp_path: Path, monkeypatch: py
     assert any(re.match(r"the original takes 3\.\d+ ms where 0\.\d+ ms was predicted", note) for note in notes)
     assert any("the model states no interval" in note for note in notes)
     assert asked[0] == "original-0", "before anything was planned"
+
+
+def test_a_board_that_is_lost_leaves_a_plan_in_the_originals_units(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its roofline alone would call the original, of 3 ms, within any such budget."""
+    asked, out = _kitchen(tmp_path, monkeypatch, lost_after=1), tmp_path / "bundle"
+    assert run(_there(digits, out, "2.6ms")) == 0
+    report = _report(out)
+    assert asked == ["original-0"]
+    before, after = (report[side]["latency_ms"] for side in ("before", "after"))  # type: ignore[index]
+    assert after["measured"] is None
+    assert before["predicted"] < 1.0
+    assert after["predicted"] < 0.85 * before["predicted"]
 
 
 def test_no_time_leaves_everything_as_it_is_and_says_so(digits: Path, tmp_path: Path) -> None:
