@@ -3,6 +3,7 @@
 import compressor
 outcome = compressor.compress("model.pt", target="jetson", data="data.npz")
 outcome.report.after.file_bytes
+compressor.compress_all("jobs.toml", shard="1/8").exit_code
 compressor.front("model.pt", target="jetson", data="data.npz").points
 """
 
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compressor.api import compress as compress
+    from compressor.api import compress_all as compress_all
     from compressor.api import front as front
 
-__all__ = ["compress", "front"]
+__all__ = ["compress", "compress_all", "front"]
 
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any import of the runtime, which would send usage data

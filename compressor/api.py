@@ -5,24 +5,29 @@ request ─ prepare ─ passes ─ select ─ assemble ─▶ bundle, report, ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 from compressor.assemble import write
+from compressor.board import reach
 from compressor.cache import Cache, default_folder
+from compressor.checking import Checked, checked
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
-from compressor.errors import InputError, did_you_mean
-from compressor.export.custom_op.library import check_tools
+from compressor.errors import DeviceError, DeviceLostError, InputError, did_you_mean
 from compressor.fronting import Front, find_front
+from compressor.gate import Gate
 from compressor.graph.contract import Context, Progress
 from compressor.grouping import Groups, inspect_groups
 from compressor.inspecting import Inspection, inspect_program
+from compressor.jobs.running import Asked, run_list
+from compressor.jobs.summary import Jobs
 from compressor.judging import Workshop
 from compressor.keeping import check_keep
 from compressor.making import Ledger
-from compressor.metrics import parse_drop
 from compressor.outcome import Outcome
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
@@ -36,16 +41,15 @@ from compressor.request import Request
 from compressor.selecting import select
 from compressor.sensing import Sensitivities, inspect_sensitivity
 from compressor.targets import load_target
-from compressor.targets.kernels import CUSTOM_OP, check_kernels
-from compressor.targets.tvm import BOTH, TVM, with_runtime
-from compressor.tuning import Tuner, check_tune
-from compressor.unpacking import check_pack
+from compressor.targets.kernels import CUSTOM_OP
+from compressor.targets.tvm import with_runtime
+from compressor.tuning import Tuner
 from compressor.versions import versions
 from compressor.workplace import workplace
 
 __all__ = [
-    "compress", "front", "front_request", "groups_request", "help_request", "inspect_request", "ranks_request",
-    "run_request", "sensitivity_request",
+    "compress", "compress_all", "front", "front_request", "groups_request", "help_request", "inspect_request",
+    "jobs_request", "ranks_request", "run_request", "sensitivity_request",
 ]  # fmt: skip
 
 
@@ -85,60 +89,97 @@ def front(model: Any, target: str | None = None, **options: Any) -> Front:
     return front_request(request, progress=progress)
 
 
+def compress_all(
+    jobs: str | Path | Sequence[Mapping[str, Any]], *, out: str | Path | None = None, shard: str | None = None,
+    engine: Literal["here", "ray"] = "here", force: bool = False, dry_run: bool = False,
+    say: Callable[[str], None] | None = None, **options: Any,
+) -> Jobs:  # fmt: skip
+    """Many models for many targets; the same as `compress jobs.toml`. `jobs` is that file, or its `[[job]]` tables.
+
+    `options` are of all jobs that do not say otherwise. What goes wrong in one job is in its record, and in the
+    `exit_code`; raises the errors of `compressor.errors` for what can be told before anything runs.
+    """
+    asked, progress = _asked(None, None, {**options, "say": say})
+    given = {name: getattr(asked, name) for name in options}
+    listed = Path(jobs) if isinstance(jobs, str | Path) else jobs
+    folder = None if out is None else Path(out)
+    return jobs_request(Asked(listed, given, folder, force, dry_run, shard, engine), progress=progress)
+
+
+def jobs_request(asked: Asked, *, progress: Progress | None = None) -> Jobs:
+    """Do a list of jobs, and say what became of all of them."""
+    shown = None if asked.engine == "ray" else progress  # Ray's workers are other processes
+    return run_list(asked, partial(_one_of_many, progress=shown), progress or Progress())
+
+
+def _one_of_many(request: Request, progress: Progress | None) -> Outcome | Front:
+    return (front_request if request.front else run_request)(request, progress=progress)
+
+
 def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Front:
-    recipe = request.loaded_recipe()
-    request = request if recipe is None else replace(request, keep=recipe.keep)
-    named = load_target(request.target_name(recipe))
-    target = with_runtime(named, request.runtime)
-    beside = with_runtime(named, TVM) if request.runtime == BOTH else None
-    specs = request.pass_specs(target, recipe, has_data=request.data is not None)
-    if request.train is not None and not any(spec.build().takes_function() for spec in specs):
-        raise InputError("no pass runs it", where="--train", way_out="Write --passes prune=0.5:how=dhspg.")
-    check_pack(request, target)
-    check_kernels(target, request.kernels)
-    if request.kernels == CUSTOM_OP:
-        check_tools(target)
-    check_tune(request, beside or target)
-    request.carbon_intensity()  # refused before anything slow
-    request.check_planning()
-    gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
+    asked = checked(request)
+    request, recipe, target = asked.request, asked.recipe, asked.target
     out = None if request.dry_run else request.out_folder(target.name)
-    seed = request.seed if request.seed is not None else (recipe.seed if recipe else 0)
-    learns = _trains(recipe, specs) or (request.plans and request.data is not None and request.recover != NONE)
-    prepared = prepare(request, target, seed, progress, train=learns)
-    check_keep(prepared.program, request.keep)
-    if recipe is not None:
-        recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
-    context = replace(_context(prepared, progress), train=train)
-    if out is None and not request.plans:
-        return Outcome(dry_report(request, prepared, specs, context), None)
-    cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
-    aim = replace(prepared.target, power=None), identity(prepared.target)  # no stage depends on the power
-    pipeline = Pipeline(
-        context, gate, cache, _fingerprint(cache, prepared, request, *aim), tuple(request.keep), ledger=ledger,
-        weighed=_fingerprint(cache, prepared, request),
-    )  # fmt: skip
-    begun = start(request, prepared, pipeline, gate) if request.plans else None
+    with workplace() as folder:
+        board = None
+        if request.device is not None and out is not None:
+            board = reach(
+                request.device, target, folder / "board", batch=request.batch, threads=request.threads,
+                progress=progress,
+            )  # fmt: skip
+        gate = replace(asked.gate, measured=board is not None and board.times)
+        learns = _trains(recipe, asked.specs) or (
+            request.plans and request.data is not None and request.recover != NONE
+        )
+        prepared = prepare(request, target, asked.seed, progress, train=learns)
+        check_keep(prepared.program, request.keep)
+        if recipe is not None:
+            recipe.check_teacher(None if prepared.teacher is None else prepared.teacher.hash())
+        context = replace(_context(prepared, progress), train=asked.train)
+        if out is None and not request.plans:
+            return Outcome(dry_report(request, prepared, asked.specs, context), None)
+        cache = Cache(None if request.no_cache else request.cache_dir or default_folder())
+        aim = replace(prepared.target, power=None), identity(prepared.target)  # no stage depends on the power
+        pipeline = Pipeline(
+            context, gate, cache, _fingerprint(cache, prepared, request, *aim), tuple(request.keep), ledger=ledger,
+            weighed=_fingerprint(cache, prepared, request),
+        )  # fmt: skip
+        workshop = Workshop(
+            prepared, pipeline, folder, asked.drop_limit, request.batch, request.threads, progress, request.pack,
+            asked.beside, request.kernels == CUSTOM_OP, board,
+        )  # fmt: skip
+        workshop.try_board()
+        return _made(asked, out, prepared, pipeline, workshop, gate, ledger)
+
+
+def _made(
+    asked: Checked, out: Path | None, prepared: Prepared, pipeline: Pipeline, workshop: Workshop, gate: Gate,
+    ledger: Ledger,
+) -> Outcome | Front:  # fmt: skip
+    """Plan or run the passes, select, and write; `out` is None of a plan that is only shown."""
+    request, context = asked.request, pipeline.context
+    only_predicted = out is None or request.front
+    original_ms = None if only_predicted or not request.plans else workshop.original_ms(gate)
+    begun = start(request, prepared, pipeline, gate, original_ms) if request.plans else None
     if begun is not None and request.front:
         return find_front(out, request, prepared, begun)
     if begun is not None and out is None:
         return Outcome(dry_plan(begun, request, prepared, context), None)
     assert out is not None
     with announcing() as announce:
-        stages = [] if begun else replace(pipeline, announce=announce).run(prepared.program, specs)
-    with workplace() as folder:
-        workshop = Workshop(
-            prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack,
-            beside, request.kernels == CUSTOM_OP,
-        )  # fmt: skip
-        if begun is not None:
-            found = planned(begun, request, prepared, pipeline, workshop, gate)
-            selection, prepared = found.selection, replace(prepared, notes=(*prepared.notes, *found.notes))
-        else:
-            selection = select(prepared.program, stages, workshop, gate)
-        if (tuner := Tuner.asked(request, beside or target, seed, progress)) is not None:
+        stages = [] if begun else replace(pipeline, announce=announce).run(prepared.program, asked.specs)
+    if begun is not None:
+        found = planned(begun, request, prepared, pipeline, workshop, gate)
+        selection, prepared = found.selection, replace(prepared, notes=(*prepared.notes, *found.notes))
+    else:
+        selection = select(prepared.program, stages, workshop, gate)
+    tuner = Tuner.asked(request, asked.beside or asked.target, asked.seed, context.progress)
+    if tuner is not None:
+        try:
             selection = replace(selection, kept=workshop.tuned(selection.kept, tuner))
-        return write(out, request, prepared, selection, workshop, context, gate, ledger)
+        except (DeviceError, DeviceLostError) as error:  # what was chosen is there; the same command goes on tuning
+            prepared = replace(prepared, notes=(*prepared.notes, f"not tuned: {error}"))
+    return write(out, request, prepared, selection, workshop, context, gate, ledger)
 
 
 def _asked(model: Any, target: str | None, options: dict[str, Any]) -> tuple[Request, Progress]:

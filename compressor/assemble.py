@@ -62,6 +62,7 @@ def write(
     agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
     notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
     notes += _kernels(request, prepared, kept)
+    notes += (*findings.notes, *([] if findings.held is None else [str(findings.held)]))
     tuning = (beside or kept).tuning
     if tuning is not None:
         notes = (*notes, str(tuning) if beside else f"{tuning}; the original's figures are of its default schedules")
@@ -79,7 +80,7 @@ def write(
     if selection.rejected is not None:
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
-    manifest = _manifest(report, request, prepared, selection, findings)
+    manifest = _manifest(report, request, prepared, selection, findings, workshop)
     told = {} if tuning is None else {"tuning": asdict(tuning)}
     folder = write_bundle(out, force=request.force, files=files, manifest={**manifest, **told})
     kept_original = selection.rejected is not None or bool(findings.missed)
@@ -102,7 +103,12 @@ def _recipe(request: Request, prepared: Prepared, stages: tuple[Stage, ...]) -> 
 
 
 def _manifest(
-    report: Report, request: Request, prepared: Prepared, selection: Selection[Artifact], findings: Findings
+    report: Report,
+    request: Request,
+    prepared: Prepared,
+    selection: Selection[Artifact],
+    findings: Findings,
+    workshop: Workshop,
 ) -> Mapping[str, Any]:
     program, agreement = selection.kept.program, selection.kept.agreement
     target = prepared.target
@@ -126,6 +132,7 @@ def _manifest(
         "versions": dict(report.versions),
         **_decoder(findings, prepared),
         **_predicted(findings, request, prepared, selection),
+        **_measured(findings, request, workshop),
         **_energy(report, target, request),
     }
 
@@ -191,6 +198,21 @@ def _predicted(
         return {}
     threads = request.threads or prepared.target.threads
     return {"predicted": prediction(estimate, selection.kept.program.hash(), threads, request.batch)}
+
+
+def _measured(findings: Findings, request: Request, workshop: Workshop) -> dict[str, Any]:
+    """What was measured of it, and where."""
+    if findings.measured is None:
+        return {}
+    before, after = findings.measured
+    within = None if findings.held is None else findings.held.within
+    told = {"device": workshop.timing.device, "where": findings.measured_on, "latency_ms": after.p50}
+    return {
+        "measured": {
+            **told, "original_latency_ms": before.p50, "threads": after.threads, "batch": request.batch,
+            "within_interval": within,
+        }
+    }  # fmt: skip
 
 
 def _energy(report: Report, target: Target, request: Request) -> dict[str, Any]:

@@ -49,11 +49,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Gate:
-    """`strict` reverts what the user named, too."""
+    """`strict` reverts what the user named, too; `measured`: artifacts are timed when selecting."""
 
     objective: Objective
     budgets: tuple[Budget, ...] = ()
     strict: bool = False
+    measured: bool = False
 
     @property
     def axes(self) -> tuple[Objective, ...]:

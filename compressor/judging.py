@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from compressor.devices.local import Measurement, compare, load_ms
+from compressor.board import Board
+from compressor.devices.local import Measurement, load_ms
 from compressor.devices.side_by_side import SideBySide, side_by_side
 from compressor.devices.tvm_runtime import runtime_bytes
-from compressor.errors import ExportError, MismatchError, UnsupportedError
+from compressor.errors import DeviceLostError, ExportError, MismatchError, UnsupportedError
 from compressor.export.agreement import FP16, Agreement, tolerance_of
 from compressor.export.check import check
 from compressor.export.custom_op.library import packed_for, write_library
@@ -29,16 +30,19 @@ from compressor.export.pack import Part, pack_model, packed_parts
 from compressor.export.session import OPERATORS, runner
 from compressor.export.tvm import to_tvm
 from compressor.export.tvm_boards import compiler_of, is_from_wheels
+from compressor.gate import Gate
 from compressor.generation import decoding
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.kv_cache import answers, length_of, past_of
 from compressor.graph.program import Program
+from compressor.held import Held
 from compressor.metrics import Drop
 from compressor.pipeline import Pipeline, Stage
 from compressor.prepare import Prepared
 from compressor.report.model import Decoding, Library
 from compressor.targets import Target
 from compressor.targets.tvm import TVM
+from compressor.timing import Timing
 from compressor.trying import FEW, Trial, trial_of
 from compressor.trying_operators import trial_of_model
 from compressor.verify import relative_error
@@ -99,10 +103,17 @@ class Workshop:
     pack: bool = False
     besides: Target | None = None  # with TVM, where a library is asked for beside the model
     own_kernels: bool = False
+    board: Board | None = None
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[Path, float] = field(default_factory=dict)
     _times: dict[tuple[int, tuple[Path, ...]], Mapping[str, Measurement]] = field(default_factory=dict)
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Where artifacts are timed."""
+        shared = self.batch, self.threads, self.progress, self.board
+        return Timing(self.prepared, Path(tempfile.mkdtemp(dir=self.folder)), *shared)
 
     def build(self, program: Program) -> Artifact:
         """Lower, place and check. Raises UnsupportedError, ExportError or MismatchError."""
@@ -181,7 +192,7 @@ class Workshop:
 
     def _slower_whole(self, before: Artifact, after: Artifact) -> str:
         """Functions that are faster one by one may not be so together: why the whole is not, or ""."""
-        times = self._in_turn(before, after)
+        times = self.timing.in_turn([before, after])
         if not times or times["1"].p50 < times["0"].p50:
             return ""
         return f"the library as a whole takes {times['1'].p50:.4g} ms then, and {times['0'].p50:.4g} ms as it was"
@@ -250,27 +261,55 @@ class Workshop:
         return self.pipeline.again(program, stages)
 
     def times(self, before: Program, after: Artifact, attempt: int = 0) -> SideBySide | None:
-        if not self.prepared.target.is_host:
-            return None
-        measured = self.measured(self.build(before), after, attempt=attempt)
-        return side_by_side(measured["0"], measured["1"])
+        """Raises MismatchError, ExportError or UnsupportedError where it does not run on the board."""
+        measured = self.measured(self.build(before), after, attempt=attempt, strict=True)
+        if measured:
+            return side_by_side(measured["0"], measured["1"])
+        return None if self.board is None else self._predicted(before, after.program)
 
-    def measured(self, *artifacts: Artifact, attempt: int = 0) -> Mapping[str, Measurement]:
-        """Interleaved measurements by position ("0", "1"), or nothing where this machine is not the target."""
-        if not self.prepared.target.is_host:
-            return {}
+    def measured(self, *artifacts: Artifact, attempt: int = 0, strict: bool = False) -> Mapping[str, Measurement]:
+        """Interleaved measurements by position ("0", "1"), as `Timing.in_turn`; the same ones only once an attempt."""
         key = (attempt, tuple(artifact.path for artifact in artifacts))
         if key not in self._times:
-            self._times[key] = self._in_turn(*artifacts)
+            self._times[key] = self.timing.in_turn(artifacts, strict=strict)
         return self._times[key]
 
-    def first_token(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
-        """The same of decoders with a key–value cache, until the first token of an answer; nothing for others."""
-        batch = self.prepared.first_batch(self.batch)
-        if batch is None or not self.prepared.target.is_host:
-            return {}
-        threads = self.threads or self.prepared.target.threads
-        return compare({str(i): a.path for i, a in enumerate(artifacts)}, batch, threads=threads)
+    def try_board(self) -> None:
+        """Measure the original on the board, if there is one: what cannot run there is told before anything slow.
+
+        Raises DeviceLostError, and MismatchError, ExportError or UnsupportedError where it does not run.
+        """
+        if self.board is None:
+            return
+        self.measured(self.build(self.prepared.program), strict=True)
+        if self.board.lost:
+            raise DeviceLostError(self.board.lost, where=self.board.url, way_out="Look at it, and begin again.")
+
+    def original_ms(self, gate: Gate) -> float | None:
+        """What the original takes where it is timed, if a budget of time or energy asks for it."""
+        if not {"latency", "energy"} & {budget.axis for budget in gate.budgets}:
+            return None
+        measured = self.measured(self.build(self.prepared.program))
+        return measured["0"].p50 if measured else None
+
+    def held(self, artifact: Artifact, measured: Measurement | None) -> Held | None:
+        """Its prediction beside what was measured; None where either is not known, or is of other kernels."""
+        context = self.pipeline.context
+        if measured is None or context.latency is None or artifact.operators is not None:
+            return None
+        estimate = context.latency.predict(artifact.program, context.target, batch=self.batch, threads=self.threads)
+        return Held.of(estimate, measured.p50, self.timing.where)
+
+    def _predicted(self, *programs: Program) -> SideBySide | None:
+        """In the place of what a board that no longer answers would have told."""
+        context = self.pipeline.context
+        if context.latency is None:
+            return None
+        before, after = (
+            context.latency.predict(program, context.target, batch=self.batch, threads=self.threads).latency_ms
+            for program in programs
+        )
+        return SideBySide(before, after, after / before, after / before, after / before, "predicted")
 
     def decoding(self, artifact: Artifact) -> Decoding | None:
         """What a decoder generates with its cache, held to PyTorch; None for other networks. Raises MismatchError."""
@@ -294,7 +333,7 @@ class Workshop:
         if artifact is None or artifact.trial is None:
             return None
         trial, agreement, compiler = artifact.trial, artifact.agreement, compiler_of(self.prepared.target)
-        times = self._in_turn(kept, artifact) if artifact is not kept else {}
+        times = self.timing.in_turn([kept, artifact]) if artifact is not kept else {}
         return Library(
             files=tuple(file.name for file in artifact.files),
             processor=compiler.cpu,
@@ -313,19 +352,6 @@ class Workshop:
             error=agreement.error if trial.run is not None else None,
             tolerance=agreement.tolerance,
         )
-
-    def _in_turn(self, *artifacts: Artifact) -> Mapping[str, Measurement]:
-        """Interleaved measurements of one program's artifacts by position, where this machine is the target."""
-        if not self.prepared.target.is_host:
-            return {}
-        self.progress.say("measuring on this machine")
-        threads = self.threads or self.prepared.target.threads
-        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-        return compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
-
-    def load_ms(self, artifact: Artifact) -> float | None:
-        """Milliseconds to load on this machine, where it is the target."""
-        return load_ms(artifact.path) if self.prepared.target.is_host else None
 
     def output_error(self, artifact: Artifact) -> float:
         """Relative root-mean-square error of all float outputs but a cache against the original's, worst output."""

@@ -137,7 +137,10 @@ def _run_one(
     started = time.perf_counter()
     done, before = spec.build(keep), cost_of(program, context)
     try:
-        result = _cached(cache, key, ledger) or _fresh(done, program, context, cache, key, earlier, announce, ledger)
+        with cache.hold(key, partial(context.progress.say, f"{spec}: another run makes the same; waiting for it")):
+            result = _cached(cache, key, ledger) or _fresh(
+                done, program, context, cache, key, earlier, announce, ledger
+            )
         if not result.changed:  # a recipe leaves the pass out: what it only wrote otherwise has to go, too
             result = replace(result, program=program)
         after = cost_of(result.program, context)
@@ -193,8 +196,8 @@ def _take_back_all(stages: list[Stage], first: int, reason: str) -> None:
 
 
 def _will_be_measured(context: Context, gate: Gate) -> bool:
-    """On the machine that is the target, times are measured when selecting; a prediction has no say."""
-    return context.target.is_host and gate.axes == ("latency",)
+    """Where times are measured when selecting, here or on a board, a prediction has no say."""
+    return (context.target.is_host or gate.measured) and gate.axes == ("latency",)
 
 
 def _warning(result: PassResult, objection: str | None) -> str | None:

@@ -4,7 +4,10 @@
        ▲                                         │
        └── corrected by what was measured ◀──────┘      three times at most
 
-An axis whose measured cost is over its budget gets a limit that is as much lower as the prediction was too low; where
+Artifacts are measured on the board of `--device`, or here where this machine is the target. Where time has a budget the
+original is measured first, and predictions are multiplied by what its own was off. An axis whose measured cost is over
+its budget gets a limit that is as much lower as the prediction was too low. A plan that keeps its budgets, and is
+measured below the interval that its prediction states, gets a limit of time as much higher: less damage will do. Where
 the metric fell too far, the damage allowed falls as much below that of the plan; where it did not, and the damage
 allowed was what kept the budgets from being met, it rises. Of all attempts the one that breaks budgets least is kept:
 there is always one.
@@ -22,6 +25,7 @@ from compressor.devices.local import Measurement
 from compressor.errors import InputError
 from compressor.gate import Budget, BudgetAxis, Gate, show
 from compressor.graph.contract import Context
+from compressor.held import Held
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
@@ -41,6 +45,7 @@ from compressor.selecting import Selection, select
 
 __all__ = ["DAMAGE", "Planned", "Start", "dry_plan", "planned", "start"]
 
+SPARE = 0.05  # of the time that a budget allows, left over: less is no other plan
 CORRECTIONS = 3  # times that a plan is solved again because what was measured differs
 DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
 LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
@@ -52,17 +57,26 @@ FOLD = PassSpec("fold", {}, {}, "planner")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A plan, what was made of it, and by what share that breaks which budgets."""
+    """A plan, what was made of it, and by what share that breaks which budgets. `held` is its predicted time beside the
+    measured one, `spare` the share of its time that the tightest budget of time leaves over."""
 
     plan: Plan
     selection: Selection[Artifact] | None  # None of a dry run
     overruns: Mapping[Axis, float]
     allowed: float = 1.0  # of the metric's fall with everything that was planned, where that was too far
+    held: Held | None = None
+    spare: float = 0.0
 
     @property
     def fell(self) -> bool:
         """Whether the metric fell too far with everything that was planned."""
         return self.selection is not None and self.selection.rejected is not None
+
+    @property
+    def short(self) -> dict[Axis, float]:
+        """What the plan was predicted to be over its limits by, where no measurement has refuted that."""
+        kept = self.held is not None and not self.overruns
+        return {axis: over for axis, over in self.plan.best.overruns.items() if not (kept and axis == "latency")}
 
     @property
     def rank(self) -> tuple[float, bool, float]:
@@ -85,22 +99,35 @@ class Start:
     limits: dict[Axis, float]
     factor: float  # of the latency model: its milliseconds by those of parts
     fold: PassSpec  # as it was done
+    original: tuple[float, float] | None = None  # milliseconds of the original, predicted and measured
+
+    @property
+    def off(self) -> float:
+        """How many times what was predicted of the original it takes."""
+        return 1.0 if self.original is None else self.original[1] / self.original[0]
 
 
-def start(request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate) -> Start:
-    """Fold, and measure every option, until `--time` is over."""
+def start(
+    request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate, original_ms: float | None = None
+) -> Start:  # fmt: skip
+    """Fold, and measure every option, until `--time` is over. `original_ms` is what the original was measured to take:
+    what is predicted is multiplied by what it was off there."""
     stages = pipeline.run(prepared.program, [FOLD])
     folded, context = stages[-1].program, pipeline.context
     original = parts_of(prepared.program, context)
     estimate = None if context.latency is None else context.latency.predict(prepared.program, context.target)
     factor = 1.0 if estimate is None else estimate.factor
+    both = None
+    if original_ms is not None and original.latency_ms > 0:
+        both = factor * original.latency_ms, original_ms
+        factor = original_ms / original.latency_ms
     limits = dict(_limits(gate.budgets, original, factor, request, prepared))
     axes = {*limits, gate.objective} - {"damage"}
     shelf = Shelf(pipeline.cache, pipeline.weighed)
     swapper = Swapper(folded, context, shelf)
     places = collect(folded, context, axes, pipeline.keep, shelf)
     measured = swapper.measure(places, request.planning_seconds())
-    return Start(Planner(folded, context, swapper, places, measured), limits, factor, stages[-1].spec)
+    return Start(Planner(folded, context, swapper, places, measured), limits, factor, stages[-1].spec, both)
 
 
 def planned(
@@ -118,7 +145,7 @@ def planned(
         specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
         selection = select(prepared.program, stages, workshop, gate)
-        attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts))
+        attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts, begun.off))
         tighter = _corrected(limits, attempts)
         if tighter is None:
             break
@@ -173,24 +200,30 @@ def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> 
 
 
 def _attempt(
-    plan: Plan, selection: Selection[Artifact], budgets: Sequence[Budget], workshop: Workshop, watts: float | None
+    plan: Plan, selection: Selection[Artifact], budgets: Sequence[Budget], workshop: Workshop, watts: float | None,
+    off: float,
 ) -> Attempt:  # fmt: skip
-    """The plan's artifact held to the budgets: by what was measured, where this machine is the target."""
+    """The plan's artifact held to the budgets: by what was measured, where something tells times, else by predictions
+    times what the original's was `off`."""
     kept, original = selection.kept, workshop.build(workshop.prepared.program)
     times = workshop.measured(original, kept)
     before, after = (
-        _costs(a, times.get(n), workshop.pipeline.context, watts) for n, a in (("0", original), ("1", kept))
+        _costs(a, times.get(n), workshop.pipeline.context, watts, off) for n, a in (("0", original), ("1", kept))
     )
-    over: dict[Axis, float] = {}
+    passed: dict[Axis, float] = {}
     for budget in budgets:
-        if budget.axis in after and (passed := after[budget.axis] / budget.limit(before[budget.axis]) - 1) > 0:
-            over[budget.axis] = max(passed, over.get(budget.axis, 0.0))
+        if budget.axis in after:
+            share = after[budget.axis] / budget.limit(before[budget.axis]) - 1
+            passed[budget.axis] = max(share, passed.get(budget.axis, share))
+    over = {axis: share for axis, share in passed.items() if share > 0}
+    timed = [share for axis, share in passed.items() if axis in ("latency", "energy")]
     allowed = 1.0 if selection.rejected is None else workshop.allowed(selection.rejected)
-    return Attempt(plan, selection, over, allowed)
+    held = workshop.held(kept, times.get("1"))
+    return Attempt(plan, selection, over, allowed, held, -max(timed, default=0.0))
 
 
 def _costs(
-    artifact: Artifact, measured: Measurement | None, context: Context, watts: float | None
+    artifact: Artifact, measured: Measurement | None, context: Context, watts: float | None, off: float
 ) -> dict[BudgetAxis, float]:
     """Milliseconds (predicted where they are not measured), bytes on disk and in memory, joules."""
     parts, estimate = parts_of(artifact.program, context), None
@@ -198,7 +231,7 @@ def _costs(
         estimate = context.latency.predict(artifact.program, context.target)
     found: dict[BudgetAxis, float] = {"size": artifact.bytes, "memory": parts.memory}
     if measured is not None or estimate is not None:
-        found["latency"] = measured.p50 if measured is not None else estimate.latency_ms if estimate else 0.0
+        found["latency"] = measured.p50 if measured is not None else off * estimate.latency_ms if estimate else 0.0
     if watts is not None and "latency" in found:
         found["energy"] = watts * 1e-3 * found["latency"]
     return found
@@ -210,15 +243,25 @@ def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dic
     best = latest.plan.best
     if latest.fell:
         found["damage"] = best.damage * min(max(latest.allowed, LEAST), MOST)
-    elif best.overruns:  # the damage allowed stood in the way, and the metric bears more
+    elif latest.short:  # the damage allowed stood in the way, and the metric bears more
         fallen = [each.plan.best.damage for each in attempts if each.fell]
         found["damage"] = math.sqrt(limits["damage"] * min(fallen)) if fallen else WIDER * limits["damage"]
         return found if found["damage"] > NEAR * limits["damage"] else None
-    else:
+    elif latest.overruns:
         for axis, over in latest.overruns.items():
             own: Axis = "latency" if axis == "energy" else axis
             found[own] = min((1 - MARGIN) * _predicted(best)[own] / (1 + over), found.get(own, math.inf))
+    elif _too_careful(attempts) and "latency" in limits:  # it may do less damage, and still keep the budget
+        found["latency"] = max((1 - MARGIN) * _predicted(best)["latency"] / (1 - latest.spare), limits["latency"])
     return found if found != limits else None
+
+
+def _too_careful(attempts: Sequence[Attempt]) -> bool:
+    """Whether the latest plan is so much faster than predicted that a milder one may keep the budget. Once an attempt
+    was over a budget, the truth is in between."""
+    latest = attempts[-1]
+    beyond = latest.held is not None and latest.held.within is False and latest.held.ratio < 1
+    return beyond and latest.spare > SPARE and not any(each.overruns for each in attempts)
 
 
 def _predicted(built: Built) -> dict[Axis, float]:
@@ -234,9 +277,15 @@ def _notes(best: Attempt, attempts: Sequence[Attempt], begun: Start) -> Iterator
         f"planned with the {plan.solver} solver ({plan.reason}): predicted {' to '.join(times)}, {' to '.join(sizes)}, "
         f"damage {built.raw:.3g} before recovery"
     )
+    if begun.original is not None:
+        predicted, measured = (show("latency", each) for each in begun.original)
+        yield f"the original takes {measured} where {predicted} was predicted: what was planned is in its units"
+    for number, each in enumerate(attempts, 1):
+        if each.held is not None and len(attempts) > 1:
+            yield f"plan {number}: {each.held}"
     if len(attempts) > 1:
         yield f"what was measured corrected the plan {len(attempts) - 1} times"
-    for axis, over in built.overruns.items():
+    for axis, over in best.short.items():
         if axis == "damage":
             continue
         yield f"no plan was found within the {axis} budget: the closest is predicted {over:.1%} over it"

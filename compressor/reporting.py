@@ -17,6 +17,7 @@ from compressor.graph.concrete import READING, concrete_values
 from compressor.graph.contract import Context
 from compressor.graph.cost import Estimate
 from compressor.graph.program import Program
+from compressor.held import Held
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
 from compressor.pipeline import Stage
@@ -46,7 +47,8 @@ __all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
 @dataclass(frozen=True)
 class Findings:
     """Figures and estimates of original and result, the budgets that the result misses, and what was measured of both
-    in turn, where they are two; what a decoder generates; machine code, where there is some."""
+    in turn, where they are two; what a decoder generates; machine code, where there is some; the result's prediction
+    held to what was measured, and where that was."""
 
     before: Figures
     after: Figures
@@ -55,6 +57,9 @@ class Findings:
     measured: tuple[Measurement, Measurement] | None = None
     decoding: Decoding | None = None
     library: Library | None = None
+    held: Held | None = None
+    measured_on: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find(
@@ -69,19 +74,28 @@ def find(
     after = _figures(workshop, kept, last, measured.get("1"), account)
     decoding = workshop.decoding(kept)
     if decoding is not None:
-        read = workshop.first_token(original, kept)
+        read = workshop.timing.first_token([original, kept])
         before, after = (
             replace(figures, first_token_ms=_first_token(artifact.program, prepared, request, context, read.get(name)))
             for figures, artifact, name in ((before, original, "0"), (after, kept, "1"))
         )
     both = (measured["0"], measured["1"]) if measured else None
     library = workshop.library(kept)
-    learns = target.runtime.name != TVM  # what is learned is of ONNX Runtime
+    timing = workshop.timing
+    comparable = target.runtime.name != TVM and timing.teaches  # what is predicted is of ONNX Runtime
+    learns = comparable and timing.steady([original, kept])
     for artifact, estimate, found in zip((original, kept), (first, last), both or (), strict=False):
         if estimate is not None and learns and artifact.operators is None:
-            remember(prediction(estimate, artifact.program.hash(), found.threads, request.batch), target, found.p50)
+            remember(
+                prediction(estimate, artifact.program.hash(), found.threads, request.batch),
+                target,
+                found.p50,
+                timing.device,
+            )
     budgets = tuple(missed(gate, before, after))
-    return Findings(before, after, (first, last), budgets, both, decoding, library)
+    held = workshop.held(kept, measured.get("1")) if comparable else None
+    where, notes = timing.where if measured else "", timing.notes([original, kept])
+    return Findings(before, after, (first, last), budgets, both, decoding, library, held, where, notes)
 
 
 def full_report(
@@ -104,6 +118,7 @@ def full_report(
         agreement=_agreement(kept),
         decoding=findings.decoding,
         library=findings.library,
+        measured_on=findings.measured_on,
         notes=notes,
         making=making,
         break_even=pays_off(making, before, after, findings.measured) if changed else None,
@@ -195,7 +210,7 @@ def _predict(program: Program, prepared: Prepared, request: Request, context: Co
 
 
 def _first_token(
-    program: Program, prepared: Prepared, request: Request, context: Context, measured: Measurement | None
+    program: Program, prepared: Prepared, request: Request, context: Context, measured: float | None
 ) -> Latency:  # fmt: skip
     """What reading a text takes, predicted for 128 tokens and measured."""
     estimate = None
@@ -204,7 +219,7 @@ def _first_token(
         estimate = context.latency.predict(
             program, prepared.target, batch=request.batch, threads=request.threads, values=values
         )
-    return Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None)
+    return Latency(estimate.latency_ms if estimate else None, measured)
 
 
 def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
@@ -224,7 +239,7 @@ def _figures(
     return replace(
         _program_figures(artifact.program, estimate),
         file_bytes=artifact.bytes,
-        load_ms=measured.load_ms if measured else workshop.load_ms(artifact),
+        load_ms=measured.load_ms if measured else workshop.timing.load_ms(artifact),
         latency_ms=latency,
         energy=account.energy(latency, measured),
         latency_detail=measured.detail() if measured else None,

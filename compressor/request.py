@@ -140,6 +140,8 @@ class Request:
         for name, given in (("time", self.time is not None), ("solver", self.solver != "auto"), ("front", self.front)):
             if given and not self.plans:
                 raise InputError("nothing is planned", where=f"--{name}", way_out="Give a budget, and no --passes.")
+        if self.front and self.device is not None:
+            raise InputError("--front measures nothing on a board", where="--device", way_out="Leave one of them out.")
 
     def planning_seconds(self) -> float | None:
         """What `--time` leaves for measuring options. Raises InputError."""

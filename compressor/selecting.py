@@ -1,10 +1,10 @@
 """Which of the programs that the passes produced is kept.
 
-From the last stage backwards, a stage is taken back when, on this very machine, it runs slower than the one before it
-(what the defaults chose, or `--gate`), when what the defaults chose, or a second try with less damage, cannot be
-lowered or its artifact disagrees with PyTorch, or when the metric fell beyond `--max-drop` and the pass cannot do less
-damage. The first that stands is kept: the best so far, down to the original. What came after the stage that was to
-blame for the metric was judged with its damage, so it is tried once more without.
+From the last stage backwards, a stage is taken back when, where artifacts are timed (`timing.py`), it runs slower than
+the one before it, or not at all (what the defaults chose, or `--gate`), when what the defaults chose, or a second try
+with less damage, cannot be lowered or its artifact disagrees with PyTorch, or when the metric fell beyond `--max-drop`
+and the pass cannot do less damage. The first that stands is kept: the best so far, down to the original. What came
+after the stage that was to blame for the metric was judged with its damage, so it is tried once more without.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Judge(Protocol[C]):
         """The passes of these stages on another program, one after the other."""
 
     def times(self, before: Program, after: C, attempt: int) -> SideBySide | None:
-        """Both measured side by side, loaded anew in each attempt; None where this machine is not the target."""
+        """Both measured side by side, loaded anew in each attempt; None where nothing tells times. Raises CompressError
+        where it does not run there."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +173,14 @@ def _slower(judge: Judge[C], before: Program, candidate: C, stage: Stage, gate: 
         return None
     objection = None
     for attempt in range(ATTEMPTS):
-        times = judge.times(before, candidate, attempt)
+        try:
+            times = judge.times(before, candidate, attempt)
+        except CompressError as error:  # it does not run where it is timed
+            return str(error)
         if times is None or times.low <= SLACK:  # not slower beyond the noise of the measurement
             return None
         objection = objection or (
-            f"measured latency got worse by {100 * (times.ratio - 1):.1f}% "
+            f"{times.how} latency got worse by {100 * (times.ratio - 1):.1f}% "
             f"(95%: at least {100 * (times.low - 1):.1f}%): {times.before:.4g} to {times.after:.4g} ms"
         )
     return objection

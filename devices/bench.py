@@ -140,7 +140,7 @@ def _learn(run: Run, found: Bench) -> None:
     arch = run.description.arch
     for (name, bundle), each in zip(run.bundles.items(), found.figures, strict=False):
         if (run.device.url == "local" or bundle.manifest.get("target") != HOST) and not _absent(run, name, each):
-            remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50, arch=arch)
+            remember_bundle(bundle.manifest, run.threads, run.limits.batch, each.p50, arch=arch, device=run.device.url)
 
 
 def _absent(run: Run, name: str, found: Figures) -> list[str]:

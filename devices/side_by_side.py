@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from compressor.devices.local import Measurement
 
@@ -23,13 +24,14 @@ LEAST_ROUNDS = 6
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Median latencies in milliseconds, and the interval of the ratio after / before."""
+    """Median latencies in milliseconds, and the interval of the ratio after / before; `how` they are known."""
 
     before: float
     after: float
     low: float
     ratio: float
     high: float
+    how: Literal["measured", "predicted"] = "measured"
 
 
 def side_by_side(before: Measurement, after: Measurement) -> SideBySide:

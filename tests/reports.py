@@ -75,6 +75,7 @@ def sample(name: str = "model.pt", layer: str = "features.0", **changes: Any) ->
         ),
         "placement": {"CPUExecutionProvider": 61},
         "agreement": Agreement("onnxruntime", 3e-4, 1e-2),
+        "measured_on": "kitchen (Cortex-A76)",
         "metric": "accuracy",
         "notes": ("batch fixed: the model's code fixes it",),
         "seed": 3,

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from compressor.cli.options import as_json, carbon, model_options, quiet
+from compressor.errors import InputError
+from compressor.jobs import ENGINES
 from compressor.targets.kernels import KERNELS
 from compressor.targets.tvm import RUNTIMES
+
+if TYPE_CHECKING:
+    from compressor.fronting import Front
+    from compressor.graph.contract import Progress
+    from compressor.jobs.summary import Jobs
+    from compressor.outcome import Outcome
 
 __all__ = ["run"]
 
@@ -37,30 +47,61 @@ __all__ = ["run"]
 @click.option("--front", is_flag=True, help="All plans worth a thought, as recipes, a table and a plot.")
 @click.option("--solver", default="auto", show_default=True, metavar="exact|evolution|gradient", help="What plans.")
 @click.option("--tune", metavar="500trials|20min", help="Search for faster schedules; with --runtime tvm.")
-@click.option("--device", metavar="URL", help="Where --tune measures: rpc://…, or a saved name. [default: local]")
+@click.option("--device", metavar="URL", help="A board to measure on (ssh://…, a saved name): passes, plans, --tune.")
 @click.option("--gate", is_flag=True, help="Also revert passes you named when they make things worse.")
 @click.option("--pack", is_flag=True, help="Store ternary and 3-bit weights in their fewest bits; see `unpack`.")
 @carbon
+@click.option("--shard", metavar="i/n", help="Of a list of jobs every n-th, from the i-th (1/8 … 8/8).")
+@click.option("--engine", type=click.Choice(ENGINES), default="here", show_default=True, help="What runs a list.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep finished stages.")
 @click.option("--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Where finished stages are kept.")
 @as_json
 @quiet
-def run(model: str, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Compile a PyTorch model into a small, fast, verified artifact for one edge board."""
+@click.pass_context
+def run(
+    ctx: click.Context, /, model: str, as_json: bool, quiet: bool, shard: str | None, engine: str, **options: Any
+) -> int:  # fmt: skip
+    """Compile a PyTorch model into a small, fast, verified artifact for one edge board.
+
+    MODEL may be a list of jobs (jobs.toml), of many models for many boards.
+    """
     from compressor.api import front_request, help_request, run_request
     from compressor.cli.progress import Bars
     from compressor.crew import is_helper
     from compressor.graph.contract import Progress
+    from compressor.jobs.document import is_list
     from compressor.request import Request
 
+    if is_list(model):
+        return _run_list(ctx, Path(model), shard, engine, options, as_json, Progress() if quiet else Bars())
+    for name in ("shard", "engine"):
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise InputError("it is for a list of jobs", where=f"--{name}", way_out="Give one: compress jobs.toml.")
     if is_helper():
         help_request(Request(model=model, **options))
         return 0
     ask = front_request if options["front"] else run_request
-    outcome = ask(Request(model=model, **options), progress=Progress() if quiet else Bars())
+    return _show(ask(Request(model=model, **options), progress=Progress() if quiet else Bars()), as_json)
+
+
+def _run_list(
+    ctx: click.Context, path: Path, shard: str | None, engine: Any, options: Mapping[str, Any], as_json: bool,
+    progress: Progress,
+) -> int:  # fmt: skip
+    """A list of jobs. Options that were given hold for all of them."""
+    from compressor.api import jobs_request
+    from compressor.jobs.running import Asked
+
+    whole = {name: options[name] for name in ("out", "force", "dry_run")}
+    said = [name for name in options if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    given = {name: options[name] for name in said if name not in whole}
+    return _show(jobs_request(Asked(path, given, **whole, shard=shard, engine=engine), progress=progress), as_json)
+
+
+def _show(found: Outcome | Front | Jobs, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(outcome.to_json(), indent=2))
+        click.echo(json.dumps(found.to_json(), indent=2))
     else:
-        outcome.render(sys.stdout)
-    return outcome.exit_code
+        found.render(sys.stdout)
+    return found.exit_code

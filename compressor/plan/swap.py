@@ -116,18 +116,33 @@ class Swapper:
         self.ran = False  # whether anything had to be measured that an earlier run had not kept
 
     def measure(self, places: Sequence[Place], seconds: float | None = None) -> Measured:
-        """Every place, what is cheapest to lose first, until the time is over: what was kept costs none."""
+        """Every place, what is cheapest to lose first, until the time is over: what was kept costs none, nor does what
+        another run measures meanwhile, which is looked at last."""
         found = Survey(self.sketch, edges=edges(self.program, self.known))
         end = None if seconds is None else time.monotonic() + seconds
-        ordered = sorted(places, key=lambda place: -place.means.order)
+        ordered, elsewhere = sorted(places, key=lambda place: -place.means.order), list[Place]()
         for place in self.context.progress.over(ordered, "weighing options"):
-            seen = self._kept(place)
-            if seen is None and end is not None and time.monotonic() > end:
-                found.left.append(Skip(place.name, "there was no time to weigh it"))
-                continue
-            found.effects[place.name] = self._stored(place) if seen is None else seen
+            if not self._measure(place, found, end):
+                elsewhere.append(place)
+        for place in elsewhere:
+            self._measure(place, found, end, wait=True)
         found.levels = dict(self._levels(places, found))
         return found.on(self.context)
+
+    def _measure(self, place: Place, found: Survey, end: float | None, *, wait: bool = False) -> bool:
+        """One place; False where another run is at it, which is waited for with `wait`."""
+        seen = self._kept(place)
+        if seen is None and end is not None and time.monotonic() > end:
+            found.left.append(Skip(place.name, "there was no time to weigh it"))
+            return True
+        if seen is None:
+            with self.shelf.claim(self._key(place), wait=wait) as ours:
+                if not ours:
+                    return False
+                seen = self._kept(place)
+                seen = self._stored(place) if seen is None else seen
+        found.effects[place.name] = seen
+        return True
 
     def damage(self, program: Program) -> float | None:
         """Of any program that stands in for the original; None without data."""

@@ -14,8 +14,8 @@ from typing import Literal
 from compressor.report.model import PassReport, Report, SkippedSite
 
 __all__ = [
-    "NOTHING", "SAME", "SKIPPED", "Row", "conflicts", "display", "escape", "plain", "ratio", "rows", "skip_groups",
-    "why_nothing",
+    "NOTHING", "SAME", "SKIPPED", "Row", "Unit", "conflicts", "display", "escape", "plain", "ratio", "rows",
+    "skip_groups", "why_nothing",
 ]  # fmt: skip
 
 Unit = Literal["count", "bytes", "ms", "joules", "metric", "error"]

@@ -180,7 +180,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for name, figures in (("before", report.before), ("after", report.after)):
         if figures.latency_detail:
             detail = ", ".join(f"{key} {value:.4g}" for key, value in figures.latency_detail.items())
-            yield f"measured {name}, ms", detail
+            where = f" on {report.measured_on}" if report.measured_on else ""
+            yield f"measured {name}{where}, ms", detail
     for note in report.notes:
         yield "note", note
     yield "versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())

@@ -250,6 +250,7 @@ class Report:
     calibrated: bool = False
     predicted_from: str = ""
     past: str = ""
+    measured_on: str = ""
     passes: tuple[PassReport, ...] = ()
     layers: tuple[LayerError, ...] = ()
     layer_latency: tuple[LayerLatency, ...] = ()

@@ -144,6 +144,7 @@ def _details(report: Report) -> Iterator[str]:
     for name, figures in (("before", report.before), ("after", report.after)):
         if figures.latency_detail:
             detail = ", ".join(f"{key} {value:.4g}" for key, value in figures.latency_detail.items())
-            yield f"measured {name} (ms): {detail}"
+            where = f" on {report.measured_on}" if report.measured_on else ""
+            yield f"measured {name}{where} (ms): {detail}"
     threads = "" if report.threads is None else f", {report.threads} threads"
     yield f"batch {report.batch}{threads}, seed {report.seed}"

@@ -27,7 +27,8 @@ _MOST = 4.0  # a ratio beyond which a measurement says more about its machine th
 
 @dataclass(frozen=True)
 class Outcome:
-    """One prediction and what was measured. `program` stands for its content; `raw_ms` is without correction."""
+    """One prediction and what was measured. `program` stands for its content; `raw_ms` is without correction, `device`
+    the URL or saved name of the one that it was measured on, "" for this machine."""
 
     target: str
     cpu: str
@@ -38,6 +39,7 @@ class Outcome:
     predicted_ms: float
     measured_ms: float
     date: str
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _read(file: Path) -> Iterator[Outcome]:
 
 def _sensible(outcome: Outcome) -> bool:
     """Bundles, which may come from anywhere, carry predictions: what no model would say is not kept and not read."""
-    words = (outcome.target, outcome.cpu, outcome.program, outcome.source, outcome.date)
+    words = (outcome.target, outcome.cpu, outcome.program, outcome.source, outcome.date, outcome.device)
     times = (outcome.raw_ms, outcome.predicted_ms, outcome.measured_ms)
     return (
         all(isinstance(word, str) for word in words)

@@ -27,15 +27,15 @@ def prediction(estimate: Estimate, program: str, threads: int, batch: int) -> di
     }  # fmt: skip
 
 
-def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -> bool:
-    """Keep a prediction and what was measured. False where the prediction is no whole or sensible one, or
-    the disk refused."""
+def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float, device: str = "") -> bool:
+    """Keep a prediction and what was measured, on a `device` or here (""). False where the prediction is no whole or
+    sensible one, or the disk refused."""
     try:
         outcome = Outcome(
             target=target.name, cpu=processor(target), threads=int(predicted["threads"]),
             program=str(predicted["program"]), source=str(predicted["source"]), raw_ms=float(predicted["raw_ms"]),
             predicted_ms=float(predicted["latency_ms"]), measured_ms=measured_ms,
-            date=datetime.now(UTC).strftime("%Y-%m-%d"),
+            date=datetime.now(UTC).strftime("%Y-%m-%d"), device=device,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, OverflowError):
         return False
@@ -43,7 +43,7 @@ def remember(predicted: Mapping[str, Any], target: Target, measured_ms: float) -
 
 
 def remember_bundle(
-    manifest: Mapping[str, Any], threads: int, batch: int, measured_ms: float, *, arch: str
+    manifest: Mapping[str, Any], threads: int, batch: int, measured_ms: float, *, arch: str, device: str = ""
 ) -> bool:  # fmt: skip
     """The same for a bundle's manifest, where it was measured as it was predicted: same threads, same batch, and on a
     board of the target's architecture."""
@@ -52,4 +52,4 @@ def remember_bundle(
         return False
     if (predicted.get("threads"), predicted.get("batch")) != (threads, batch):
         return False
-    return remember(predicted, target, measured_ms)
+    return remember(predicted, target, measured_ms, device)

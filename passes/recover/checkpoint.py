@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def identity(*parts: object) -> str:
 
 def write_checkpoint(path: Path, key: str, state: dict[str, Any]) -> bool:
     """Replace the checkpoint; whether it could be written. A full disk costs the checkpoint, never the run."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")  # several machines may share it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import torch
 from blocks import Layer, Stack
+from emulation import emulated_root
+from measured import given
+from own_device import OwnDevice
 
 import compressor
 from compressor.cli.main import run
-from compressor.errors import InputError, OutputError
+from compressor.devices import bench
+from compressor.devices.device import Description
+from compressor.devices.latency.history import history_file
+from compressor.errors import DeviceLostError, InputError, OutputError
+from compressor.judging import Workshop
+from compressor.tuning import Tuner
 from compressor.userfile import load_function
 
 
@@ -198,3 +206,97 @@ def test_what_the_user_can_mend_exits_with_2_and_writes_nothing(
     assert part in message
     assert "Traceback" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def _on_board(digits: Path, out: Path, *more: str) -> list[str]:
+    given = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "--device", "local"]
+    return [*given, "--threads", "1", "--out", str(out), *more]
+
+
+def test_what_was_measured_on_a_board_is_told_and_remembered(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPRESS_CONFIG", str(tmp_path / "config"))
+    given(monkeypatch, OwnDevice(url="local"))
+    monkeypatch.setattr(bench, "unsteadiness", lambda *_: [])  # three runs do vary
+    assert run(_on_board(digits, tmp_path / "out", "-q", "--passes", "fold")) == 0
+    manifest, report = (json.loads((tmp_path / "out" / name).read_text()) for name in ("manifest.json", "report.json"))
+    told = manifest["measured"]
+    assert (told["device"], told["where"], told["threads"]) == ("local", "local (test)", 1)
+    assert report["measured_on"] == "local (test)"
+    for side, name in (("before", "original_latency_ms"), ("after", "latency_ms")):
+        assert report[side]["latency_ms"]["measured"] == told[name] > 0
+    assert any("on local (test)" in note and "predicted" in note for note in report["notes"])
+    lines = [json.loads(line) for line in history_file().read_text().splitlines()]
+    assert [(line["target"], line["device"], line["measured_ms"]) for line in lines] == [
+        ("x86-64", "local", told["original_latency_ms"]), ("x86-64", "local", told["latency_ms"])
+    ]  # fmt: skip
+
+
+def test_a_board_that_breaks_off_leaves_what_is_known(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reached, and measures the original; then it is lost for good."""
+    devices = iter([OwnDevice(), OwnDevice()])
+    given(monkeypatch, lambda: next(devices, OwnDevice(lost_after=0)))
+    assert run(_on_board(digits, tmp_path / "out", "-q")) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["after"]["latency_ms"]["measured"] is None
+    assert report["after"]["latency_ms"]["predicted"] > 0
+    [note] = [note for note in report["notes"] if "stopped answering" in note]
+    assert "what came after is predicted" in note
+    assert report["measured_on"] == ""
+    assert (tmp_path / "out" / "model.onnx").is_file()
+
+
+def test_a_board_that_is_not_there_is_told_before_the_model_is_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.pt").write_text("not read")
+    arguments = [str(tmp_path / "model.pt"), "--target", "x86-64", "--out", str(tmp_path / "out")]
+    assert run([*arguments, "--device", "ssh://127.0.0.1:1"]) in (1, 2)
+    told = capfd.readouterr().err
+    assert "ssh://127.0.0.1:1" in told
+    assert "no model" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_board_that_cannot_run_the_original_is_told_before_anything_slow(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    device = OwnDevice()
+    given(monkeypatch, device)
+    monkeypatch.setattr(OwnDevice, "describe", lambda self: Description("Linux", "aarch64", "A76", 4, 0, "3.11"))
+    assert run(_on_board(digits, tmp_path / "out")) == 2
+    assert "it is aarch64, and x86-64 is x86_64" in capfd.readouterr().err
+    assert device.tasks == []
+
+
+def test_a_board_that_is_lost_while_tuning_leaves_what_was_chosen(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise DeviceLostError("it stopped answering", where="rpc://board")
+
+    monkeypatch.setattr(Tuner, "asked", lambda *_: object())
+    monkeypatch.setattr(Workshop, "tuned", lost)
+    out = tmp_path / "out"
+    arguments = [str(digits / "model.pt"), "--target", "web-wasm", "--passes", "none", "-q", "--out", str(out)]
+    assert run(arguments) == 0
+    notes = json.loads((out / "report.json").read_text())["notes"]
+    assert any("not tuned: rpc://board: it stopped answering" in note for note in notes)
+
+
+@pytest.mark.emulated
+def test_an_emulated_board_checks_and_counts(
+    digits: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    emulated_root(tmp_path_factory)
+    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "raspberry-pi-5", "-q"]
+    out = tmp_path / "out"
+    assert run([*arguments, "--device", "qemu://cortex-a76", "--passes", "fold,int8", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    [note] = [note for note in report["notes"] if "qemu://cortex-a76" in note]
+    assert "golden vectors agree" in note
+    assert "it is emulated, and tells no time" in note
+    assert report["after"]["latency_ms"]["measured"] is None

@@ -49,7 +49,7 @@ def test_on_the_host_both_are_measured_side_by_side(workshop: Workshop) -> None:
     assert times is not None
     assert min(times.before, times.after) > 0
     assert times.low <= times.ratio <= times.high
-    assert (workshop.load_ms(artifact) or 0) > 0
+    assert (workshop.timing.load_ms(artifact) or 0) > 0
 
 
 def test_what_tvm_runs_is_judged_by_its_own_library(digits: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_tvm_runs_is_judged_by_its_own_library(digits: Path, tmp_path: Path
     assert artifact.agreement.error < 1e-5
     assert workshop.metric(artifact) == pytest.approx(0.9796, abs=1e-3)
     assert workshop.output_error(artifact) < 1e-5
-    assert (workshop.load_ms(artifact) or 0) > 0
+    assert (workshop.timing.load_ms(artifact) or 0) > 0
 
 
 def test_a_library_that_nothing_here_runs_is_judged_by_its_program(
@@ -147,6 +147,7 @@ def test_a_tuned_library_has_to_be_faster_as_a_whole(
     after: float | None, slower: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = {} if after is None else {"0": SimpleNamespace(p50=2.0), "1": SimpleNamespace(p50=after)}
-    monkeypatch.setattr(Workshop, "_in_turn", lambda *_: times)
-    said = Workshop._slower_whole(object.__new__(Workshop), None, None)  # type: ignore[arg-type]
+    workshop = object.__new__(Workshop)
+    monkeypatch.setattr(Workshop, "timing", SimpleNamespace(in_turn=lambda artifacts: times))
+    said = workshop._slower_whole(None, None)  # type: ignore[arg-type]
     assert bool(said) == slower

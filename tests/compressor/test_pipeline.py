@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +20,7 @@ from compressor.errors import PassError
 from compressor.gate import Gate
 from compressor.graph import edit
 from compressor.graph.capture import capture
-from compressor.graph.contract import Context, Pass, PassResult
+from compressor.graph.contract import Context, Pass, PassResult, Progress
 from compressor.graph.program import Program
 from compressor.making import Ledger, Spent
 from compressor.passlist import PassSpec
@@ -299,3 +301,31 @@ def test_what_prepares_is_judged_with_the_pass_after_it(run: Run, program: Progr
 def test_what_prepares_for_nothing_stands(run: Run) -> None:
     [only] = run(PassSpec("ready", {"factor": 3.0}, {}, "default"))
     assert only.kept
+
+
+def test_a_stage_that_another_run_makes_is_waited_for(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have it in the end, and it was made once."""
+    begun, waited = threading.Event(), threading.Event()
+
+    class Said(Progress):
+        def say(self, text: str) -> None:
+            if "another run" in text:
+                waited.set()
+
+    def slow(self: Scale, program: Program, context: Context) -> PassResult:
+        begun.set()
+        assert waited.wait(20)
+        return made(self, program, context)
+
+    made = Scale.run
+    monkeypatch.setattr(Scale, "run", slow)
+    context = Context(load_target("jetson"), progress=Said())
+    runs = [Pipeline(context, BY_SIZE, Cache(tmp_path), "f") for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(runs[0].run, program, [_spec(3.0)])
+        assert begun.wait(20)
+        [second] = runs[1].run(program, [_spec(3.0)])
+    assert Scale.runs == [3.0]
+    assert second.program.hash() == first.result()[0].program.hash()

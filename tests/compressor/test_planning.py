@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from compressor import planning
+from compressor import api, planning
+from compressor.board import Board, Readings
 from compressor.cli.main import run
+from compressor.devices.bench import Limits
+from compressor.devices.device import Description
+from compressor.devices.local import Measurement
+from compressor.held import Held
 from compressor.plan.parts import Parts
 from compressor.plan.problem import Axis
 
@@ -94,6 +102,56 @@ def test_memory_and_energy_are_budgets(digits: Path, tmp_path: Path) -> None:
     assert joules[1] <= 0.9 * joules[0]
 
 
+def _kitchen(folder: Path, monkeypatch: pytest.MonkeyPatch, lost_after: int = 99) -> list[str]:
+    """A board on which a network takes a millisecond for each 100 kB of its file, whatever is predicted, until it is
+    lost; what it was asked to measure."""
+    asked: list[str] = []
+
+    def compare(self: Board, bundles: Sequence[Path], *, strict: bool = False) -> Readings:
+        if len(asked) >= lost_after:
+            self.lost = "the connection was lost"
+            return Readings()
+        asked.extend(each.name for each in bundles)
+        found = [(each / "model.onnx").stat().st_size / 1e5 for each in bundles]
+        return Readings(tuple(Measurement(1.0, p, p, p, p, p, 6, 4, "made up", None, (p,) * 6) for p in found))
+
+    device = Board("ssh://pi@kitchen", Description("Linux", "aarch64", "A76", 4, 0, "3.11"), Limits(), folder)
+    monkeypatch.setattr(api, "reach", lambda url, target, *_, **__: device)
+    monkeypatch.setattr(Board, "compare", compare)
+    return asked
+
+
+def _there(digits: Path, out: Path, latency: str) -> list[str]:
+    budget = ["--target", "raspberry-pi-5", "--latency", latency, "--recover", "none", "--max-drop", "50%"]
+    return _arguments(digits, *budget, "--device", "ssh://pi@kitchen", "--out", str(out))
+
+
+def test_a_board_corrects_the_plan(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, out = _kitchen(tmp_path, monkeypatch), tmp_path / "bundle"
+    assert run(_there(digits, out, "1ms")) == 0
+    report = _report(out)
+    assert report["after"]["latency_ms"]["measured"] <= 1.0  # type: ignore[index]
+    assert report["measured_on"] == "ssh://kitchen (A76)"
+    notes: list[str] = report["notes"]  # type: ignore[assignment]
+    assert any(re.match(r"the original takes 3\.\d+ ms where 0\.\d+ ms was predicted", note) for note in notes)
+    assert any("the model states no interval" in note for note in notes)
+    assert asked[0] == "original-0", "before anything was planned"
+
+
+def test_a_board_that_is_lost_leaves_a_plan_in_the_originals_units(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its roofline alone would call the original, of 3 ms, within any such budget."""
+    asked, out = _kitchen(tmp_path, monkeypatch, lost_after=1), tmp_path / "bundle"
+    assert run(_there(digits, out, "2.6ms")) == 0
+    report = _report(out)
+    assert asked == ["original-0"]
+    before, after = (report[side]["latency_ms"] for side in ("before", "after"))  # type: ignore[index]
+    assert after["measured"] is None
+    assert before["predicted"] < 1.0
+    assert after["predicted"] < 0.85 * before["predicted"]
+
+
 def test_no_time_leaves_everything_as_it_is_and_says_so(digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "hasty"
     arguments = _arguments(digits, "--target", "raspberry-pi-5", "--size", "0.5x", "--time", "1ms", "--no-cache")
@@ -126,6 +184,29 @@ def test_what_was_measured_corrects_the_limits() -> None:
     assert slower == {"damage": 0.5, "latency": pytest.approx(0.99 * 4.0 / 1.25)}
     fallen = planning._corrected(limits, [_attempt(0.4, fell=True, allowed=0.5)])
     assert fallen == {"damage": pytest.approx(0.2), "latency": 5.0}
+
+
+def _held(plan: Any, measured: float, spare: float) -> Any:
+    """Predicted to take 2 ms, 1.6 to 2.5, and measured."""
+    return replace(plan, held=Held(2.0, (1.6, 2.5), measured, "pi"), spare=spare)
+
+
+def test_a_plan_measured_below_its_interval_may_do_less() -> None:
+    """Half the time of the budget is left: twice the parts' 4 ms will do."""
+    limits: dict[Axis, float] = {"damage": 0.5, "latency": 5.0}
+    careful = _held(_attempt(0.1), 1.0, 0.5)
+    assert planning._corrected(limits, [careful]) == {"damage": 0.5, "latency": pytest.approx(0.99 * 4.0 / 0.5)}
+    assert planning._corrected(limits, [_held(_attempt(0.1), 1.7, 0.5)]) is None, "within: it was known"
+    assert planning._corrected(limits, [_held(_attempt(0.1), 1.0, 0.04)]) is None, "nothing is left to gain"
+    assert planning._corrected({"damage": 0.5}, [careful]) is None, "time has no budget"
+    assert planning._corrected(limits, [_attempt(0.1, over=0.2), careful]) is None, "the truth is in between"
+
+
+def test_a_measurement_that_keeps_the_budget_refutes_the_prediction() -> None:
+    short = _held(_attempt(0.5, short=1.0), 1.0, 0.0)
+    assert short.short == {}
+    assert planning._corrected({"damage": 0.5, "latency": 2.0}, [short]) is None
+    assert _attempt(0.5, short=1.0).short == {"latency": 1.0}
 
 
 def test_more_damage_is_allowed_while_the_metric_bears_it() -> None:

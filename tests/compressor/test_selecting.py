@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.devices.side_by_side import SideBySide
-from compressor.errors import MismatchError, PassError
+from compressor.errors import MismatchError, PassError, UnsupportedError
 from compressor.gate import Gate
 from compressor.graph.capture import capture
 from compressor.graph.program import Program
@@ -79,6 +79,29 @@ def test_the_last_is_kept_when_nothing_speaks_against_it(program: Program) -> No
     programs, stages = _stages(program, "default", "default")
     chosen = select(program, stages, Judged(programs, [3.0, 2.0, 1.0]), Gate("latency"))
     assert (chosen.kept, chosen.rejected, [s.kept for s in chosen.stages]) == (2, None, [True, True])
+
+
+def test_what_does_not_run_where_it_is_timed_is_taken_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, stages = _stages(program, "default", "default")
+    judged = Judged(programs, [3.0, 2.0, 1.0])
+    times = Judged.times
+
+    def refused(self: Judged, before: Program, after: int, attempt: int) -> SideBySide | None:
+        if after == 2:
+            raise UnsupportedError("the runtime there has no kernel")
+        return times(self, before, after, attempt)
+
+    monkeypatch.setattr(Judged, "times", refused)
+    chosen = select(program, stages, judged, Gate("latency"))
+    assert chosen.kept == 1
+    assert "the runtime there has no kernel" in (chosen.stages[1].report.reverted or "")
+
+
+def test_a_prediction_in_the_place_of_a_measurement_says_so(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, stages = _stages(program, "default")
+    monkeypatch.setattr(Judged, "times", lambda *_: SideBySide(1.0, 2.0, 2.0, 2.0, 2.0, "predicted"))
+    chosen = select(program, stages, Judged(programs, []), Gate("latency"))
+    assert "predicted latency got worse by 100.0%" in (chosen.stages[0].report.reverted or "")
 
 
 def test_a_slower_default_is_taken_back(program: Program) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from weighed import weighed
 
 from compressor.cache import Cache, Shelf
 from compressor.graph.cost import Roofline
+from compressor.plan.menu import Place
 from compressor.plan.swap import Swapper, carried_out
 from compressor.targets import Figure
 
@@ -55,6 +57,34 @@ def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch
     again = Swapper(known.program, known.context, shelf)
     monkeypatch.setattr(again, "_seen", None)  # it would be called
     assert again.measure(few).effects == first.effects
+
+
+def test_what_another_run_measures_is_taken_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs share the work: what the other one is at is looked at last."""
+    known, seen = weighed(), list[str]()
+    first, second, *_ = [place for place in known.places if place.means.name == "prune"]
+    swapper, other = (Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test")) for _ in range(2))
+    begun, measured = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        with other.shelf.claim(other._key(first)) as ours:
+            begun.set()
+            assert ours
+            assert measured.wait(20)
+            other._stored(first)
+
+    def watch(place: Place, number: int) -> None:
+        seen.append(place.name)
+        measured.set()
+
+    monkeypatch.setattr(swapper, "_seen", watch)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    assert begun.wait(20)
+    found = swapper.measure([first, second])
+    thread.join()
+    assert set(seen) == {second.name}
+    assert found.effects[first.name] == known.measured.effects[first.name]
 
 
 def test_without_time_places_are_left_and_said() -> None:

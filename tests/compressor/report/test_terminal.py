@@ -31,6 +31,12 @@ def test_no_line_is_wider_than_80_columns_and_no_colour_is_needed() -> None:
     assert "\x1b" not in text
 
 
+def test_where_it_was_measured_is_told_in_both_reports() -> None:
+    assert "measured after on kitchen (Cortex-A76) (ms): p50 5" in joined(sample())
+    assert "measured after on kitchen (Cortex-A76), ms" in to_html(sample())
+    assert "measured after (ms): p50 5" in joined(sample(measured_on=""))
+
+
 def test_before_and_after_stand_side_by_side_with_ratio_and_word() -> None:
     lines = [" ".join(line.split()) for line in shown(sample()).splitlines()]
     assert "file 14.1 MB 3.7 MB 0.26× better" in lines

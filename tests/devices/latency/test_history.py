@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def outcome(**changes: object) -> Outcome:
 def test_without_a_past_nothing_changes() -> None:
     found = past("host", "cpu", "profile")
     assert (found.errors, found.factor, found.text()) == ((), 1.0, "")
+
+
+def test_a_line_of_before_devices_were_told_is_read() -> None:
+    line = {name: value for name, value in ONE.__dict__.items() if name != "device"}
+    history_file().parent.mkdir(parents=True)
+    history_file().write_text(json.dumps(line) + "\n")
+    assert len(past("host", "cpu", "profile").errors) == 1
 
 
 def test_one_measurement_moves_a_little_and_many_by_their_median() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from compressor.devices.latency.history import past
+from compressor.devices.latency.history import history_file, past
 from compressor.devices.latency.learning import prediction, remember, remember_bundle
 from compressor.graph.capture import capture
 from compressor.graph.cost import ROOFLINE, Roofline
@@ -31,6 +32,11 @@ def test_a_bundle_measured_as_it_was_predicted_teaches() -> None:
     manifest = {"target": "raspberry-pi-5", "predicted": predicted()}
     assert remember_bundle(manifest, 4, 1, 3.0, arch=ARM)
     assert len(past("raspberry-pi-5", "", ROOFLINE).errors) == 1
+
+
+def test_where_it_was_measured_is_kept() -> None:
+    assert remember_bundle({"target": "raspberry-pi-5", "predicted": predicted()}, 4, 1, 3.0, arch=ARM, device="pi")
+    assert json.loads(history_file().read_text())["device"] == "pi"
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(2, 1), (4, 8)])
