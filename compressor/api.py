@@ -13,6 +13,7 @@ from compressor.assemble import write
 from compressor.cache import Cache, default_folder
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
+from compressor.entries import check_shared, makes_entries
 from compressor.errors import InputError, did_you_mean
 from compressor.export.custom_op.library import check_tools
 from compressor.fronting import Front, find_front
@@ -99,6 +100,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Fron
     if request.kernels == CUSTOM_OP:
         check_tools(target)
     check_tune(request, beside or target)
+    check_shared(request, specs, target)
     request.carbon_intensity()  # refused before anything slow
     request.check_planning()
     gate, drop_limit, train = request.gate_for(target), parse_drop(request.max_drop), request.training_function()
@@ -127,7 +129,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Fron
     with workplace() as folder:
         workshop = Workshop(
             prepared, pipeline, folder, drop_limit, request.batch, request.threads, progress, request.pack,
-            beside, request.kernels == CUSTOM_OP,
+            beside, request.kernels == CUSTOM_OP, makes_entries(specs),
         )  # fmt: skip
         if begun is not None:
             found = planned(begun, request, prepared, pipeline, workshop, gate)

@@ -99,6 +99,7 @@ class Workshop:
     pack: bool = False
     besides: Target | None = None  # with TVM, where a library is asked for beside the model
     own_kernels: bool = False
+    apart: bool = False  # weights in a file beside the model's, which entries read, too
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[Path, float] = field(default_factory=dict)
@@ -136,7 +137,8 @@ class Workshop:
         packed = packed_for(program, target) if self.own_kernels else program
         lowered = to_onnx(packed, target)
         placement = place(lowered.model, target)
-        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        files = lowered.save(path, limit=0) if self.apart else lowered.save(path)
+        own = sum(node.domain == DOMAIN for node in lowered.model.graph)
         if packed is not program:
             self.progress.say("compiling kernels")
             operators = folder / OPERATORS
@@ -318,10 +320,18 @@ class Workshop:
         """Interleaved measurements of one program's artifacts by position, where this machine is the target."""
         if not self.prepared.target.is_host:
             return {}
+        times = self.beside_each_other([artifact.path for artifact in artifacts])
+        return {str(index): times[artifact.path] for index, artifact in enumerate(artifacts)}
+
+    def beside_each_other(self, paths: Sequence[Path]) -> Mapping[Path, Measurement]:
+        """Interleaved measurements of models with the same inputs; nothing where this machine is not the target."""
+        if not self.prepared.target.is_host:
+            return {}
         self.progress.say("measuring on this machine")
         threads = self.threads or self.prepared.target.threads
-        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-        return compare(paths, self.prepared.timed_batch(self.batch), threads=threads)
+        named = {str(path): path for path in paths}
+        found = compare(named, self.prepared.timed_batch(self.batch), threads=threads)
+        return {path: found[name] for name, path in named.items()}
 
     def load_ms(self, artifact: Artifact) -> float | None:
         """Milliseconds to load on this machine, where it is the target."""

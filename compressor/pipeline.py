@@ -7,6 +7,7 @@ finished pass.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +170,7 @@ def _run_one(
 
 
 def _check_order(specs: Sequence[PassSpec]) -> None:
-    for spec, after in zip(specs, specs[1:], strict=False):
+    for spec, after in itertools.pairwise(specs):
         if spec.build().last:
             raise RecipeError(
                 f"{after.name} would change the network and not its entries", where=f"{spec.name},{after.name}",
