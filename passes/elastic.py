@@ -11,17 +11,19 @@ MatFormer, arXiv:2310.07707; Kavehzadeh et al., 2023, Sorted LLaMA, arXiv:2309.0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compressor.errors import RecipeError
-from compressor.graph.contract import Context, Pass, PassResult, Skip
+from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip
 from compressor.graph.dimensions.groups import analyse
 from compressor.graph.program import Program
 from compressor.passes.dropping.candidates import candidates_of
 from compressor.passes.nesting.choice import (
     Choice,
     Part,
+    apart,
     blocks_out,
     mixes,
     names_of,
@@ -32,8 +34,9 @@ from compressor.passes.nesting.choice import (
 )  # fmt: skip
 from compressor.passes.nesting.entry import Maker, calibrated
 from compressor.passes.nesting.lesson import NONE, SITE, Lesson
+from compressor.passes.nesting.order import ordered
 from compressor.passes.nesting.train import train
-from compressor.passes.pruning.choose import Chooser
+from compressor.passes.pruning.choose import Chooser, Ranked
 from compressor.passes.pruning.job import prepared
 from compressor.passes.pruning.scores import Score
 from compressor.passes.reading.samples import limited
@@ -90,22 +93,25 @@ class Elastic(Pass):
         return self._lesson().train != NONE
 
     def run(self, program: Program, context: Context) -> PassResult:
-        base, lesson = prepared(program), self._lesson()
-        maker = self._maker(base, lesson, context)
-        choices, skipped = self._read(base, maker, lesson) if self.sites else (self._chosen(base, maker, context), [])
-        names = names_of(lesson.names, self.name)
-        if idle := [name for name, each in zip(names, choices, strict=True) if not (each.widths or each.out)]:
-            reason = f"nothing in the network can be left out for {', '.join(idle)}"
-            return PassResult(program, (), (*skipped, Skip(SITE, reason, whole=True)))
+        base, asked = prepared(program), self._lesson()
+        seen = limited(base, context.calibration, asked.samples)
+        ranked = self._ranked(base, asked.score, seen, context)
+        choices, skipped = self._read(ranked, asked) if self.sites else (self._chosen(ranked, seen), [])
+        names, choices, alike = apart(names_of(asked.names, self.name), choices)
+        if not choices:
+            return PassResult(program, (), (*skipped, *alike))
+        lesson = replace(asked, names="/".join(names))
+        maker = Maker(ordered(ranked, {site for each in choices for site in each.widths}, seen))
         entries = [maker.make(choice) for choice in choices]
         count = lesson.mixes if lesson.how == "sandwich" and lesson.train != NONE else 0
         others = [maker.make(choice) for choice in mixes(choices, count, context.seed)]
-        done = train(base, entries, others, lesson, self.keep, context)
+        done = train(maker.program, entries, others, lesson, self.keep, context)
         batches = context.training or context.calibration
         made = {n: calibrated(each, done.program, batches) for n, each in zip(names, entries, strict=True)}
         told = ", ".join(f"{name} {each.program.parameters():,}" for name, each in made.items())
+        changed = dict.fromkeys(name for each in entries for name in each.rows)  # what entries read is in order
         return PassResult(
-            done.program, done.changed or tuple(maker.ladders), (*skipped, *done.skipped),
+            done.program, tuple(changed), (*skipped, *alike, *done.skipped),
             {SITE: done.setting, **settings_of(choices)},
             (*done.notes, f"parameters of the entries: {told}, of {done.program.parameters():,}"), entries=made,
         )  # fmt: skip
@@ -121,23 +127,30 @@ class Elastic(Pass):
             self.samples,
         )  # fmt: skip
 
-    def _maker(self, base: Program, lesson: Lesson, context: Context) -> Maker:
-        chooser = Chooser(lesson.score, "uniform", 0, 0.0, self.keep)
-        return Maker(chooser.ranked(analyse(base), limited(base, context.calibration, lesson.samples), context))
+    def _ranked(self, base: Program, score: Score, seen: Sequence[Batch], context: Context) -> Ranked:
+        """The units in the order of their worth; none where blocks alone are chosen from."""
+        wanted = any("keep" in setting for setting in self.sites.values()) if self.sites else self._along != "depth"
+        if not wanted:
+            return Ranked(analyse(base), (), {}, ())
+        return Chooser(score, "uniform", 0, 0.0, self.keep).ranked(analyse(base), seen, context)
 
-    def _chosen(self, base: Program, maker: Maker, context: Context) -> list[Choice]:
-        along = self.along if self.along != "auto" else "depth" if self.how == "sorted" else "width"
-        units = within(base, [one.dimension for one in maker.ranked.ladders], self.part) if along != "depth" else []
-        blocks = candidates_of(base, "block", self.keep)[0] if along != "width" else []
-        seen, first = limited(base, context.calibration, self.samples), self.how == "sorted"
+    @property
+    def _along(self) -> str:
+        return self.along if self.along != "auto" else "depth" if self.how == "sorted" else "width"
+
+    def _chosen(self, ranked: Ranked, seen: Sequence[Batch]) -> list[Choice]:
+        base, first = ranked.dimensions.program, self.how == "sorted"
+        units = within(base, [one.dimension for one in ranked.ladders], self.part)
+        blocks = candidates_of(base, "block", self.keep)[0] if self._along != "width" else []
         return [
             Choice({one.name: share for one in units}, blocks_out(base, blocks, share, first=first, batches=seen))
             for share in parse_shares(self.shares, f"{self.name}: shares")
         ]
 
-    def _read(self, base: Program, maker: Maker, lesson: Lesson) -> tuple[list[Choice], list[Skip]]:
+    def _read(self, ranked: Ranked, lesson: Lesson) -> tuple[list[Choice], list[Skip]]:
         """What the sites say of what is there, and what is not."""
-        known = {**dict.fromkeys(maker.ladders), **dict.fromkeys(each.site for each in candidates_of(base, "block")[0])}
+        blocks = candidates_of(ranked.dimensions.program, "block")[0]
+        known = {*(one.dimension.name for one in ranked.ladders), *(each.site for each in blocks)}
         told = {site: setting for site, setting in self.sites.items() if site != SITE}
         absent = [Skip(site, "the model has no such dimension or block") for site in told if site not in known]
         there = {site: setting for site, setting in told.items() if site in known}

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from compressor.errors import RecipeError
-from compressor.graph.contract import Batch, Setting
+from compressor.graph.contract import Batch, Setting, Skip
 from compressor.graph.dimensions.groups import Dimension
 from compressor.graph.program import Program
 from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.dropping.choose import from_the_end, influence, least
 
 __all__ = [
-    "FULL", "Choice", "Part", "blocks_out", "mixes", "names_of", "parse_shares", "read_settings",
+    "FULL", "Choice", "Part", "apart", "blocks_out", "mixes", "names_of", "parse_shares", "read_settings",
     "settings_of", "within",
 ]  # fmt: skip
 
@@ -96,6 +96,21 @@ def mixes(choices: Sequence[Choice], count: int, seed: int) -> list[Choice]:
         Choice({site: draw.choice(whole).widths.get(site, 1.0) for site in sites}, draw.choice(whole).out)
         for _ in range(count)
     ]
+
+
+def apart(names: Sequence[str], choices: Sequence[Choice]) -> tuple[list[str], list[Choice], list[Skip]]:
+    """The entries that are smaller than the network, each another one, and why the others are not made."""
+    kept: dict[str, Choice] = {}
+    skipped: list[Skip] = []
+    for name, choice in zip(names, choices, strict=True):
+        same = next((other for other, known in kept.items() if known == choice), None)
+        if not choice.out and all(share == 1 for share in choice.widths.values()):
+            skipped.append(Skip(f"entry {name}", "nothing in the network can be left out for it", whole=True))
+        elif same is not None:
+            skipped.append(Skip(f"entry {name}", f"it would be the same as {same}", whole=True))
+        else:
+            kept[name] = choice
+    return list(kept), list(kept.values()), skipped
 
 
 def settings_of(choices: Sequence[Choice]) -> dict[str, Setting]:

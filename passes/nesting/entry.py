@@ -31,6 +31,10 @@ class Maker:
     ranked: Ranked
 
     @property
+    def program(self) -> Program:
+        return self.ranked.dimensions.program
+
+    @property
     def ladders(self) -> Mapping[str, Ladder]:
         return {one.dimension.name: one for one in self.ranked.ladders}
 
@@ -43,7 +47,7 @@ class Maker:
             for unit in ladders[site].units(ladders[site].nearest(1 - share))
         ]
         removal = Removal(self.ranked.dimensions, gone)
-        program = cut(removal) if gone else self.ranked.dimensions.program
+        program = cut(removal) if gone else self.program
         program = _shallower(program, choice)
         own = set(statistics_of(program))
         return Entry(program, {name: _rows(removal, name) for name in program.tensors() if name not in own})
