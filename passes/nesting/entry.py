@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from compressor.errors import PassError
+from torch import fx
+
 from compressor.graph.contract import Batch
 from compressor.graph.dimensions.cut import cut
 from compressor.graph.dimensions.removal import Removal
@@ -13,7 +14,7 @@ from compressor.graph.edit import finish
 from compressor.graph.entries import Entry, Rows, renewed
 from compressor.graph.program import Program
 from compressor.passes.dropping.bypass import without
-from compressor.passes.dropping.candidates import candidates_of
+from compressor.passes.dropping.candidates import Candidate, candidates_of
 from compressor.passes.nesting.choice import Choice
 from compressor.passes.pruning.choose import Ranked
 from compressor.passes.pruning.widths import Ladder
@@ -39,7 +40,7 @@ class Maker:
         return {one.dimension.name: one for one in self.ranked.ladders}
 
     def make(self, choice: Choice) -> Entry:
-        """Raises PassError where nothing would be left of an axis, or a block is not there any more."""
+        """Raises PassError where nothing would be left of an axis."""
         ladders = self.ladders
         gone = [
             unit
@@ -48,7 +49,7 @@ class Maker:
         ]
         removal = Removal(self.ranked.dimensions, gone)
         program = cut(removal) if gone else self.program
-        program = _shallower(program, choice)
+        program = _shallower(self.program, program, choice.out)
         own = set(statistics_of(program))
         return Entry(program, {name: _rows(removal, name) for name in program.tensors() if name not in own})
 
@@ -58,15 +59,20 @@ def calibrated(entry: Entry, parent: Program, batches: Sequence[Batch]) -> Entry
     return Entry(recalibrate(renewed(entry, parent), batches, SAMPLED), entry.rows)
 
 
-def _shallower(program: Program, choice: Choice) -> Program:
-    if not choice.out:
-        return program
-    found = {each.site: each for each in candidates_of(program, "block")[0]}
-    if missing := sorted(choice.out - set(found)):
-        raise PassError(
-            "is no block of the narrower network", where=missing[0], way_out="Take one of along=width, depth."
-        )
-    return finish(without(program, [found[site] for site in choice.out]))
+def _shallower(base: Program, narrower: Program, out: Collection[str]) -> Program:
+    """Blocks are found in the network as it was: once their widths differ, they are no longer alike."""
+    if not out:
+        return narrower
+    twins = {node.name: node for node in narrower.graph.nodes}
+    found = {each.site: each for each in candidates_of(base, "block")[0]}
+    return finish(without(narrower, [_moved(found[site], twins) for site in sorted(out)]))
+
+
+def _moved(candidate: Candidate, twins: Mapping[str, fx.Node]) -> Candidate:
+    block = candidate.block
+    nodes = tuple(twins[node.name] for node in block.nodes if node.name in twins)
+    entry, exit = twins[block.entry.name], twins[block.exit.name]
+    return replace(candidate, block=replace(block, entry=entry, exit=exit, nodes=nodes, branches=()))
 
 
 def _rows(removal: Removal, name: str) -> tuple[Rows, ...]:
