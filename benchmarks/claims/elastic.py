@@ -1,4 +1,5 @@
-"""One network that is several: BigNAS's widths on Fashion-MNIST; InstaTune, MatFormer and SoFT on the byte-level GPT.
+"""One network that is several: BigNAS's widths on Fashion-MNIST; InstaTune, MatFormer and SoFT on the byte-level GPT,
+which was trained on prose and is tuned to code.
 
 Arms of a check take as many steps on the same data and have the same peak rate: an entry learns in each step of a
 sandwich and of sorted exits, in one of three of `nested`; a network of its own learns in each. What is judged is always
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 import torch
+from models import library
+from torch.nn import functional
 
 from compressor.graph.contract import Batch, Context, PassResult
 from compressor.graph.dimensions.groups import analyse
@@ -37,6 +40,7 @@ __all__ = ["elastic_claims"]
 SHARES = "0.5/0.25"
 HALF, QUARTER = SHARES.split("/")
 CALIBRATED = 4  # batches that units are ranked on
+TESTS = 128  # windows of held-out code
 
 
 def elastic_claims(steps: int, images: int, epochs: int) -> tuple[Claim, ...]:
@@ -135,8 +139,10 @@ def bignas(images: int, epochs: int) -> Claim:
 
 
 def _lessons(steps: int, seed: int) -> Sequence[Batch]:
-    """As many windows as the steps take, each once, and what is held out of them."""
-    return language.subject().batches(language.BATCH * steps * 6 // 5, 1000 + seed)
+    """As many windows of code as the steps take, each once, and what is held out of them."""
+    key = language.subject().program.inputs[0].name
+    count = max(8, steps * 6 // 5 + 1)
+    return [{key: ids} for ids in library.windows("train", language.BATCH * count, seed).split(language.BATCH)]
 
 
 def _tuned(program: Program, steps: int, seed: int, part: slice = slice(None)) -> Program:
@@ -163,7 +169,13 @@ def _elastic(program: Program, steps: int, seed: int, shares: str = SHARES, **op
 
 
 def _perplexity(program: Program) -> float:
-    return language.subject().metric(program)
+    """On modules that were not trained on."""
+    total, count = 0.0, 0
+    for ids in library.windows("test", TESTS).split(language.BATCH):
+        [scores] = program.run([ids]).values()
+        total += float(functional.cross_entropy(scores[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum"))
+        count += ids[:, 1:].numel()
+    return math.exp(total / count)
 
 
 def plain(steps: int, seed: int) -> Figures:
@@ -194,7 +206,7 @@ def pruned_later(steps: int, seed: int) -> Figures:
 
 def instatune(steps: int) -> Claim:
     return Claim(
-        f"instatune-{steps}", f"GPT of 1.9M, {steps} steps from its trained weights; seconds of the processor",
+        f"instatune-{steps}", f"GPT of 1.9M, {steps} steps from prose to code; seconds of the processor",
         {
             "plain": functools.partial(plain, steps), "together": functools.partial(tuned_together, steps),
             "later": functools.partial(pruned_later, steps),
@@ -249,7 +261,7 @@ def separate(steps: int, share: str, seed: int) -> Figures:
 def matformer(steps: int) -> Claim:
     sizes = {"half": HALF, "quarter": QUARTER}
     return Claim(
-        f"matformer-{steps}", f"GPT of 1.9M, {steps} steps from its trained weights, for all sizes or for each",
+        f"matformer-{steps}", f"GPT of 1.9M, {steps} steps from prose to code, for all sizes or for each",
         {
             "nested": functools.partial(nested, steps), "plain": functools.partial(plain, steps),
             **{f"alone-{name}": functools.partial(separate, steps, share) for name, share in sizes.items()},
@@ -278,7 +290,7 @@ def sorted_exits(steps: int, seed: int) -> Figures:
 
 def soft(steps: int) -> Claim:
     return Claim(
-        f"soft-{steps}", f"GPT of 1.9M, {steps} steps from its trained weights, exits behind 6 and 3 blocks",
+        f"soft-{steps}", f"GPT of 1.9M, {steps} steps from prose to code, exits behind 6 and 3 blocks",
         {"sorted": functools.partial(sorted_exits, steps), "plain": functools.partial(plain, steps)},
         [
             Goal("half the depth: sorted against plain tuning and an early exit", "sorted.exit", "plain.exit", "ratio",

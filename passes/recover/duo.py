@@ -8,6 +8,7 @@ metric    agreement: the share of positions with the teacher's best class; for v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Duo"]
 
 STATISTICS = 16  # samples from which a batch's own statistics are used
+SOFT = 1.0  # temperature of what a student says to its children: at 3 they outweigh its labels (benchmarks/elastic.py)
 CACHED = 256 << 20  # bytes of the teacher's held-out outputs that are kept
 _OWN = "objective/"
 NAN = "Run it on the data by itself: a program that gives no numbers teaches nothing."
@@ -65,7 +67,9 @@ class Duo:
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
             self.family = settings.family
             self.children = [Child(entry, self.student) for entry in self.family.children] if self.family else []
-            self.soft = [(1.0, build_term("output", self.plan, lambda: map(self.see, sample)))] if self.family else []
+            soft = settings.temperature or SOFT
+            softer = replace(self.plan, outputs=tuple(replace(each, temperature=soft) for each in self.plan.outputs))
+            self.soft = [(1.0, build_term("output", softer, lambda: map(self.see, sample)))] if self.family else []
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
         self._penalty = settings.penalty
