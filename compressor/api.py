@@ -17,6 +17,7 @@ from compressor.cache import Cache, default_folder
 from compressor.checking import Checked, checked
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
+from compressor.entries import makes_entries
 from compressor.errors import DeviceError, DeviceLostError, InputError, did_you_mean
 from compressor.fronting import Front, find_front
 from compressor.gate import Gate
@@ -146,7 +147,7 @@ def _run(request: Request, progress: Progress, ledger: Ledger) -> Outcome | Fron
         )  # fmt: skip
         workshop = Workshop(
             prepared, pipeline, folder, asked.drop_limit, request.batch, request.threads, progress, request.pack,
-            asked.beside, request.kernels == CUSTOM_OP, board,
+            asked.beside, request.kernels == CUSTOM_OP, board, makes_entries(asked.specs),
         )  # fmt: skip
         workshop.try_board()
         return _made(asked, out, prepared, pipeline, workshop, gate, ledger)

@@ -11,6 +11,7 @@ from typing import Any
 from compressor.accounting import power_of
 from compressor.decoding import places_of
 from compressor.devices.latency.learning import prediction
+from compressor.entries import ship
 from compressor.export.bundle import golden, write_bundle
 from compressor.export.ort import Converted, to_ort
 from compressor.export.tvm_boards import compiler_of
@@ -49,20 +50,25 @@ def write(
 ) -> Outcome:  # fmt: skip
     """Write the bundle. Exit status 3 when the metric fell beyond `--max-drop` or a budget was missed."""
     kept = selection.kept
+    entries = ship(kept, selection.stages, workshop, context)
     findings = find(request, prepared, workshop, kept, context, gate)
     ort = Converted(())
     if kept.parts:
         ort = Converted((), "model.ort is left out of a packed bundle: it would hold the weights unpacked")
+    elif entries:
+        ort = Converted((), "model.ort is left out: it would hold the weights that the entries share once more")
     elif kept.operators is not None:
         ort = Converted((), "model.ort is left out: what loads it, a minimal build, has no operators of one's own")
     elif prepared.target.runtime.name != TVM:
         workshop.progress.say("converting to ORT format")
         ort = to_ort(kept.path, prepared.target, batch=prepared.shown_batch(2))
     beside = workshop.beside(kept.program)
-    agreements = [kept.agreement, *([] if beside is None else [beside.agreement])]
+    others = [*([] if beside is None else [beside.agreement]), *(each.agreement for each in entries)]
+    agreements = [kept.agreement, *others]
     notes = (*prepared.notes, *(note for each in agreements for note in each.notes), *([ort.note] if ort.note else []))
     notes += _kernels(request, prepared, kept)
     notes += (*findings.notes, *([] if findings.held is None else [str(findings.held)]))
+    notes += tuple(each.told(prepared.metric.name) for each in entries)
     tuning = (beside or kept).tuning
     if tuning is not None:
         notes = (*notes, str(tuning) if beside else f"{tuning}; the original's figures are of its default schedules")
@@ -71,7 +77,10 @@ def write(
     report = full_report(request, prepared, selection, findings, notes, ledger.making())
     files: dict[str, bytes | Path | Callable[[Path], None]] = {
         **{file.name: file for file in (*kept.files, *ort.files, *(() if beside is None else beside.files))},
-        "golden.npz": golden(kept.program, prepared.program, prepared.shown_batch(2)),
+        **{each.path.name: each.path for each in entries},
+        "golden.npz": golden(
+            kept.program, prepared.program, prepared.shown_batch(2), {each.name: each.program for each in entries}
+        ),
         "recipe.toml": _recipe(request, prepared, selection.stages).encode(),
         "report.json": json.dumps(report.to_json(), indent=2).encode(),
         "report.html": to_html(report).encode(),
@@ -81,7 +90,10 @@ def write(
         files |= {f"rejected/{file.name}": file for file in selection.rejected.files}
     workshop.progress.say(f"writing {out}")
     manifest = _manifest(report, request, prepared, selection, findings, workshop)
-    told = {} if tuning is None else {"tuning": asdict(tuning)}
+    told: dict[str, Any] = {} if tuning is None else {"tuning": asdict(tuning)}
+    if entries:
+        allowed = max(manifest["tolerance"], *(each.agreement.tolerance for each in entries))
+        told |= {"tolerance": allowed, "entries": [each.to_json(prepared.metric.name) for each in entries]}
     folder = write_bundle(out, force=request.force, files=files, manifest={**manifest, **told})
     kept_original = selection.rejected is not None or bool(findings.missed)
     return Outcome(report, folder, KEPT_ORIGINAL if kept_original else 0)

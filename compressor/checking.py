@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compressor.devices.opening import find_address
+from compressor.entries import check_shared
 from compressor.errors import InputError
 from compressor.export.custom_op.library import check_tools
 from compressor.gate import Gate
@@ -57,6 +58,7 @@ def checked(request: Request) -> Checked:
     if request.kernels == CUSTOM_OP:
         check_tools(target)
     check_tune(request, beside or target)
+    check_shared(request, specs, target)
     if request.device is not None:
         find_address(request.device)
     request.carbon_intensity()

@@ -104,6 +104,7 @@ class Workshop:
     besides: Target | None = None  # with TVM, where a library is asked for beside the model
     own_kernels: bool = False
     board: Board | None = None
+    apart: bool = False  # weights in a file beside the model's, which entries read, too
     _built: dict[int, Artifact] = field(default_factory=dict)
     _beside: dict[int, Artifact] = field(default_factory=dict)
     _metric: dict[Path, float] = field(default_factory=dict)
@@ -147,7 +148,8 @@ class Workshop:
         packed = packed_for(program, target) if self.own_kernels else program
         lowered = to_onnx(packed, target)
         placement = place(lowered.model, target)
-        files, own = lowered.save(path), sum(node.domain == DOMAIN for node in lowered.model.graph)
+        files = lowered.save(path, limit=0) if self.apart else lowered.save(path)
+        own = sum(node.domain == DOMAIN for node in lowered.model.graph)
         if packed is not program:
             self.progress.say("compiling kernels")
             operators = folder / OPERATORS

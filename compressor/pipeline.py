@@ -7,6 +7,7 @@ finished pass.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,11 @@ from torch import Tensor
 
 from compressor.cache import Cache, Shelf, write_json
 from compressor.crew import Announce
-from compressor.errors import CompressError, PassError
+from compressor.errors import CompressError, PassError, RecipeError
 from compressor.gate import Gate
 from compressor.graph import storage
 from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
+from compressor.graph.entries import Entry
 from compressor.graph.program import Program
 from compressor.holding import skipped_sites
 from compressor.making import Ledger, Spent
@@ -35,6 +37,7 @@ from compressor.verify import verify
 __all__ = ["Pipeline", "Stage", "cost_of", "is_transparent", "prepares", "take_back"]
 
 _KEPT = "; kept because you named this pass"
+_ENTRY = "entry-{}.pt2"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Stage:
     spec: PassSpec
     eased: Mapping[str, Value] | None = None  # options that `Pipeline.ease` chose
     rescaled: Mapping[str, Tensor] = field(default_factory=dict)  # as the pass's result says it
+    entries: Mapping[str, Entry] = field(default_factory=dict)  # the same
 
     @property
     def kept(self) -> bool:
@@ -70,8 +74,9 @@ class Pipeline:
         """One stage a pass, in order; a reverted one carries the program from before it.
 
         Raises PassError when a pass that the user named breaks the program; one that the defaults chose is reverted,
-        with the reason.
+        with the reason; RecipeError for one behind a pass that has to be the last.
         """
+        _check_order(specs)
         stages: list[Stage] = []
         digest = program.hash()
         prepared: _Prepared | None = None
@@ -166,7 +171,16 @@ def _run_one(
         seconds=time.perf_counter() - started,
     )
     kept = program if revert else result.program
-    return Stage(kept, report, with_sites(spec, result.settings), rescaled=result.rescaled)
+    return Stage(kept, report, with_sites(spec, result.settings), rescaled=result.rescaled, entries=result.entries)
+
+
+def _check_order(specs: Sequence[PassSpec]) -> None:
+    for spec, after in itertools.pairwise(specs):
+        if spec.build().last:
+            raise RecipeError(
+                f"{after.name} would change the network and not its entries", where=f"{spec.name},{after.name}",
+                way_out=f"Write {spec.name} last.",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -247,6 +261,8 @@ def _verification_batch(program: Program, context: Context) -> Batch:
 
 def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
     storage.save(result.program, folder / "program.pt2")
+    for number, entry in enumerate(result.entries.values()):
+        storage.save(entry.program, folder / _ENTRY.format(number))
     write_json(
         folder / "result.json",
         {
@@ -255,6 +271,7 @@ def _write(folder: Path, result: PassResult, spent: Spent | None) -> None:
             "settings": [(site, list(setting.items())) for site, setting in result.settings.items()],  # in their order
             "notes": result.notes,
             "missed": result.missed,
+            "entries": [(name, list(entry.rows.items())) for name, entry in result.entries.items()],
             "rescaled": {layer: factors.tolist() for layer, factors in result.rescaled.items()},
             "spent": None if spent is None else spent.to_json(),
         },
@@ -272,13 +289,19 @@ def _cached(cache: Cache, key: str, ledger: Ledger | None) -> PassResult | None:
         settings = {site: dict(setting) for site, setting in said["settings"]}
         rescaled = {layer: torch.tensor(factors) for layer, factors in said["rescaled"].items()}
         changed, notes = tuple(said["changed"]), tuple(said["notes"])
-        result = PassResult(program, changed, skipped, settings, notes, rescaled, str(said["missed"]))
+        entries = {name: _entry(folder, number, rows) for number, (name, rows) in enumerate(said["entries"])}
+        result = PassResult(program, changed, skipped, settings, notes, rescaled, str(said["missed"]), entries)
         if ledger is not None and said.get("spent") is not None:
             ledger.take(key, Spent.from_json(said["spent"]))
     except (OSError, ValueError, KeyError, TypeError, CompressError):
         cache.forget(key)  # a damaged entry costs a recomputation, never the run
         return None
     return result
+
+
+def _entry(folder: Path, number: int, rows: Sequence[tuple[str, Sequence[Sequence[int] | None]]]) -> Entry:
+    kept = {name: tuple(None if one is None else tuple(one) for one in axes) for name, axes in rows}
+    return Entry(storage.load(folder / _ENTRY.format(number)), kept)
 
 
 def cost_of(program: Program, context: Context) -> Cost:

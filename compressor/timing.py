@@ -66,11 +66,17 @@ class Timing:
             read = self.board.compare([self._bundle(artifact) for artifact in artifacts], strict=strict)
             self._read[tuple(artifact.path for artifact in artifacts)] = read
             return {str(index): each for index, each in enumerate(read.measurements)}
+        times = self.beside_each_other([artifact.path for artifact in artifacts])
+        return {str(index): times[artifact.path] for index, artifact in enumerate(artifacts)} if times else {}
+
+    def beside_each_other(self, paths: Sequence[Path]) -> Mapping[Path, Measurement]:
+        """Models with the same inputs side by side; nothing where this machine is not what is timed."""
         if not self.here:
             return {}
         self.progress.say("measuring on this machine")
-        paths = {str(index): artifact.path for index, artifact in enumerate(artifacts)}
-        return compare(paths, self.prepared.timed_batch(self.batch), threads=self._threads)
+        named = {str(path): path for path in paths}
+        found = compare(named, self.prepared.timed_batch(self.batch), threads=self._threads)
+        return {path: found[name] for name, path in named.items()}
 
     def first_token(self, artifacts: Sequence[Artifact]) -> Mapping[str, float]:
         """Milliseconds until a decoder's first token: of a board what it said when they were measured in turn."""

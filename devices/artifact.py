@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compressor.devices.batches import dynamic_inputs
 from compressor.devices.decoder_job import answering, decoder_of, step_inputs
 from compressor.devices.named import named_target
@@ -66,7 +68,12 @@ def _onnx_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dic
     """The model with its weights and operators, and the golden vectors."""
     own = ("model.onnx", OPERATORS)
     names = [name for name in bundle.digests if name in own or name.startswith("model.onnx.")]
-    return {name: bundle.path / name for name in (*names, "golden.npz")}
+    files = {name: bundle.path / name for name in (*names, "golden.npz")}
+    if bundle.entry:
+        files |= {"model.onnx": bundle.path / bundle.model, "golden.npz": folder / "golden.npz"}
+        arrays: dict[str, Any] = dict(bundle.golden)  # under the names that the entry's model has
+        np.savez(folder / "golden.npz", **arrays)
+    return files
 
 
 def _packed_files(bundle: Contents, folder: Path, batch: int, threads: int) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from compressor.devices.full_cycle import FullCycle, declared_power, full_cycles
 from compressor.devices.latency.learning import remember_bundle
 from compressor.devices.stability import throttling, unsteadiness
 from compressor.errors import DeviceLostError
-from compressor.export.verify import open_bundle
+from compressor.export.verify import open_bundle, open_entry
 from compressor.graph.contract import Progress
 from compressor.targets import HOST, Figure
 
@@ -84,17 +84,22 @@ def bench(
     progress: Progress = Progress(),  # noqa: B008  it has no state
     carbon: Carbon = WORLD,
     power: Figure | None = None,
+    entries: Sequence[str] = (),
 ) -> Bench:
     """Measure bundles beside each other; the first is what the others are compared with. One that holds a model and a
     library is two.
 
     `folder` is where a run that may be cut off keeps what it has. `power` (watts) stands in for a sensor, else what is
-    declared for the board. Raises LoadError for what is no sound bundle,
+    declared for the board. `entries` are measured beside each bundle. Raises LoadError for what is no sound bundle,
     MismatchError where a golden output is not met there, CompressError where the board throttled and that is not
     allowed, DeviceLostError where the device stops answering, DeviceError where it lacks a runtime, UnsupportedError
     or ExportError where a model does not run on it.
     """
-    contents = [part for path in bundles for part in parts_of(open_bundle(path))]
+    contents = [
+        part
+        for path in bundles
+        for part in (*parts_of(open_bundle(path)), *(open_entry(path, name) for name in entries))
+    ]
     run = Run(device, device.describe(), contents, limits, progress, folder, allow_throttled=allow_throttled)
     power = power or declared_power(device.url, run.description, contents, run.threads)
     for each in contents:

@@ -285,7 +285,8 @@ def _fitted(bundle: Contents, device: Device, description: Description) -> Kind:
 def _which(bundle: Contents, bundles: Sequence[Contents]) -> str:
     artifact = kind_of(bundle).artifact
     others = {kind_of(each).artifact for each in bundles if each.path == bundle.path}
-    return f" ({artifact})" if others != {artifact} else ""
+    entry = f" (entry {bundle.entry})" if bundle.entry else ""
+    return f" ({artifact})" if others != {artifact} else entry
 
 
 def _key(

@@ -1,8 +1,10 @@
 """The bundle: one folder with the artifact, its manifest, golden vectors, recipe and report.
 
     model.onnx [model.onnx.data] model.ort model.required_operators.config, or with --pack model.onnx.pack
+    model-ENTRY.onnx  a smaller model over model.onnx.data, where the bundle has entries
     manifest.json   what it is, and `files: {name: {sha256, bytes}}` of everything beside it
-    golden.npz      inputs and outputs by name, the outputs computed in PyTorch; the original's under `original/NAME`
+    golden.npz      inputs and outputs by name, the outputs computed in PyTorch; the original's under `original/NAME`,
+                    those of an entry under `entries/ENTRY/NAME`
     recipe.toml report.json report.html
 
 `export/verify.py` checks one.
@@ -25,6 +27,7 @@ import torch
 from torch import Tensor
 
 from compressor.export.atomic import new_folder
+from compressor.export.entry_view import golden_name
 from compressor.export.verify import Verification, verify_bundle
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
@@ -59,11 +62,14 @@ def default_name(model: str, target: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", f"{model}-{target}").lstrip(".-") or "bundle"
 
 
-def golden(program: Program, original: Program, batch: Batch) -> bytes:
-    """An `.npz` of one batch: inputs, the program's outputs, and the original's under `original/NAME`."""
+def golden(program: Program, original: Program, batch: Batch, entries: Mapping[str, Program] | None = None) -> bytes:
+    """An `.npz` of one batch: inputs, the program's outputs, the original's under `original/NAME`, and those of smaller
+    programs over the same inputs under `entries/ENTRY/NAME`."""
     arrays = {spec.name: tensor for spec, tensor in zip(program.inputs, program.flatten(batch), strict=True)}
     arrays |= program.run(batch)
     arrays |= {f"original/{name}": tensor for name, tensor in original.run(batch).items()}
+    for each, smaller in (entries or {}).items():
+        arrays |= {golden_name(each, name): tensor for name, tensor in smaller.run(batch).items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, tensor in arrays.items():

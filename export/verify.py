@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +23,8 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes without types
 
-from compressor.errors import CompressError, LoadError
+from compressor.errors import CompressError, LoadError, did_you_mean
+from compressor.export.entry_view import EntryView, entries_of
 from compressor.export.ort import same_outputs
 from compressor.export.pack import SUFFIX, packed_parts, unpack_model
 from compressor.export.session import OPERATORS, Runner, operators_of, runner
@@ -31,7 +32,17 @@ from compressor.export.statements import miscounted, misnamed
 from compressor.export.tvm_linking import BUILD
 from compressor.export.tvm_session import tvm_runner
 
-__all__ = ["LIBRARY", "PACKED", "TIES", "Contents", "Verification", "open_bundle", "unpacked", "verify_bundle"]
+__all__ = [
+    "LIBRARY",
+    "PACKED",
+    "TIES",
+    "Contents",
+    "Verification",
+    "open_bundle",
+    "open_entry",
+    "unpacked",
+    "verify_bundle",
+]
 
 TIES = 0.05  # share of an integer output's elements that may differ where two scores are equal but for rounding
 PACKED = "model.onnx.pack"
@@ -87,7 +98,8 @@ class Verification:
 class Contents:
     """A bundle whose files are what its manifest says: safe to read and to push to a board.
 
-    `golden` are the arrays of `golden.npz`, `digests` the SHA-256 of each file.
+    `golden` are the arrays of `golden.npz`, `digests` the SHA-256 of each file. Of an `entry` all of it is the entry's,
+    and `model` is its file.
     """
 
     path: Path
@@ -97,6 +109,8 @@ class Contents:
     outputs: tuple[str, ...]
     golden: Mapping[str, np.ndarray[Any, Any]]
     tolerance: float
+    entry: str = ""
+    model: str = "model.onnx"
 
 
 def open_bundle(path: Path) -> Contents:
@@ -113,6 +127,26 @@ def open_bundle(path: Path) -> Contents:
         raise LoadError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
     digests = {name: digest for name, (digest, _) in files.items()}
     return Contents(path, manifest, digests, tuple(inputs), tuple(outputs), golden, tolerance)
+
+
+def open_entry(path: Path, name: str) -> Contents:
+    """One of a bundle's entries as a bundle of its own: its inputs, outputs, golden arrays and what was predicted.
+
+    Raises what `open_bundle` does, and LoadError where the bundle has no entry of that name.
+    """
+    whole = open_bundle(path)
+    views = {view.name: view for view in entries_of(whole.manifest, whole.digests)}
+    if name not in views:
+        way_out = did_you_mean(name, list(views)) if views else "It ships none: elastic makes them."
+        raise LoadError(f"there is no entry {name!r}", where=str(path), way_out=way_out)
+    view = views[name]
+    left = {key: value for key, value in whole.manifest.items() if key not in ("predicted", "decoder", "entries")}
+    manifest = {**left, **{key: view.said[key] for key in ("inputs", "outputs", "predicted") if key in view.said}}
+    kept = {key: digest for key, digest in whole.digests.items() if not key.endswith((".onnx", ".ort", ".so"))}
+    return replace(
+        whole, manifest=manifest, digests={**kept, "model.onnx": whole.digests[view.file]}, inputs=view.inputs,
+        outputs=view.outputs, golden=_of_entry(path, view, whole.digests), entry=name, model=view.file,
+    )  # fmt: skip
 
 
 def own_library(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]) -> Runner:
@@ -158,6 +192,11 @@ def _verify(path: Path, library: _Opener) -> Verification:
             elif any(name in files for name in _MODELS):
                 errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays, model)
                 problems += wrong
+            for view in entries_of(manifest, files):
+                arrays = _of_entry(path, view, files)
+                problems += misnamed(view.said, arrays)
+                found = _errors(runner(path / view.file), view.file, view.inputs, view.outputs, arrays)
+                errors |= {f"{name} ({view.file})": error for name, error in found.items()}
             if BUILD in files:
                 notes.append(f"nothing is linked yet: sh {BUILD} does it, on the board")
             if LIBRARY in files:
@@ -288,6 +327,14 @@ def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tu
     if "model.onnx" in files:
         _check_external(path / "model.onnx", set(files))
     return inputs, outputs, arrays
+
+
+def _of_entry(path: Path, view: EntryView, files: Iterable[str]) -> _Arrays:
+    """An entry's golden arrays, under its model's own names; that model's weights are the bundle's own."""
+    _check_external(path / view.file, set(files))
+    golden = view.golden()
+    arrays = _arrays(path / "golden.npz", golden.values())
+    return {name: arrays[member] for name, member in golden.items()}
 
 
 def _relative(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:

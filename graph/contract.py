@@ -14,6 +14,7 @@ from compressor.graph.program import Program
 
 if TYPE_CHECKING:
     from compressor.graph.cost import LatencyModel
+    from compressor.graph.entries import Entry
     from compressor.targets import Target
 
 __all__ = ["Batch", "Context", "Option", "Pass", "PassResult", "Progress", "Setting", "Shelf", "Skip", "Value"]
@@ -107,7 +108,8 @@ class PassResult:
     that the user should read about the result as a whole. `missed` says of a goal that was given and cannot be
     reached by how much; it is shown as a warning. `rescaled` are the layers whose outputs are now held in other
     units than before, which those that read them take back: by layer, what the new values are multiplied with to be in
-    the old units, with one element along each dimension that it does not depend on.
+    the old units, with one element along each dimension that it does not depend on. `entries` are smaller programs over
+    rows of this one's tensors, by name, which the bundle ships, too.
     """
 
     program: Program
@@ -117,6 +119,7 @@ class PassResult:
     notes: tuple[str, ...] = ()
     rescaled: Mapping[str, Tensor] = field(default_factory=dict)
     missed: str = ""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Pass(ABC):
     structural: ClassVar[bool] = False  # takes something away that recovery brings back
     prepares: ClassVar[bool] = False  # pays only with the pass after it, and is judged with it
     trains: ClassVar[bool] = False  # all processes of a torchrun run it together
+    last: ClassVar[bool] = False  # nothing can run after it: what it leaves is more than one program
     order: ClassVar[int] = 50  # where the planner runs it: what takes structure away first, bits last
     together: ClassVar[bool] = False  # an option saves time only beside others of its level: neighbours share work
     sites: Mapping[str, Setting] = field(default_factory=dict, kw_only=True)

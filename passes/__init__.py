@@ -14,6 +14,7 @@ __all__ = ["ALIASES", "PASSES", "SHORTHANDS", "find_pass"]
 
 PASSES: dict[str, str] = {
     "drop": "compressor.passes.drop:Drop",
+    "elastic": "compressor.passes.elastic:Elastic",
     "factorize": "compressor.passes.factorize:Factorize",
     "fold": "compressor.passes.fold:Fold",
     "linearize": "compressor.passes.linearize:Linearize",

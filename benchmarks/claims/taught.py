@@ -18,7 +18,7 @@ from compressor.targets.loader import load_target
 from .claim import Claim, Figures, Goal
 from .vision import Small, accuracy, lessons, program_of
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "teacher"]
 
 # ---------------------------------------------------------------------------------------------------------- Hinton
 

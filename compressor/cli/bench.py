@@ -36,6 +36,7 @@ _MOST_WATTS = 1e5
 @click.option("--time", "seconds", metavar="5s|1min", default="1s", show_default=True, help="Least time a bundle.")
 @click.option("--power", "watts", metavar="7W", help="What the board draws while it computes, where no sensor tells.")
 @carbon
+@click.option("--entry", "entries", multiple=True, metavar="NAME", help="Measure this entry of each bundle, too.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write how runs are spread: FILE.html or FILE.svg.")
 @click.option("--allow-throttled", is_flag=True, help="Show figures of a board that slowed itself down, marked.")
 @as_json
@@ -43,6 +44,7 @@ _MOST_WATTS = 1e5
 def bench(
     bundles: tuple[Path, ...], url: str, threads: int | None, batch: int, seconds: str, plot: Path | None,
     allow_throttled: bool, as_json: bool, quiet: bool, watts: str | None, carbon: float | None,
+    entries: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Measure bundles on a board: golden vectors, then latency, memory and energy, side by side.
 
@@ -61,18 +63,20 @@ def bench(
     from compressor.devices.bench import Limits
     from compressor.devices.bench import bench as measure
     from compressor.devices.opening import open_device
-    from compressor.export.verify import open_bundle
+    from compressor.export.verify import open_bundle, open_entry
     from compressor.graph.contract import Progress
 
     for bundle in bundles:
-        open_bundle(bundle)  # what is wrong here is told before a board is asked
+        [open_entry(bundle, name) for name in entries] or open_bundle(
+            bundle
+        )  # what is wrong here is told before a board is asked
     limits = Limits(seconds=least, energy=max(least, Limits.energy), batch=batch, threads=threads or 0)
     with open_device(url) as device:
         if plot is not None and not device.describe().timed:
             raise OutputError("there are no times to draw: the device is emulated", where="--plot")
         found = measure(
             device, bundles, limits, allow_throttled=allow_throttled, folder=default_folder().parent / "bench",
-            progress=Progress() if quiet else Bars(), carbon=intensity, power=power,
+            progress=Progress() if quiet else Bars(), carbon=intensity, power=power, entries=entries,
         )  # fmt: skip
     click.echo(json.dumps(found.to_json(), indent=2)) if as_json else _show(found)
     if plot is not None:

@@ -7,7 +7,8 @@ metric    agreement: the share of positions with the teacher's best class; for v
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,9 +17,10 @@ from torch import Tensor
 from compressor.errors import InputError
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
+from compressor.passes.recover.child import Child
 from compressor.passes.recover.device import Place
 from compressor.passes.recover.losses.values import by_sample, cosine
-from compressor.passes.recover.norms import recalibrate
+from compressor.passes.recover.norms import LEAST, recalibrate
 from compressor.passes.recover.objective import BOUND, LOCAL, Objective, Part, judging, resolve
 from compressor.passes.recover.plan import LABELS, Plan, Seen, make_plan, tokens_of
 from compressor.passes.recover.ranks import Ranks
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Duo"]
 
 STATISTICS = 16  # samples from which a batch's own statistics are used
+SOFT = 1.0  # temperature of what a student says to its children: at 3 they outweigh its labels (benchmarks/elastic.py)
 CACHED = 256 << 20  # bytes of the teacher's held-out outputs that are kept
 _OWN = "objective/"
 NAN = "Run it on the data by itself: a program that gives no numbers teaches nothing."
@@ -62,6 +65,11 @@ class Duo:
             self.objective = Objective(self.parts, self.plan, lambda: map(self.see, sample)).to(place.device)
             judges = judging(self.parts, self.plan, labelled=all(LABELS in batch for batch in judged))
             self.criteria = [(w, build_term(name, self.plan, lambda: map(self.see, sample))) for name, w in judges]
+            self.family = settings.family
+            self.children = [Child(entry, self.student) for entry in self.family.children] if self.family else []
+            soft = settings.temperature or SOFT
+            softer = replace(self.plan, outputs=tuple(replace(each, temperature=soft) for each in self.plan.outputs))
+            self.soft = [(1.0, build_term("output", softer, lambda: map(self.see, sample)))] if self.family else []
             self.student.load(before)  # running statistics were updated on the way
         self.metric = "cosine" if self.plan.outputs[0].kind == "values" else "agreement"
         self._penalty = settings.penalty
@@ -83,6 +91,40 @@ class Duo:
         result: tuple[Tensor, Mapping[str, float]] = self.objective(self.see(part), self.ranks, share)
         return result
 
+    def losses(self, batch: Batch, step: int, fraction: float) -> Iterator[Tensor]:
+        """This process's part of a step's loss, one network's after the other's, so that one graph is held at a time:
+        the student's, with what its parameters cost at this share of the budget, and its children's; their mean."""
+        learners = self.family.at(step) if self.family is not None else (0,)
+        part, share = self._mine(batch)
+        penalty = self.penalty(fraction) / self.ranks.size
+        theirs: tuple[Tensor, ...] | None = None
+        for number in learners:
+            if number == 0:
+                seen = self.see(part)
+                loss, _ = self.objective(seen, self.ranks, share)
+                theirs = self._as_teacher(seen) if self._own_lessons else seen.theirs
+            else:
+                theirs = self._taught(part)[: len(self.teacher.program.outputs)] if theirs is None else theirs
+                loss = share * self._of_child(self.children[number - 1], part, theirs)
+            yield loss / len(learners) + penalty
+            penalty = torch.zeros_like(penalty)
+
+    def _of_child(self, child: Child, batch: Batch, theirs: tuple[Tensor, ...]) -> Tensor:
+        """Labels, where a part asks for them, teach a child that does not learn from the student."""
+        with self.place.autocast():
+            seen = Seen(child.run(batch), theirs, mask=self._mask(batch), **self._own(batch))
+        criteria = self.soft if self._own_lessons else self.criteria
+        return torch.stack([weight * term(seen).mean() for weight, term in criteria]).sum()
+
+    @property
+    def _own_lessons(self) -> bool:
+        return self.family is not None and self.family.own_lessons
+
+    def _as_teacher(self, seen: Seen) -> tuple[Tensor, ...]:
+        """What the student said, in the places of the teacher's outputs."""
+        said = {output.theirs: seen.ours[output.ours].detach() for output in self.plan.outputs}
+        return tuple(said.get(place, value) for place, value in enumerate(seen.theirs))
+
     def penalty(self, fraction: float) -> Tensor:
         """What the student's parameters cost by themselves at this share of the budget."""
         if self._penalty is None:
@@ -91,8 +133,7 @@ class Duo:
 
     def see(self, batch: Batch) -> Seen:
         """What both compute on a batch, with the intermediate values that are compared."""
-        with torch.no_grad(), self.place.autocast():
-            theirs = self.teacher.training(*self.teacher.flat(batch, self.plan.feeds))
+        theirs = self._taught(batch)
         count = len(self.teacher.program.outputs)
         values = theirs[count:]
         injected = [values[n].to(self.plan.points[n].ours.meta["val"].dtype) for n in self.local]
@@ -100,11 +141,18 @@ class Duo:
             ours = self.student.training(*self.student.flat(batch), *injected)
         pairs = tuple(zip(ours[len(self.student.program.outputs) :], values, strict=True))
         points = len(self.plan.points)
-        mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
         return Seen(
             tuple(ours[: len(self.student.program.outputs)]), tuple(theirs[:count]), pairs[:points], pairs[points:],
-            mask, strays=self._strays(), **self._own(batch),
+            self._mask(batch), strays=self._strays(), **self._own(batch),
         )  # fmt: skip
+
+    def _taught(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The teacher's outputs, and its values at the points behind them."""
+        with torch.no_grad(), self.place.autocast():
+            return tuple(self.teacher.training(*self.teacher.flat(batch, self.plan.feeds)))
+
+    def _mask(self, batch: Batch) -> Tensor | None:
+        return None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
 
     def _strays(self) -> tuple[Tensor, ...]:
         """How far factorized layers are from the teacher's, where a part asks."""
@@ -122,22 +170,32 @@ class Duo:
         sums = torch.zeros(3, dtype=torch.float64)
         for face in self.faces:
             self.student.set(face)
-            sums += self._judged()
+            sums += self._judged(lambda batch: self.student.plain(*self.student.flat(batch)))
+            for child in self._named():
+                sums += self._judged(child.run, LEAST if child.normalizes else 1)
         loss, metric, count = self.ranks.total(sums.to(self.place.device)).tolist()
         with torch.no_grad():
             return loss / count + float(self.penalty(1.0)), metric / count
 
-    def _judged(self) -> Tensor:
-        """This process's part: loss and metric times samples, and samples."""
+    @property
+    def judgements(self) -> int:
+        """How many networks are run to judge once."""
+        return len(self.faces) * (1 + len(self._named()))
+
+    def _named(self) -> Sequence[Child]:
+        return self.children[: self.family.named] if self.family is not None else ()
+
+    def _judged(self, run: Callable[[Batch], Sequence[Tensor]], least: int = 1) -> Tensor:
+        """This process's part: loss and metric times samples, and samples. Batches of fewer samples are left out."""
         sums = torch.zeros(3, dtype=torch.float64)
         for index in range(self.ranks.rank, len(self.judged), self.ranks.size):
             batch = self.judged[index]
+            if (count := rows(batch, self.inputs)) < least and self.inputs:
+                continue
             with torch.no_grad(), self.place.autocast():
-                ours = self.student.plain(*self.student.flat(batch))
+                ours = run(batch)
                 theirs = self._known(index, batch)
-                mask = None if self.plan.mask is None else batch[self.plan.mask].to(self.place.device) != 0
-                seen = Seen(tuple(ours), theirs, mask=mask, **self._own(batch))
-                count = rows(batch, self.inputs)
+                seen = Seen(tuple(ours), theirs, mask=self._mask(batch), **self._own(batch))
                 loss = sum(weight * float(term(seen).mean()) for weight, term in self.criteria)
                 values = [loss, self._agreement(seen), 1.0]
             sums += count * torch.tensor(values, dtype=torch.float64)

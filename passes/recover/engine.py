@@ -24,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.recover.budget import Budget, parse_budget
 from compressor.passes.recover.checkpoint import identity, read_checkpoint
 from compressor.passes.recover.device import choose_place
+from compressor.passes.recover.family import Family
 from compressor.passes.recover.labels import check_labels
 from compressor.passes.recover.objective import parse_losses
 from compressor.passes.recover.pace import Pace
@@ -53,6 +54,7 @@ class Settings:
     ramps: stored numbers that rise from 0 to 1 over this share of the budget (fake quantization's blend). Nothing is
         taken for diverged before they are there, for it is judged as if they were.
     variants: which of the networks that the program can be learns in a step, and which are judged.
+    family: smaller programs that learn with the student, for they are rows of its tensors.
     penalty: what is added to the loss for the parameters themselves; held-out losses hold it as at the budget's end.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     ramps: Mapping[str, float] = field(default_factory=dict)
     variants: Variants | None = None
+    family: Family | None = None
     penalty: Penalty | None = None
 
 

@@ -21,7 +21,7 @@ from compressor.graph.edit import argument, attribute, begin, finish, is_call, s
 from compressor.graph.mode import batch_norms, set_mode
 from compressor.graph.program import Program
 
-__all__ = ["recalibrate", "synchronize"]
+__all__ = ["LEAST", "recalibrate", "statistics_of", "synchronize"]
 
 LEAST = 2  # samples in a batch below which it has no variance
 
@@ -32,7 +32,7 @@ def recalibrate(program: Program, batches: Sequence[Batch], most: int = 32) -> P
     Its other tensors, and those of the program given, are untouched. Batches of one sample are left out; with no
     other the statistics stay.
     """
-    names = sorted({name for node in batch_norms(program) for name in _statistics(node)})
+    names = statistics_of(program)
     if not names:
         return program
     found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -52,6 +52,11 @@ def recalibrate(program: Program, batches: Sequence[Batch], most: int = 32) -> P
             for name in names:
                 found[name].append(running.get(name).clone())
     return _with(program, found) if all(found.values()) else program
+
+
+def statistics_of(program: Program) -> list[str]:
+    """The names of its running statistics."""
+    return sorted({name for node in batch_norms(program) for name in _statistics(node)})
 
 
 def _with(program: Program, found: dict[str, list[Tensor]]) -> Program:

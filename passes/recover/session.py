@@ -66,7 +66,7 @@ class Session:
             self.judging = self.pace.elapsed - began  # what the end will take, too
         self.peak = self.rate or self.base * (1.0 if self.ramps else raised(self.metric))
         [seconds] = self.ranks.agreed([once])
-        self.pace.spread(seconds, len(self.duo.faces) * self.duo.held / self.stream.size)
+        self.pace.spread(seconds, self.duo.judgements * self.duo.held / self.stream.size)
 
     def train(self) -> None:
         """Spend the budget."""
@@ -125,13 +125,13 @@ class Session:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * self.peak
         self.optimizer.zero_grad(set_to_none=True)
-        loss, _ = self.duo.loss(batch)
-        loss = loss + self.duo.penalty(fraction) / self.ranks.size
-        torch.autograd.backward(self.scaler.scale(loss))
+        value = 0.0
+        for loss in self.duo.losses(batch, self.step, fraction):
+            torch.autograd.backward(self.scaler.scale(loss))
+            value += float(self.ranks.total(loss.detach()))
         self.ranks.sum_gradients(self.duo.trained)
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.duo.trained, self.clip)
-        value = float(self.ranks.total(loss.detach()))
         if math.isfinite(value):
             self.scaler.step(self.optimizer)
             self.duo.student.apply_masks()

@@ -22,7 +22,7 @@ from compressor.passes.recover.device import Place, redirect
 from compressor.passes.recover.norms import synchronize
 from compressor.quant.fake import TRAINABLE
 
-__all__ = ["Trainee", "untrainable"]
+__all__ = ["Trainee", "store", "untrainable"]
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -106,7 +106,7 @@ class Trainee:
             if new is None or torch.equal(new.to(old.device), old):
                 continue
             value = fresh.setdefault(id(tensor), _like(old, new.detach().to(old.device).clone()))
-            _store(done.module, name, value)
+            store(done.module, name, value)
         return finish(done)
 
     def changed(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _own_tensors(
             kept = is_kept(name, keep) or is_kept(name.rpartition(".")[0], keep)
             made[key] = _like(tensor, value.to(place.device), trains=trains and not kept)
         names[name] = made[key]
-        _store(own.module, name, made[key])
+        store(own.module, name, made[key])
     return names
 
 
@@ -167,12 +167,12 @@ def _like(old: Tensor, value: Tensor, *, trains: bool | None = None) -> Tensor:
     return nn.Parameter(value, requires_grad=old.dtype.is_floating_point if trains is None else trains)
 
 
-def _store(module: nn.Module, name: str, value: Tensor) -> None:
+def store(module: nn.Module, name: str, value: Tensor) -> None:
     """Put this very tensor under a dotted name, so that tied names hold one object."""
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
-    for store in (owner._parameters, owner._buffers):
-        store.pop(leaf, None)
+    for held in (owner._parameters, owner._buffers):
+        held.pop(leaf, None)
     owner.__dict__.pop(leaf, None)
     if isinstance(value, nn.Parameter):
         owner.register_parameter(leaf, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from elastic_nets import digits_entries, family
 from programs import text
 from recovery import damaged, digits_batches, digits_program
 
@@ -79,3 +80,37 @@ def test_statistics_are_estimated_anew() -> None:
     before = made.judge()[0]
     assert made.recalibrate(digits_batches())
     assert made.judge()[0] < 0.2 * before
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_children_learn_from_the_student_or_from_the_teacher(inplace: bool) -> None:
+    """From the student at temperature 1: at the teacher's 3 they would outweigh what it learns itself."""
+    program, _ = digits_entries()
+    teacher, batch = digits_program(), digits_batches()[0]
+    student = damaged(program, 0.3)
+    settings = Settings(family=family(inplace=inplace))
+    made = Duo(student, teacher, [batch], [batch], parse_losses("kl"), settings, choose_place("cpu"), Ranks(), 32)
+    whole, *others = made.losses(batch, 0, 0.0)
+    [ours] = made.student.training(*made.student.flat(batch))[:1]
+    [theirs] = teacher.run(batch).values()
+    assert float(whole.detach()) == pytest.approx(float(kl(ours.detach(), theirs, 3.0).mean()) / 3, rel=1e-4)
+    numbers = settings.family.at(0) if settings.family is not None else ()
+    for loss, number in zip(others, numbers[1:], strict=True):
+        [scores] = made.children[number - 1].run(batch)
+        wanted = kl(scores, ours.detach(), 1.0) if inplace else kl(scores, theirs, 3.0)
+        assert float(loss.detach()) == pytest.approx(float(wanted.detach().mean()) / 3, rel=1e-4)
+
+
+def test_all_sizes_are_judged() -> None:
+    program, entries = digits_entries()
+    batches = digits_batches()[:2]
+    made = Duo(
+        program, program, batches, batches, parse_losses("kl"), Settings(family=family()), choose_place("cpu"), Ranks(),
+        32,
+    )  # fmt: skip
+    loss, agreement = made.judge()
+    x = torch.cat([batch["x"] for batch in batches])
+    alone = [float(kl(*(next(iter(p.run([x]).values())) for p in (e.program, program)), 3.0).mean()) for e in entries]
+    assert made.judgements == 3
+    assert loss == pytest.approx(sum(alone) / 3, rel=0.5), "but for statistics: the batch's, and those that are stored"
+    assert 1 / 3 < agreement < 1

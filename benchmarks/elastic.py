@@ -1,0 +1,41 @@
+"""The works-when checks of BigNAS, InstaTune, MatFormer and SoFT: what one training for several sizes is worth.
+
+    python benchmarks/elastic.py [--only bignas ...] [--seeds 3] [--steps 300] [--images 12000] [--epochs 6]
+
+Finished cells are kept in `results/elastic.json` under the numbers of steps and images, and a later run goes on from
+there. A seed takes about 70 minutes on a busy core, 20 of them for `bignas`. Seconds are the process's own on the
+processor, so that neighbours count little; `OMP_NUM_THREADS=1` keeps them comparable.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+from cells import Cells, arguments
+from claims.elastic import elastic_claims
+from works_when import report
+
+NAMES = ("bignas", "instatune", "matformer", "soft")
+
+
+def main() -> int:
+    parser = arguments(__doc__ or "", NAMES, "5h")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300, help="of the GPT")
+    parser.add_argument("--images", type=int, default=12000, help="that the CNNs see")
+    parser.add_argument("--epochs", type=int, default=6, help="over them")
+    options = parser.parse_args()
+    every = elastic_claims(options.steps, options.images, options.epochs)
+    claims = [claim for claim in every if claim.name.split("-")[0] in options.only]
+    cells = Cells("elastic", options.budget)
+    for seed, claim in itertools.product(range(options.seeds), claims):
+        for arm, run in claim.arms.items():
+            cells.measure(f"{claim.name} {arm} seed {seed}", functools.partial(run, seed))
+    held = [report(claim, cells, options.seeds) for claim in claims]
+    print(cells.took())
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
