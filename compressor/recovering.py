@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from compressor.graph.program import Program
 
-__all__ = ["NONE", "RECOVER", "load_teacher", "taught", "trains", "with_recovery"]
+__all__ = ["NONE", "QUANTIZE", "RECOVER", "load_teacher", "taught", "trains", "with_recovery"]
 
 RECOVER, SPARSIFY, QUANTIZE, NONE = "recover", "sparsify", "quantize", "none"
 WITH_TEACHER = "3epochs"  # where --teacher is given and --recover is not
