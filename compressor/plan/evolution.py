@@ -63,7 +63,8 @@ class Evolutionary:
         assert self.measure is not None
         axes, random = problem.axes, np.random.default_rng(self.seed)
         known: dict[Picks, Solution] = {}
-        wanted = [tuple(plan) for plan in _starts(problem, random, self.each).tolist()]
+        drawn = (tuple(plan) for plan in _starts(problem, random, self.each).tolist())
+        wanted = list(dict.fromkeys([*self.starts, *drawn]))
         for number in range(self.rounds):
             for picks in wanted:
                 if picks not in known:

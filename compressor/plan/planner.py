@@ -17,11 +17,12 @@ from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.plan.correct import corrected
 from compressor.plan.even import even
+from compressor.plan.exact import Exact
 from compressor.plan.menu import Place
 from compressor.plan.parts import Parts
 from compressor.plan.probe import Probe, recoveries
-from compressor.plan.problem import Axis, Problem, Solution, passed
-from compressor.plan.solvers import choose_solver
+from compressor.plan.problem import Axis, Picks, Problem, Solution, passed
+from compressor.plan.solvers import EVOLUTION, choose_solver
 from compressor.plan.swap import Measured, Swapper
 from compressor.plan.tables import Tables, build
 from compressor.plan.whole import Whole, recalled, whole
@@ -30,6 +31,7 @@ __all__ = ["Built", "Plan", "Planner", "Wish"]
 
 ROUNDS = 8  # plans that are built to answer one question
 PATIENCE = 3  # plans in a row that are no better, after which there is none
+SECONDS = 10.0  # that the exact solver has to say where evolution starts
 CLOSE = 0.01  # of a limit: a plan this near below it leaves nothing to gain there
 UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside `UNIT` of damage
 UNIT = 0.01
@@ -122,6 +124,8 @@ class Planner:
 
     def plan(self, wish: Wish) -> Plan:
         """The best plan that was found within the limits; where there is none, the one that breaks them least."""
+        if wish.solver == EVOLUTION and self.tables.sites:
+            return self._evolved(wish)
         built: list[Built] = []
         chosen = choose_solver(self.problem(wish), wish.solver, seed=self.context.seed)
         over, before = None, self.tables
@@ -147,6 +151,22 @@ class Planner:
             self.tables = self._corrected(before if over else self.tables, over or latest, share)
         best = min(built, key=lambda each: each.rank)
         return Plan(best, tuple(built), chosen.name, chosen.reason, self.tables, self.measured)
+
+    def _evolved(self, wish: Wish) -> Plan:
+        """By what plans cost as wholes: a few are built in each of some rounds, and light predictors learn from them
+        which to build next. What the exact solver says of the tables is among the first."""
+        problem, built = self.problem(wish), dict[Picks, Built]()
+
+        def measure(picks: Picks) -> Mapping[Axis, float]:
+            built[picks] = self.built(problem, problem.solution(picks))
+            self.context.progress.say(built[picks].told())
+            return built[picks].costs
+
+        start = Exact(seconds=SECONDS).solve(problem)[0].picks
+        chosen = choose_solver(problem, EVOLUTION, measure=measure, seed=self.context.seed, starts=(start,))
+        chosen.solver.solve(problem)
+        best = min(built.values(), key=lambda each: each.rank)
+        return Plan(best, tuple(built.values()), chosen.name, chosen.reason, self.tables, self.measured)
 
     def _tight(self, wish: Wish, built: Built) -> bool:
         """Whether some limit leaves no room worth another round."""

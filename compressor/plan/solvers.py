@@ -14,11 +14,12 @@ from compressor.errors import InputError, did_you_mean
 from compressor.plan.evolution import Evolutionary, Measure
 from compressor.plan.exact import Exact
 from compressor.plan.gradient import Gradient
-from compressor.plan.problem import Problem, Solution
+from compressor.plan.problem import Picks, Problem, Solution
 
-__all__ = ["Chosen", "Solver", "SolverName", "check_solver", "choose_solver"]
+__all__ = ["EVOLUTION", "Chosen", "Solver", "SolverName", "check_solver", "choose_solver"]
 
 SolverName = Literal["auto", "exact", "evolution", "gradient"]
+EVOLUTION: SolverName = "evolution"
 ENTRIES = 200_000  # options and entries of tables that HiGHS takes in seconds
 
 
@@ -48,15 +49,19 @@ class Chosen:
     reason: str
 
 
-def choose_solver(problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0) -> Chosen:
-    """The one of that name, or what the space's size asks for. Raises InputError for a name that is none."""
+def choose_solver(
+    problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0,
+    starts: tuple[Picks, ...] = (),
+) -> Chosen:  # fmt: skip
+    """The one of that name, or what the space's size asks for; `starts` are plans that evolution begins with. Raises
+    InputError for a name that is none."""
     check_solver(name)
     if not problem.sites:
         return Chosen("exact", Settled(), "there is nothing to choose")
     entries, space = _entries(problem), _told(problem)
-    if name == "evolution" or (name == "auto" and measure is not None):
+    if name == EVOLUTION or (name == "auto" and measure is not None):
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
-        return Chosen("evolution", Evolutionary(measure=measure, seed=seed), why)
+        return Chosen(EVOLUTION, Evolutionary(measure=measure, seed=seed, starts=starts), why)
     if name == "exact" or (name == "auto" and entries <= ENTRIES):
         return Chosen("exact", Exact(), f"{space} in {entries:,} numbers: few enough to prove the best")
     return Chosen("gradient", Gradient(seed=seed), f"{space} in {entries:,} numbers: more than an exact solver takes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from weighed import weighed
 
+from compressor.plan.exact import Exact
 from compressor.plan.parts import parts_of
 from compressor.plan.planner import Planner, Wish
 from compressor.plan.realize import realize
@@ -49,6 +50,18 @@ def test_what_cannot_be_ends_with_the_closest_plan_and_by_how_much(planner: Plan
     assert plan.best.overruns["latency"] > 1
     assert plan.best.parts.latency_ms < 0.6 * planner.base.latency_ms
     assert plan.best.damage <= 0.5 * 1.000001
+
+
+def test_evolution_builds_what_it_chooses_from_and_starts_where_the_tables_say(planner: Planner) -> None:
+    wish = Wish({"latency": 0.5 * planner.base.latency_ms}, "evolution")
+    plan = planner.plan(wish)
+    assert (plan.solver, plan.reason) == ("evolution", "plans are measured as wholes")
+    assert len(plan.built) >= 20
+    assert plan.best in plan.built
+    assert not plan.best.overruns
+    by_tables = Exact().solve(planner.problem(wish))[0].picks
+    assert plan.built[0].solution.picks == by_tables
+    assert plan.best.rank == min(each.rank for each in plan.built)
 
 
 @pytest.mark.parametrize("solver", ["auto", "evolution"])
