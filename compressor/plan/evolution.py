@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from compressor.plan.local import improved
 from compressor.plan.problem import FIRST, Axis, Floats, Picks, Problem, Solution
 
-__all__ = ["Evolutionary", "Measure", "hypervolume", "undominated"]
+__all__ = ["Evolutionary", "Measure", "Predictor", "hypervolume", "undominated"]
 
 Measure = Callable[[Picks], Mapping[Axis, float]]
 Plans = NDArray[np.int64]
@@ -71,7 +71,7 @@ class Evolutionary:
                     known[picks] = _solution(problem, picks, self.measure(picks))
                     self.told(known[picks])
             if number + 1 < self.rounds:
-                predictor = _Predictor(problem, list(known.values()), axes)
+                predictor = Predictor(problem, list(known.values()), axes)
                 plans = _nsga2(problem, predictor.costs, self, self.seed + number + 1, list(known))
                 wanted = self._next(problem, plans, predictor.costs(plans), known)
         return list(known.values())
@@ -125,7 +125,7 @@ def _spread(ordered: Sequence[Solution], count: int, apart: int) -> list[Solutio
     return taken
 
 
-class _Predictor:
+class Predictor:
     """Costs along each axis from what was measured: the table's, scaled, and a correction for each option."""
 
     def __init__(self, problem: Problem, known: Sequence[Solution], axes: Sequence[Axis]) -> None:

@@ -1,0 +1,47 @@
+"""The works-when checks of Puzzle, SimQ-NAS and Compressor's search: what the planner's solvers are worth.
+
+    python benchmarks/plan_claims.py FOLDER [--only simq ...] [--seeds 3] [--budget 2h]
+
+FOLDER keeps what was weighed. Finished cells are kept in `results/plan_claims.json`, and a later run goes on from
+there. Of Compressor the search alone is checked here, not the students' training.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+from cells import Cells, arguments
+from claims.planning import planning_claims
+from subjects import SUBJECTS, Subject
+from weighing import Weighed, weigh
+from works_when import report
+
+NAMES = ("puzzle", "simq", "compressor")
+TESTS = 1024
+
+
+def main() -> int:
+    parser = arguments(__doc__ or "", NAMES, "2h")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+
+    @functools.cache
+    def subjects(name: str) -> tuple[Subject, Weighed]:
+        subject = SUBJECTS[name](TESTS)
+        return subject, weigh(subject, options.folder)
+
+    claims = [claim for claim in planning_claims(subjects) if claim.name.split("-")[0] in options.only]
+    cells = Cells("plan_claims", options.budget)
+    for seed, claim in itertools.product(range(options.seeds), claims):
+        for arm, run in claim.arms.items():
+            cells.measure(f"{claim.name} {arm} seed {seed}", functools.partial(run, seed))
+    held = [report(claim, cells, options.seeds) for claim in claims]
+    print(cells.took())
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
