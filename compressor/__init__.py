@@ -21,6 +21,9 @@ __all__ = ["compress", "compress_all", "front"]
 
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any import of the runtime, which would send usage data
+# TVM binds the thread that calls it to as many cores as it runs on, and all that is started later inherits that:
+# a training, or ONNX Runtime on two threads, would stay on one core.
+os.environ.setdefault("TVM_BIND_THREADS", "0")
 
 
 def __getattr__(name: str) -> Any:

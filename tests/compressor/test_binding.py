@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
+from scripted import scripted
 from torch import Tensor, nn
 
 from compressor.binding import bind, nest, signature_of, suggest_input
@@ -36,7 +36,7 @@ def test_signature_of_torchscript() -> None:
         def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:
             return x * scale
 
-    signature = signature_of(torch.jit.script(Optional()))
+    signature = signature_of(scripted(Optional()))
     assert signature.positional == ("x", "scale")
     assert signature.required == ("x",)
 

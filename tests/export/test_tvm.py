@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -47,7 +48,7 @@ def names(program: Program) -> tuple[list[str], list[str]]:
 
 
 def test_a_trained_network_agrees_with_pytorch_on_real_inputs(trained: Prepared, tmp_path: Path) -> None:
-    path = tmp_path / "model.so"
+    path, cores = tmp_path / "model.so", os.sched_getaffinity(0)
     assert to_tvm(trained.program, tvm_target(), path) == (path,)
     run = tvm_runner(path, *names(trained.program))
     agreement = check(trained.program, path, trained.evaluation, run=run)
@@ -61,6 +62,7 @@ def test_a_trained_network_agrees_with_pytorch_on_real_inputs(trained: Prepared,
     classes = [int(row) for row in run(trained.evaluation[0])["output"].argmax(1)]
     assert classes == [int(row) for row in trained.program.run(trained.evaluation[0])["output"].argmax(1)]
     assert b".symtab" not in path.read_bytes(), "it is stripped"
+    assert os.sched_getaffinity(0) == cores, "what runs after it has the cores that it had"
 
 
 def test_masks_of_minus_infinity_integers_and_repeated_outputs(text_program: Program, tmp_path: Path) -> None:

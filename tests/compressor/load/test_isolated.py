@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hostile.archives import rewrite
+from scripted import scripted
 from torch import Tensor, nn
 
 from compressor.errors import CaptureError, LoadError
@@ -53,7 +54,7 @@ class RunsOnLoading(nn.Module):
 
 
 def saved(model: nn.Module, path: Path) -> Path:
-    torch.jit.save(torch.jit.script(model.eval()), path)
+    torch.jit.save(scripted(model.eval()), path)
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from scripted import scripted
 from torch import Tensor, nn
 
 from compressor.errors import CaptureError, InputError, LoadError
@@ -50,7 +51,7 @@ class Branch(nn.Module):
 
 
 def script(model: nn.Module, path: Path) -> Path:
-    torch.jit.save(torch.jit.script(model.eval()), path)
+    torch.jit.save(scripted(model.eval()), path)
     return path
 
 
@@ -120,6 +121,6 @@ def test_damaged_file(tmp_path: Path) -> None:
 
 
 def test_frozen_module_keeps_its_weights_as_parameters(tmp_path: Path) -> None:
-    torch.jit.save(torch.jit.freeze(torch.jit.script(Vision().eval())), tmp_path / "m.pt")
+    torch.jit.save(torch.jit.freeze(scripted(Vision().eval())), tmp_path / "m.pt")
     program = convert_script(tmp_path / "m.pt", (torch.randn(2, 3, 8, 8),), {}).program
     assert any(parameter.dim() == 4 for parameter in program.module.parameters())
