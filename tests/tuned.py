@@ -48,14 +48,14 @@ def batched() -> Program:
     return capture(network.eval(), (torch.randn(2, 8),)).program
 
 
-def product(rows: int = 8, inner: int = 32, columns: int = 16, kind: str = "float32") -> Any:
+def product(rows: int = 8, inner: int = 32, columns: int = 16, kind: str = "float32", sums: str = "sums") -> Any:
     """y = relu(x · w): a function of TVM's."""
     from tvm import te, tirx
 
     x, w = te.placeholder((rows, inner), kind, name="x"), te.placeholder((inner, columns), kind, name="w")
     k = te.reduce_axis((0, inner), name="k")
-    sums = te.compute((rows, columns), lambda i, j: te.sum(x[i, k] * w[k, j], axis=k), name="sums")
-    y = te.compute((rows, columns), lambda i, j: tirx.max(sums[i, j], tirx.const(0, kind)), name="y")
+    summed = te.compute((rows, columns), lambda i, j: te.sum(x[i, k] * w[k, j], axis=k), name=sums)
+    y = te.compute((rows, columns), lambda i, j: tirx.max(summed[i, j], tirx.const(0, kind)), name="y")
     return te.create_prim_func([x, w, y])
 
 

@@ -1,13 +1,14 @@
 """What of a network is tuned: its functions of loops over floats, each once, by how often a run calls it.
 
-A task is a function with numbers for its sizes, whatever network it is in: its key is the structure of its loops, so
-that what was found for one network serves the next. Kernels of our own (`export/kernels/`) hold their own schedules and
-are none; neither is what computes with integers.
+A task is a function with numbers for its sizes, whatever network it is in: its key is the structure of its loops, with
+the names of their blocks, so that what was found for one network serves the next. Kernels of our own
+(`export/kernels/`) hold their own schedules and are none; neither is what computes with integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,5 +83,19 @@ def task_of(name: str, function: Any) -> Task | None:
 
 
 def key_of(function: Any) -> str:
-    """The same for functions that are the same but for their names."""
-    return f"{tvm_ffi.structural_hash(function) & (1 << 64) - 1:016x}"
+    """The same for functions that are the same but for the names of what is in them: blocks' names alone count, by
+    which a schedule's steps find them."""
+    told = f"{tvm_ffi.structural_hash(function) & (1 << 64) - 1:016x} {' '.join(_blocks(function.body))}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _blocks(statement: Any) -> Iterator[str]:
+    """The blocks' names, in their order."""
+    if isinstance(statement, s_tir.SBlockRealize):
+        yield str(statement.block.name_hint)
+        yield from _blocks(statement.block.body)
+    elif isinstance(statement, tirx.SeqStmt):
+        for each in statement.seq:
+            yield from _blocks(each)
+    elif hasattr(statement, "body"):
+        yield from _blocks(statement.body)

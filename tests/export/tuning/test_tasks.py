@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from compiled import needs_tvm, tvm_target
 from quantized import with_int8
-from tuned import Summed, batched, product, task
+from tuned import Summed, batched, product, task, tvm
 
 from compressor.export.codes import in_codes
 from compressor.export.kernels.module import is_kernel
+from compressor.export.tuning.schedules import replayed, trace_of
 from compressor.export.tuning.tasks import functions, is_tunable, key_of, task_of, tasks_of
 from compressor.export.tvm import textbook
 from compressor.graph.capture import capture
@@ -27,6 +29,16 @@ def test_a_network_s_tasks_by_how_often_they_run() -> None:
 def test_the_key_is_of_the_structure_and_not_of_names() -> None:
     assert task("a").key == task("b", product().with_attr("op_pattern", 4)).key == task("c", _renamed()).key
     assert task("a").key != task("b", product(rows=9)).key
+
+
+def test_a_schedule_finds_its_blocks_by_name_so_their_names_count() -> None:
+    needs_tvm()
+    other = product(sums="lv7_sum")
+    assert task("a").key != task("b", other).key
+    schedule = tvm.s_tir.Schedule(task("a").module)
+    schedule.get_sblock("sums")
+    with pytest.raises(ValueError, match="does not fit"):
+        replayed(other, trace_of(schedule))
 
 
 def test_a_network_of_another_kind_shares_the_tasks_that_are_the_same() -> None:
