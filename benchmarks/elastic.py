@@ -9,12 +9,9 @@ processor, so that neighbours count little; `OMP_NUM_THREADS=1` keeps them compa
 
 from __future__ import annotations
 
-import functools
-import itertools
-
 from cells import Cells, arguments
 from claims.elastic import elastic_claims
-from works_when import report
+from works_when import run_claims
 
 NAMES = ("bignas", "instatune", "matformer", "soft")
 
@@ -28,13 +25,7 @@ def main() -> int:
     options = parser.parse_args()
     every = elastic_claims(options.steps, options.images, options.epochs)
     claims = [claim for claim in every if claim.name.split("-")[0] in options.only]
-    cells = Cells("elastic", options.budget)
-    for seed, claim in itertools.product(range(options.seeds), claims):
-        for arm, run in claim.arms.items():
-            cells.measure(f"{claim.name} {arm} seed {seed}", functools.partial(run, seed))
-    held = [report(claim, cells, options.seeds) for claim in claims]
-    print(cells.took())
-    return 0 if all(held) else 1
+    return run_claims(claims, Cells("elastic", options.budget), options.seeds)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ there. Of Compressor the search alone is checked here, not the students' trainin
 from __future__ import annotations
 
 import functools
-import itertools
 from pathlib import Path
 
 from cells import Cells, arguments
 from claims.planning import planning_claims
 from subjects import SUBJECTS, Subject
 from weighing import Weighed, weigh
-from works_when import report
+from works_when import run_claims
 
 NAMES = ("puzzle", "simq", "compressor")
 TESTS = 1024
@@ -34,13 +33,7 @@ def main() -> int:
         return subject, weigh(subject, options.folder)
 
     claims = [claim for claim in planning_claims(subjects) if claim.name.split("-")[0] in options.only]
-    cells = Cells("plan_claims", options.budget)
-    for seed, claim in itertools.product(range(options.seeds), claims):
-        for arm, run in claim.arms.items():
-            cells.measure(f"{claim.name} {arm} seed {seed}", functools.partial(run, seed))
-    held = [report(claim, cells, options.seeds) for claim in claims]
-    print(cells.took())
-    return 0 if all(held) else 1
+    return run_claims(claims, Cells("plan_claims", options.budget), options.seeds)
 
 
 if __name__ == "__main__":

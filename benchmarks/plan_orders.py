@@ -23,16 +23,16 @@ from cells import Cells, arguments
 from subjects import SUBJECTS, Subject
 from weighing import Weighed, weigh
 
-from compressor.graph.contract import Setting
 from compressor.passes import find_pass
-from compressor.passes.recover.lesson import SITE
 from compressor.passlist import PassSpec
 from compressor.plan.parts import sketched
 from compressor.plan.planner import Wish
+from compressor.planning import DAMAGE
+from compressor.recovering import AFTER_BITS, trained_as_rounded
 
 __all__ = ["ORDERS", "ordered", "table"]
 
-TESTS, DAMAGE, AFTER_BITS = 2048, 0.5, 0.25
+TESTS = 2048
 ORDERS = ("planner", "at the end", "rank first")
 WORSE = 0.002  # of the metric, that is noise
 
@@ -73,12 +73,7 @@ def ordered(specs: Sequence[PassSpec], order: str, steps: int) -> list[PassSpec]
         cuts.sort(key=lambda spec: -find_pass(spec.name).order)
     before = 0 if order == "at the end" and bits else steps if not bits else round(steps * (1 - AFTER_BITS))
     recovery = [PassSpec("recover", {"budget": f"{before}steps"})] if before else []
-    return [*cuts, *recovery, *(_trained(spec, steps - before) for spec in bits)]
-
-
-def _trained(spec: PassSpec, steps: int) -> PassSpec:
-    lesson: dict[str, Setting] = {SITE: {"train": f"{steps}steps"}} if spec.name == "quantize" and steps else {}
-    return replace(spec, sites={**spec.sites, **lesson})
+    return [*cuts, *recovery, *(trained_as_rounded(spec, f"{steps - before}steps") for spec in bits)]
 
 
 def _done(subject: Subject, known: Weighed, specs: Sequence[PassSpec], seed: int) -> dict[str, Any]:

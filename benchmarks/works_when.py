@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cells import Cell, Cells, arguments
 from claims import CLAIMS, Claim, judged
@@ -25,11 +25,15 @@ def main(
     parser = arguments(description, claims, budget)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    cells = Cells(file, options.budget)
-    for seed, name in itertools.product(range(options.seeds), options.only):
-        for arm, run in claims[name].arms.items():
-            cells.measure(f"{name} {arm} seed {seed}", functools.partial(run, seed))
-    held = [report(claims[name], cells, options.seeds) for name in options.only]
+    return run_claims([claims[name] for name in options.only], Cells(file, options.budget), options.seeds)
+
+
+def run_claims(claims: Sequence[Claim], cells: Cells, seeds: int) -> int:
+    """Measures what is not there yet, a seed of all claims before the next, and reports it; the exit status."""
+    for seed, claim in itertools.product(range(seeds), claims):
+        for arm, run in claim.arms.items():
+            cells.measure(f"{claim.name} {arm} seed {seed}", functools.partial(run, seed))
+    held = [report(claim, cells, seeds) for claim in claims]
     print(cells.took())
     return 0 if all(held) else 1
 

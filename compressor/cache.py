@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from compressor.errors import OutputError
 from compressor.locks import held
 
-__all__ = ["Cache", "Shelf", "default_folder", "tuning_folder", "write_json"]
+__all__ = ["Cache", "Shelf", "default_folder", "file_digest", "tuning_folder", "write_json"]
 
 LIMIT_BYTES = 4 << 30
 _TUNING = "tuning"

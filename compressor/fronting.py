@@ -18,7 +18,9 @@ from typing import Any, TextIO
 
 from compressor.export.atomic import new_folder
 from compressor.gate import show
+from compressor.passlist import PassSpec
 from compressor.plan.anchors import Trust, trust
+from compressor.plan.evolution import undominated
 from compressor.plan.front import AXES, front
 from compressor.plan.planner import Planner
 from compressor.plan.problem import Axis, Solution
@@ -68,7 +70,7 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
     trusted = trust(planner, DAMAGE)
     chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed)
     found = front(planner.weighed, chosen.solver, DAMAGE, prepared.seed)
-    plans = _better(_costed(planner, found, trusted))
+    plans = _costed(planner, found, trusted)
     points = tuple(_point(number, plan, plans[0].costs, begun.factor) for number, plan in enumerate(plans))
     reason = f"{chosen.name} solver: {chosen.reason}; {trusted.told()}"
     if out is None:
@@ -81,7 +83,7 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
         )
         (folder / "plans").mkdir()
         for point, each in zip(points, plans, strict=True):
-            recipe = _recipe(point, each.solution, request, prepared, begun)
+            recipe = _recipe(point, each, request, prepared, begun)
             (folder / "plans" / f"{point.name}.toml").write_text(recipe, encoding="utf-8")
     return Front(points, out, reason)
 
@@ -92,30 +94,27 @@ class _Costed:
 
     solution: Solution
     costs: Mapping[Axis, float]
+    specs: tuple[PassSpec, ...]
     built: bool
 
 
 def _costed(planner: Planner, found: Sequence[Solution], trusted: Trust) -> list[_Costed]:
-    """Built, where the network has to be run in any case or an earlier run did it; first the original."""
+    """Built, where the network has to be run in any case or an earlier run did it: first the original, then those that
+    no other is better than along one axis, and no worse along all."""
     problem = planner.weighed.problem({}, {}, {})
-    plans = [_Costed(each.solution, each.costs, built=True) for each in trusted.built]
+    plans = [_Costed(each.solution, each.costs, each.specs, built=True) for each in trusted.built]
     known = {each.solution.picks for each in trusted.built}
     for solution in planner.context.progress.over([each for each in found if each.picks not in known], "costing plans"):
         run = planner.swapper.ran or not any(solution.picks)
         built = (planner.built if run else planner.recalled)(problem, solution)
-        costs = trusted.costs(solution.costs) if built is None else built.costs
-        plans.append(_Costed(solution, costs, built is not None))
-    return sorted(plans, key=lambda plan: (any(plan.solution.picks), -plan.costs["latency"]))
-
-
-def _better(plans: Sequence[_Costed]) -> list[_Costed]:
-    """The original, and those that no other is better than along one axis, and no worse along all."""
-    return [plans[0], *(each for each in plans[1:] if not any(_is_better(other, each) for other in plans))]
-
-
-def _is_better(one: _Costed, other: _Costed) -> bool:
-    mine, theirs = ([each.costs[axis] for axis in AXES] for each in (one, other))
-    return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+        if built is None:
+            specs = specs_of(planner.tables, solution.picks)
+            plans.append(_Costed(solution, trusted.costs(solution.costs), specs, built=False))
+        else:
+            plans.append(_Costed(solution, built.costs, built.specs, built=True))
+    [original] = [plan for plan in plans if not any(plan.solution.picks)]
+    better = [plan for plan in undominated(plans, AXES) if plan is not original]
+    return [original, *sorted(better, key=lambda plan: -plan.costs["latency"])]
 
 
 def _point(number: int, plan: _Costed, base: Mapping[Axis, float], factor: float) -> Point:
@@ -128,9 +127,9 @@ def _point(number: int, plan: _Costed, base: Mapping[Axis, float], factor: float
     )  # fmt: skip
 
 
-def _recipe(point: Point, plan: Solution, request: Request, prepared: Prepared, begun: Start) -> str:
+def _recipe(point: Point, plan: _Costed, request: Request, prepared: Prepared, begun: Start) -> str:
     planner, fold = begun.planner, begun.fold
-    specs = with_reasons(specs_of(planner.tables, plan.picks), plan.picks, planner.tables, planner.measured)
+    specs = with_reasons(plan.specs, plan.solution.picks, planner.tables, planner.measured)
     told = (
         f"compress {prepared.name}.pt --recipe {point.name}.toml\npredicted {show('latency', point.latency_ms)}, "
         f"{show('size', point.bytes)}, damage {point.damage:.3g}"

@@ -27,8 +27,6 @@ from compressor.gate import Budget, BudgetAxis, Gate, show
 from compressor.graph.contract import Context
 from compressor.held import Held
 from compressor.judging import Artifact, Workshop
-from compressor.passes.recover import parse_budget
-from compressor.passes.recover.lesson import SITE
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
 from compressor.plan.menu import collect
@@ -39,7 +37,7 @@ from compressor.plan.realize import realize
 from compressor.plan.reasons import with_reasons
 from compressor.plan.swap import Swapper
 from compressor.prepare import Prepared
-from compressor.recovering import NONE, QUANTIZE, with_recovery
+from compressor.recovering import NONE, QUANTIZE, split_recovery, trained_as_rounded, with_recovery
 from compressor.report.model import Report
 from compressor.reporting import dry_report
 from compressor.request import Request
@@ -52,7 +50,6 @@ CORRECTIONS = 3  # times that a plan is solved again because what was measured d
 DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
 LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
 TRAINED = "300steps"  # of recovery, where --recover does not say
-AFTER_BITS = 0.25  # of it, that comes after bits
 WIDER, NEAR = 3.0, 1.2  # times the damage that was allowed, where the metric bore it; less more is no other plan
 MARGIN = 0.01  # of a limit that is left when it is corrected
 FOLD = PassSpec("fold", {}, {}, "planner")
@@ -198,33 +195,9 @@ def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> 
     specs = [fold, *with_reasons(best.specs, best.solution.picks, plan.tables, plan.measured)]
     cut = any(spec.build().structural for spec in specs)
     budget = request.recover or (TRAINED if cut and prepared.training else NONE)
-    before, after = _shared(budget, cut=cut, bits=any(spec.name == QUANTIZE for spec in specs))
+    before, after = split_recovery(budget, cut=cut, bits=any(spec.name == QUANTIZE for spec in specs))
     recovered = with_recovery(specs, before, teacher=False, has_data=bool(prepared.training))
-    return [replace(_trained(spec, after), chosen_by="planner") for spec in recovered]
-
-
-def _shared(budget: str, *, cut: bool, bits: bool) -> tuple[str, str]:
-    """What of a recovery's budget comes after structure, and what after bits, whose weights are trained as they will be
-    rounded. Bits alone are trained where the user says how long."""
-    if budget == NONE or not (cut or bits):
-        return NONE, NONE
-    if not bits:
-        return budget, NONE
-    if not cut:
-        return NONE, budget
-    whole = parse_budget(budget, "--recover")
-    parts = (whole.amount * (1 - AFTER_BITS), whole.amount * AFTER_BITS)
-    if whole.unit == "steps":
-        parts = (max(round(parts[0]), 1), max(round(parts[1]), 1))
-    first, second = (f"{part:g}{'s' if whole.unit == 'seconds' else whole.unit}" for part in parts)
-    return first, second
-
-
-def _trained(spec: PassSpec, budget: str) -> PassSpec:
-    """A pass that makes bits, with what its site for training says."""
-    if spec.name != QUANTIZE or budget == NONE:
-        return spec
-    return replace(spec, sites={**spec.sites, SITE: {"train": budget}})
+    return [replace(trained_as_rounded(spec, after), chosen_by="planner") for spec in recovered]
 
 
 def _attempt(

@@ -3,7 +3,8 @@
     prune=0.5,fold,int8 --recover 5min    →  prune=0.5,recover=5min,fold,int8
     fold,int8 --teacher big.pt            →  recover=3epochs,fold,int8
 
-The whole budget goes after the last structural pass: quantized weights are integers here, which cannot be trained.
+The whole budget goes after the last structural pass: quantized weights are integers here, which cannot be trained. A
+plan (`planning.py`) shares it with the pass that makes bits, which trains them before they are rounded.
 `recover` in the pass list itself takes over, and `--recover none` asks for none.
 """
 
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 
     from compressor.graph.program import Program
 
-__all__ = ["NONE", "QUANTIZE", "RECOVER", "load_teacher", "taught", "trains", "with_recovery"]
+__all__ = [
+    "AFTER_BITS", "NONE", "QUANTIZE", "RECOVER", "load_teacher", "split_recovery", "taught", "trained_as_rounded",
+    "trains", "with_recovery",
+]  # fmt: skip
 
 RECOVER, SPARSIFY, QUANTIZE, NONE = "recover", "sparsify", "quantize", "none"
+AFTER_BITS = 0.25  # of a plan's recovery, that comes after bits
 WITH_TEACHER = "3epochs"  # where --teacher is given and --recover is not
 
 
@@ -49,6 +54,34 @@ def with_recovery(
     place = structural[-1] + 1 if structural else 0
     options = {"budget": budget} | ({"zeros": "keep"} if any(s.name == SPARSIFY for s in specs[:place]) else {})
     return [*specs[:place], PassSpec(RECOVER, options), *specs[place:]]
+
+
+def split_recovery(budget: str, *, cut: bool, bits: bool) -> tuple[str, str]:
+    """What of a plan's budget comes after structure, and what after bits, whose weights are trained as they will be
+    rounded: both of it, or all of it after the one that there is. Raises RecipeError for what is no budget."""
+    from compressor.passes.recover import parse_budget
+
+    if budget == NONE or not (cut or bits):
+        return NONE, NONE
+    if not bits:
+        return budget, NONE
+    if not cut:
+        return NONE, budget
+    whole = parse_budget(budget, "--recover")
+    parts = (whole.amount * (1 - AFTER_BITS), whole.amount * AFTER_BITS)
+    if whole.unit == "steps":
+        parts = (max(round(parts[0]), 1), max(round(parts[1]), 1))
+    first, second = (f"{part:g}{'s' if whole.unit == 'seconds' else whole.unit}" for part in parts)
+    return first, second
+
+
+def trained_as_rounded(spec: PassSpec, budget: str) -> PassSpec:
+    """A pass that makes bits, with what its site for training says."""
+    if spec.name != QUANTIZE or budget == NONE:
+        return spec
+    from compressor.passes.recover.lesson import SITE
+
+    return replace(spec, sites={**spec.sites, SITE: {"train": budget}})
 
 
 def _nothing_to_learn_from(where: str) -> InputError:

@@ -7,11 +7,11 @@ A manifest may come from anywhere: nothing in it is taken for what it should be.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.errors import LoadError
+from compressor.export.manifest import bad_manifest, named_tensors
 
 __all__ = ["EntryView", "entries_of", "golden_name"]
 
@@ -41,31 +41,20 @@ def entries_of(manifest: Mapping[str, Any], files: Collection[str]) -> tuple[Ent
     files."""
     listed = manifest.get("entries", [])
     if not isinstance(listed, list):
-        raise _bad("`entries` is not a list")
+        raise bad_manifest("`entries` is not a list")
     found = tuple(_view(each, files) for each in listed)
     if len({each.name for each in found}) < len(found):
-        raise _bad("two of `entries` have the same name")
+        raise bad_manifest("two of `entries` have the same name")
     return found
 
 
 def _view(said: Any, files: Collection[str]) -> EntryView:
     if not isinstance(said, dict) or not isinstance(said.get("name"), str):
-        raise _bad("one of `entries` has no name")
+        raise bad_manifest("one of `entries` has no name")
     where, file = f"entry {said['name'][:40]!r}", said.get("file")
     if not isinstance(file, str) or file not in files or not file.endswith(".onnx"):
-        raise _bad(f"{where} names no model of the bundle")
-    inputs, outputs = (tuple(_names(said.get(key), f"{where}: `{key}`")) for key in ("inputs", "outputs"))
+        raise bad_manifest(f"{where} names no model of the bundle")
+    inputs, outputs = (tuple(named_tensors(said.get(key), f"{where}: `{key}`")) for key in ("inputs", "outputs"))
     if not outputs:
-        raise _bad(f"{where}: `outputs` names none: there would be nothing to compare")
+        raise bad_manifest(f"{where}: `outputs` names none: there would be nothing to compare")
     return EntryView(said["name"], file, inputs, outputs, said)
-
-
-def _names(listed: Any, where: str) -> Iterator[str]:
-    for each in listed if isinstance(listed, list) else [None]:
-        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
-            raise _bad(f"{where} is not a list of named tensors")
-        yield each["name"]
-
-
-def _bad(reason: str) -> LoadError:
-    return LoadError(f"the manifest is not one: {reason}", where="manifest.json", way_out="Build the bundle again.")

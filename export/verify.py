@@ -8,14 +8,13 @@ were compared with the bytes that are there, and weights outside the model file 
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from compressor.errors import CompressError, LoadError, did_you_mean
 from compressor.export.entry_view import EntryView, entries_of
+from compressor.export.manifest import bad_manifest, files_of, named_tensors, read_manifest, tolerance_of
 from compressor.export.ort import same_outputs
 from compressor.export.pack import SUFFIX, packed_parts, unpack_model
 from compressor.export.session import OPERATORS, Runner, operators_of, runner
@@ -49,7 +49,6 @@ PACKED = "model.onnx.pack"
 LIBRARY = "model.so"
 _MODELS = ("model.onnx", PACKED)
 _ARTIFACTS = (*_MODELS, LIBRARY, BUILD)
-_MANIFEST_LIMIT = 2**24
 _GOLDEN_LIMIT, _GOLDEN_SMALL = 2**31, 2**28  # bytes of golden vectors, and those that are read whatever they come from
 _DEFLATED = 64  # larger ones unpack to no more than so many times their file: figures are no runs of one byte
 _Arrays = dict[str, np.ndarray[Any, Any]]
@@ -116,8 +115,8 @@ class Contents:
 def open_bundle(path: Path) -> Contents:
     """Check everything but what the model computes. Raises LoadError that says what is not sound."""
     try:
-        manifest = _manifest(path)
-        files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
+        manifest = read_manifest(path)
+        files, tolerance = files_of(manifest), tolerance_of(manifest)
         problems = list(_differences(path, files))
         if problems:
             shown = "".join(c if c.isprintable() else "?" for c in problems[0])
@@ -175,8 +174,8 @@ def _untrusted(path: Path, manifest: Mapping[str, Any], inputs: Sequence[str], o
 
 
 def _verify(path: Path, library: _Opener) -> Verification:
-    manifest = _manifest(path)
-    files, tolerance = _files(manifest), _number(manifest.get("tolerance", 0.0))
+    manifest = read_manifest(path)
+    files, tolerance = files_of(manifest), tolerance_of(manifest)
     problems = list(_differences(path, files))
     errors: dict[str, float] = {}
     notes: list[str] = []
@@ -193,9 +192,9 @@ def _verify(path: Path, library: _Opener) -> Verification:
                 errors, wrong = _compared(path, manifest, files, inputs, outputs, arrays, model)
                 problems += wrong
             for view in entries_of(manifest, files):
-                arrays = _of_entry(path, view, files)
-                problems += misnamed(view.said, arrays)
-                found = _errors(runner(path / view.file), view.file, view.inputs, view.outputs, arrays)
+                own = _of_entry(path, view, files)
+                problems += misnamed(view.said, own)
+                found = _errors(runner(path / view.file), view.file, view.inputs, view.outputs, own)
                 errors |= {f"{name} ({view.file})": error for name, error in found.items()}
             if BUILD in files:
                 notes.append(f"nothing is linked yet: sh {BUILD} does it, on the board")
@@ -215,41 +214,6 @@ def _verify(path: Path, library: _Opener) -> Verification:
         if not error <= tolerance
     ]
     return Verification(str(path), tuple(files), errors, tolerance, tuple(problems), tuple(notes))
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    if not path.is_dir() or not file.is_file() or file.is_symlink():
-        raise LoadError("no bundle: it has no manifest.json", where=str(path), way_out="Give the folder it is in.")
-    if file.stat().st_size > _MANIFEST_LIMIT:
-        raise _bad("it is larger than any manifest")
-    try:
-        data = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"not JSON: {str(error)[:200]}") from error
-    if not isinstance(data, dict):
-        raise _bad("not an object")
-    if data.get("format") != 1:
-        raise _bad(f"format {str(data.get('format'))[:40]!r} is not known to this version")
-    return data
-
-
-def _files(manifest: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
-    """Name → (sha256, bytes)."""
-    entries = manifest.get("files")
-    if not isinstance(entries, dict):
-        raise _bad("`files` is not an object")
-    found = {}
-    for name, entry in entries.items():
-        path = PurePosixPath(name)
-        inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
-        if not inside or "\0" in name or ":" in name or str(path) != name:
-            raise _bad(f"{name[:80]!r} is no name of a file in a bundle")
-        digest, size = (entry.get("sha256"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(digest, str) or type(size) is not int or size < 0:
-            raise _bad(f"the entry of {name[:80]!r} has no sha256 and bytes")
-        found[name] = (digest, size)
-    return found
 
 
 def _differences(path: Path, files: Mapping[str, tuple[str, int]]) -> Iterator[str]:
@@ -320,9 +284,9 @@ def _golden(path: Path, manifest: Mapping[str, Any], files: Iterable[str]) -> tu
     for names in (_ARTIFACTS, ("golden.npz",)):
         if not any(name in files for name in names):
             raise LoadError(f"the bundle has no {' or '.join(names)}", where=str(path))
-    inputs, outputs = (_names(manifest, key) for key in ("inputs", "outputs"))
+    inputs, outputs = (list(named_tensors(manifest.get(key), f"`{key}`")) for key in ("inputs", "outputs"))
     if not outputs:
-        raise _bad("`outputs` names none: there would be nothing to compare")
+        raise bad_manifest("`outputs` names none: there would be nothing to compare")
     arrays = _arrays(path / "golden.npz", [*inputs, *outputs])
     if "model.onnx" in files:
         _check_external(path / "model.onnx", set(files))
@@ -404,25 +368,3 @@ def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
         if field.message_type is not None:
             for child in value if isinstance(value, Iterable) else (value,):
                 yield from _tensors(child)
-
-
-def _names(manifest: Mapping[str, Any], key: str) -> list[str]:
-    entries = manifest.get(key)
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in _listed(entries)]
-    if not isinstance(entries, list) or not all(isinstance(name, str) for name in names):
-        raise _bad(f"`{key}` is not a list of named tensors")
-    return [str(name) for name in names]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise _bad("`tolerance` is not a number from 0 to 1")
-    return float(value)
-
-
-def _bad(reason: str) -> LoadError:
-    return LoadError(f"the manifest is not one: {reason}", where="manifest.json", way_out="Build the bundle again.")

@@ -21,11 +21,11 @@ from compressor.plan.evolution import Evolutionary, Predictor, hypervolume
 from compressor.plan.exact import Exact
 from compressor.plan.problem import Axis, Picks, Problem, Site, Solution, Term
 from compressor.plan.realize import realize
+from compressor.planning import DAMAGE
 
 __all__ = ["greedy", "planning_claims", "student_space", "uniform"]
 
 BUDGETS = (0.7, 0.5, 0.35)  # of the time
-DAMAGE = 0.5
 ROUNDS, EACH, DRAWN = 6, 10, 150
 AXES: tuple[Axis, ...] = ("damage", "latency")
 Subjects = Callable[[str], tuple[Subject, Weighed]]

@@ -66,10 +66,10 @@ def bench(
     from compressor.export.verify import open_bundle, open_entry
     from compressor.graph.contract import Progress
 
-    for bundle in bundles:
-        [open_entry(bundle, name) for name in entries] or open_bundle(
-            bundle
-        )  # what is wrong here is told before a board is asked
+    for bundle in bundles:  # what is wrong here is told before a board is asked
+        open_bundle(bundle)
+        for name in entries:
+            open_entry(bundle, name)
     limits = Limits(seconds=least, energy=max(least, Limits.energy), batch=batch, threads=threads or 0)
     with open_device(url) as device:
         if plot is not None and not device.describe().timed:

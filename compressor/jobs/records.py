@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from compressor.cache import file_digest
 from compressor.errors import InputError, OutputError
 from compressor.jobs.document import Job
 from compressor.request import Request
@@ -134,5 +135,4 @@ def _content(option: str, value: Any) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _sha256(file: Path, _modified: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_digest(file)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from compressor.plan.front import AXES
 from compressor.plan.planner import Built, Planner
 from compressor.plan.problem import Axis, Picks
 from compressor.plan.solvers import choose_solver
@@ -23,7 +24,6 @@ __all__ = ["Trust", "anchors", "trust"]
 
 SHARES = (0.85, 0.7, 0.55, 0.4, 0.25)  # of the time between the slowest and the fastest plan
 NOTHING = 1e-6  # of the original's cost, that a plan saves: it tells nothing of how much
-AXES: tuple[Axis, ...] = ("latency", "size", "damage")
 
 
 @dataclass(frozen=True)

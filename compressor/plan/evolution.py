@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,17 @@ class Evolutionary:
         return [picks for picks in dict.fromkeys(fresh) if picks not in known][: self.each]
 
 
-def undominated(solutions: Sequence[Solution], axes: Sequence[Axis]) -> list[Solution]:
+class Costed(Protocol):
+    """What has costs by axis."""
+
+    @property
+    def costs(self) -> Mapping[Axis, float]: ...
+
+
+T = TypeVar("T", bound=Costed)
+
+
+def undominated(solutions: Sequence[T], axes: Sequence[Axis]) -> list[T]:
     """Those that no other one is better than along one axis and no worse along all others; of equal ones the first."""
     unique = list({tuple(s.costs.get(axis, 0.0) for axis in axes): s for s in reversed(solutions)}.items())[::-1]
     if not unique:

@@ -44,6 +44,11 @@ class Parts:
     def memory(self) -> float:
         return self.bytes + self.activations
 
+    @property
+    def layers(self) -> set[str]:
+        """All that cost something."""
+        return {*self.latency, *self.size}
+
     def of(self, axis: Axis) -> Mapping[str, float]:
         """By layer; memory's activations as if they were one."""
         if axis == "memory":

@@ -67,7 +67,7 @@ class Survey:
     def on(self, context: Context) -> Measured:
         """Priced for a board."""
         base = priced(self.base, context)
-        known = {*base.latency, *base.size}
+        known = base.layers
 
         def effect(seen: Seen) -> Effect:
             return Effect(priced(seen.sketch, context, known), seen.damage, seen.layers)
@@ -111,7 +111,7 @@ class Swapper:
         self.sketch = sketched(self.program)
         self.differences = Differences(self.sketch)
         self.base = priced(self.sketch, self.context)
-        self.known = {*self.base.latency, *self.base.size}
+        self.known = self.base.layers
         self.digest = self.program.hash()
         self.ran = False  # whether anything had to be measured that an earlier run had not kept
 

@@ -12,8 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from boards import board
-from recovery import digits_batches, digits_program
 
 from compressor import api, planning
 from compressor.board import Board, Readings
@@ -21,9 +19,7 @@ from compressor.cli.main import run
 from compressor.devices.bench import Limits
 from compressor.devices.device import Description
 from compressor.devices.local import Measurement
-from compressor.graph.contract import Context
 from compressor.held import Held
-from compressor.passlist import PassSpec
 from compressor.plan.parts import Parts
 from compressor.plan.problem import Axis
 
@@ -220,34 +216,3 @@ def test_more_damage_is_allowed_while_the_metric_bears_it() -> None:
     between = planning._corrected(limits, [_attempt(2.0, fell=True), _attempt(0.5, short=1.0)])
     assert between == {"damage": pytest.approx(1.0), "latency": 2.0}
     assert planning._corrected(limits, [_attempt(0.6, fell=True), _attempt(0.5, short=1.0)]) is None
-
-
-@pytest.mark.parametrize(
-    ("budget", "cut", "bits", "shares"),
-    [
-        ("300steps", True, True, ("225steps", "75steps")),
-        ("4min", True, True, ("180s", "60s")),
-        ("1steps", True, True, ("1steps", "1steps")),
-        ("2epochs", True, False, ("2epochs", "none")),
-        ("2epochs", False, True, ("none", "2epochs")),
-        ("300steps", False, False, ("none", "none")),
-        ("none", True, True, ("none", "none")),
-    ],
-)
-def test_recovery_comes_after_structure_and_after_bits(
-    budget: str, cut: bool, bits: bool, shares: tuple[str, str]
-) -> None:
-    assert planning._shared(budget, cut=cut, bits=bits) == shares
-
-
-def test_bits_are_trained_as_they_will_be_rounded() -> None:
-    batches = digits_batches()
-    context = Context(board(), calibration=batches, training=batches, synthetic=False, teacher=digits_program())
-    wish = PassSpec("quantize", {}, {"second.inner.0": {"format": "int8", "activation": "auto"}}, "planner")
-    assert planning._trained(wish, "none") is wish
-    result = planning._trained(wish, "4steps").build().run(digits_program(), context)
-    [skip] = result.skipped  # one layer in eight bits leaves nothing to learn
-    assert (skip.site, skip.reason[:7]) == ("program", "4 steps")
-    assert result.settings["second.inner.0"]["format"] == "int8"
-    prune = PassSpec("prune", {}, {})
-    assert planning._trained(prune, "4steps") is prune

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from boards import board
 from recovery import damaged, digits_batches, digits_program
 from torch import nn
 
@@ -20,8 +21,8 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Context, Pass, PassResult
 from compressor.graph.program import Program
 from compressor.passes.recover import Recover
-from compressor.passlist import parse_passes
-from compressor.recovering import load_teacher, taught, trains, with_recovery
+from compressor.passlist import PassSpec, parse_passes
+from compressor.recovering import load_teacher, split_recovery, taught, trained_as_rounded, trains, with_recovery
 
 
 @dataclass(frozen=True)
@@ -175,3 +176,34 @@ def test_bits_are_not_trained_without_data(digits: Path, tmp_path: Path, capfd: 
     told = capfd.readouterr().err
     assert "--passes quantize: train=5steps: there is no data to train on" in told
     assert "Add --data" in told
+
+
+@pytest.mark.parametrize(
+    ("budget", "cut", "bits", "shares"),
+    [
+        ("300steps", True, True, ("225steps", "75steps")),
+        ("4min", True, True, ("180s", "60s")),
+        ("1steps", True, True, ("1steps", "1steps")),
+        ("2epochs", True, False, ("2epochs", "none")),
+        ("2epochs", False, True, ("none", "2epochs")),
+        ("300steps", False, False, ("none", "none")),
+        ("none", True, True, ("none", "none")),
+    ],
+)
+def test_recovery_comes_after_structure_and_after_bits(
+    budget: str, cut: bool, bits: bool, shares: tuple[str, str]
+) -> None:
+    assert split_recovery(budget, cut=cut, bits=bits) == shares
+
+
+def test_bits_are_trained_as_they_will_be_rounded() -> None:
+    batches = digits_batches()
+    context = Context(board(), calibration=batches, training=batches, synthetic=False, teacher=digits_program())
+    wish = PassSpec("quantize", {}, {"second.inner.0": {"format": "int8", "activation": "auto"}}, "planner")
+    assert trained_as_rounded(wish, "none") is wish
+    result = trained_as_rounded(wish, "4steps").build().run(digits_program(), context)
+    [skip] = result.skipped  # one layer in eight bits leaves nothing to learn
+    assert (skip.site, skip.reason[:7]) == ("program", "4 steps")
+    assert result.settings["second.inner.0"]["format"] == "int8"
+    prune = PassSpec("prune", {}, {})
+    assert trained_as_rounded(prune, "4steps") is prune

@@ -13,10 +13,11 @@ from boards import board
 from weighed import weighed
 
 from compressor.cache import Cache, Shelf
+from compressor.devices.latency.lookup import latency_model
 from compressor.graph.cost import Roofline
 from compressor.plan.menu import Place
 from compressor.plan.swap import Swapper, carried_out
-from compressor.targets import Figure
+from compressor.targets import Figure, load_target
 
 
 def test_an_effect_is_that_of_the_program_with_the_option_alone() -> None:
@@ -140,3 +141,21 @@ def test_another_format_of_activations_is_another_option() -> None:
     other = board(providers=(replace(provider, activations="uint8" if provider.activations == "int8" else "int8"),))
     swapper = Swapper(known.program, replace(known.context, target=other), known.swapper.shelf)
     assert swapper._key(place) != known.swapper._key(place)
+
+
+def test_what_a_pass_reads_of_a_target_is_all_that_decides_what_it_does() -> None:
+    """What is kept for one board is taken for every other of which a pass reads the same."""
+    known = weighed()
+    first = {place.means.name: place for place in reversed(known.places)}
+    assert {"prune", "factorize", "quantize"} <= set(first)
+    alike = 0
+    for place in first.values():
+        made: dict[tuple[object, ...], set[str]] = {}
+        for name in ("raspberry-pi-4", "raspberry-pi-5", "web-wasm"):
+            target = load_target(name)
+            context = replace(known.context, target=target, latency=latency_model(target))
+            program, _ = carried_out(place, {place.site: place.setting(0)}, known.program, context)
+            made.setdefault(place.means.reads(target), set()).add(program.hash())
+        assert all(len(programs) == 1 for programs in made.values()), place.name
+        alike += len(made) < 3
+    assert alike
