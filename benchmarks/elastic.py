@@ -1,4 +1,4 @@
-"""The works-when checks of BigNAS, InstaTune, MatFormer and SoFT: what one training for several sizes is worth.
+"""The works-when checks of BigNAS, InstaTune, MatFormer, SoFT and LLaMA-NAS: what one training for many is worth.
 
     python benchmarks/elastic.py [--only bignas ...] [--seeds 3] [--steps 300] [--images 12000] [--epochs 6]
 
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from cells import Cells, arguments
 from claims.elastic import elastic_claims
+from claims.llama_nas import llama_nas
 from works_when import run_claims
 
-NAMES = ("bignas", "instatune", "matformer", "soft")
+NAMES = ("bignas", "instatune", "matformer", "soft", "llama")
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=12000, help="that the CNNs see")
     parser.add_argument("--epochs", type=int, default=6, help="over them")
     options = parser.parse_args()
-    every = elastic_claims(options.steps, options.images, options.epochs)
+    every = (*elastic_claims(options.steps, options.images, options.epochs), llama_nas(options.steps))
     claims = [claim for claim in every if claim.name.split("-")[0] in options.only]
     return run_claims(claims, Cells("elastic", options.budget), options.seeds)
 

@@ -1,4 +1,4 @@
-"""The works-when checks of Puzzle, SimQ-NAS and Compressor's search: what the planner's solvers are worth.
+"""The works-when checks of Puzzle, SimQ-NAS, Compressor's search and the ℓ1/ℓ2 surrogate: what solvers are worth.
 
     python benchmarks/plan_claims.py FOLDER [--only simq ...] [--seeds 3] [--budget 2h]
 
@@ -13,11 +13,12 @@ from pathlib import Path
 
 from cells import Cells, arguments
 from claims.planning import planning_claims
+from claims.surrogate import surrogate_claim
 from subjects import SUBJECTS, Subject
 from weighing import Weighed, weigh
 from works_when import run_claims
 
-NAMES = ("puzzle", "simq", "compressor")
+NAMES = ("puzzle", "simq", "compressor", "surrogate")
 TESTS = 1024
 
 
@@ -32,7 +33,8 @@ def main() -> int:
         subject = SUBJECTS[name](TESTS)
         return subject, weigh(subject, options.folder)
 
-    claims = [claim for claim in planning_claims(subjects) if claim.name.split("-")[0] in options.only]
+    every = [*planning_claims(subjects), surrogate_claim(subjects)]
+    claims = [claim for claim in every if claim.name.split("-")[0] in options.only]
     return run_claims(claims, Cells("plan_claims", options.budget), options.seeds)
 
 

@@ -219,7 +219,13 @@ def _first_token(
         estimate = context.latency.predict(
             program, prepared.target, batch=request.batch, threads=request.threads, values=values
         )
-    return Latency(estimate.latency_ms if estimate else None, measured)
+    return _latency(estimate, measured)
+
+
+def _latency(estimate: Estimate | None, measured: float | None = None) -> Latency:
+    if estimate is None:
+        return Latency(None, measured)
+    return Latency(estimate.latency_ms, measured, estimate.interval_ms)
 
 
 def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
@@ -228,14 +234,14 @@ def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
         unique_bytes=program.unique_bytes(),
         macs=estimate.macs if estimate else None,
         peak_activation_bytes=estimate.peak_activation_bytes if estimate else None,
-        latency_ms=Latency(predicted=estimate.latency_ms if estimate else None),
+        latency_ms=_latency(estimate),
     )
 
 
 def _figures(
     workshop: Workshop, artifact: Artifact, estimate: Estimate | None, measured: Measurement | None, account: Account
 ) -> Figures:
-    latency = Latency(estimate.latency_ms if estimate else None, measured.p50 if measured else None)
+    latency = _latency(estimate, measured.p50 if measured else None)
     return replace(
         _program_figures(artifact.program, estimate),
         file_bytes=artifact.bytes,

@@ -11,48 +11,33 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from models import library
-from torch.nn import functional
 
-from compressor.graph.contract import Batch, Context, PassResult
-from compressor.graph.dimensions.groups import analyse
+from compressor.graph.contract import PassResult
 from compressor.graph.edit import begin, finish, set_tensor
 from compressor.graph.entries import Entry, of_rows
 from compressor.graph.program import Program
 from compressor.passes.elastic import Elastic
 from compressor.passes.nesting.choice import Choice
-from compressor.passes.nesting.entry import Maker, calibrated
-from compressor.passes.pruning.choose import Ranked
-from compressor.passes.pruning.widths import Ladder
 from compressor.passes.recover import Settings, recover
 from compressor.passes.recover.norms import statistics_of
-from compressor.targets.loader import load_target
 
 from . import language, vision
 from .claim import Arm, Claim, Figures, Goal
 from .taught import teacher
+from .tuned_gpt import code_lessons, context_of, elastic_gpt, mix_of, perplexity, tuned, tuned_plainly
 
 __all__ = ["elastic_claims"]
 
 SHARES = "0.5/0.25"
 HALF, QUARTER = SHARES.split("/")
-CALIBRATED = 4  # batches that units are ranked on
-TESTS = 128  # windows of held-out code
 
 
 def elastic_claims(steps: int, images: int, epochs: int) -> tuple[Claim, ...]:
     """The checks with so many steps of the GPT, and epochs over so many images."""
     return (bignas(images, epochs), instatune(steps), matformer(steps), soft(steps))
-
-
-def _context(teacher: Program, batches: Sequence[Batch], seed: int) -> Context:
-    return Context(
-        load_target("x86-64"), calibration=batches[:CALIBRATED], training=batches, teacher=teacher, synthetic=False,
-        seed=seed,
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- BigNAS
@@ -68,7 +53,7 @@ def _fresh(seed: int) -> Program:
 def _sandwich(images: int, epochs: int, seed: int, *, inplace: bool = True) -> PassResult:
     """From scratch, with labels alone: what the teacher says is not asked for."""
     fresh = _fresh(seed)
-    given = _context(teacher("resnet"), vision.lessons(fresh, images, seed, True), seed)
+    given = context_of(teacher("resnet"), vision.lessons(fresh, images, seed, True), seed)
     options = {"part": "all", "losses": "ce", "rate": RATE, "score": "magnitude", "inplace": inplace}
     return Elastic(SHARES, train=f"{epochs}epochs", **options).run(fresh, given)  # type: ignore[arg-type]
 
@@ -93,7 +78,7 @@ def alone(images: int, epochs: int, share: str, seed: int) -> Figures:
     batches = vision.lessons(fresh, images, seed, True)
     if share != "full":
         made = Elastic(SHARES, train="none", part="all", score="magnitude")
-        fresh = made.run(fresh, _context(fresh, batches, seed)).entries[share].program
+        fresh = made.run(fresh, context_of(fresh, batches, seed)).entries[share].program
     done = recover(
         fresh, teacher("resnet"), batches, f"{epochs}epochs", losses="ce", settings=Settings(rate=RATE), seed=seed
     )
@@ -138,51 +123,11 @@ def bignas(images: int, epochs: int) -> Claim:
 # ------------------------------------------------------------------------------------------------- the GPT, fine-tuned
 
 
-def _lessons(steps: int, seed: int) -> Sequence[Batch]:
-    """As many windows of code as the steps take, each once, and what is held out of them."""
-    key = language.subject().program.inputs[0].name
-    count = max(8, steps * 6 // 5 + 1)
-    return [{key: ids} for ids in library.windows("train", language.BATCH * count, seed).split(language.BATCH)]
-
-
-def _tuned(program: Program, steps: int, seed: int, part: slice = slice(None)) -> Program:
-    """Trained on its own by what comes next in the text."""
-    batches = _lessons(steps, seed)[part]
-    count = max(1, len(batches) * 5 // 6)
-    return recover(
-        program, language.subject().program, batches, f"{count}steps", losses="task", settings=Settings(), seed=seed
-    ).program
-
-
-@functools.cache
-def _plain(steps: int, seed: int) -> tuple[Program, float]:
-    """The plain fine-tuning, and its processor seconds."""
-    began = time.process_time()
-    program = _tuned(language.subject().program, steps, seed)
-    return program, time.process_time() - began
-
-
-def _elastic(program: Program, steps: int, seed: int, shares: str = SHARES, **options: object) -> PassResult:
-    given = _context(language.subject().program, _lessons(max(steps, 1), seed), seed)
-    train = f"{steps}steps" if steps else "none"
-    return Elastic(shares, train=train, losses="task", **options).run(program, given)  # type: ignore[arg-type]
-
-
-def _perplexity(program: Program) -> float:
-    """On modules that were not trained on."""
-    total, count = 0.0, 0
-    for ids in library.windows("test", TESTS).split(language.BATCH):
-        [scores] = program.run([ids]).values()
-        total += float(functional.cross_entropy(scores[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum"))
-        count += ids[:, 1:].numel()
-    return math.exp(total / count)
-
-
 def plain(steps: int, seed: int) -> Figures:
     """Fine-tuning without entries; `exit` is its half depth."""
-    program, seconds = _plain(steps, seed)
-    early = _elastic(program, 0, seed, HALF, how="sorted").entries[HALF]
-    return {"full": _perplexity(program), "exit": _perplexity(early.program), "seconds": seconds}
+    program, seconds = tuned_plainly(steps, seed)
+    early = elastic_gpt(program, 0, seed, HALF, how="sorted").entries[HALF]
+    return {"full": perplexity(program), "exit": perplexity(early.program), "seconds": seconds}
 
 
 # -------------------------------------------------------------------------------------------------------- InstaTune
@@ -191,17 +136,17 @@ def plain(steps: int, seed: int) -> Figures:
 def tuned_together(steps: int, seed: int) -> Figures:
     """The network and its half FFN, which learns from it, in every step."""
     began = time.process_time()
-    done = _elastic(language.subject().program, steps, seed, HALF, part="mlp", mixes=0)
+    done = elastic_gpt(language.subject().program, steps, seed, HALF, part="mlp", mixes=0)
     seconds = time.process_time() - began
-    return {"full": _perplexity(done.program), "half": _perplexity(done.entries[HALF].program), "seconds": seconds}
+    return {"full": perplexity(done.program), "half": perplexity(done.entries[HALF].program), "seconds": seconds}
 
 
 def pruned_later(steps: int, seed: int) -> Figures:
     """Half of the steps for the network, then half of its FFN cut, then the other half of the steps for that."""
-    middle = len(_lessons(steps, seed)) // 2
-    first = _tuned(language.subject().program, steps, seed, slice(middle))
-    half = _elastic(first, 0, seed, HALF, part="mlp").entries[HALF].program
-    return {"half": _perplexity(_tuned(half, steps, seed, slice(middle, None)))}
+    middle = len(code_lessons(steps, seed)) // 2
+    first = tuned(language.subject().program, steps, seed, slice(middle))
+    half = elastic_gpt(first, 0, seed, HALF, part="mlp").entries[HALF].program
+    return {"half": perplexity(tuned(half, steps, seed, slice(middle, None)))}
 
 
 def instatune(steps: int) -> Claim:
@@ -226,36 +171,24 @@ def instatune(steps: int) -> Claim:
 def nested(steps: int, seed: int) -> Figures:
     """Three sizes of the FFN, one drawn a batch; `mix` has half the width in the later half of the layers, a quarter in
     the earlier, and `line` is what lies between these two sizes, by parameters."""
-    done = _elastic(language.subject().program, steps, seed, part="mlp", how="nested")
+    done = elastic_gpt(language.subject().program, steps, seed, part="mlp", how="nested")
     half, quarter = done.entries[HALF].program, done.entries[QUARTER].program
     names = [site for site in done.settings if site != "program"]
     later = set(names[len(names) // 2 :])
-    mixed = _mixed(done.program, {name: 0.5 if name in later else 0.25 for name in names})
+    mixed = mix_of(done.program, Choice({name: 0.5 if name in later else 0.25 for name in names}))
     share = (mixed.parameters() - quarter.parameters()) / (half.parameters() - quarter.parameters())
-    ends = [math.log(_perplexity(each)) for each in (quarter, half)]
+    ends = [math.log(perplexity(each)) for each in (quarter, half)]
     line = math.exp(ends[0] + share * (ends[1] - ends[0]))
     return {
-        "full": _perplexity(done.program), "half": _perplexity(half), "quarter": _perplexity(quarter),
-        "mix": _perplexity(mixed), "line": line,
+        "full": perplexity(done.program), "half": perplexity(half), "quarter": perplexity(quarter),
+        "mix": perplexity(mixed), "line": line,
     }  # fmt: skip
-
-
-def _mixed(program: Program, widths: Mapping[str, float]) -> Program:
-    """Chosen after training: the units are in order already."""
-    dimensions = analyse(program)
-    ladders = [
-        Ladder(one, tuple(reversed(one.units)), tuple(range(len(one.units))))
-        for one in dimensions.dimensions
-        if one.name in widths
-    ]
-    entry = Maker(Ranked(dimensions, ladders, {}, ())).make(Choice(widths))
-    return calibrated(entry, program, ()).program
 
 
 def separate(steps: int, share: str, seed: int) -> Figures:
     """One size, cut from the trained network and tuned by itself."""
-    cut = _elastic(language.subject().program, 0, seed, part="mlp").entries[share].program
-    return {"perplexity": _perplexity(_tuned(cut, steps, seed))}
+    cut = elastic_gpt(language.subject().program, 0, seed, part="mlp").entries[share].program
+    return {"perplexity": perplexity(tuned(cut, steps, seed))}
 
 
 def matformer(steps: int) -> Claim:
@@ -284,8 +217,8 @@ def matformer(steps: int) -> Claim:
 
 def sorted_exits(steps: int, seed: int) -> Figures:
     """The mean of the losses of the whole depth and of half of it."""
-    done = _elastic(language.subject().program, steps, seed, HALF, how="sorted")
-    return {"full": _perplexity(done.program), "exit": _perplexity(done.entries[HALF].program)}
+    done = elastic_gpt(language.subject().program, steps, seed, HALF, how="sorted")
+    return {"full": perplexity(done.program), "exit": perplexity(done.entries[HALF].program)}
 
 
 def soft(steps: int) -> Claim:

@@ -14,7 +14,7 @@ from typing import Literal
 from compressor.report.model import PassReport, Report, SkippedSite
 
 __all__ = [
-    "NOTHING", "SAME", "SKIPPED", "Row", "Unit", "conflicts", "display", "escape", "plain", "ratio", "rows",
+    "NOTHING", "SAME", "SKIPPED", "Row", "Unit", "conflicts", "display", "doubt", "escape", "plain", "ratio", "rows",
     "skip_groups", "why_nothing",
 ]  # fmt: skip
 
@@ -105,6 +105,18 @@ def _energy(report: Report) -> Row:
     estimated = known is not None and not known.measured
     of = "an inference" if report.decoding is None else "a token"
     return Row("energy", f"energy {of}", "joules", before, after, note="estimated" if estimated else "")
+
+
+def doubt(report: Report) -> str:
+    """Between which ends the true times of what is predicted are, of nine networks in ten; empty where no interval is
+    stated."""
+    shown = [
+        f"{display(low, 'ms')} to {display(high, 'ms')} where {display(each.predicted, 'ms')} is predicted"
+        for each in dict.fromkeys((report.before.latency_ms, report.after.latency_ms))
+        if each.interval is not None
+        for low, high in [each.interval]
+    ]
+    return f"nine of ten networks take {', '.join(shown)}" if shown else ""
 
 
 def conflicts(report: Report) -> tuple[str, ...]:

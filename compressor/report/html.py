@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
-from compressor.report.compare import Row, conflicts, display, escape, rows, skip_groups
+from compressor.report.compare import Row, conflicts, display, doubt, escape, rows, skip_groups
 from compressor.report.energy import energy_lines
 from compressor.report.model import PassReport, Report
 from compressor.report.plots import error_by_layer, latency_by_layer, ratio_bar, waterfall
@@ -86,6 +86,7 @@ def _figures(report: Report) -> str:
     cautions = "".join(f'<p class="caution">{escape(text)}.</p>' for text in conflicts(report))
     if report.calibrated and report.predicted_from:
         meaning += f"<p>Latency is predicted by {escape(report.predicted_from)}.</p>"
+    meaning += f"<p>Latency, predicted: {escape(doubt(report))}.</p>" if doubt(report) else ""
     cautions += f"<p>The latency model, {escape(report.past)}.</p>" if report.past else ""
     energy = "".join(f"<p>{escape(text)}.</p>" for text in energy_lines(report))
     return (

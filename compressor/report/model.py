@@ -34,10 +34,12 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class Latency:
-    """One batch, in milliseconds: what the latency model said and what a device showed (p50)."""
+    """One batch, in milliseconds: what the latency model said and what a device showed (p50). `interval` holds nine of
+    ten networks of which the model says what it predicted; None of a model that states none."""
 
     predicted: float | None = None
     measured: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

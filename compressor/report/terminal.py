@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from compressor.report.compare import SKIPPED, Row, conflicts, display, plain, rows, skip_groups
+from compressor.report.compare import SKIPPED, Row, conflicts, display, doubt, plain, rows, skip_groups
 from compressor.report.energy import energy_lines
 from compressor.report.model import PassReport, Report
 
@@ -89,6 +89,8 @@ def _cautions(report: Report) -> Iterator[str]:
         yield f"uncalibrated: predicted by {report.predicted_from or 'a roofline'}"
     elif report.predicted_from:
         yield f"predicted by {report.predicted_from}"
+    if doubt(report):
+        yield doubt(report)
     if report.past:
         yield f"the latency model, {report.past}"
     if report.synthetic:

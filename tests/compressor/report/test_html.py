@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reports import HOSTILE, energetic, figures, sample
 
 from compressor.report.html import to_html
-from compressor.report.model import Cost, Figures, LayerError, PassReport, Report, Verdict
+from compressor.report.model import Cost, Figures, Latency, LayerError, PassReport, Report, Verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ALLOWED = {
@@ -95,6 +95,8 @@ def test_labels_stand_where_the_numbers_are() -> None:
     assert "uncalibrated" not in Checked(to_html(sample(calibrated=True))).text
     calibrated = Checked(to_html(sample(calibrated=True, predicted_from="a profile of <X>"))).text
     assert "Latency is predicted by a profile of <X>." in calibrated
+    stated = Checked(to_html(sample(after=figures(latency_ms=Latency(4.0, 5.0, (3.2, 5.5)))))).text
+    assert "Latency, predicted: nine of ten networks take 3.2 ms to 5.5 ms where 4 ms is predicted." in stated
 
 
 def test_energy_stands_with_the_other_figures() -> None:

@@ -42,9 +42,10 @@ def test_a_carbon_intensity_that_cannot_be_is_refused() -> None:
 
 
 def test_latencies_are_null_where_unknown() -> None:
-    data = written(sample(after=figures(latency_ms=Latency(4.0), latency_detail=None)))
-    assert data["before"]["latency_ms"] == {"predicted": 12.0, "measured": 15.0}
-    assert data["after"]["latency_ms"] == {"predicted": 4.0, "measured": None}
+    data = written(sample(after=figures(latency_ms=Latency(4.0, None, (3.2, 5.5)), latency_detail=None)))
+    assert data["before"]["latency_ms"] == {"predicted": 12.0, "measured": 15.0, "interval": None}
+    assert data["after"]["latency_ms"] == {"predicted": 4.0, "measured": None, "interval": [3.2, 5.5]}
+    assert Report.from_json(data).after.latency_ms.interval == (3.2, 5.5)
 
 
 def test_total_counts_changed_and_skipped() -> None:

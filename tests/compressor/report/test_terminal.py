@@ -88,6 +88,15 @@ def test_labels_stand_where_the_numbers_are() -> None:
     assert "synthetic" not in calibrated
 
 
+def test_predictions_come_with_their_interval() -> None:
+    assert "nine of ten" not in joined(sample())
+    after = figures(latency_ms=Latency(4.0, 5.0, (3.2, 5.5)))
+    told = "nine of ten networks take 3.2 ms to 5.5 ms where 4 ms is predicted"
+    assert told in joined(sample(after=after))
+    both = joined(sample(before=figures(latency_ms=Latency(12.0, None, (9.0, 16.0))), after=after))
+    assert "nine of ten networks take 9 ms to 16 ms where 12 ms is predicted, 3.2 ms to 5.5 ms where 4 ms is" in both
+
+
 def test_the_original_kept_is_said_first_with_its_reason() -> None:
     first = shown(sample(verdict=Verdict("original-kept", "accuracy fell by 4%"))).splitlines()[1]
     assert first == "ORIGINAL KEPT: accuracy fell by 4%"
