@@ -27,7 +27,7 @@ __all__ = ["goals", "table"]
 
 SHAPES = ("4096x4096", "11008x4096", "2048x2048")
 ROWS = ("1", "1-cold", "16", "128")
-PAUSE = 0.003  # seconds after a turn, in which the thread pool that had it falls asleep
+PAUSE = 0.05  # seconds after a turn, in which its thread pool falls asleep: ONNX Runtime's spins for more than 3 ms
 
 
 def main() -> int:

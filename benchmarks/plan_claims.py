@@ -3,7 +3,7 @@
     python benchmarks/plan_claims.py FOLDER [--only simq ...] [--seeds 3] [--budget 2h]
 
 FOLDER keeps what was weighed. Finished cells are kept in `results/plan_claims.json`, and a later run goes on from
-there. Of Compressor the search alone is checked here, not the students' training.
+there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cells import Cells, arguments
 from claims.planning import planning_claims
+from claims.students import students_claim
 from claims.surrogate import surrogate_claim
 from subjects import SUBJECTS, Subject
 from weighing import Weighed, weigh
@@ -33,7 +34,7 @@ def main() -> int:
         subject = SUBJECTS[name](TESTS)
         return subject, weigh(subject, options.folder)
 
-    every = [*planning_claims(subjects), surrogate_claim(subjects)]
+    every = [*planning_claims(subjects), students_claim(), surrogate_claim(subjects)]
     claims = [claim for claim in every if claim.name.split("-")[0] in options.only]
     return run_claims(claims, Cells("plan_claims", options.budget), options.seeds)
 

@@ -29,7 +29,7 @@ __all__ = ["GOALS", "figures", "goals", "table"]
 
 OURS = "tvm ternary"
 GOALS = {"ort ternary": 1.8, "ort fp32": 6.0}  # how many times as fast, at one thread
-PAUSE = 0.003  # seconds after a turn, in which the thread pool that had it falls asleep
+PAUSE = 0.05  # seconds after a turn, in which the thread pool that had it falls asleep
 
 
 def main() -> int:

@@ -22,13 +22,12 @@ from compressor.export.kernels.columns import Convolution, pack_columns
 from compressor.export.kernels.convolution import convolution
 from compressor.export.kernels.depthwise import Depthwise, depthwise
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
+from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known, likely
 from compressor.export.kernels.patches import Window
 
 __all__ = ["Codes", "behind", "emit_attention", "emit_convolution", "emit_dense", "emit_depthwise"]
 
 _WORK = 1 << 20  # multiply–accumulates: about 8 µs; threads take 2 to wake, 50 where others work there, too
-_SOME = 16  # rows, where nothing is known of their number
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _convolved(
     """(rows, N)."""
     places = window.places[0] * window.places[1]
     rows = samples * places
-    parallel = (known(rows) or _SOME * places) * weight.numel() >= _WORK
+    parallel = likely(rows) * weight.numel() >= _WORK
     with_codes, biased, stored = codes is not None, bias is not None, scale is not None
     narrow = with_codes and bool((weight > -128).all())
     spec = Convolution(
@@ -129,7 +128,7 @@ def emit_attention(
     queries, heads, width = (q[1], q[0], q[2]) if first[0] else q
     keys, groups, values = (v[1], v[0], v[2]) if first[2] else v
     sizes = known(batch), known(queries), known(keys)
-    work = (sizes[0] or 1) * (sizes[1] or _SOME) * (sizes[2] or _SOME) * int(heads) * (int(width) + int(values))
+    work = (sizes[0] or 1) * likely(queries) * likely(keys) * int(heads) * (int(width) + int(values))
     masked = None if mask is None else tuple(1 if known(size) == 1 else None for size in mask.ty.shape.values)
     spec = Attention(
         isa,

@@ -22,7 +22,7 @@ from tvm import relax
 
 from compressor.export.kernels.activations import Rounding, round_rows
 from compressor.export.kernels.isa import Isa
-from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known
+from compressor.export.kernels.module import NOTHING, End, add_function, constant, count, known, likely
 from compressor.export.kernels.outputs import Product
 from compressor.export.kernels.packing import Layout, Packed, pack_outputs
 from compressor.export.kernels.patches import Window, patches, rounded_patches
@@ -31,7 +31,6 @@ from compressor.export.kernels.product import product
 __all__ = ["emit_codes", "emit_linear", "emit_window"]
 
 _WORK = 1 << 20  # multiply–accumulates: 5 µs and more; threads take 2 to wake, 50 where others work there, too
-_SOME = 16  # rows, where nothing is known of their number; of a convolution, those of one sample
 
 
 def emit_linear(
@@ -47,7 +46,7 @@ def emit_linear(
     *lead, _ = x.ty.shape.values
     rows = count(lead)
     flat = builder.emit(relax.op.reshape(x, (rows, layout.inputs)))
-    parallel = _is_work(known(rows) or _SOME, layout)
+    parallel = _is_work(rows, layout)
     how = Rounding(isa, layout, known(rows), by_block=by_block, parallel=parallel)
     rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], rows, layout, how.scales)
     spec = Product(isa, layout, known(rows), bias is not None, end.ending, by_block, parallel=parallel)
@@ -64,7 +63,7 @@ def emit_window(
     down, across = window.places
     pixels, rows = samples * (window.height * window.width), samples * (down * across)
     flat = builder.emit(relax.op.reshape(x, (pixels, window.channels)))
-    parallel = _is_work(known(rows) or down * across, layout)
+    parallel = _is_work(rows, layout)
     inner = replace(layout, outputs=1, inputs=window.channels)
     how = Rounding(isa, inner, known(pixels), by_block=True, parallel=parallel)
     rounded = _rows(builder, add_function(builder, round_rows(how), "round_rows"), [flat], pixels, inner, how.scales)
@@ -91,7 +90,7 @@ def emit_codes(
     down, across = window.places
     rows = samples * (down * across)
     places = down * across
-    parallel = _is_work(known(rows) or (places if places > 1 else _SOME), layout)
+    parallel = _is_work(rows, layout)
     laid = add_function(builder, patches(isa, layout, window, known(samples), parallel=parallel), "patches")
     given = [q, constant(torch.tensor([[scale]], dtype=torch.float32))]
     ending, biased = end.ending, bias is not None
@@ -100,9 +99,9 @@ def emit_codes(
     return _multiplied(builder, spec, rounded, packed, [offsets, *([] if bias is None else [bias])], rows, end)
 
 
-def _is_work(rows: int, layout: Layout) -> bool:
+def _is_work(rows: Any, layout: Layout) -> bool:
     """Whether several threads are worth waking for it."""
-    return rows * layout.outputs * layout.inputs >= _WORK
+    return likely(rows) * layout.outputs * layout.inputs >= _WORK
 
 
 def _rows(builder: Any, function: Any, given: Sequence[Any], rows: Any, layout: Layout, scales: int) -> list[Any]:

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import tvm
 from torch import Tensor
 from tvm import relax, tirx
 
 from compressor.export.kernels.epilogue import PLAIN, Ending
 
-__all__ = ["NOTHING", "End", "add_function", "constant", "count", "is_kernel", "known", "sized"]
+__all__ = ["NOTHING", "End", "add_function", "constant", "count", "is_kernel", "known", "likely", "sized"]
 
+_SOME = 16  # rows, where nothing is known of their number
 _KERNEL = "own_kernel"  # an attribute of functions that have their schedule: tuning leaves them alone
 
 
@@ -65,3 +67,13 @@ def sized(builder: Any, data: Any, sizes: Sequence[Any]) -> Any:
 def known(size: Any) -> int | None:
     """The number, where it is known when it is compiled."""
     return int(size) if isinstance(size, int | tirx.IntImm) else None
+
+
+def likely(size: Any) -> int:
+    """The number to reckon with: where something is open, what there is of one sample, some rows at least."""
+    if (number := known(size)) is not None:
+        return number
+    analyzer = tvm.sym.Analyzer()
+    for variable in tirx.analysis.undefined_vars(size):
+        analyzer.bind(variable, tirx.const(1, "int64"))
+    return max(known(analyzer.simplify(size)) or 0, _SOME)

@@ -39,6 +39,12 @@ def test_threads_are_woken_for_work_alone(size: int, threads: bool) -> None:
     assert ("T.parallel" in _module(layers, (1, size, size, 16)).script()) == threads
 
 
+@pytest.mark.parametrize(("size", "threads"), [(8, False), (64, True)])
+def test_an_open_batch_is_as_much_work_as_one_sample(size: int, threads: bool) -> None:
+    layers = [lambda b, y: emit_convolution(b, here()[0], y, Window(16, size, size), torch.randn(32, 1, 1, 16))]
+    assert ("T.parallel" in _module(layers, (tirx.Var("n", "int64"), size, size, 16)).script()) == threads
+
+
 def test_depthwise_layers_are_kernels_of_their_own() -> None:
     layers = [lambda b, y: emit_depthwise(b, here()[0], y, Window(16, 8, 8, (3, 3)), torch.randn(16, 3, 3))]
     assert "depthwise" in _module(layers, (1, 8, 8, 16)).script()

@@ -7,7 +7,7 @@ from kernel_runs import HOST, here, tvm
 from tvm import relax, tirx
 
 from compressor.export.kernels.activations import Rounding, round_rows
-from compressor.export.kernels.module import add_function, constant, count, is_kernel, known, sized
+from compressor.export.kernels.module import add_function, constant, count, is_kernel, known, likely, sized
 
 
 def test_the_same_function_is_in_a_module_once() -> None:
@@ -40,6 +40,13 @@ def test_rows_are_counted_where_all_sizes_are_known() -> None:
     assert known(count([tirx.IntImm("int64", 3), tirx.IntImm("int64", 4)])) == 12
     assert known(count([])) == 1
     assert known(count([tirx.Var("n", "int64"), tirx.IntImm("int64", 4)])) is None
+
+
+def test_what_is_open_is_reckoned_as_one_sample() -> None:
+    n, rows = tirx.Var("n", "int64"), tirx.Var("rows", "int64")
+    assert likely(count([tirx.IntImm("int64", 3), tirx.IntImm("int64", 4)])) == 12
+    assert likely(n * (14 * 14)) == 196
+    assert likely(count([n, rows])) == likely(n) == 16
 
 
 def test_a_shape_that_was_lost_is_read_when_it_runs() -> None:
