@@ -20,6 +20,11 @@ pytest.register_assert_rewrite("network_styles", "transport_contract")
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for other processes, and for what is too slow."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or fills the user's cache, or what was predicted and measured before."""
