@@ -41,7 +41,7 @@ from compressor.targets.tvm import TVM
 from compressor.verdict import verdict
 from compressor.versions import versions
 
-__all__ = ["Findings", "dry_report", "find", "full_report", "missed"]
+__all__ = ["Findings", "dry_report", "find", "full_report", "missed", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -219,10 +219,11 @@ def _first_token(
         estimate = context.latency.predict(
             program, prepared.target, batch=request.batch, threads=request.threads, values=values
         )
-    return _latency(estimate, measured)
+    return predicted(estimate, measured)
 
 
-def _latency(estimate: Estimate | None, measured: float | None = None) -> Latency:
+def predicted(estimate: Estimate | None, measured: float | None = None) -> Latency:
+    """What the latency model said, with its interval, and what was measured."""
     if estimate is None:
         return Latency(None, measured)
     return Latency(estimate.latency_ms, measured, estimate.interval_ms)
@@ -234,14 +235,14 @@ def _program_figures(program: Program, estimate: Estimate | None) -> Figures:
         unique_bytes=program.unique_bytes(),
         macs=estimate.macs if estimate else None,
         peak_activation_bytes=estimate.peak_activation_bytes if estimate else None,
-        latency_ms=_latency(estimate),
+        latency_ms=predicted(estimate),
     )
 
 
 def _figures(
     workshop: Workshop, artifact: Artifact, estimate: Estimate | None, measured: Measurement | None, account: Account
 ) -> Figures:
-    latency = _latency(estimate, measured.p50 if measured else None)
+    latency = predicted(estimate, measured.p50 if measured else None)
     return replace(
         _program_figures(artifact.program, estimate),
         file_bytes=artifact.bytes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from compressor.gate import Gate, parse_budget
+from compressor.graph.cost import Estimate
 from compressor.report.model import Figures, Latency
-from compressor.reporting import missed
+from compressor.reporting import missed, predicted
 
 
 def _figures(size: int, predicted: float, measured: float | None = None) -> Figures:
@@ -26,3 +27,9 @@ def test_measured_time_counts_before_predicted_time() -> None:
     gate = Gate("latency", (parse_budget("latency", "1ms"),))
     assert list(missed(gate, _figures(1, 0.5, 9.0), _figures(1, 0.4, 2.0)))
     assert not list(missed(gate, _figures(1, 5.0, 9.0), _figures(1, 4.0, 0.9)))
+
+
+def test_a_prediction_keeps_its_interval() -> None:
+    estimate = Estimate((), 4.0, True, 0, interval_ms=(3.0, 5.5))
+    assert predicted(estimate, 4.2) == Latency(4.0, 4.2, (3.0, 5.5))
+    assert predicted(None, 4.2) == Latency(None, 4.2)
