@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from subjects import Subject
 from compressor.export.onnx import to_onnx
 from compressor.graph.contract import Batch, Context
 from compressor.graph.program import Program
-from compressor.passlist import parse_passes
-from compressor.recovering import RECOVER, trained_as_rounded, with_recovery
+from compressor.passlist import PassSpec, parse_passes
+from compressor.recovering import RECOVER, with_recovery
 
 __all__ = ["LADDERS", "Workbench", "steps_of"]
 
@@ -127,10 +128,10 @@ class Workbench:
         return [row.name for row in rows if self.subject.name in row.subjects]
 
 
-def steps_of(specs: Sequence[Any], steps: int) -> list[Any]:
+def steps_of(specs: Sequence[PassSpec], steps: int) -> list[PassSpec]:
     """One pass with as many steps of training as a plan has: after it where it cuts, in its own rounding where not."""
     if specs[-1].name == "quantize":
-        return [*specs[:-1], trained_as_rounded(specs[-1], f"{steps}steps")]
+        return [*specs[:-1], replace(specs[-1], options={**specs[-1].options, "train": f"{steps}steps"})]
     found = with_recovery(specs, f"{steps}steps", teacher=False)
     assert any(spec.name == RECOVER for spec in found)
     return found

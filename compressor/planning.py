@@ -8,9 +8,10 @@ Artifacts are measured on the board of `--device`, or here where this machine is
 original is measured first, and predictions are multiplied by what its own was off. An axis whose measured cost is over
 its budget gets a limit that is as much lower as the prediction was too low. A plan that keeps its budgets, and is
 measured below the interval that its prediction states, gets a limit of time as much higher: less damage will do. Where
-the metric fell too far, the damage allowed falls as much below that of the plan; where it did not, and the damage
-allowed was what kept the budgets from being met, it rises. Of all attempts the one that breaks budgets least is kept:
-there is always one.
+an earlier plan was over the budget, and this one leaves some of it, the limit is where the line through both meets the
+budget: p₁ + (p₂ − p₁) · (1 − m₁) / (m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far,
+the damage allowed falls as much below that of the plan; where it did not, and the damage allowed was what kept the
+budgets from being met, it rises. Of all attempts the one that breaks budgets least is kept: there is always one.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def planned(
     limits: dict[Axis, float] = {"damage": DAMAGE, **begun.limits}
     for _ in range(1 + CORRECTIONS):
         plan = begun.planner.plan(Wish(limits, request.solver))
-        if attempts and plan.best.solution.picks == attempts[-1].plan.best.solution.picks:
+        if any(plan.best.solution.picks == each.plan.best.solution.picks for each in attempts):
             break
         specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
@@ -252,17 +253,27 @@ def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dic
         for axis, over in latest.overruns.items():
             own: Axis = "latency" if axis == "energy" else axis
             found[own] = min((1 - MARGIN) * _predicted(best)[own] / (1 + over), found.get(own, math.inf))
-    elif _too_careful(attempts) and "latency" in limits:  # it may do less damage, and still keep the budget
-        found["latency"] = max((1 - MARGIN) * _predicted(best)["latency"] / (1 - latest.spare), limits["latency"])
+    elif "latency" in limits and latest.spare > SPARE:  # it may do less damage, and still keep the budget
+        found["latency"] = max(_milder(attempts), limits["latency"])
     return found if found != limits else None
 
 
-def _too_careful(attempts: Sequence[Attempt]) -> bool:
-    """Whether the latest plan is so much faster than predicted that a milder one may keep the budget. Once an attempt
-    was over a budget, the truth is in between."""
+def _milder(attempts: Sequence[Attempt]) -> float:
+    """The limit of time for a plan as slow as the budget allows, after one that leaves some of it: where an earlier one
+    was over it, in between; else, where it was faster than its prediction allows, as much above. 0 where neither is."""
     latest = attempts[-1]
+    own, kept = _predicted(latest.plan.best)["latency"], 1 - latest.spare
+    slower = [(_predicted(each.plan.best)["latency"], 1 + over) for each in attempts if (over := _late(each)) > 0]
     beyond = latest.held is not None and latest.held.within is False and latest.held.ratio < 1
-    return beyond and latest.spare > SPARE and not any(each.overruns for each in attempts)
+    if slower:
+        other, broken = min(slower)
+        return own + (other - own) * (1 - MARGIN - kept) / (broken - kept)
+    return (1 - MARGIN) * own / kept if beyond else 0.0
+
+
+def _late(attempt: Attempt) -> float:
+    """By what share its time is over the tightest budget of time."""
+    return max(attempt.overruns.get("latency", 0.0), attempt.overruns.get("energy", 0.0))
 
 
 def _predicted(built: Built) -> dict[Axis, float]:

@@ -54,4 +54,5 @@ def test_the_table_says_what_each_pass_gets_at_that_time() -> None:
 def test_one_pass_trains_as_long_as_a_plan(passes: str, names: list[str]) -> None:
     specs = steps_of(parse_passes(passes), 40)
     assert [spec.name for spec in specs] == names
-    assert (specs[-1].options.get("budget") or specs[-1].sites["program"]["train"]) == "40steps"
+    assert (specs[-1].options.get("budget") or specs[-1].options["train"]) == "40steps"
+    assert not specs[-1].sites, "settings of sites would be all that it does"

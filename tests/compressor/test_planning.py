@@ -166,10 +166,12 @@ def test_a_budget_with_passes_is_no_plan(digits: Path, tmp_path: Path) -> None:
     assert [entry["chosen_by"] for entry in _report(out)["passes"]] == ["user"]  # type: ignore[attr-defined]
 
 
-def _attempt(damage: float, *, fell: bool = False, allowed: float = 1.0, over: float = 0.0, short: float = 0.0) -> Any:
-    """A plan of 4 ms (`short`: beyond its limit by a share) whose artifact is `over` the budget."""
+def _attempt(
+    damage: float, *, fell: bool = False, allowed: float = 1.0, over: float = 0.0, short: float = 0.0, ms: float = 4.0
+) -> Any:
+    """A plan of so many ms (`short`: beyond its limit by a share) whose artifact is `over` the budget."""
     best = SimpleNamespace(
-        damage=damage, overruns={"latency": short} if short else {}, parts=Parts({"": 4.0}, {"": 8.0}, 2.0)
+        damage=damage, overruns={"latency": short} if short else {}, parts=Parts({"": ms}, {"": 8.0}, 2.0)
     )
     selection = SimpleNamespace(rejected=object() if fell else None)
     return planning.Attempt(
@@ -199,7 +201,16 @@ def test_a_plan_measured_below_its_interval_may_do_less() -> None:
     assert planning._corrected(limits, [_held(_attempt(0.1), 1.7, 0.5)]) is None, "within: it was known"
     assert planning._corrected(limits, [_held(_attempt(0.1), 1.0, 0.04)]) is None, "nothing is left to gain"
     assert planning._corrected({"damage": 0.5}, [careful]) is None, "time has no budget"
-    assert planning._corrected(limits, [_attempt(0.1, over=0.2), careful]) is None, "the truth is in between"
+
+
+def test_between_a_plan_that_is_over_and_one_that_leaves_some_lies_the_budget() -> None:
+    """4 ms were a fifth over, 2 ms are a fifth under: 3 ms are as long as is allowed."""
+    limits: dict[Axis, float] = {"damage": 0.5, "latency": 2.2}
+    over, under = _attempt(0.1, over=0.2, ms=4.0), _held(_attempt(0.2, ms=2.0), 1.7, 0.2)
+    assert planning._corrected(limits, [over, under]) == {"damage": 0.5, "latency": pytest.approx(3.0 - 0.05)}
+    assert planning._corrected(limits, [over, replace(under, spare=0.04)]) is None, "nothing is left to gain"
+    closer = _attempt(0.1, over=0.1, ms=3.5)
+    assert planning._corrected(limits, [over, closer, under]) == {"damage": 0.5, "latency": pytest.approx(2.95)}
 
 
 def test_a_measurement_that_keeps_the_budget_refutes_the_prediction() -> None:
