@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from generality import STAGES, lacking, merged  # found through the line above
@@ -23,6 +25,7 @@ def run(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
 
 
+@pytest.mark.slow
 def test_an_architecture_goes_all_the_way_once(tmp_path: Path) -> None:
     done = run(tmp_path / "rows.json", "--only", "lenet", "torch-encoder-decoder")
     shown = r"lenet +✓✓[.✓]✓✓✓✓✓✓"  # the third is DepGraph, where it is installed

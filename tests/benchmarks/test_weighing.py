@@ -17,6 +17,7 @@ from compressor.plan.swap import Swapper
 from compressor.targets import load_target
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject("digits", "accuracy", 1, digits_program(), lambda count, seed: digits_batches(), lambda _: 1.0)
     target = load_target("raspberry-pi-5")

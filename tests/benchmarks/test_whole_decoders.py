@@ -52,7 +52,9 @@ def test_a_contestant_is_offered_where_it_can_be_made(monkeypatch: pytest.Monkey
     assert "ort custom op" not in offered()
 
 
-@pytest.mark.parametrize("name", ["tvm ternary", "ort ternary", "ort fp32"])
+@pytest.mark.parametrize(
+    "name", ["tvm ternary", *(pytest.param(f"ort {format}", marks=pytest.mark.slow) for format in ("ternary", "fp32"))]
+)
 def test_a_small_one_takes_turns(name: str, tmp_path: Path) -> None:
     if name.startswith("tvm"):
         needs_tvm()

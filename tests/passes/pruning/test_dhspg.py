@@ -51,6 +51,7 @@ def _fresh() -> Program:
     return capture(build(f"{DIGITS / 'model.py'}:build"), (X[:2],)).program
 
 
+@pytest.mark.slow
 def test_trained_once_from_scratch_it_is_as_good_as_dense(monkeypatch: pytest.MonkeyPatch) -> None:
     program, listener = _fresh(), Listener()
     done = PRUNE.run(program, replace(CONTEXT, progress=listener))

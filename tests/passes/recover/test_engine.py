@@ -246,6 +246,7 @@ def _hash(out: str) -> str:
     return next(line for line in out.splitlines() if line.startswith("hash"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_very_weights_of_one_that_was_not(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[3])
     [whole, broken] = [

@@ -51,7 +51,13 @@ def _run(processes: int, script: str, environment: dict[str, str]) -> None:
         assert process.returncode == 0, error
 
 
-@pytest.mark.parametrize(("losses", "norm"), [("output+hidden", "batch"), ("0.5*soft_ce+0.3*last_cosine", "frozen")])
+@pytest.mark.parametrize(
+    ("losses", "norm"),
+    [
+        ("output+hidden", "batch"),
+        pytest.param("0.5*soft_ce+0.3*last_cosine", "frozen", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_equal_one(tmp_path: Path, losses: str, norm: str) -> None:
     found = {}
     for processes in (1, 2):
