@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from artifact import Artifact
 from quantizers import ROWS, Job
+from quantizers.own import made
 from subjects import Subject
 
 from compressor.export.onnx import to_onnx
 from compressor.graph.contract import Batch, Context
-from compressor.graph.program import Program
 from compressor.passlist import PassSpec, parse_passes
 from compressor.recovering import RECOVER, with_recovery
 
-__all__ = ["LADDERS", "Workbench", "steps_of"]
+__all__ = ["LADDERS", "Workbench", "stacked", "steps_of"]
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LADDERS: Mapping[str, tuple[str, ...]] = {
@@ -57,18 +57,11 @@ class Workbench:
             torch.export.save(self.subject.program.export(), self.model)
         if not self.data.exists():
             arrays = {name: value.numpy() for name, value in evaluated.items()}
-            arrays |= {f"{kind}/{n}": v for kind in ("calibration", "train") for n, v in self._samples(kind).items()}
+            for kind, batches in (("calibration", self.context.calibration), ("train", self.context.training)):
+                arrays |= {f"{kind}/{name}": value.numpy() for name, value in stacked(batches).items()}
             np.savez(self.data, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
         if not self.plain.exists():
-            to_onnx(_made(self.subject.program, "fold", self.context), self.context.target).save(self.plain)
-
-    def _samples(self, kind: str) -> dict[str, Any]:
-        batches = self.context.calibration if kind == "calibration" else self.context.training
-        longest = {name: max(batch[name].shape[1:] for batch in batches) for name in batches[0]}
-        return {
-            name: torch.cat([_padded(batch[name], shape) for batch in batches]).numpy()
-            for name, shape in longest.items()
-        }
+            to_onnx(made(self.subject.program, "fold", self.context), self.context.target).save(self.plain)
 
     def plan(self, label: str, *budgets: str) -> dict[str, Any]:
         """The command's bundle in the folder `label`, and what its report says. Raises RuntimeError where it failed."""
@@ -137,10 +130,13 @@ def steps_of(specs: Sequence[PassSpec], steps: int) -> list[PassSpec]:
     return found
 
 
-def _made(program: Program, passes: str, context: Context) -> Program:
-    for spec in parse_passes(passes):
-        program = spec.build().run(program, context).program
-    return program
+def stacked(batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
+    """All samples, with zeros up to the longest."""
+    found = {}
+    for name in batches[0]:
+        longest = max(batch[name].shape[1:] for batch in batches)
+        found[name] = torch.cat([_padded(batch[name], longest) for batch in batches])
+    return found
 
 
 def _padded(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

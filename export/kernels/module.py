@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from tvm import relax, tirx
 
 from compressor.export.kernels.epilogue import PLAIN, Ending
 
-__all__ = ["NOTHING", "End", "add_function", "constant", "count", "is_kernel", "known", "likely", "sized"]
+__all__ = ["NOTHING", "End", "add_function", "constant", "count", "evaluated", "is_kernel", "known", "likely", "sized"]
 
 _SOME = 16  # rows, where nothing is known of their number
 _KERNEL = "own_kernel"  # an attribute of functions that have their schedule: tuning leaves them alone
@@ -73,7 +73,12 @@ def likely(size: Any) -> int:
     """The number to reckon with: where something is open, what there is of one sample, some rows at least."""
     if (number := known(size)) is not None:
         return number
+    return max(evaluated(size, [(each, 1) for each in tirx.analysis.undefined_vars(size)]) or 0, _SOME)
+
+
+def evaluated(size: Any, values: Iterable[tuple[Any, int | None]]) -> int | None:
+    """The number that a size is for these values of variables; None where it is none."""
     analyzer = tvm.sym.Analyzer()
-    for variable in tirx.analysis.undefined_vars(size):
-        analyzer.bind(variable, tirx.const(1, "int64"))
-    return max(known(analyzer.simplify(size)) or 0, _SOME)
+    for variable, value in values:
+        analyzer.bind(variable, tirx.const(value, "int64"))
+    return known(analyzer.simplify(size))

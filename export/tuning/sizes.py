@@ -16,6 +16,8 @@ import tvm
 from tvm import relax, s_tir, tirx
 from tvm.ir import Op
 
+from compressor.export.kernels.module import evaluated
+
 __all__ = ["Sizes", "buffers", "calls", "known_sizes", "settled", "with_case"]
 
 Sizes = tuple[tuple[str, int], ...]  # the values of a function's own size variables, by name and sorted
@@ -108,9 +110,9 @@ def _unified(function: Any, given: Sequence[Any], values: Mapping[str, tuple[Any
         return None
     for parameter, each in zip(function.params, given, strict=True):
         if not isinstance(parameter.ty, tirx.BufferType) and _is_size(each):
-            pairs.append((parameter, _evaluated(each, values.values())))
+            pairs.append((parameter, evaluated(each, values.values())))
         elif isinstance(parameter.ty, tirx.BufferType) and isinstance(each, relax.ShapeExpr):
-            numbers = [_evaluated(size, values.values()) for size in each.values]
+            numbers = [evaluated(size, values.values()) for size in each.values]
             pairs += zip(parameter.shape, numbers, strict=True)
         else:
             return None
@@ -119,18 +121,9 @@ def _unified(function: Any, given: Sequence[Any], values: Mapping[str, tuple[Any
     settled = {name: (variable, found[name]) for name, variable in _variables(function).items()}
     if any(number is None for number in found.values()):
         return None
-    if any(number is None or _evaluated(size, settled.values()) != number for size, number in pairs):
+    if any(number is None or evaluated(size, settled.values()) != number for size, number in pairs):
         return None
     return tuple(sorted((name, int(number)) for name, number in found.items() if number is not None))
-
-
-def _evaluated(size: Any, values: Iterable[tuple[Any, int | None]]) -> int | None:
-    """The number that a size is for these values of variables; None where it is none."""
-    analyzer = tvm.sym.Analyzer()
-    for variable, value in values:
-        analyzer.bind(variable, tirx.const(value, "int64"))
-    number = analyzer.simplify(size)
-    return int(number) if isinstance(number, tirx.IntImm) else None
 
 
 def _variables(function: Any) -> dict[str, Any]:

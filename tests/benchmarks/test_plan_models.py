@@ -38,7 +38,8 @@ def test_a_plan_is_held_to_the_mildest_setting_that_is_no_slower() -> None:
 def test_a_plan_wins_where_its_metric_is_no_worse() -> None:
     [(told, won), (kept, met)] = judged(_cells(plan=0.89, prune=0.88, goal=0.893))
     assert (told, won) == ("net plan 0.5×: 0.8900, behind none", True)
-    assert (kept, met) == ("goal kept on 1 of 1 networks (4 of 5)", False)
+    assert (kept.partition(":")[0], met) == ("goal kept on 1 of 1 networks (4 of 5)", False)
+    assert "2.50 times faster and 5.00 smaller than fp32, 1.50 times faster than int8 ort static" in kept
     [(told, won), _] = judged(_cells(plan=0.87, prune=0.88, goal=0.893))
     assert (told, won) == ("net plan 0.5×: 0.8700, behind prune 0.8800 (prune=0.4)", False)
     assert "kept on 0 of 1" in judged(_cells(plan=0.87, prune=0.88, goal=0.88))[1][0]

@@ -69,7 +69,6 @@ def test_the_stages_share_all_visits_and_none_goes_without(visits: int, stages: 
     assert [limits.visits_at(stage) for stage in range(stages)] == shared
 
 
-@pytest.mark.slow
 def test_few_kernels_are_no_profile_and_nothing_is_written(tmp_path: Path) -> None:
     limits = Limits(kernels=20, visits=2, stages=1, settings=QUICK)
     with pytest.raises(DeviceError, match="fewer than 6 networks"):
