@@ -45,4 +45,4 @@ def weigh(
     shelf = Shelf(Cache(folder / "weighed"), subject.name)
     places = collect(program, context, axes, shelf=shelf)
     swapper = Swapper(program, context, shelf)
-    return Weighed(program, context, Planner(program, context, swapper, places, swapper.measure(places)))
+    return Weighed(program, context, Planner(swapper, places, swapper.measure(places)))

@@ -128,7 +128,7 @@ def start(
     swapper = Swapper(folded, context, shelf)
     places = collect(folded, context, axes, pipeline.keep, shelf)
     measured = swapper.measure(places, request.planning_seconds())
-    return Start(Planner(folded, context, swapper, places, measured), limits, factor, stages[-1].spec, both)
+    return Start(Planner(swapper, places, measured), limits, factor, stages[-1].spec, both)
 
 
 def planned(

@@ -49,7 +49,7 @@ def widths_alone(known: Weighed) -> Weighed:
     """The same, with prune's options and no others."""
     old = known.planner
     places = [place for place in old.places if place.means.name == "prune"]
-    planner = Planner(known.program, known.context, old.swapper, places, old.swapper.measure(places))
+    planner = Planner(old.swapper, places, old.swapper.measure(places))
     return replace(known, planner=planner)
 
 

@@ -92,8 +92,6 @@ class Plan:
 class Planner:
     """Answers wishes about one program from one set of measurements. The program is folded."""
 
-    program: Program
-    context: Context
     swapper: Swapper
     places: Sequence[Place]
     measured: Measured
@@ -105,7 +103,15 @@ class Planner:
     def __post_init__(self) -> None:
         self.first = self.tables = build(self.places, self.measured)
         self.even = build(self.places, self.measured.survey.on(even(self.context)))
-        self.probes = recoveries(self.even, self.program, self.context, self.swapper)
+        self.probes = recoveries(self.even, self.swapper)
+
+    @property
+    def program(self) -> Program:
+        return self.swapper.program
+
+    @property
+    def context(self) -> Context:
+        return self.swapper.context
 
     @property
     def base(self) -> Parts:
@@ -177,9 +183,7 @@ class Planner:
 
     def built(self, problem: Problem, solution: Solution) -> Built:
         """A solution carried out, or read from an earlier run."""
-        return self._built(
-            whole(self.tables, solution.picks, self.program, self.context, self.swapper), problem, solution
-        )
+        return self._built(whole(self.tables, solution.picks, self.swapper), problem, solution)
 
     def recalled(self, problem: Problem, solution: Solution) -> Built | None:
         """A solution that an earlier run has carried out."""

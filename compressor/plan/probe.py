@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compressor.graph.contract import Context
-from compressor.graph.program import Program
 from compressor.passes import find_pass
 from compressor.plan.problem import Problem
 from compressor.plan.realize import realize
@@ -39,9 +37,10 @@ class Probe:
         return min(max(self.after / self.before, LEAST), 1.0) if self.before > 0 else 1.0
 
 
-def recoveries(tables: Tables, program: Program, context: Context, swapper: Swapper) -> dict[str, Probe]:
+def recoveries(tables: Tables, swapper: Swapper) -> dict[str, Probe]:
     """By name of the pass, for those that take structure away; nothing without data to train on. `tables` are those of
     the even board."""
+    context = swapper.context
     if not context.training or swapper.judge is None:
         return {}
     found, shelf = {}, swapper.shelf
@@ -51,20 +50,20 @@ def recoveries(tables: Tables, program: Program, context: Context, swapper: Swap
         key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {own} {find_pass(name).reads(context.target)}"
         probe = shelf.recall(key, lambda said: Probe(*map(float, said)))
         if probe is None:
-            probe = _probe(name, tables, program, context, swapper)
+            probe = _probe(name, tables, swapper)
             shelf.keep(key, [probe.before, probe.after])
         found[name] = probe
     return found
 
 
-def _probe(name: str, tables: Tables, program: Program, context: Context, swapper: Swapper) -> Probe:
+def _probe(name: str, tables: Tables, swapper: Swapper) -> Probe:
     """Cut by one pass alone, and train."""
     solution = choose_solver(problem := _alone(name, tables)).solver.solve(problem)[0]
-    cut = realize(tables, solution.picks, program, context).program
+    cut = realize(tables, solution.picks, swapper.program, swapper.context).program
     before = swapper.damage(cut) or 0.0
     if before <= 0:
         return Probe(before, before)
-    trained = find_pass("recover")(budget=STEPS).run(cut, replace(context, checkpoint=None))  # type: ignore[call-arg]
+    trained = find_pass("recover")(budget=STEPS).run(cut, replace(swapper.context, checkpoint=None))  # type: ignore[call-arg]
     return Probe(before, swapper.damage(trained.program) or 0.0)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compressor.graph.contract import Context
-from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.plan.parts import Parts, Sketch, sketched
 from compressor.plan.problem import Picks
@@ -27,12 +25,12 @@ class Whole:
     specs: tuple[PassSpec, ...]
 
 
-def whole(tables: Tables, picks: Picks, program: Program, context: Context, swapper: Swapper) -> Whole:
+def whole(tables: Tables, picks: Picks, swapper: Swapper) -> Whole:
     """Build it, or read what an earlier run made of the same plan."""
     found = recalled(tables, picks, swapper)
     if found is not None:
         return found
-    realized = realize(tables, picks, program, context)
+    realized = realize(tables, picks, swapper.program, swapper.context)
     sketch, damage, done = (
         sketched(realized.program), swapper.damage(realized.program), [spec.name for spec in realized.specs]
     )  # fmt: skip

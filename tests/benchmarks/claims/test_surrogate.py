@@ -21,7 +21,7 @@ from compressor.plan.planner import Planner
 
 def subjects(name: str) -> Any:
     known = weighed()
-    planner = Planner(known.program, known.context, known.swapper, known.places, known.measured)
+    planner = Planner(known.swapper, known.places, known.measured)
     subject = SimpleNamespace(metric_name="accuracy", metric=lambda program: 1.0, program=digits_program())
     return subject, Weighed(known.program, known.context, planner)
 

@@ -17,7 +17,7 @@ from compressor.targets import Figure
 @pytest.fixture(scope="module")
 def planner() -> Planner:
     known = weighed()
-    return Planner(known.program, known.context, known.swapper, known.places, known.measured)
+    return Planner(known.swapper, known.places, known.measured)
 
 
 def test_what_is_thought_lies_within_the_interval_of_what_is_built(planner: Planner) -> None:
@@ -43,7 +43,7 @@ def test_another_board_has_the_same_anchors_and_builds_nothing(
     swapper = Swapper(known.program, slow, known.swapper.shelf)
     monkeypatch.setattr(swapper, "judge", None)
     monkeypatch.setattr("compressor.plan.whole.realize", None)  # it would be called
-    there = Planner(known.program, slow, swapper, known.places, known.measured.survey.on(slow))
+    there = Planner(swapper, known.places, known.measured.survey.on(slow))
     assert anchors(there, 0.5) == anchors(planner, 0.5)
     assert trust(there, 0.5).base["latency"] > 1.5 * planner.base.latency_ms
 
@@ -57,5 +57,5 @@ def test_costs_are_scaled_from_the_original_on() -> None:
 
 def test_without_sites_there_is_nothing_to_trust() -> None:
     known = weighed()
-    nothing = Planner(known.program, known.context, known.swapper, [], known.swapper.measure([]))
+    nothing = Planner(known.swapper, [], known.swapper.measure([]))
     assert trust(nothing, 0.5).factors == {}

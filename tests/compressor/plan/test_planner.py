@@ -18,7 +18,7 @@ from compressor.plan.realize import realize
 @pytest.fixture(scope="module")
 def planner() -> Planner:
     known = weighed()
-    return Planner(known.program, known.context, known.swapper, known.places, known.measured)
+    return Planner(known.swapper, known.places, known.measured)
 
 
 @pytest.mark.parametrize("share", [0.6, 0.35])
@@ -74,7 +74,7 @@ def test_evolution_builds_what_it_chooses_from_and_starts_where_the_tables_say(
 @pytest.mark.parametrize("solver", ["auto", "evolution"])
 def test_where_nothing_was_weighed_the_original_is_the_closest_plan(solver: str) -> None:
     known = weighed()
-    nothing = Planner(known.program, known.context, known.swapper, [], known.swapper.measure([]))
+    nothing = Planner(known.swapper, [], known.swapper.measure([]))
     plan = nothing.plan(Wish({"size": 0.5 * nothing.base.bytes}, solver))
     assert plan.best.specs == ()
     assert plan.best.overruns == {"size": pytest.approx(1.0)}

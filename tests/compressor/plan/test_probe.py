@@ -21,20 +21,21 @@ def test_every_pass_that_cuts_is_probed_once(tmp_path: Path, monkeypatch: pytest
     known = weighed()
     tables = build(known.places, known.measured)
     swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
-    found = recoveries(tables, known.program, known.context, swapper)
+    found = recoveries(tables, swapper)
     assert set(found) >= {"prune", "factorize"}
     assert "quantize" not in found
     assert found["prune"].before > 0
     assert 0 < found["prune"].left <= 1
     monkeypatch.setattr(probe, "_probe", None)  # it would be called
     slow = replace(known.context, target=board(bandwidth=Figure(1e7, "test")))
-    assert recoveries(tables, known.program, slow, swapper) == found
+    assert recoveries(tables, Swapper(known.program, slow, swapper.shelf)) == found
 
 
 def test_without_anything_to_train_on_nothing_is_probed() -> None:
     known = weighed()
     blind = replace(known.context, training=())
-    assert recoveries(build(known.places, known.measured), known.program, blind, known.swapper) == {}
+    swapper = Swapper(known.program, blind, known.swapper.shelf)
+    assert recoveries(build(known.places, known.measured), swapper) == {}
 
 
 def test_what_is_left() -> None:

@@ -10,7 +10,7 @@ from compressor.plan.reasons import with_reasons
 
 def test_every_site_has_its_reason() -> None:
     known = weighed()
-    planner = Planner(known.program, known.context, known.swapper, known.places, known.measured)
+    planner = Planner(known.swapper, known.places, known.measured)
     plan = planner.plan(Wish({"latency": 0.4 * planner.base.latency_ms}))
     specs = with_reasons(plan.best.specs, plan.best.solution.picks, plan.tables, plan.measured)
     assert specs

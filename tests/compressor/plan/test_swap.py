@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from boards import board
 from weighed import weighed
 
@@ -25,7 +26,7 @@ def test_an_effect_is_that_of_the_program_with_the_option_alone() -> None:
     [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
     [quarter, *_] = known.measured.effects[place.name]
     assert quarter is not None
-    program, changed = carried_out(place, {place.site: place.setting(0)}, known.program, known.context)
+    program, changed = carried_out(place, {place.site: place.setting(0)}, known.program, known.swapper.context)
     assert quarter.parts.bytes == program.unique_bytes()
     assert quarter.parts.latency_ms == pytest.approx(Roofline().predict(program, known.context.target).latency_ms)
     assert quarter.damage == pytest.approx(known.swapper.damage(program))
@@ -159,3 +160,14 @@ def test_what_a_pass_reads_of_a_target_is_all_that_decides_what_it_does() -> Non
         assert all(len(programs) == 1 for programs in made.values()), place.name
         alike += len(made) < 3
     assert alike
+
+
+def test_what_judges_is_not_what_is_fitted_to() -> None:
+    known = weighed()
+    swapper = Swapper(known.program, known.context, known.swapper.shelf)
+    [name] = [spec.name for spec in known.program.inputs]
+    everything = torch.cat([batch[name] for batch in known.context.calibration])
+    fitted = torch.cat([batch[name] for batch in swapper.context.calibration])
+    assert swapper.judge is not None
+    judged = torch.cat([batch[name] for batch in swapper.judge.batches])
+    assert torch.equal(torch.cat([fitted, judged]), everything)

@@ -19,13 +19,13 @@ def test_a_plan_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     tables = build(known.places, known.measured)
     swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
     picks = tuple(int(site.name.startswith("prune:")) for site in tables.sites)
-    first = whole(tables, picks, known.program, known.context, swapper)
+    first = whole(tables, picks, swapper)
     assert [spec.name for spec in first.specs] == ["prune"]
     assert first.damage is not None
     assert first.damage > 0
     assert first.parts.bytes < known.measured.base.bytes
     monkeypatch.setattr(module, "realize", None)  # it would be called
-    assert whole(tables, picks, known.program, known.context, swapper) == first
+    assert whole(tables, picks, swapper) == first
 
 
 def test_a_damaged_entry_is_built_anew(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_damaged_entry_is_built_anew(tmp_path: Path) -> None:
     tables = build(known.places, known.measured)
     swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
     picks = (0,) * len(tables.sites)
-    first = whole(tables, picks, known.program, known.context, swapper)
+    first = whole(tables, picks, swapper)
     for path in tmp_path.rglob("value.json"):
         path.write_text("{")
-    assert whole(tables, picks, known.program, known.context, swapper).parts == first.parts
+    assert whole(tables, picks, swapper).parts == first.parts
