@@ -6,12 +6,12 @@
 
 Artifacts are measured on the board of `--device`, or here where this machine is the target. Where time has a budget the
 original is measured first, and predictions are multiplied by what its own was off. An axis whose measured cost is over
-its budget gets a limit that is as much lower as the prediction was too low. A plan that keeps its budgets, and is
-measured below the interval that its prediction states, gets a limit of time as much higher: less damage will do. Where
-an earlier plan was over the budget, and this one leaves some of it, the limit is where the line through both meets the
-budget: p₁ + (p₂ − p₁) · (1 − m₁) / (m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far,
-the damage allowed falls as much below that of the plan; where it did not, and the damage allowed was what kept the
-budgets from being met, it rises. Of all attempts the one that breaks budgets least is kept: there is always one.
+its budget gets a limit that is as much lower as the prediction was too low. A plan that keeps its budgets and leaves
+some of the time gets a limit of time as much higher: less damage will do. Where an earlier plan was over the budget,
+and this one leaves some of it, the limit is where the line through both meets the budget: p₁ + (p₂ − p₁) · (1 − m₁) /
+(m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far, the damage allowed falls as much
+below that of the plan; where it did not, and the damage allowed was what kept the budgets from being met, it rises. Of
+all attempts the one that breaks budgets least is kept: there is always one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from compressor.selecting import Selection, select
 
 __all__ = ["DAMAGE", "Planned", "Start", "dry_plan", "planned", "start"]
 
-SPARE = 0.05  # of the time that a budget allows, left over: less is no other plan
+SPARE = 0.1  # of the time that a budget allows, left over: less is no other plan
 CORRECTIONS = 3  # times that a plan is solved again because what was measured differs
 DAMAGE = 0.5  # that a plan may do before recovery: beyond it little of the network is left
 LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the metric fell too far
@@ -260,15 +260,14 @@ def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dic
 
 def _milder(attempts: Sequence[Attempt]) -> float:
     """The limit of time for a plan as slow as the budget allows, after one that leaves some of it: where an earlier one
-    was over it, in between; else, where it was faster than its prediction allows, as much above. 0 where neither is."""
+    was over it, in between; else as much above."""
     latest = attempts[-1]
     own, kept = _predicted(latest.plan.best)["latency"], 1 - latest.spare
     slower = [(_predicted(each.plan.best)["latency"], 1 + over) for each in attempts if (over := _late(each)) > 0]
-    beyond = latest.held is not None and latest.held.within is False and latest.held.ratio < 1
     if slower:
         other, broken = min(slower)
         return own + (other - own) * (1 - MARGIN - kept) / (broken - kept)
-    return (1 - MARGIN) * own / kept if beyond else 0.0
+    return (1 - MARGIN) * own / kept
 
 
 def _late(attempt: Attempt) -> float:

@@ -179,7 +179,7 @@ class Planner:
         return any(built.costs[axis] > (1 - CLOSE) * limit for axis, limit in wish.limits.items())
 
     def _corrected(self, tables: Tables, seen: Built, share: float) -> Tables:
-        return corrected(tables, self.first, seen.solution.picks, self.base, seen.parts, seen.raw or None, share)
+        return corrected(tables, self.first, seen.solution.picks, seen.parts, seen.raw or None, share)
 
     def built(self, problem: Problem, solution: Solution) -> Built:
         """A solution carried out, or read from an earlier run."""

@@ -24,7 +24,7 @@ def test_the_plan_costs_what_was_seen_and_the_original_what_it_did() -> None:
     tables, picks = build(known.places, known.measured), _severe()
     built = realize(tables, picks, known.program, known.context).program
     seen, damage = parts_of(built, known.context, known.swapper.known), known.swapper.damage(built)
-    found = corrected(tables, tables, picks, known.measured.base, seen, damage)
+    found = corrected(tables, tables, picks, seen, damage)
     before, after = (each.problem({}, {}, {}).costs(picks) for each in (tables, found))
     assert abs(before["latency"] - seen.latency_ms) > 1e-6
     assert after["latency"] == pytest.approx(seen.latency_ms)
@@ -40,7 +40,23 @@ def test_a_share_of_what_no_layer_explains() -> None:
     built = realize(tables, picks, known.program, known.context).program
     seen = parts_of(built, known.context, known.swapper.known)
     whole, half, none = (
-        corrected(tables, tables, picks, known.measured.base, seen, None, share).problem({}, {}, {}).costs(picks)
+        corrected(tables, tables, picks, seen, None, share).problem({}, {}, {}).costs(picks)
         for share in (1.0, 0.5, 0.0)
     )
     assert half["latency"] == pytest.approx((whole["latency"] + none["latency"]) / 2)
+
+
+def test_an_option_alone_costs_what_was_measured_of_it() -> None:
+    known = weighed()
+    tables, picks = build(known.places, known.measured), _severe()
+    built = realize(tables, picks, known.program, known.context).program
+    found = corrected(tables, tables, picks, parts_of(built, known.context, known.swapper.known), None)
+    layered = [index for index, layer in enumerate(tables.layers) if layer and tables.terms[index].axis == "latency"]
+    apart = 0.0
+    for index in layered:
+        before, after = tables.terms[index].table, found.terms[index].table
+        for axis in range(before.ndim):
+            alone = tuple(slice(None) if each == axis else 0 for each in range(before.ndim))
+            assert after[alone] == pytest.approx(before[alone])
+        apart = max(apart, float(abs(after - before).max()) / float(before.max()))
+    assert apart > 0.05
