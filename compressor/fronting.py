@@ -68,7 +68,7 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
     """Solve, and write the folder."""
     planner = begun.planner
     trusted = trust(planner, DAMAGE)
-    chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed)
+    chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed, rough=True)
     found = front(planner.weighed, chosen.solver, DAMAGE, prepared.seed)
     plans = _costed(planner, found, trusted)
     points = tuple(_point(number, plan, plans[0].costs, begun.factor) for number, plan in enumerate(plans))

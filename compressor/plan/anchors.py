@@ -53,7 +53,7 @@ def anchors(planner: Planner, most: float) -> list[Picks]:
     if not tables.sites:
         return []
     free = tables.problem({}, {"latency": 1.0, "damage": 1e-6}, {})
-    solver = choose_solver(free).solver
+    solver = choose_solver(free, rough=True).solver
     slow = free.costs((0,) * len(tables.sites))["latency"]
     fast = solver.solve(tables.problem({"damage": most}, {"latency": 1.0}, {}))[0].costs["latency"]
     limits = [fast + share * (slow - fast) for share in SHARES]

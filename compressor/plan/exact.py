@@ -24,17 +24,20 @@ import numpy as np
 
 from compressor.plan.problem import Axis, Floats, Picks, Problem, Solution
 
-__all__ = ["Exact"]
+__all__ = ["ROUGH", "Exact"]
 
 GAP = 1e-6  # of the objective, between what was found and what is proven
+ROUGH = 1e-2  # the same of one plan among many
 ROOM = 1e-6  # of a limit, that a second program gets beyond the least overrun
 
 
 @dataclass(frozen=True)
 class Exact:
-    """`seconds` bound each program; what is best by then is taken, and is not `proven`."""
+    """`seconds` bound each program; what is best by then is taken, and is not `proven`. A plan may be worse than the
+    best by `gap` of the objective."""
 
     seconds: float = 60.0
+    gap: float = GAP
 
     def solve(self, problem: Problem, count: int = 1, apart: int = 1) -> list[Solution]:
         """The best plans, the best first; each differs from all before it in `apart` sites at least.
@@ -42,7 +45,7 @@ class Exact:
         Fewer than `count` where there are no more. Where budgets cannot be met, the closest one alone.
         """
         found: list[Solution] = []
-        program = _Program(problem)
+        program = _Program(problem, self.gap)
         while len(found) < count:
             solution = program.best(self.seconds, [each.picks for each in found], apart)
             if solution is None and not found:
@@ -56,8 +59,8 @@ class Exact:
 class _Program:
     """The matrices; columns are the options of all sites, then the entries of all terms that see several sites."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, gap: float) -> None:
+        self.problem, self.gap = problem, gap
         counts = [len(site.options) for site in problem.sites]
         self.first = np.concatenate([[0], np.cumsum(counts)]).astype(int)
         self.binary = int(self.first[-1])
@@ -153,7 +156,7 @@ class _Program:
             result = milp(
                 goal, integrality=kinds, bounds=Bounds(np.zeros(columns), upper),
                 constraints=LinearConstraint(matrix.tocsr(), np.array(low), np.array(high)),
-                options={"time_limit": seconds, "mip_rel_gap": GAP},
+                options={"time_limit": seconds, "mip_rel_gap": self.gap},
             )  # fmt: skip
         if result.x is None:
             return None

@@ -13,6 +13,7 @@ from compressor.cache import Shelf
 from compressor.graph.contract import Context, Option, Pass, Setting
 from compressor.graph.program import Program
 from compressor.passes import PASSES, find_pass
+from compressor.plan.common import common
 
 __all__ = ["Place", "collect"]
 
@@ -44,14 +45,15 @@ def collect(
 
     `shelf` keeps the lists, for the same program, axes and `keep`, and for all targets that a pass takes for the same.
     """
-    bare = replace(context, latency=None, unweighed=bool(context.calibration))  # they are weighed one by one, later
+    target = replace(context.target, width_multiple=common(context.target).width_multiple)
+    bare = replace(context, target=target, latency=None, unweighed=bool(context.calibration))  # weighed later
     kinds = sorted((find_pass(name) for name in PASSES), key=lambda kind: (kind.order, kind.name))
     digest, places = program.hash(), list[Place]()
     for kind in kinds:
-        means = [replace(each, keep=tuple(keep)) for each in kind.planned(context, axes)]
+        means = [replace(each, keep=tuple(keep)) for each in kind.planned(bare, axes)]
         if not means:
             continue
-        key = f"menu {digest} {means} {kind.reads(context.target)}"
+        key = f"menu {digest} {means} {kind.reads(target)}"
         found = None if shelf is None else shelf.recall(key, _read)
         if found is None:
             context.progress.say(f"what {kind.name} could do")

@@ -40,7 +40,7 @@ class Probe:
 def recoveries(tables: Tables, swapper: Swapper) -> dict[str, Probe]:
     """By name of the pass, for those that take structure away; nothing without data to train on. `tables` are those of
     the even board."""
-    context = swapper.context
+    context = swapper.making
     if not context.training or swapper.judge is None:
         return {}
     found, shelf = {}, swapper.shelf
@@ -59,11 +59,11 @@ def recoveries(tables: Tables, swapper: Swapper) -> dict[str, Probe]:
 def _probe(name: str, tables: Tables, swapper: Swapper) -> Probe:
     """Cut by one pass alone, and train."""
     solution = choose_solver(problem := _alone(name, tables)).solver.solve(problem)[0]
-    cut = realize(tables, solution.picks, swapper.program, swapper.context).program
+    cut = realize(tables, solution.picks, swapper.program, swapper.making).program
     before = swapper.damage(cut) or 0.0
     if before <= 0:
         return Probe(before, before)
-    trained = find_pass("recover")(budget=STEPS).run(cut, replace(swapper.context, checkpoint=None))  # type: ignore[call-arg]
+    trained = find_pass("recover")(budget=STEPS).run(cut, replace(swapper.making, checkpoint=None))  # type: ignore[call-arg]
     return Probe(before, swapper.damage(trained.program) or 0.0)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, get_args
 
 from compressor.errors import InputError, did_you_mean
 from compressor.plan.evolution import Evolutionary, Measure
-from compressor.plan.exact import Exact
+from compressor.plan.exact import ROUGH, Exact
 from compressor.plan.gradient import Gradient
 from compressor.plan.problem import Picks, Problem, Solution
 
@@ -51,10 +51,10 @@ class Chosen:
 
 def choose_solver(
     problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0,
-    starts: tuple[Picks, ...] = (),
+    starts: tuple[Picks, ...] = (), rough: bool = False,
 ) -> Chosen:  # fmt: skip
-    """The one of that name, or what the space's size asks for; `starts` are plans that evolution begins with. Raises
-    InputError for a name that is none."""
+    """The one of that name, or what the space's size asks for; `starts` are plans that evolution begins with, `rough`
+    asks for plans near the best, of which many are wanted. Raises InputError for a name that is none."""
     check_solver(name)
     if not problem.sites:
         return Chosen("exact", Settled(), "there is nothing to choose")
@@ -63,7 +63,8 @@ def choose_solver(
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
         return Chosen(EVOLUTION, Evolutionary(measure=measure, seed=seed, starts=starts), why)
     if name == "exact" or (name == "auto" and entries <= ENTRIES):
-        return Chosen("exact", Exact(), f"{space} in {entries:,} numbers: few enough to prove the best")
+        solver = Exact(gap=ROUGH) if rough else Exact()
+        return Chosen("exact", solver, f"{space} in {entries:,} numbers: few enough to prove the best")
     return Chosen("gradient", Gradient(seed=seed), f"{space} in {entries:,} numbers: more than an exact solver takes")
 
 

@@ -25,6 +25,7 @@ from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge, parted
+from compressor.plan.common import common
 from compressor.plan.differences import Differences
 from compressor.plan.edges import edges
 from compressor.plan.menu import Place
@@ -102,7 +103,8 @@ class Measured:
 class Swapper:
     """Measures options of one program. `shelf` keeps what was measured, for all targets; its keys hold the data.
 
-    `context` is for what is made to be judged: its calibration data are those that do not judge.
+    `making` is the context of all that is made to be judged: for no board in particular, with the calibration data that
+    do not judge.
     """
 
     program: Program
@@ -112,7 +114,7 @@ class Swapper:
     def __post_init__(self) -> None:
         fitted, apart = parted(self.program, self.context.calibration)
         self.judge = Judge(self.program, limited(self.program, apart, SAMPLES)) if apart else None
-        self.context = replace(self.context, calibration=fitted)
+        self.making = replace(self.context, target=common(self.context.target), calibration=fitted)
         self.sketch = sketched(self.program)
         self.differences = Differences(self.sketch)
         self.base = priced(self.sketch, self.context)
@@ -141,7 +143,7 @@ class Swapper:
             found.left.append(Skip(place.name, "there was no time to weigh it"))
             return True
         if seen is None:
-            with self.shelf.claim(self._key(place), wait=wait) as ours:
+            with self.shelf.claim(self._claim(place), wait=wait) as ours:
                 if not ours:
                     return False
                 seen = self._kept(place)
@@ -157,34 +159,48 @@ class Swapper:
         """Of what stands in for the original, on this board."""
         return priced(sketch, self.context, self.known)
 
-    def _key(self, place: Place) -> str:
-        settings = [sorted(place.setting(number).items()) for number in range(len(place.options))]
-        return f"effects {self.digest} {place.name} {settings} {place.means.reads(self.context.target)}"
+    def _claim(self, place: Place) -> str:
+        return f"place {self.digest} {place.name}"
+
+    def _key(self, place: Place, number: int) -> str:
+        """What an option is by its setting alone, but for wishes, which a pass reads with the board's eyes."""
+        reads = () if place.options[number].wish is None else place.means.reads(self.making.target)
+        return f"effect {self.digest} {place.name} {sorted(place.setting(number).items())} {reads}"
 
     def _kept(self, place: Place) -> tuple[Seen | None, ...] | None:
-        return self.shelf.recall(self._key(place), self._read)
+        """None where an option is missing."""
+        known = [self.shelf.recall(self._key(place, number), self._read) for number in range(len(place.options))]
+        return tuple(each[0] for each in known if each is not None) if None not in known else None
 
     def _stored(self, place: Place) -> tuple[Seen | None, ...]:
         self.ran = True
-        seen = tuple(self._seen(place, number) for number in range(len(place.options)))
-        self.shelf.keep(self._key(place), [None if each is None else self._written(each) for each in seen])
-        return seen
+        found = []
+        for number in range(len(place.options)):
+            known = self.shelf.recall(self._key(place, number), self._read)
+            if known is None:
+                known = (self._seen(place, number),)
+                self.shelf.keep(
+                    self._key(place, number), [None if each is None else self._written(each) for each in known]
+                )
+            found.append(known[0])
+        return tuple(found)
 
     def _written(self, seen: Seen) -> dict[str, Any]:
         return {
             "sketch": self.differences.written(seen.sketch), "damage": seen.damage, "layers": list(seen.layers)
         }  # fmt: skip
 
-    def _read(self, said: Any) -> tuple[Seen | None, ...]:
-        return tuple(
-            None if each is None
-            else Seen(self.differences.read(each["sketch"]), float(each["damage"]), tuple(map(str, each["layers"])))
-            for each in said
-        )  # fmt: skip
+    def _read(self, said: Any) -> tuple[Seen | None]:
+        """A list of one: of what does nothing, None is kept, too."""
+        [each] = said
+        if each is None:
+            return (None,)
+        layers = tuple(map(str, each["layers"]))
+        return (Seen(self.differences.read(each["sketch"]), float(each["damage"]), layers),)
 
     def _seen(self, place: Place, number: int) -> Seen | None:
         try:
-            swapped, changed = carried_out(place, {place.site: place.setting(number)}, self.program, self.context)
+            swapped, changed = carried_out(place, {place.site: place.setting(number)}, self.program, self.making)
         except CompressError:
             return None
         if not changed:
@@ -205,12 +221,12 @@ class Swapper:
                 if effect is not None and place.means.together:
                     groups[place.means.name, place.options[number].level].append((place, number))
         for (name, level), members in groups.items():
-            reads = members[0][0].means.reads(self.context.target)
+            reads = members[0][0].means.reads(self.making.target)
             key = f"level {self.digest} {name} {level} {sorted(place.site for place, _ in members)} {reads}"
             sketch = self.shelf.recall(key, self.differences.read)
             if sketch is None:
                 sites = {place.site: place.setting(number) for place, number in members}
-                swapped, _ = carried_out(members[0][0], sites, self.program, self.context)
+                swapped, _ = carried_out(members[0][0], sites, self.program, self.making)
                 sketch = sketched(swapped)
                 self.shelf.keep(key, self.differences.written(sketch))
             yield (name, level), sketch

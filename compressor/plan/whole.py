@@ -30,7 +30,7 @@ def whole(tables: Tables, picks: Picks, swapper: Swapper) -> Whole:
     found = recalled(tables, picks, swapper)
     if found is not None:
         return found
-    realized = realize(tables, picks, swapper.program, swapper.context)
+    realized = realize(tables, picks, swapper.program, swapper.making)
     sketch, damage, done = (
         sketched(realized.program), swapper.damage(realized.program), [spec.name for spec in realized.specs]
     )  # fmt: skip
@@ -51,7 +51,7 @@ def _key(asked: Sequence[PassSpec], swapper: Swapper) -> str:
     settings = [
         (spec.name, sorted((site, sorted(said.items())) for site, said in spec.sites.items())) for spec in asked
     ]
-    reads = sorted({spec.name: spec.build().reads(swapper.context.target) for spec in asked}.items())
+    reads = sorted({spec.name: spec.build().reads(swapper.making.target) for spec in asked}.items())
     return f"whole {swapper.digest} {settings} {reads}"
 
 

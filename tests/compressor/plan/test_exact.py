@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from weighed import best_of_all, random_problem
 
-from compressor.plan.exact import Exact
+from compressor.plan.exact import ROUGH, Exact
 from compressor.plan.problem import Problem, Site, Term
 
 
@@ -64,3 +64,11 @@ def test_a_limit_of_damage_is_kept_when_others_cannot_be() -> None:
 def test_nothing_is_printed_where_results_go(capfd: pytest.CaptureFixture[str]) -> None:
     Exact().solve(random_problem(30, 8, seed=5, pairs=20))
     assert capfd.readouterr().out == ""
+
+
+def test_a_rough_plan_is_nearly_the_best() -> None:
+    for seed in range(4):
+        problem = random_problem(8, 5, seed, 6)
+        [best], [rough] = Exact().solve(problem), Exact(gap=ROUGH).solve(problem)
+        assert best.objective <= rough.objective * (1 + 1e-6)
+        assert rough.objective <= best.objective * (1 + 2 * ROUGH)

@@ -14,7 +14,6 @@ from boards import board
 from weighed import weighed
 
 from compressor.cache import Cache, Shelf
-from compressor.devices.latency.lookup import latency_model
 from compressor.graph.cost import Roofline
 from compressor.plan.menu import Place
 from compressor.plan.swap import Swapper, carried_out
@@ -26,7 +25,7 @@ def test_an_effect_is_that_of_the_program_with_the_option_alone() -> None:
     [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
     [quarter, *_] = known.measured.effects[place.name]
     assert quarter is not None
-    program, changed = carried_out(place, {place.site: place.setting(0)}, known.program, known.swapper.context)
+    program, changed = carried_out(place, {place.site: place.setting(0)}, known.program, known.swapper.making)
     assert quarter.parts.bytes == program.unique_bytes()
     assert quarter.parts.latency_ms == pytest.approx(Roofline().predict(program, known.context.target).latency_ms)
     assert quarter.damage == pytest.approx(known.swapper.damage(program))
@@ -69,7 +68,7 @@ def test_what_another_run_measures_is_taken_from_it(tmp_path: Path, monkeypatch:
     begun, measured = threading.Event(), threading.Event()
 
     def elsewhere() -> None:
-        with other.shelf.claim(other._key(first)) as ours:
+        with other.shelf.claim(other._claim(first)) as ours:
             begun.set()
             assert ours
             assert measured.wait(20)
@@ -129,37 +128,48 @@ def test_another_board_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> No
             assert before is not None
             assert after is not None
             assert after.damage == before.damage
-            program, _ = carried_out(place, {place.site: place.setting(number)}, known.program, known.context)
+            program, _ = carried_out(place, {place.site: place.setting(number)}, known.program, there.making)
             assert after.parts.latency_ms == pytest.approx(Roofline().predict(program, slow.target).latency_ms)
     other = replace(known.context, target=board(providers=board("TensorrtExecutionProvider").providers))
     assert Swapper(known.program, other, shelf)._kept(few[0]) is not None
 
 
-def test_another_format_of_activations_is_another_option() -> None:
-    known = weighed()
-    [place] = [place for place in known.places if place.name == "quantize:second.inner.0"]
-    [provider] = known.context.target.providers
-    other = board(providers=(replace(provider, activations="uint8" if provider.activations == "int8" else "int8"),))
-    swapper = Swapper(known.program, replace(known.context, target=other), known.swapper.shelf)
-    assert swapper._key(place) != known.swapper._key(place)
-
-
-def test_what_a_pass_reads_of_a_target_is_all_that_decides_what_it_does() -> None:
-    """What is kept for one board is taken for every other of which a pass reads the same."""
+def test_what_is_weighed_for_one_board_is_weighed_for_all_that_run_integers() -> None:
     known = weighed()
     first = {place.means.name: place for place in reversed(known.places)}
     assert {"prune", "factorize", "quantize"} <= set(first)
-    alike = 0
+    names = ("host", "raspberry-pi-4", "raspberry-pi-5", "android-arm64", "web-wasm", "x86-64")
+    boards = [replace(known.context, target=load_target(name)) for name in names]
+    swappers = [Swapper(known.program, context, known.swapper.shelf) for context in boards]
     for place in first.values():
-        made: dict[tuple[object, ...], set[str]] = {}
-        for name in ("raspberry-pi-4", "raspberry-pi-5", "web-wasm"):
-            target = load_target(name)
-            context = replace(known.context, target=target, latency=latency_model(target))
-            program, _ = carried_out(place, {place.site: place.setting(0)}, known.program, context)
-            made.setdefault(place.means.reads(target), set()).add(program.hash())
-        assert all(len(programs) == 1 for programs in made.values()), place.name
-        alike += len(made) < 3
-    assert alike
+        assert len({swapper._key(place, 0) for swapper in swappers}) == 1
+        made = {
+            carried_out(place, {place.site: place.setting(0)}, known.program, swapper.making)[0].hash()
+            for swapper in swappers
+        }
+        assert len(made) == 1, place.name
+
+
+def test_what_says_everything_is_weighed_for_any_board() -> None:
+    """A wish is read by the board's own rules: of a board that wants other widths it is another option."""
+    known = weighed()
+    first = {place.means.name: place for place in reversed(known.places)}
+    jetson = replace(known.context, target=load_target("jetson-orin-nano"))
+    there = Swapper(known.program, jetson, known.swapper.shelf)
+    assert there._key(first["prune"], 0) == known.swapper._key(first["prune"], 0)
+    assert there._key(first["factorize"], 0) != known.swapper._key(first["factorize"], 0)
+
+
+def test_options_that_another_board_had_are_not_weighed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, seen = weighed(), list[int]()
+    shelf = Shelf(Cache(Path(tempfile.mkdtemp())), "test")
+    [place] = [place for place in known.places if place.name == "prune:second.inner.0"]
+    fewer = replace(place, options=place.options[1:2])
+    [first] = Swapper(known.program, known.context, shelf).measure([fewer]).effects[place.name]
+    again, truly = Swapper(known.program, known.context, shelf), Swapper._seen
+    monkeypatch.setattr(Swapper, "_seen", lambda self, *given: (seen.append(given[1]), truly(self, *given))[1])
+    assert again.measure([place]).effects[place.name][1] == first
+    assert seen == [0, 2]
 
 
 def test_what_judges_is_not_what_is_fitted_to() -> None:
@@ -167,7 +177,7 @@ def test_what_judges_is_not_what_is_fitted_to() -> None:
     swapper = Swapper(known.program, known.context, known.swapper.shelf)
     [name] = [spec.name for spec in known.program.inputs]
     everything = torch.cat([batch[name] for batch in known.context.calibration])
-    fitted = torch.cat([batch[name] for batch in swapper.context.calibration])
+    fitted = torch.cat([batch[name] for batch in swapper.making.calibration])
     assert swapper.judge is not None
     judged = torch.cat([batch[name] for batch in swapper.judge.batches])
     assert torch.equal(torch.cat([fitted, judged]), everything)
