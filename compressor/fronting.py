@@ -35,6 +35,8 @@ from compressor.request import Request
 
 __all__ = ["Front", "find_front"]
 
+SWEPT = "weighted sums, improved site by site, and NSGA-II between them"
+
 
 @dataclass(frozen=True)
 class Front:
@@ -68,11 +70,14 @@ def find_front(out: Path | None, request: Request, prepared: Prepared, begun: St
     """Solve, and write the folder."""
     planner = begun.planner
     trusted = trust(planner, DAMAGE)
-    chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed, rough=True)
-    found = front(planner.weighed, chosen.solver, DAMAGE, prepared.seed)
+    solver, how = None, SWEPT
+    if request.solver != "auto":
+        chosen = choose_solver(planner.weighed.problem({}, {}, {}), request.solver, seed=prepared.seed, rough=True)
+        solver, how = chosen.solver, f"{chosen.name} solver: {chosen.reason}"
+    found = front(planner.weighed, solver, DAMAGE, prepared.seed)
     plans = _costed(planner, found, trusted)
     points = tuple(_point(number, plan, plans[0].costs, begun.factor) for number, plan in enumerate(plans))
-    reason = f"{chosen.name} solver: {chosen.reason}; {trusted.told()}"
+    reason = f"{how}; {trusted.told()}"
     if out is None:
         return Front(points, None, reason)
     with new_folder(out, force=request.force) as folder:

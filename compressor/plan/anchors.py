@@ -4,8 +4,8 @@
     damage(c) = k · said(c)           k: the median of seen / said
     interval: the largest factor that any anchor's cost is off by after that
 
-Anchors are the plans of least damage at a few shares of the time on the even board (`even.py`). What they do is kept,
-so that another board prices them anew and runs nothing.
+Anchors are the plans of least damage at a few shares of the time on the even board (`even.py`). Which they are and what
+they do is kept, so that another board prices them anew, and solves and runs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from compressor.plan.front import AXES
 from compressor.plan.planner import Built, Planner
 from compressor.plan.problem import Axis, Picks
 from compressor.plan.solvers import choose_solver
+from compressor.plan.tables import Tables
 
 __all__ = ["Trust", "anchors", "trust"]
 
@@ -49,9 +50,18 @@ class Trust:
 
 def anchors(planner: Planner, most: float) -> list[Picks]:
     """Plans of `most` damage at the most, from the mildest on."""
-    tables = planner.even
+    tables, shelf = planner.even, planner.swapper.shelf
     if not tables.sites:
         return []
+    key = f"anchors {tables.digest()} {most} {SHARES}"
+    known = shelf.recall(key, lambda said: [tuple(map(int, picks)) for picks in said])
+    if known is None:
+        known = _solved(tables, most)
+        shelf.keep(key, [list(picks) for picks in known])
+    return known
+
+
+def _solved(tables: Tables, most: float) -> list[Picks]:
     free = tables.problem({}, {"latency": 1.0, "damage": 1e-6}, {})
     solver = choose_solver(free, rough=True).solver
     slow = free.costs((0,) * len(tables.sites))["latency"]

@@ -1,6 +1,8 @@
 """The whole front: plans of which none is better than another in latency, size and damage at once.
 
-    exact solutions at a few budgets of time and of bytes, and between them NSGA-II from there
+    plans of weighted sums of damage and time, and of damage and bytes, and between them NSGA-II from there
+
+A solver that was asked for answers a few budgets of time and of bytes in place of the sums.
 
 All of it is answered by the tables: nothing is built, and another budget costs a solution.
 """
@@ -15,6 +17,7 @@ import numpy as np
 from compressor.plan.evolution import Evolutionary, undominated
 from compressor.plan.problem import Axis, Solution
 from compressor.plan.solvers import Solver
+from compressor.plan.sweep import sweep
 from compressor.plan.tables import Tables
 
 __all__ = ["AXES", "SHOWN", "front"]
@@ -24,7 +27,7 @@ SHOWN = 24  # plans, the most different ones where there are more
 AXES: tuple[Axis, ...] = ("damage", "latency", "size")
 
 
-def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[Solution]:
+def front(tables: Tables, solver: Solver | None, most: float, seed: int = 0) -> list[Solution]:
     """Plans of `most` damage at the most: first the original, then from the slowest on."""
     weights: dict[Axis, float] = dict.fromkeys(AXES, 1.0)
     free = tables.problem({"damage": most}, weights, {})
@@ -34,6 +37,9 @@ def front(tables: Tables, solver: Solver, most: float, seed: int = 0) -> list[So
     units = {axis: known[0].costs.get(axis, 0.0) or 1.0 for axis in AXES}
     timed = [axis for axis in AXES[1:] if known[0].costs.get(axis, 0.0) > 0]
     for axis in timed:
+        if solver is None:
+            known += sweep(free, axis, units)
+            continue
         low = solver.solve(tables.problem({"damage": most}, {axis: 1.0, "damage": 1e-6}, units))[0]
         known.append(low)
         for limit in np.linspace(low.costs[axis], known[0].costs[axis], STEPS + 1)[1:-1]:

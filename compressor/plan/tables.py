@@ -15,6 +15,7 @@ layer.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,13 @@ class Tables:
         self, limits: Mapping[Axis, float], weights: Mapping[Axis, float], units: Mapping[Axis, float]
     ) -> Problem:
         return Problem(self.sites, self.terms, dict(limits), dict(weights), dict(units))
+
+    def digest(self) -> str:
+        """SHA-256 over all of it but the passes: of sites, options and costs."""
+        found = hashlib.sha256(repr(self.sites).encode())
+        for term in self.terms:
+            found.update(f"{term.axis} {term.scope}".encode() + np.ascontiguousarray(term.table).tobytes())
+        return found.hexdigest()
 
     def only(self, wanted: Collection[int]) -> Tables:
         """The same sites, of which all others have no option but to stay as they are."""

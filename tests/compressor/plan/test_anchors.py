@@ -43,6 +43,7 @@ def test_another_board_has_the_same_anchors_and_builds_nothing(
     swapper = Swapper(known.program, slow, known.swapper.shelf)
     monkeypatch.setattr(swapper, "judge", None)
     monkeypatch.setattr("compressor.plan.whole.realize", None)  # it would be called
+    monkeypatch.setattr("compressor.plan.anchors.choose_solver", None)
     there = Planner(swapper, known.places, known.measured.survey.on(slow))
     assert anchors(there, 0.5) == anchors(planner, 0.5)
     assert trust(there, 0.5).base["latency"] > 1.5 * planner.base.latency_ms
