@@ -120,24 +120,27 @@ class Swapper:
         self.base = priced(self.sketch, self.context)
         self.known = self.base.layers
         self.digest = self.program.hash()
+        self.settled: dict[tuple[str, str], Mapping[str, Setting]] = {}  # by pass and level, at all sites
         self.ran = False  # whether anything had to be measured that an earlier run had not kept
 
     def measure(self, places: Sequence[Place], seconds: float | None = None) -> Measured:
         """Every place, what is cheapest to lose first, until the time is over: what was kept costs none, nor does what
         another run measures meanwhile, which is looked at last."""
-        found = Survey(self.sketch, edges=edges(self.program, self.known))
+        found, self.settled = Survey(self.sketch, edges=edges(self.program, self.known)), {}
         end = None if seconds is None else time.monotonic() + seconds
         ordered, elsewhere = sorted(places, key=lambda place: -place.means.order), list[Place]()
         for place in self.context.progress.over(ordered, "weighing options"):
-            if not self._measure(place, found, end):
+            if not self._measure(place, found, ordered, end):
                 elsewhere.append(place)
         for place in elsewhere:
-            self._measure(place, found, end, wait=True)
+            self._measure(place, found, ordered, end, wait=True)
         found.levels = dict(self._levels(places, found))
         return found.on(self.context)
 
-    def _measure(self, place: Place, found: Survey, end: float | None, *, wait: bool = False) -> bool:
-        """One place; False where another run is at it, which is waited for with `wait`."""
+    def _measure(
+        self, place: Place, found: Survey, places: Sequence[Place], end: float | None, *, wait: bool = False
+    ) -> bool:
+        """One place of all; False where another run is at it, which is waited for with `wait`."""
         seen = self._kept(place)
         if seen is None and end is not None and time.monotonic() > end:
             found.left.append(Skip(place.name, "there was no time to weigh it"))
@@ -147,7 +150,7 @@ class Swapper:
                 if not ours:
                     return False
                 seen = self._kept(place)
-                seen = self._stored(place) if seen is None else seen
+                seen = self._stored(place, places) if seen is None else seen
         found.effects[place.name] = seen
         return True
 
@@ -172,13 +175,13 @@ class Swapper:
         known = [self.shelf.recall(self._key(place, number), self._read) for number in range(len(place.options))]
         return tuple(each[0] for each in known if each is not None) if None not in known else None
 
-    def _stored(self, place: Place) -> tuple[Seen | None, ...]:
+    def _stored(self, place: Place, places: Sequence[Place]) -> tuple[Seen | None, ...]:
         self.ran = True
         found = []
         for number in range(len(place.options)):
             known = self.shelf.recall(self._key(place, number), self._read)
             if known is None:
-                known = (self._seen(place, number),)
+                known = (self._seen(place, number, places),)
                 self.shelf.keep(
                     self._key(place, number), [None if each is None else self._written(each) for each in known]
                 )
@@ -198,9 +201,26 @@ class Swapper:
         layers = tuple(map(str, each["layers"]))
         return (Seen(self.differences.read(each["sketch"]), float(each["damage"]), layers),)
 
-    def _seen(self, place: Place, number: int) -> Seen | None:
+    def _setting(self, place: Place, number: int, places: Sequence[Place]) -> Setting:
+        """A wish that is read with the data (ranges of eight bits) is read once for all sites, not once for each."""
+        option, asked = place.options[number], place.setting(number)
+        if option.wish is None or not place.means.together:
+            return asked
+        key = (place.means.name, option.level)
+        if key not in self.settled:
+            sites = {
+                each.site: each.setting(at)
+                for each in places if each.means.name == place.means.name
+                for at, one in enumerate(each.options) if one.level == option.level
+            }  # fmt: skip
+            means = replace(place.means, sites=sites)
+            self.settled[key] = means.run(self.program, replace(self.making, latency=None)).settings
+        return self.settled[key].get(place.site, asked)
+
+    def _seen(self, place: Place, number: int, places: Sequence[Place]) -> Seen | None:
         try:
-            swapped, changed = carried_out(place, {place.site: place.setting(number)}, self.program, self.making)
+            setting = self._setting(place, number, places)
+            swapped, changed = carried_out(place, {place.site: setting}, self.program, self.making)
         except CompressError:
             return None
         if not changed:

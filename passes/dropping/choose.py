@@ -74,7 +74,7 @@ def influence(program: Program, found: Sequence[Candidate], batches: Sequence[Ba
     sums, counts = [0.0] * len(found), [0] * len(found)
     for batch in batches:
         values.clear()
-        visit(program, [batch], lambda node, _, value: values.update({node: value}) if node in ends else None)
+        visit(program, [batch], lambda node, _, value: values.update({node: value}), ends)
         for place, each in enumerate(found):
             before, after = (values[node].float() for node in _ends(each))
             after = after if each.branch is None else before + after

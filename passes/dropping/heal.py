@@ -181,7 +181,7 @@ def _like(old: Tensor, value: Tensor) -> Tensor:
 def _seen(program: Program, nodes: set[fx.Node], batches: Sequence[Batch]) -> dict[fx.Node, list[Tensor]]:
     """The values of some nodes, batch by batch."""
     found: dict[fx.Node, list[Tensor]] = {node: [] for node in nodes}
-    visit(program, batches, lambda node, _, value: found[node].append(value.float()) if node in found else None)
+    visit(program, batches, lambda node, _, value: found[node].append(value.float()), found)
     return found
 
 

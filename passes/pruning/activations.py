@@ -92,11 +92,11 @@ def _observe(
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
         data = value if outputs else args[0] if args else None
-        if node in layers and isinstance(data, Tensor):
+        if isinstance(data, Tensor):
             statistic = reduce(data, input_axis(node))
             found[node] = found[node] + statistic if node in found else statistic
 
-    visit(program, batches, look)
+    visit(program, batches, look, layers)
     return found
 
 

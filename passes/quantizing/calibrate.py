@@ -27,10 +27,10 @@ def observe(program: Program, batches: Iterable[Batch], watched: Mapping[fx.Node
     """
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
-        if node in watched and isinstance(value, Tensor):
+        if isinstance(value, Tensor):
             try:
                 watched[node].observe(value)
             except InputError as error:
                 raise InputError(error.what, where=layer_name(node), way_out=error.way_out) from error
 
-    visit(program, batches, look)
+    visit(program, batches, look, watched)

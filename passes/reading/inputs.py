@@ -103,7 +103,10 @@ def walk(
                     sums.add(layer.rows(program, node, data, limit), wants_gram(layer), exact)
             waiting[layer.name] -= 1
             if not waiting[layer.name]:
+                del waiting[layer.name]
                 yield layer, found.pop(layer.name).inputs() if layer.name in found else None
+            if not waiting:  # nothing after them is read
+                return
         with torch.no_grad():
             for run in runs:
                 run.step()

@@ -1,11 +1,11 @@
 """The user's samples: the first of them, and what every node computes on them.
 
-Nothing is kept but what a caller keeps: the interpreter frees every value after its last use.
+Nothing is kept but what a caller keeps: every value goes after its last use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,18 +13,25 @@ from torch import fx
 
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
+from compressor.graph.stepping import Stepper
 
 __all__ = ["is_divisible", "limited", "visit"]
 
 Visit = Callable[[fx.Node, tuple[Any, ...], Any], None]
 
 
-def visit(program: Program, batches: Iterable[Batch], look: Visit) -> None:
-    """Run the program on each batch and call `look(node, args, value)` after every node."""
-    interpreter = _Visitor(program.module, look)
+def visit(program: Program, batches: Iterable[Batch], look: Visit, watched: Collection[fx.Node]) -> None:
+    """Run the program on each batch, as far as the last of the watched nodes, and call `look(node, args, value)` after
+    each of these."""
+    wanted = [node for node in program.graph.nodes if node in watched and node.op != "output"]
     with torch.no_grad():
-        for batch in batches:
-            interpreter.run(*program.flatten(batch))
+        for batch in batches if wanted else ():
+            run = Stepper(program, program.flatten(batch))
+            for node in wanted:
+                run.run_before(node)
+                args = fx.node.map_arg(node.args, run.argument)
+                run.step()
+                look(node, args, run.values.get(node))
 
 
 def limited(program: Program, batches: Sequence[Batch], samples: int) -> list[Batch]:
@@ -46,15 +53,3 @@ def _limit(batches: Sequence[Batch], samples: int, divisible: bool) -> Iterator[
         count = len(next(iter(batch.values()))) if divisible else 1
         yield {name: tensor[:samples] for name, tensor in batch.items()} if samples < count else batch
         samples -= max(count, 1)
-
-
-class _Visitor(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, look: Visit) -> None:
-        super().__init__(module)
-        self.look = look
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        args, _ = self.fetch_args_kwargs_from_env(n)
-        self.look(n, args, value)
-        return value

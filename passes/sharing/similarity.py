@@ -39,15 +39,14 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
 def hidden_states(program: Program, nodes: Sequence[fx.Node], batches: Sequence[Batch]) -> list[Tensor]:
     """What each node computes on the batches: positions × features, the same positions of all."""
-    wanted, found = set(nodes), {node: list[Tensor]() for node in nodes}
+    found = {node: list[Tensor]() for node in nodes}
     limit = -(-POSITIONS // max(len(batches), 1))
 
     def look(node: fx.Node, args: object, value: Tensor) -> None:
-        if node in wanted:
-            rows = value.detach().movedim(features_axis(node), -1).flatten(0, -2)
-            found[node].append(rows[:: -(-len(rows) // limit)].float().clone())
+        rows = value.detach().movedim(features_axis(node), -1).flatten(0, -2)
+        found[node].append(rows[:: -(-len(rows) // limit)].float().clone())
 
-    visit(program, batches, look)
+    visit(program, batches, look, found)
     return [torch.cat(found[node]) for node in nodes]
 
 

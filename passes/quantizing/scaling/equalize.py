@@ -294,10 +294,9 @@ def _watch(program: Program, folds: Sequence[Fold], batches: Sequence[Batch]) ->
     found: dict[str, Watched] = {}
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
-        if (layer := owner.get(node)) is not None:
-            seen = found.setdefault(layer.name, Watched())
-            seen.observe(node, args[layer.positions[0]], program.get(layer.weight), layer.kind, len(batches))
+        layer = owner[node]
+        seen = found.setdefault(layer.name, Watched())
+        seen.observe(node, args[layer.positions[0]], program.get(layer.weight), layer.kind, len(batches))
 
-    if owner:
-        visit(program, batches, look)
+    visit(program, batches, look, owner)
     return found

@@ -55,9 +55,10 @@ def _sizes(program: Program, layers: Sequence[Layer], batches: Sequence[Batch]) 
     squares = {layer.name: [0.0, 0] for layer in layers}
 
     def look(node: fx.Node, args: tuple[object, ...], _: object) -> None:
-        if (layer := owner.get(node)) is not None and isinstance(data := args[layer.positions[0]], Tensor):
+        layer = owner[node]
+        if isinstance(data := args[layer.positions[0]], Tensor):
             squares[layer.name][0] += float(data.double().square().sum())
             squares[layer.name][1] += data.numel()
 
-    visit(program, batches, look)
+    visit(program, batches, look, owner)
     return {name: (total / count) ** 0.5 if count and total else 1.0 for name, (total, count) in squares.items()}

@@ -95,12 +95,11 @@ def neuron_scores(program: Program, context: Context, blocks: Sequence[FeedForwa
     watched = {block.consumer.data(block.consumer.nodes[0]) for block in blocks}
 
     def look(node: fx.Node, args: tuple[Any, ...], value: Any) -> None:
-        if node in watched:
-            rows = value.detach().abs().flatten(0, -2).double()
-            sums[node] = sums.get(node, torch.zeros(rows.shape[1], dtype=torch.float64)) + rows.sum(0)
-            counts[node] = counts.get(node, 0) + len(rows)
+        rows = value.detach().abs().flatten(0, -2).double()
+        sums[node] = sums.get(node, torch.zeros(rows.shape[1], dtype=torch.float64)) + rows.sum(0)
+        counts[node] = counts.get(node, 0) + len(rows)
 
-    visit(program, limited(program, context.calibration, SAMPLES) if watched else [], look)
+    visit(program, limited(program, context.calibration, SAMPLES), look, watched)
     found: dict[str, Tensor] = {}
     for block in blocks:
         node = block.consumer.data(block.consumer.nodes[0])

@@ -187,7 +187,7 @@ def _peaks(program: Program, batches: Sequence[Mapping[str, Tensor]]) -> dict[fx
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
             peaks[node] = max(peaks.get(node, 0.0), float(value.detach().abs().max()))
 
-    visit(program, batches, look)
+    visit(program, batches, look, set(program.graph.nodes))
     return peaks
 
 

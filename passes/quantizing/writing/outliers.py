@@ -138,9 +138,8 @@ def _inputs(program: Program, layers: Sequence[Layer], batches: Sequence[Batch])
     found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
 
     def look(node: fx.Node, args: tuple[Any, ...], _: Any) -> None:
-        if (layer := owner.get(node)) is not None:
-            rows: Tensor = args[layer.positions[0]].detach().float().flatten(0, -2)
-            found[layer.name].append(rows[: max(ROWS // len(batches), 1)])
+        rows: Tensor = args[owner[node].positions[0]].detach().float().flatten(0, -2)
+        found[owner[node].name].append(rows[: max(ROWS // len(batches), 1)])
 
-    visit(program, batches, look)
+    visit(program, batches, look, owner)
     return [(layer, torch.cat(found[layer.name])) for layer in layers if found[layer.name]]

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from boards import board
@@ -72,9 +73,9 @@ def test_what_another_run_measures_is_taken_from_it(tmp_path: Path, monkeypatch:
             begun.set()
             assert ours
             assert measured.wait(20)
-            other._stored(first)
+            other._stored(first, [first])
 
-    def watch(place: Place, number: int) -> None:
+    def watch(place: Place, number: int, places: object) -> None:
         seen.append(place.name)
         measured.set()
 
@@ -181,3 +182,17 @@ def test_what_judges_is_not_what_is_fitted_to() -> None:
     assert swapper.judge is not None
     judged = torch.cat([batch[name] for batch in swapper.judge.batches])
     assert torch.equal(torch.cat([fitted, judged]), everything)
+
+
+def test_a_wish_that_is_read_for_all_sites_at_once_does_what_it_does_alone() -> None:
+    known = weighed()
+    places = [place for place in known.places if place.means.name == "quantize"]
+    swapper, ratios = known.swapper, list[float]()
+    for place in places:
+        number = [option.level for option in place.options].index("int8")
+        alone, _ = carried_out(place, {place.site: place.setting(number)}, known.program, swapper.making)
+        seen = swapper._seen(place, number, places)
+        assert seen is not None
+        ratios.append(seen.damage / (swapper.damage(alone) or 1.0))
+    assert 0.9 < float(np.median(ratios)) < 1.1, ratios
+    assert all(0.5 < ratio < 2 for ratio in ratios), ratios

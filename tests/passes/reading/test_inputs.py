@@ -10,6 +10,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Progress
 from compressor.graph.edit import begin
 from compressor.graph.program import Program
+from compressor.graph.stepping import Stepper
 from compressor.passes.reading.inputs import Inputs, walk
 from compressor.passes.sparsifying.layers import find_layers
 
@@ -100,3 +101,14 @@ def test_without_batches_and_where_nothing_arrives(program: Program) -> None:
     assert not Inputs(torch.zeros(1, 4), None).usable
     assert not Inputs(torch.full((1, 4), float("inf")), None).usable
     assert Inputs(torch.ones(1, 4), None).usable
+
+
+def test_nothing_after_the_last_layer_that_is_asked_for_runs(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    ran, step = list[str](), Stepper.step
+    monkeypatch.setattr(Stepper, "step", lambda self: (node := step(self), ran.append(str(node.target)))[0])
+    [first] = [layer for layer in find_layers(program)[0] if layer.name == "first"]
+    [(_, inputs)] = walk(program, [first], [{program.inputs[0].name: torch.randn(5, 8)}], lambda _: False, Progress())
+    assert inputs is not None
+    assert ran.count("aten.linear.default") == 1  # the second call of it is the last that reads: it need not run

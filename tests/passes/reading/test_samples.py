@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.graph.capture import capture
+from compressor.graph.stepping import Stepper
 from compressor.passes.reading.samples import is_divisible, limited, visit
 
 
@@ -21,10 +22,23 @@ class Log(nn.Module):
 def test_visitors_see_arguments_and_values() -> None:
     program = capture(Log(), (torch.ones(2, 3),)).program
     seen: dict[str, object] = {}
-    visit(program, [{"x": torch.ones(4, 3)}], lambda node, args, value: seen.update({node.name: (args, value)}))
+    nodes = set(program.graph.nodes)
+    visit(program, [{"x": torch.ones(4, 3)}], lambda node, args, value: seen.update({node.name: (args, value)}), nodes)
     (source,), result = seen["log"]  # type: ignore[misc]
     assert torch.equal(result, torch.log(source))
     assert source.shape == (4, 3)
+
+
+def test_nothing_after_the_last_watched_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = capture(Log(), (torch.ones(2, 3),)).program
+    ran, seen, step = list[str](), list[str](), Stepper.step
+    monkeypatch.setattr(Stepper, "step", lambda self: (node := step(self), ran.append(node.name))[0])
+    watched = [node for node in program.graph.nodes if node.name == "abs_1"]
+    visit(program, [{"x": torch.ones(4, 3)}] * 2, lambda node, args, value: seen.append(node.name), watched)
+    assert seen == ["abs_1"] * 2
+    assert ran == ["x", "abs_1"] * 2
+    visit(program, [{"x": torch.ones(4, 3)}], lambda *given: seen.append("none"), ())
+    assert seen == ["abs_1"] * 2
 
 
 class Sum(nn.Module):
