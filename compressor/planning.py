@@ -11,7 +11,8 @@ some of the time gets a limit of time as much higher: less damage will do. Where
 and this one leaves some of it, the limit is where the line through both meets the budget: p₁ + (p₂ − p₁) · (1 − m₁) /
 (m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far, the damage allowed falls as much
 below that of the plan; where it did not, and the damage allowed was what kept the budgets from being met, it rises. Of
-all attempts the one that breaks budgets least is kept: there is always one.
+all attempts the one that breaks budgets least is kept, and of those that keep them the one whose artifact loses least
+of the metric: there is always one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
 from compressor.plan.menu import collect
 from compressor.plan.parts import Parts, parts_of
-from compressor.plan.planner import Built, Plan, Planner, Wish
+from compressor.plan.planner import UNIT, Built, Plan, Planner, Wish
 from compressor.plan.problem import Axis
 from compressor.plan.realize import realize
 from compressor.plan.reasons import with_reasons
@@ -59,7 +60,8 @@ FOLD = PassSpec("fold", {}, {}, "planner")
 @dataclass(frozen=True)
 class Attempt:
     """A plan, what was made of it, and by what share that breaks which budgets. `held` is its predicted time beside the
-    measured one, `spare` the share of its time that the tightest budget of time leaves over."""
+    measured one, `spare` the share of its time that the tightest budget of time leaves over, `lost` the share of the
+    metric that the artifact falls by."""
 
     plan: Plan
     selection: Selection[Artifact] | None  # None of a dry run
@@ -67,6 +69,7 @@ class Attempt:
     allowed: float = 1.0  # of the metric's fall with everything that was planned, where that was too far
     held: Held | None = None
     spare: float = 0.0
+    lost: float = 0.0
 
     @property
     def fell(self) -> bool:
@@ -81,7 +84,9 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[float, bool, float]:
-        return sum(self.overruns.values()), self.fell, self.plan.best.objective
+        """Less is better. What the metric lost stands for the damage that was thought to be left."""
+        best = self.plan.best
+        return sum(self.overruns.values()), self.fell, best.objective + (self.lost - best.damage) / UNIT
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,8 @@ def _attempt(
     timed = [share for axis, share in passed.items() if axis in ("latency", "energy")]
     allowed = 1.0 if selection.rejected is None else workshop.allowed(selection.rejected)
     held = workshop.held(kept, times.get("1"))
-    return Attempt(plan, selection, over, allowed, held, -max(timed, default=0.0))
+    lost = workshop.prepared.metric.drop(workshop.metric(original), workshop.metric(kept))
+    return Attempt(plan, selection, over, allowed, held, -max(timed, default=0.0), max(lost, 0.0))
 
 
 def _costs(

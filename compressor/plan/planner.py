@@ -27,7 +27,7 @@ from compressor.plan.swap import Measured, Swapper
 from compressor.plan.tables import Tables, build
 from compressor.plan.whole import Whole, recalled, whole
 
-__all__ = ["Built", "Plan", "Planner", "Wish"]
+__all__ = ["UNIT", "Built", "Plan", "Planner", "Wish"]
 
 ROUNDS = 8  # plans that are built to answer one question
 PATIENCE = 3  # plans in a row that are no better, after which there is none

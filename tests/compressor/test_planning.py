@@ -171,7 +171,10 @@ def _attempt(
 ) -> Any:
     """A plan of so many ms (`short`: beyond its limit by a share) whose artifact is `over` the budget."""
     best = SimpleNamespace(
-        damage=damage, overruns={"latency": short} if short else {}, parts=Parts({"": ms}, {"": 8.0}, 2.0)
+        damage=damage,
+        objective=100 * damage,
+        overruns={"latency": short} if short else {},
+        parts=Parts({"": ms}, {"": 8.0}, 2.0),
     )
     selection = SimpleNamespace(rejected=object() if fell else None)
     return planning.Attempt(
@@ -226,3 +229,10 @@ def test_more_damage_is_allowed_while_the_metric_bears_it() -> None:
     between = planning._corrected(limits, [_attempt(2.0, fell=True), _attempt(0.5, short=1.0)])
     assert between == {"damage": pytest.approx(1.0), "latency": 2.0}
     assert planning._corrected(limits, [_attempt(0.6, fell=True), _attempt(0.5, short=1.0)]) is None
+
+
+def test_of_plans_that_keep_the_budgets_the_one_that_loses_least_is_kept() -> None:
+    """Damage is what is thought to be left; what the artifact lost is known."""
+    severe, mild = replace(_attempt(0.02), lost=0.03), replace(_attempt(0.1), lost=0.01)
+    over, fallen = replace(_attempt(0.0, over=0.1), lost=0.0), replace(_attempt(0.0, fell=True), lost=0.0)
+    assert sorted([severe, mild, over, fallen], key=lambda each: each.rank) == [mild, severe, fallen, over]
