@@ -1,7 +1,7 @@
 """Plans of weighted sums, the mildest first: what many budgets ask for in the time that an exact answer to one takes.
 
-    min damage(c) + λ · cost(c)       λ from little to much; single changes from the best plans of the last λ,
-                                      and at first from those that have one level everywhere it is offered
+    min damage(c) + λ · cost(c)       λ from little to much; single changes from the best plans of the last λ, and for
+                                      every third λ from those that have one level wherever it is offered
 
 What pays beside its like alone (bits) is out of reach of single changes from a plan that has none of it. On a front
 whose best plans are known by proof, plans are within some percent of the damage of these (`tests`).
@@ -21,6 +21,7 @@ from compressor.plan.problem import Axis, Picks, Problem, Solution
 __all__ = ["sweep"]
 
 WEIGHTS = np.geomspace(1e-5, 10.0, 16)  # of all the cost, beside a damage of 1
+AGAIN = 3  # weights from one start with uniform levels to the next
 KEPT = 3  # plans that the next weight starts from
 REST = 1e-3  # weight of what is not swept along
 
@@ -29,11 +30,11 @@ def sweep(problem: Problem, axis: Axis, units: Mapping[Axis, float]) -> list[Sol
     """Plans within the problem's limits that cost less and less along the axis; `units` are the original's costs."""
     uniform, latest, found = _uniform(problem), list[Picks](), dict[Picks, Solution]()
     others = {other: REST for other in units if other not in (axis, "damage")}
-    for weight in WEIGHTS:
+    for number, weight in enumerate(WEIGHTS):
         asked = replace(
             problem, weights={"damage": 1.0, axis: float(weight), **others}, units={**units, "damage": 1.0}
         )  # fmt: skip
-        plans = {improved(asked, start) for start in (*uniform, *latest)}
+        plans = {improved(asked, start) for start in (*(() if number % AGAIN else uniform), *latest)}
         solutions = sorted((asked.solution(plan) for plan in plans), key=lambda each: each.rank)
         found |= {each.picks: problem.solution(each.picks) for each in solutions}
         latest = [each.picks for each in solutions[:KEPT]]
