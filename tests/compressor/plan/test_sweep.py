@@ -23,7 +23,7 @@ def test_plans_are_near_the_best_for_any_budget(axis: Axis) -> None:
     free = _problem({})
     units = free.costs((0,) * len(free.sites))
     found = sweep(free, axis, units)
-    assert len({each.picks for each in found}) == len(found) > 10
+    assert len({each.picks for each in found}) == len(found) > 4
     assert all(each.costs["damage"] <= MOST for each in found)
     for share in (0.8, 0.6, 0.4):
         limit = share * units[axis]
