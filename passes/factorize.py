@@ -162,7 +162,7 @@ class Factorize(Pass):
                 continue
             shape = known[name].shape
             if choice.share:
-                rank = pair_rank(shape, choice.share, context.target.width_multiple)
+                rank = pair_rank(shape, choice.share, choice.multiple or context.target.width_multiple)
                 if not 0 < rank <= shape.break_even:
                     chosen.skipped.append(
                         Skip(name, f"two layers would hold more weights than this one of {shape.full}")

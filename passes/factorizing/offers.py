@@ -39,7 +39,7 @@ def offers(
         for choice, damage in zip(known, damages, strict=True):
             size = _BYTES * site.shape.weights(choice)
             stays = size / (_BYTES * site.shape.dense)
-            wish = None if choice.blocks or choice.inner else _share(choice, stays)
+            wish = None if choice.blocks or choice.inner else _share(choice, stays, context.target.width_multiple)
             level = f"butterfly {stays:.0%}" if choice.blocks else f"rank {stays:.0%}"
             yield Option(site.name, choice.setting(), size, known[choice].whole(site.name), damage, level, wish)
 
@@ -58,9 +58,10 @@ def _weighed(
         yield site, known[site.name], losses(program, site, list(known[site.name]), seen)
 
 
-def _share(choice: Choice, stays: float) -> Setting:
+def _share(choice: Choice, stays: float, multiple: int) -> Setting:
     """As much of the weights as a rank leaves, rounded so that the same rank comes back."""
-    return {**{k: v for k, v in choice.setting().items() if k != "rank"}, "share": round(stays + 5e-5, 4)}
+    said = {k: v for k, v in choice.setting().items() if k != "rank"}
+    return {**said, "share": round(stays + 5e-5, 4), "multiple": multiple}
 
 
 def _steps(sites: Sequence[Site], usual: Choice, multiple: int) -> list[Step]:

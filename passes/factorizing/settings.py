@@ -1,6 +1,7 @@
 """The settings of a factorized layer, as recipes write them: `rank = 32, inner = 24, method = "activation"`.
 
-`share = 0.5` in the place of a rank asks for two layers that hold this share of the weights.
+`share = 0.5` in the place of a rank asks for two layers that hold this share of the weights, `multiple = 8` beside it
+for a rank on multiples of eight, whatever the target wants.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Choice:
     refit: bool = False
     blocks: int = 0
     share: float = 0.0  # of the weights, where the rank is yet to be found
+    multiple: int = 0  # that it lands on then; 0 is the target's
 
     @property
     def asks_for_inputs(self) -> bool:
@@ -65,16 +67,17 @@ def choose_method(method: Method, context: Context, where: str = "factorize") ->
 def parse_choice(site: str, setting: Setting, context: Context) -> Choice:
     """What a setting asks for. Raises RecipeError, naming the site, for what cannot be read."""
     where = f"factorize: site {site!r}"
-    unknown = sorted(set(setting) - {"rank", "share", "inner", "blocks", "method", "refit"})
+    unknown = sorted(set(setting) - {"rank", "share", "inner", "blocks", "method", "refit", "multiple"})
     if unknown or ("rank" in setting) == ("share" in setting):
         what = f"there is no setting {unknown[0]!r}" if unknown else "a rank or a share is given, and not both"
         raise RecipeError(what, where=where, way_out=_WAY_OUT)
     rank, inner, blocks = setting.get("rank", 1), setting.get("inner", 0), setting.get("blocks", 0)
-    share = setting.get("share", 0.0)
+    share, multiple = setting.get("share", 0.0), setting.get("multiple", 0)
     method, refit = setting.get("method", "svd"), setting.get("refit", False)
     for name, value, right in (
         ("rank", rank, _is_count(rank) and rank >= 1),  # type: ignore[operator]
         ("share", share, isinstance(share, int | float) and 0.0 <= share < 1.0),
+        ("multiple", multiple, _is_count(multiple) and not (multiple and not share)),
         ("inner", inner, _is_count(inner) and not (inner and share)),
         ("blocks", blocks, _is_count(blocks) and not (blocks and (inner or share))),
         ("method", method, method in get_args(Method)),
@@ -83,7 +86,8 @@ def parse_choice(site: str, setting: Setting, context: Context) -> Choice:
         if not right:
             raise RecipeError(f"{name} is {value!r}", where=where, way_out=_WAY_OUT)
     found = choose_method(method, context, where)  # type: ignore[arg-type]
-    return Choice(int(rank), int(inner), found, bool(refit) and found == "activation", int(blocks), float(share))
+    fitted = bool(refit) and found == "activation"
+    return Choice(int(rank), int(inner), found, fitted, int(blocks), float(share), int(multiple))
 
 
 def _is_count(value: Value) -> bool:
