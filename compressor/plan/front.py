@@ -37,18 +37,22 @@ def front(tables: Tables, solver: Solver | None, most: float, seed: int = 0) -> 
     units = {axis: known[0].costs.get(axis, 0.0) or 1.0 for axis in AXES}
     timed = [axis for axis in AXES[1:] if known[0].costs.get(axis, 0.0) > 0]
     for axis in timed:
-        if solver is None:
-            known += sweep(free, axis, units)
-            continue
-        low = solver.solve(tables.problem({"damage": most}, {axis: 1.0, "damage": 1e-6}, units))[0]
-        known.append(low)
-        for limit in np.linspace(low.costs[axis], known[0].costs[axis], STEPS + 1)[1:-1]:
-            limits: dict[Axis, float] = {"damage": most, axis: float(limit)}
-            rest = {other: 1e-3 for other in timed if other != axis}
-            known.append(solver.solve(tables.problem(limits, {"damage": 1.0, **rest}, units))[0])
+        known += sweep(free, axis, units) if solver is None else _at_budgets(tables, solver, most, axis, units)
     found = Evolutionary(population=100, seed=seed, starts=tuple(each.picks for each in known)).front(free)
     within = [e for e in undominated([*known, *found], AXES) if e.costs["damage"] <= most and any(e.picks)]
     return [known[0], *_few(sorted(within, key=lambda each: -each.costs.get("latency", 0.0)), units)]
+
+
+def _at_budgets(
+    tables: Tables, solver: Solver, most: float, axis: Axis, units: dict[Axis, float]
+) -> list[Solution]:  # fmt: skip
+    """The solver's plan of the least cost along the axis, and those at a few budgets from there to the original."""
+    found = [solver.solve(tables.problem({"damage": most}, {axis: 1.0, "damage": 1e-6}, units))[0]]
+    rest = dict.fromkeys((each for each in AXES[1:] if each != axis), 1e-3)
+    for limit in np.linspace(found[0].costs[axis], units[axis], STEPS + 1)[1:-1]:
+        limits: dict[Axis, float] = {"damage": most, axis: float(limit)}
+        found.append(solver.solve(tables.problem(limits, {"damage": 1.0, **rest}, units))[0])
+    return found
 
 
 def _few(solutions: Sequence[Solution], units: dict[Axis, float]) -> list[Solution]:

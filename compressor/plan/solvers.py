@@ -63,8 +63,8 @@ def choose_solver(
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
         return Chosen(EVOLUTION, Evolutionary(measure=measure, seed=seed, starts=starts), why)
     if name == "exact" or (name == "auto" and entries <= ENTRIES):
-        solver = Exact(gap=ROUGH) if rough else Exact()
-        return Chosen("exact", solver, f"{space} in {entries:,} numbers: few enough to prove the best")
+        solver, why = (Exact(gap=ROUGH), "come near the best") if rough else (Exact(), "prove the best")
+        return Chosen("exact", solver, f"{space} in {entries:,} numbers: few enough to {why}")
     return Chosen("gradient", Gradient(seed=seed), f"{space} in {entries:,} numbers: more than an exact solver takes")
 
 

@@ -3,7 +3,7 @@
     damage = mean KL(softmax y ‖ softmax ŷ) of scores, ‖y − ŷ‖²/‖y‖² + 1 − cos(y, ŷ) of values
 
 Both add up over sites, nearly, as long as they are small. Passes that fit weights do so to a part of the data, and the
-damage is that to the rest: what was fitted is 10 to 20 times closer to the samples that it was fitted to. Without data
+damage is that to the rest: what was fitted is up to 20 times closer to the samples that it was fitted to. Without data
 the damage is what the pass knows of the weights. What saves time only beside its like (bits) is also swapped in at
 every site together: a layer's time is taken from there. Everything measured is kept as it is for any board, so that
 planning goes on where it was stopped, and neither another budget nor another board runs the network again.
@@ -172,19 +172,21 @@ class Swapper:
 
     def _kept(self, place: Place) -> tuple[Seen | None, ...] | None:
         """None where an option is missing."""
-        known = [self.shelf.recall(self._key(place, number), self._read) for number in range(len(place.options))]
+        known = [self._recalled(place, number) for number in range(len(place.options))]
         return tuple(each[0] for each in known if each is not None) if None not in known else None
+
+    def _recalled(self, place: Place, number: int) -> tuple[Seen | None] | None:
+        return self.shelf.recall(self._key(place, number), self._read)
 
     def _stored(self, place: Place, places: Sequence[Place]) -> tuple[Seen | None, ...]:
         self.ran = True
         found = []
         for number in range(len(place.options)):
-            known = self.shelf.recall(self._key(place, number), self._read)
+            known = self._recalled(place, number)
             if known is None:
-                known = (self._seen(place, number, places),)
-                self.shelf.keep(
-                    self._key(place, number), [None if each is None else self._written(each) for each in known]
-                )
+                seen = self._seen(place, number, places)
+                self.shelf.keep(self._key(place, number), [None if seen is None else self._written(seen)])
+                known = (seen,)
             found.append(known[0])
         return tuple(found)
 

@@ -3,8 +3,8 @@
     min damage(c) + λ · cost(c)       λ from little to much; single changes from the best plans of the last λ, and for
                                       every third λ from those that have one level wherever it is offered
 
-What pays beside its like alone (bits) is out of reach of single changes from a plan that has none of it. On a front
-whose best plans are known by proof, plans are within some percent of the damage of these (`tests`).
+What pays beside its like alone (bits) is out of reach of single changes from a plan that has none of it. Nothing is
+proven; `tests` hold the plans to the exact solver's: at most 1.5 times the damage, and 0.001.
 """
 
 from __future__ import annotations

@@ -276,3 +276,14 @@ def test_an_option_wishes_for_the_rank_that_it_has(program: Program, context: Co
 def test_a_share_is_given_in_the_place_of_a_rank(program: Program, context: Context) -> None:
     with pytest.raises(RecipeError, match="a rank or a share"):
         Factorize(sites={"stem.0": {"rank": 2, "share": 0.5}}).run(program, context)
+
+
+def test_a_share_has_the_same_rank_on_boards_of_other_widths(program: Program, context: Context) -> None:
+    """A plan may be weighed on one board and carried out on another."""
+    wish = {"share": 0.5, "multiple": 8, "method": "svd"}
+    ranks = set()
+    for width in (4, 16):
+        on = replace(context, target=board(objective="size", width_multiple=width))
+        ranks.add(Factorize(sites={"second.inner.0": dict(wish)}).run(program, on).settings["second.inner.0"]["rank"])
+    assert len(ranks) == 1
+    assert ranks.pop() % 8 == 0

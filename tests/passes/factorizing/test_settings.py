@@ -44,6 +44,8 @@ def test_the_method_by_the_data() -> None:
         ({}, "a rank or a share"),
         ({"rank": 2, "share": 0.5}, "a rank or a share"),
         ({"share": 1.5}, "share is 1.5"),
+        ({"rank": 2, "multiple": 8}, "multiple is 8"),
+        ({"share": 0.5, "multiple": -8}, "multiple is -8"),
         ({"rank": 2, "width": 3}, "no setting 'width'"),
         ({"rank": 0}, "rank is 0"),
         ({"rank": True}, "rank is True"),
