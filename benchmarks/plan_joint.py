@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _plan(known: Weighed, seed: int) -> dict[str, Any]:
-    tables, random = known.planner.first, np.random.default_rng(seed)
+    tables, random = known.planner.plain, np.random.default_rng(seed)
     share = random.uniform(*SHARES)
     sizes = [len(site.options) for site in tables.sites]
     picks = tuple(int(random.integers(1, size)) if random.random() < share else 0 for size in sizes)

@@ -2,6 +2,7 @@
 
     weigh every option → probe what training takes back → solve → build → hold it to what was predicted → solve again
 
+How much a pass' options add up to, and what training takes back of it, are those of a cut as deep as the plan's own.
 Tables say what plans cost nearly. What is chosen by them is built and costed as a whole, by the same latency model and
 on the same data; where it is over a budget, the tables are corrected by it and solved again, and where that goes too
 far, by a part of the correction. Of the plans that were built the best is taken, so that none is lost.
@@ -9,6 +10,7 @@ far, by a part of the correction. Of the plans that were built the best is taken
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +22,9 @@ from compressor.plan.even import even
 from compressor.plan.exact import Exact
 from compressor.plan.menu import Place
 from compressor.plan.parts import Parts
-from compressor.plan.probe import Probe, recoveries
+from compressor.plan.probe import MILD, SEVERE, Probes, recoveries
 from compressor.plan.problem import Axis, Picks, Problem, Solution, passed
-from compressor.plan.solvers import EVOLUTION, choose_solver
+from compressor.plan.solvers import EVOLUTION, Solver, choose_solver
 from compressor.plan.swap import Measured, Swapper
 from compressor.plan.tables import Tables, build
 from compressor.plan.whole import Whole, recalled, whole
@@ -35,6 +37,7 @@ SECONDS = 10.0  # that the exact solver has to say where evolution starts
 CLOSE = 0.01  # of a limit: a plan this near below it leaves nothing to gain there
 UNGIVEN = 0.05  # weight of each axis without a budget, of the original's cost, beside `UNIT` of damage
 UNIT = 0.01
+TURNS, ALIKE = 3, 1.1  # times that a plan's depth is looked for, and shares that are one
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,18 @@ class Planner:
     swapper: Swapper
     places: Sequence[Place]
     measured: Measured
-    first: Tables = field(init=False)
-    tables: Tables = field(init=False)
+    plain: Tables = field(init=False)  # options as each is alone
+    first: Tables = field(init=False)  # with what many add up to
+    tables: Tables = field(init=False)  # corrected by plans that were built
     even: Tables = field(init=False)  # those of the board that is always the same
-    probes: Mapping[str, Probe] = field(init=False)
+    probes: Probes = field(init=False)
+    share: float = field(init=False)  # of the time, that the plan's cut is thought to leave
 
     def __post_init__(self) -> None:
-        self.first = self.tables = build(self.places, self.measured)
+        self.plain = self.first = self.tables = build(self.places, self.measured)
         self.even = build(self.places, self.measured.survey.on(even(self.context)))
         self.probes = recoveries(self.even, self.swapper)
+        self._cut_to(math.sqrt(MILD * SEVERE))
 
     @property
     def program(self) -> Program:
@@ -120,7 +126,7 @@ class Planner:
     @property
     def weighed(self) -> Tables:
         """The tables with the damage that training is thought to leave."""
-        return self.tables.weighed({name: probe.left for name, probe in self.probes.items()})
+        return self.tables.weighed({name: probed.left(self.share) for name, probed in self.probes.items()})
 
     def problem(self, wish: Wish) -> Problem:
         """What the solvers are asked."""
@@ -134,6 +140,7 @@ class Planner:
             return self._evolved(wish)
         built: list[Built] = []
         chosen = choose_solver(self.problem(wish), wish.solver, seed=self.context.seed)
+        self._settle(wish, chosen.solver)
         over, before = None, self.tables
         low, share, high = 0.0, 1.0, 1.0
         for _ in self.context.progress.over(range(ROUNDS), "planning"):
@@ -161,6 +168,7 @@ class Planner:
     def _evolved(self, wish: Wish) -> Plan:
         """By what plans cost as wholes: a few are built in each of some rounds, and light predictors learn from them
         which to build next. What the exact solver says of the tables is among the first."""
+        self._settle(wish, Exact(seconds=SECONDS))
         problem, built = self.problem(wish), dict[Picks, Built]()
 
         def measure(picks: Picks) -> Mapping[Axis, float]:
@@ -173,6 +181,29 @@ class Planner:
         chosen.solver.solve(problem)
         best = min(built.values(), key=lambda each: each.rank)
         return Plan(best, tuple(built.values()), chosen.name, chosen.reason, self.tables, self.measured)
+
+    def _settle(self, wish: Wish, solver: Solver) -> None:
+        """Look for the share at which what is best is as deep a cut as was thought."""
+        for _ in range(TURNS if self.probes else 0):
+            share = self._left_by(solver.solve(self.problem(wish))[0].picks)
+            if max(share, self.share) < ALIKE * min(share, self.share):
+                return
+            self._cut_to(share)
+
+    def _left_by(self, picks: Picks) -> float:
+        """The share of the time that what the plan takes away leaves, on the even board."""
+        costs = self.even.problem({}, {}, {}).costs
+        pairs = zip(picks, self.even.places, strict=True)
+        cut = tuple(pick if place.means.structural else 0 for pick, place in pairs)
+        before = costs((0,) * len(picks))["latency"]
+        return min(max(costs(cut)["latency"] / before, SEVERE), MILD) if before > 0 else MILD
+
+    def _cut_to(self, share: float) -> None:
+        """Weigh damage by what was probed of such cuts. What was learnt of another depth is left behind."""
+        self.share = share
+        added = {name: probed.added(share) for name, probed in self.probes.items()}
+        self.first = self.plain.weighed(added)
+        self.tables = self.tables.with_damage(self.first)
 
     def _tight(self, wish: Wish, built: Built) -> bool:
         """Whether some limit leaves no room worth another round."""

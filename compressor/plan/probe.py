@@ -1,15 +1,21 @@
-"""How much of what a pass does to the outputs a short training takes back: pass by pass.
+"""What the tables do not know of a pass' cut: how much more many of its options do than each alone, and how much of
+that a short training takes back. Pass by pass, at a mild and at a severe cut.
 
-    ρ_pass = damage after a few steps of recovery / damage before        of a cut by that pass alone, at a stated share
+    added_pass(share) = damage of a cut to that share of the time by the pass alone / Σ damage of its options
+    left_pass(share)  = damage after a few steps of recovery / damage before
+    ln added, ln left: linear in ln share between both cuts, and no further
 
-Removing depth, width and rank damage a network very differently before it is trained and after: their options are
-weighed by what is left. What takes nothing away (bits) is not trained here, and keeps its damage. What is cut is
-decided on a board that is always the same (`even.py`), so that what was probed holds for all.
+Removing depth, width and rank damage a network very differently before it is trained and after, and a mild cut heals
+otherwise than a severe one: options are weighed by what is left at the plan's own share. What takes nothing away (bits)
+is not trained here, and keeps its damage. What is cut is decided on a board that is always the same (`even.py`), so
+that what was probed holds for all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import exp, log
 
 from compressor.passes import find_pass
 from compressor.plan.problem import Problem
@@ -18,57 +24,93 @@ from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
-__all__ = ["Probe", "recoveries"]
+__all__ = ["MILD", "SEVERE", "Probe", "Probed", "Probes", "recoveries"]
 
 STEPS = "40steps"
-SHARE = 0.75  # of the time that a probe's cut leaves
+MILD, SEVERE = 0.75, 0.35  # of the time that a probe's cut leaves
 LEAST = 0.01  # of the damage: less is noise
+ADDED = (0.1, 10.0)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Damage of one pass' cut before and after the steps."""
+    """Damage of one pass' cut: what the tables say, before the steps and after them."""
 
+    said: float
     before: float
     after: float
+
+    @property
+    def added(self) -> float:
+        return min(max(self.before / self.said, ADDED[0]), ADDED[1]) if self.said > 0 < self.before else 1.0
 
     @property
     def left(self) -> float:
         return min(max(self.after / self.before, LEAST), 1.0) if self.before > 0 else 1.0
 
 
-def recoveries(tables: Tables, swapper: Swapper) -> dict[str, Probe]:
-    """By name of the pass, for those that take structure away; nothing without data to train on. `tables` are those of
-    the even board."""
+@dataclass(frozen=True)
+class Probed:
+    """A mild and a severe cut of one pass."""
+
+    mild: Probe
+    severe: Probe
+
+    def added(self, share: float) -> float:
+        return _between(self.mild.added, self.severe.added, share)
+
+    def left(self, share: float) -> float:
+        return _between(self.mild.left, self.severe.left, share)
+
+
+Probes = Mapping[str, Probed]  # by name of the pass
+
+
+def _between(mild: float, severe: float, share: float) -> float:
+    way = log(max(share, SEVERE) / MILD) / log(SEVERE / MILD)
+    return exp(log(mild) + max(way, 0.0) * (log(severe) - log(mild)))
+
+
+def recoveries(tables: Tables, swapper: Swapper) -> Probes:
+    """For those that take structure away; nothing without data to train on. `tables` are those of the even board."""
     context = swapper.making
     if not context.training or swapper.judge is None:
         return {}
-    found, shelf = {}, swapper.shelf
-    names = dict.fromkeys(place.means.name for place in tables.places if place.means.structural)
-    for name in context.progress.over(list(names), "probing recovery"):
-        own = [site for site, place in zip(tables.sites, tables.places, strict=True) if place.means.name == name]
-        key = f"recovery {swapper.digest} {name} {STEPS} {SHARE} {own} {find_pass(name).reads(context.target)}"
-        probe = shelf.recall(key, lambda said: Probe(*map(float, said)))
-        if probe is None:
-            probe = _probe(name, tables, swapper)
-            shelf.keep(key, [probe.before, probe.after])
-        found[name] = probe
+    names = list(dict.fromkeys(place.means.name for place in tables.places if place.means.structural))
+    found = {}
+    for name in context.progress.over(names, "probing recovery"):
+        mild = _kept(name, MILD, tables, swapper)
+        found[name] = Probed(mild, _kept(name, SEVERE, tables, swapper))
     return found
 
 
-def _probe(name: str, tables: Tables, swapper: Swapper) -> Probe:
+def _kept(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
+    """What an earlier run saw, or this one does."""
+    own = [site for site, place in zip(tables.sites, tables.places, strict=True) if place.means.name == name]
+    reads = find_pass(name).reads(swapper.making.target)
+    key = f"recovery of a cut {swapper.digest} {name} {STEPS} {share} {own} {reads}"
+    probe = swapper.shelf.recall(key, lambda said: Probe(*map(float, said)))
+    if probe is None:
+        probe = _probe(name, share, tables, swapper)
+        swapper.shelf.keep(key, [probe.said, probe.before, probe.after])
+    return probe
+
+
+def _probe(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
     """Cut by one pass alone, and train."""
-    solution = choose_solver(problem := _alone(name, tables)).solver.solve(problem)[0]
+    solution = choose_solver(problem := _alone(name, share, tables)).solver.solve(problem)[0]
+    said = solution.costs.get("damage", 0.0)
     cut = realize(tables, solution.picks, swapper.program, swapper.making).program
     before = swapper.damage(cut) or 0.0
     if before <= 0:
-        return Probe(before, before)
+        return Probe(said, before, before)
     trained = find_pass("recover")(budget=STEPS).run(cut, replace(swapper.making, checkpoint=None))  # type: ignore[call-arg]
-    return Probe(before, swapper.damage(trained.program) or 0.0)
+    return Probe(said, before, swapper.damage(trained.program) or 0.0)
 
 
-def _alone(name: str, tables: Tables) -> Problem:
-    """The least damage at a share of the cost, with the options of one pass."""
+def _alone(name: str, share: float, tables: Tables) -> Problem:
+    """The least damage at a share of the time, with the options of one pass; where it does not go that far, as far as
+    it goes."""
     only = tables.only([index for index, place in enumerate(tables.places) if place.means.name == name])
     as_it_is = only.problem({}, {}, {}).costs((0,) * len(tables.sites))
-    return only.problem({"latency": SHARE * as_it_is["latency"]}, {"damage": 1.0}, {})
+    return only.problem({"latency": share * as_it_is["latency"]}, {"damage": 1.0}, {})

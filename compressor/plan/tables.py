@@ -68,6 +68,11 @@ class Tables:
             terms.append(replace(term, table=term.table[index]))
         return replace(self, sites=sites, terms=tuple(terms))
 
+    def with_damage(self, other: Tables) -> Tables:
+        """Damage as others of the same sites have it."""
+        pairs = zip(self.terms, other.terms, strict=True)
+        return replace(self, terms=tuple(theirs if own.axis == "damage" else own for own, theirs in pairs))
+
     def weighed(self, factors: Mapping[str, float]) -> Tables:
         """The damage of each pass' options times a factor."""
         terms = tuple(

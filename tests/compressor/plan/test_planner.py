@@ -12,6 +12,7 @@ from compressor.plan.evolution import Evolutionary
 from compressor.plan.exact import Exact
 from compressor.plan.parts import parts_of
 from compressor.plan.planner import Planner, Wish
+from compressor.plan.probe import MILD, SEVERE
 from compressor.plan.realize import realize
 
 
@@ -37,6 +38,18 @@ def test_a_wider_budget_does_no_more_damage(planner: Planner) -> None:
         planner.plan(Wish({"latency": share * planner.base.latency_ms})).best.damage for share in (0.3, 0.5, 0.9)
     ]
     assert damages[0] >= damages[1] >= damages[2] < damages[0]
+
+
+def test_damage_is_weighed_by_what_was_probed_of_cuts_as_deep(planner: Planner) -> None:
+    shares = []
+    for share in (0.9, 0.2):
+        planner.plan(Wish({"latency": share * planner.base.latency_ms}))
+        shares.append(planner.share)
+        added = {name: probed.added(planner.share) for name, probed in planner.probes.items()}
+        said = planner.plain.weighed(added).problem({}, {}, {})
+        picks = tuple(len(site.options) - 1 for site in planner.first.sites)
+        assert planner.first.problem({}, {}, {}).costs(picks) == pytest.approx(said.costs(picks))
+    assert MILD >= shares[0] > shares[1] >= SEVERE
 
 
 def test_several_budgets_hold_together(planner: Planner) -> None:
