@@ -194,6 +194,9 @@ def _asked(model: Any, target: str | None, options: dict[str, Any]) -> tuple[Req
     for name in ("inputs", "keep"):
         if isinstance(options.get(name), str):
             options[name] = (options[name],)
+    for name in ("out", "recipe", "cache_dir"):
+        if isinstance(options.get(name), str):
+            options[name] = Path(options[name])
     return Request(model=model, target=target, **options), progress
 
 

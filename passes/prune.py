@@ -20,7 +20,7 @@ from compressor.passes.pruning.alternating import alternating
 from compressor.passes.pruning.choose import Chooser, Where
 from compressor.passes.pruning.dhspg import dhspg
 from compressor.passes.pruning.gradual import gradual
-from compressor.passes.pruning.job import How, Job, prepared
+from compressor.passes.pruning.job import How, Job, analysed, prepared
 from compressor.passes.pruning.masks import masks
 from compressor.passes.pruning.once import as_told, eighths, one_shot
 from compressor.passes.pruning.rounds import iterative
@@ -140,8 +140,9 @@ class Prune(Pass):
         return replace(done, notes=(*done.notes, *notes))
 
     def _job(self, program: Program, context: Context) -> Job:
+        known = analysed(program) if self.sites else None
         return Job(
-            prepared(program), self.amount, Chooser(self.score, self.where, self.multiple, self.least, self.keep),
+            prepared(program) if known is None else known.program, self.amount, Chooser(self.score, self.where, self.multiple, self.least, self.keep),
             limited(program, context.calibration, self.samples), context, self.reconstruct, self.rounds, self.between,
-            self.every, self.steps, self.rate,
+            self.every, self.steps, self.rate, known,
         )  # fmt: skip

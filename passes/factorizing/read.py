@@ -68,24 +68,28 @@ def read(
     """Each site of a functional program in the order of the last calls; None where no data reached it.
 
     `instead` holds what to call in place of some nodes, and the caller adds to it before asking for the next site; with
-    it come targets.
+    it come targets; it is empty at first.
     """
     if not batches:
         yield from ((site, None) for site in sites)
         return
     flat = [program.flatten(batch) for batch in batches]
     runs = [Stepper(program, [t.clone() for t in each]).fork({} if instead is None else instead) for each in flat]
-    originals = [] if instead is None else [Stepper(program, [t.clone() for t in each]) for each in flat]
+    originals: list[Stepper] = []
     owner = {node: site for site in sites for node in site.nodes}
     waiting, found = {site.name: len(site.nodes) for site in sites}, {site.name: _Parts() for site in sites}
     nodes = [node for node in program.graph.nodes if node.op != "output"]
     for node in progress.over(nodes, what):
         if (site := owner.get(node)) is not None:
+            if instead is not None and not originals:  # until here both computed the same
+                originals = [run.fork({}) for run in runs]
             with torch.no_grad():
                 _take(program, site, node, runs, originals, found[site.name])
             waiting[site.name] -= 1
             if not waiting[site.name]:
                 yield site, found.pop(site.name).seen()
+            if not any(waiting.values()):  # nothing after them is read
+                return
         with torch.no_grad():
             for run in runs:
                 run.step()

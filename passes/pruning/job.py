@@ -24,11 +24,12 @@ from compressor.passes.pruning.resume import Resume
 from compressor.passes.recover import Settings, parse_budget, recover
 from compressor.passes.recover.ranks import Ranks
 
-__all__ = ["NOTHING", "How", "Job", "prepared"]
+__all__ = ["NOTHING", "How", "Job", "analysed", "prepared"]
 
 How = Literal["one-shot", "iterative", "alternating", "gradual", "masks", "dhspg"]
 NEAR = 0.02  # of the MACs: widths land on multiples, so that a target is met only nearly
 SPARSE = 0.2  # of a weight's values are zero
+_LATEST: dict[str, Dimensions] = {}
 NOTHING = Skip("the model", "nothing in it can be removed", whole=True)
 
 
@@ -36,7 +37,7 @@ NOTHING = Skip("the model", "nothing in it can be removed", whole=True)
 class Job:
     """One pruning: the prepared program, how much goes, who chooses, and the options of `Prune` by their names there.
 
-    `batches` are what scores and reconstruction see.
+    `batches` are what scores and reconstruction see; `known` is the program's analysis, where there is one.
     """
 
     program: Program
@@ -50,10 +51,11 @@ class Job:
     every: int = 1
     steps: int = 500
     rate: float | None = None
+    known: Dimensions | None = None
 
     @cached_property
     def dimensions(self) -> Dimensions:
-        return analyse(self.program)
+        return self.known or analyse(self.program)
 
     @cached_property
     def macs(self) -> int:
@@ -151,6 +153,16 @@ def prepared(program: Program) -> Program:
     copy, _ = functional_copy(program)
     to_linears(copy)
     return finish(copy)
+
+
+def analysed(program: Program) -> Dimensions:
+    """The analysis of the program, prepared. The latest one is kept, as a planner cuts one program in hundreds of ways:
+    what it holds is read, and not changed."""
+    digest = program.hash()
+    if digest not in _LATEST:
+        _LATEST.clear()
+        _LATEST[digest] = analyse(prepared(program))
+    return _LATEST[digest]
 
 
 def _filled(before: Program, after: Program) -> tuple[str, ...]:

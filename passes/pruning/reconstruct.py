@@ -37,7 +37,7 @@ def reconstruct(removal: Removal, smaller: Program, batches: Sequence[Batch], pr
     batch = _joined(dense, batches)
     result = smaller.copy()
     ours, theirs = Stepper(result, result.flatten(batch)), Stepper(dense, dense.flatten(batch))
-    layers = fitted_layers(result)
+    layers = fitted_layers(result) & _moved(result, dense)
     old = {node.name: node for node in dense.graph.nodes}
     nodes = [node for node in result.graph.nodes if node.op != "output"]
     with torch.no_grad():
@@ -50,6 +50,20 @@ def reconstruct(removal: Removal, smaller: Program, batches: Sequence[Batch], pr
             ours.step()
     result.module.recompile()
     return result
+
+
+def _moved(program: Program, before: Program) -> set[fx.Node]:
+    """Nodes that compute something else than they did: some stored tensor that they depend on is another."""
+    tensors, found = before.tensors(), set[fx.Node]()
+    for node in program.graph.nodes:
+        if node.op == "get_attr":
+            stored, old = program.get(str(node.target)), tensors.get(str(node.target))
+            same = old is not None and stored.shape == old.shape and torch.equal(stored, old)
+        else:
+            same = not any(source in found for source in node.all_input_nodes)
+        if not same:
+            found.add(node)
+    return found
 
 
 def fitted_layers(program: Program) -> set[fx.Node]:

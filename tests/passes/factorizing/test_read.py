@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from every_layer import every, functional
 from torch import Tensor
 
 from compressor.graph.contract import Batch, Progress
 from compressor.graph.program import Program
+from compressor.graph.stepping import Stepper
 from compressor.passes.factorizing.read import Seen, read
 from compressor.passes.factorizing.sites import find_sites
 
@@ -39,6 +41,19 @@ def test_rows_targets_and_counts() -> None:
     assert torch.equal(tied.counts, torch.bincount(ids, minlength=60))
     assert twice is not None
     assert len(twice.rows) == 2 * 2 * 4  # type: ignore[arg-type]  two batches, two calls
+
+
+def test_nothing_runs_after_the_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, ran = functional(every()), list[str]()
+    step = Stepper.step
+    monkeypatch.setattr(Stepper, "step", lambda self: ran.append(self.order[self.place].name) or step(self))
+    site = next(site for site in find_sites(program)[0] if site.name == "hidden")
+    [(_, seen)] = read(program, [site], batches(program), Progress(), {})
+    assert seen is not None
+    assert seen.targets is not None
+    [call], names = site.nodes, [node.name for node in program.graph.nodes if node.op != "output"]
+    before = names[: names.index(call.name)]
+    assert ran == [name for name in before for _ in range(2)] + [call.name] * 2  # two batches; the original's outputs
 
 
 def test_later_layers_read_what_earlier_ones_give_by_now() -> None:

@@ -11,7 +11,7 @@ from compressor.graph.contract import Context, Skip
 from compressor.graph.dimensions.removal import Removal
 from compressor.passes.prune import Prune
 from compressor.passes.pruning.choose import Chooser
-from compressor.passes.pruning.job import Job, prepared
+from compressor.passes.pruning.job import Job, analysed, prepared
 from compressor.passes.sparsify import Sparsify
 
 CHOOSER = Chooser("magnitude", "uniform", 0, 0.1, ())
@@ -21,6 +21,14 @@ JOB = Job(prepared(digits_program()), 0.5, CHOOSER, BATCHES, Context(board(), ca
 
 def test_what_may_be_left_is_a_share_of_the_macs() -> None:
     assert JOB.target == 0.5 * JOB.macs == 0.5 * Removal(JOB.dimensions, ()).macs()
+
+
+def test_the_latest_analysis_is_kept() -> None:
+    first, again = analysed(digits_program()), analysed(digits_program())
+    assert first is again
+    other = analysed(JOB.slice(Removal(JOB.dimensions, JOB.dimensions.dimensions[0].units[:8])))
+    assert other is not first
+    assert [len(d.units) for d in analysed(digits_program()).dimensions] == [len(d.units) for d in first.dimensions]
 
 
 def test_without_training_data_it_learns_from_the_calibration_data() -> None:

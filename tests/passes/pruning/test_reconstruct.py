@@ -65,6 +65,19 @@ def test_the_cut_program_is_not_written_to() -> None:
     assert smaller.hash() == before
 
 
+def test_layers_before_the_cut_keep_their_weights() -> None:
+    program = digits_program()
+    dimensions = analyse(program)
+    last = dimensions.dimensions[-1]
+    fitted = reconstruct(
+        removal := Removal(dimensions, last.units[:4]), smaller := cut(removal), digits_batches()[:1], Progress()
+    )
+    old, cuts, new = program.tensors(), smaller.tensors(), fitted.tensors()
+    same = [name for name in new if name.endswith("weight") and torch.equal(new[name], old.get(name, new[name][:0]))]
+    assert len(same) >= 2
+    assert any(not torch.equal(new[name], cuts[name]) for name in new)
+
+
 def test_same_padding_is_read_as_it_is_computed() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
