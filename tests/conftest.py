@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from made_once import lend_runners, made_once
 
 if TYPE_CHECKING:
     from compressor.graph.program import Program
@@ -29,10 +30,10 @@ def pytest_xdist_auto_num_workers() -> int:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or fills the user's cache, or what was predicted and measured before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("COMPRESS_CONFIG", str(tmp_path_factory.mktemp("config")))
         own = tmp_path_factory.getbasetemp()
         patch.setenv("SHARED_BY_WORKERS", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
+        patch.setenv("COMPRESS_CACHE", str(lend_runners(tmp_path_factory.mktemp("cache"))))
+        patch.setenv("COMPRESS_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
 
 
@@ -72,10 +73,11 @@ def digits_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Pat
     """The example compressed for the browser: int8, the one target whose objective is size."""
     from compressor.cli.main import run
 
-    out = tmp_path_factory.mktemp("bundles") / "digits-web"
-    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
-    assert run([*arguments, "--out", str(out)]) == 0
-    return out
+    def make(out: Path) -> None:
+        arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm", "-q"]
+        assert run([*arguments, "--out", str(out)]) == 0
+
+    return made_once("digits", tmp_path_factory.mktemp("bundles") / "digits-web", make)
 
 
 @pytest.fixture(scope="session")
@@ -86,10 +88,12 @@ def tvm_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from compressor.cli.main import run
 
     needs_tvm()
-    out = tmp_path_factory.mktemp("bundles") / "digits-tvm"
-    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
-    assert run([*arguments, "--runtime", "tvm", "--out", str(out)]) == 0
-    return out
+
+    def make(out: Path) -> None:
+        arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
+        assert run([*arguments, "--runtime", "tvm", "--out", str(out)]) == 0
+
+    return made_once("tvm", tmp_path_factory.mktemp("bundles") / "digits-tvm", make)
 
 
 @pytest.fixture(scope="session")
@@ -100,10 +104,12 @@ def both_bundle(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from compressor.cli.main import run
 
     needs_tvm()
-    out = tmp_path_factory.mktemp("bundles") / "digits-both"
-    arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
-    assert run([*arguments, "--runtime", "both", "--passes", "fold,int8", "--out", str(out)]) == 0
-    return out
+
+    def make(out: Path) -> None:
+        arguments = [str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "x86-64", "-q"]
+        assert run([*arguments, "--runtime", "both", "--passes", "fold,int8", "--out", str(out)]) == 0
+
+    return made_once("both", tmp_path_factory.mktemp("bundles") / "digits-both", make)
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +119,11 @@ def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from compressor.api import compress
 
-    out = tmp_path_factory.mktemp("bundles") / "growing"
-    outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
-    assert outcome.report.decoding is not None
-    return out
+    def make(out: Path) -> None:
+        outcome = compress(Growing(), "x86-64", data=texts("ids"), passes="none", out=out, no_cache=True)
+        assert outcome.report.decoding is not None
+
+    return made_once("decoder", tmp_path_factory.mktemp("bundles") / "growing", make)
 
 
 @pytest.fixture(scope="session")
@@ -128,11 +135,14 @@ def operators_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from compressor.api import compress
 
     needs_tvm()
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
-    out, given = tmp_path_factory.mktemp("bundles") / "linear-operators", ["2x256"]
-    compress(model, "x86-64", inputs=given, passes="ternary", max_drop="100%", kernels="custom-op", out=out)
-    return out
+
+    def make(out: Path) -> None:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+        given = ["2x256"]
+        compress(model, "x86-64", inputs=given, passes="ternary", max_drop="100%", kernels="custom-op", out=out)
+
+    return made_once("operators", tmp_path_factory.mktemp("bundles") / "linear-operators", make)
 
 
 @pytest.fixture(scope="session")
@@ -144,9 +154,11 @@ def tvm_decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from compressor.api import compress
 
     needs_tvm()
-    out = tmp_path_factory.mktemp("bundles") / "growing-tvm"
-    options = {"data": texts("ids"), "passes": "none", "runtime": "tvm"}
-    outcome = compress(Growing(), "x86-64", **options, out=out, no_cache=True)
-    assert outcome.report.decoding is not None
-    assert outcome.report.decoding.equal == 1
-    return out
+
+    def make(out: Path) -> None:
+        options = {"data": texts("ids"), "passes": "none", "runtime": "tvm"}
+        outcome = compress(Growing(), "x86-64", **options, out=out, no_cache=True)
+        assert outcome.report.decoding is not None
+        assert outcome.report.decoding.equal == 1
+
+    return made_once("tvm_decoder", tmp_path_factory.mktemp("bundles") / "growing-tvm", make)

@@ -127,7 +127,8 @@ def test_python_gives_the_same_as_the_command_line(digits: Path, digits_bundle: 
     module = load_function(f"{digits / 'model.py'}:build", "--model")()
     module.load_state_dict(torch.load(digits / "state_dict.pt", weights_only=True))
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    outcome = compressor.compress(module, target="web-wasm", data=digits / "data.npz", out=tmp_path / "api")
+    folders = {"out": str(tmp_path / "api"), "cache_dir": str(tmp_path / "cache")}  # as text, as other folders may be
+    outcome = compressor.compress(module, target="web-wasm", data=digits / "data.npz", **folders)
     assert outcome.exit_code == 0
     assert outcome.bundle == tmp_path / "api"
     said = json.loads((digits_bundle / "report.json").read_text())

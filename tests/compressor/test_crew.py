@@ -16,6 +16,7 @@ from recovery import digits_batches, digits_program
 from torch import nn
 
 from compressor import crew
+from compressor.cli.main import run
 from compressor.graph import storage
 from compressor.graph.capture import capture
 from compressor.graph.contract import Setting
@@ -58,23 +59,29 @@ def _start(command: list[str], rank: int, size: int, port: int) -> subprocess.Po
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_end_where_one_does_and_only_the_first_speaks(digits: Path, tmp_path: Path) -> None:
-    results: dict[int, Any] = {}
-    for size in (1, 2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [
-            sys.executable, "-W", "ignore", "-m", "compressor", str(_student(tmp_path / "student.pt2")),
-            "--teacher", str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm",
+def test_two_processes_end_where_one_does_and_only_the_first_speaks(
+    digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    student = str(_student(tmp_path / "student.pt2"))
+
+    def arguments(size: int) -> list[str]:
+        return [
+            student, "--teacher", str(digits / "model.pt"), "--data", str(digits / "data.npz"), "--target", "web-wasm",
             "--passes", "fold", "--recover", "30steps", "--no-cache", "--json", "--out", str(tmp_path / f"out{size}"),
         ]  # fmt: skip
-        running = [_start(command, rank, size, port) for rank in range(size)]
-        told = [process.communicate(timeout=240) for process in running]
-        assert [process.returncode for process in running] == [0] * size, told
-        results[size] = json.loads(told[0][0])
-        assert all(text == ("", "") for text in told[1:]), "helpers say nothing"
-    one, two = results[1], results[2]
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "compressor", *arguments(2)]
+    running = [_start(command, rank, 2, port) for rank in range(2)]
+    capfd.readouterr()
+    assert run(arguments(1)) == 0
+    one: Any = json.loads(capfd.readouterr().out)
+    told = [process.communicate(timeout=240) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    two: Any = json.loads(told[0][0])
+    assert told[1] == ("", ""), "helpers say nothing"
     assert two["after"]["metric"] == pytest.approx(one["after"]["metric"], abs=0.01)
     assert [entry["changed"] for entry in two["passes"]] == [entry["changed"] for entry in one["passes"]]
     assert (tmp_path / "out2" / "manifest.json").is_file()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from emulation import emulated_root
 from loopback_boards import TRANSPORTS, LoopbackBoard, loopback_board, processes
+from made_once import lend_runners
 
 from compressor.cache import default_folder
 from compressor.cli.main import run
@@ -30,7 +31,7 @@ def reached(
     if request.param in EMULATED:
         emulated_root(tmp_path_factory)
     with loopback_board(request.param) as found:
-        monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path_factory.mktemp("cache") / "cache"))
+        monkeypatch.setenv("COMPRESS_CACHE", str(lend_runners(tmp_path_factory.mktemp("cache") / "cache")))
         for name, value in found.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers what TMPDIR was

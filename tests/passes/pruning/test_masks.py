@@ -23,7 +23,7 @@ from compressor.passes.pruning.tutor import Tutor
 
 BATCHES = digits_batches()
 CONTEXT = Context(board(), latency=Roofline(), calibration=BATCHES, training=BATCHES, synthetic=False)
-MASKS = Prune(amount=0.5, how="masks", steps=200, between="none")
+MASKS = Prune(amount=0.5, how="masks", steps=100, between="none")
 
 
 def _shapes(program: object) -> dict[str, tuple[int, ...]]:
