@@ -31,6 +31,7 @@ from compressor.held import Held
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
+from compressor.plan.clock import Clock
 from compressor.plan.menu import collect
 from compressor.plan.parts import Parts, parts_of
 from compressor.plan.planner import UNIT, Built, Plan, Planner, Wish
@@ -130,9 +131,9 @@ def start(
     limits = dict(_limits(gate.budgets, original, factor, request, prepared))
     axes = {*limits, gate.objective} - {"damage"}
     shelf = Shelf(pipeline.cache, pipeline.weighed)
-    swapper = Swapper(folded, context, shelf)
+    swapper = Swapper(folded, context, shelf, Clock(request.planning_seconds()))
     places = collect(folded, context, axes, pipeline.keep, shelf)
-    measured = swapper.measure(places, request.planning_seconds())
+    measured = swapper.measure(places)
     return Start(Planner(swapper, places, measured), limits, factor, stages[-1].spec, both)
 
 
@@ -308,3 +309,5 @@ def _notes(best: Attempt, attempts: Sequence[Attempt], begun: Start) -> Iterator
         yield f"no plan was found within the {axis} budget: the closest is predicted {over:.1%} over it"
     if begun.planner.measured.left:
         yield f"{len(begun.planner.measured.left)} sites were not weighed: --time was over"
+    if begun.planner.unprobed:
+        yield "what training takes back was not probed: --time was over"

@@ -144,7 +144,7 @@ class Request:
             raise InputError("--front measures nothing on a board", where="--device", way_out="Leave one of them out.")
 
     def planning_seconds(self) -> float | None:
-        """What `--time` leaves for measuring options. Raises InputError."""
+        """What `--time` leaves for planning: weighing, probing and building plans. Raises InputError."""
         return None if self.time is None else duration(self.time)
 
     def carbon_intensity(self) -> Carbon:

@@ -142,7 +142,8 @@ class Prune(Pass):
     def _job(self, program: Program, context: Context) -> Job:
         known = analysed(program) if self.sites else None
         return Job(
-            prepared(program) if known is None else known.program, self.amount, Chooser(self.score, self.where, self.multiple, self.least, self.keep),
+            prepared(program) if known is None else known.program, self.amount,
+            Chooser(self.score, self.where, self.multiple, self.least, self.keep),
             limited(program, context.calibration, self.samples), context, self.reconstruct, self.rounds, self.between,
             self.every, self.steps, self.rate, known,
         )  # fmt: skip

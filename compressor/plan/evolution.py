@@ -32,7 +32,8 @@ CROSSOVER = 0.6
 class Evolutionary:
     """With `measure`, the true costs of a plan, `rounds` of `each` measurements lead; the tables alone without it.
 
-    `told` is called with every measured plan; `starts` are plans to begin with.
+    `told` is called with every measured plan; `starts` are plans to begin with. When the time is `over`, what was
+    measured until then is all.
     """
 
     population: int = 50
@@ -43,6 +44,7 @@ class Evolutionary:
     each: int = 10
     told: Callable[[Solution], None] = field(default=lambda _: None)
     starts: tuple[Picks, ...] = ()
+    over: Callable[[], bool] = field(default=lambda: False)
 
     def solve(self, problem: Problem, count: int = 1, apart: int = 1) -> list[Solution]:
         """The best plans, the best first; each differs from all before it in `apart` sites at least. Where budgets
@@ -68,6 +70,8 @@ class Evolutionary:
         wanted = list(dict.fromkeys([*self.starts, *drawn]))
         for number in range(self.rounds):
             for picks in wanted:
+                if known and self.over():
+                    return list(known.values())
                 if picks not in known:
                     known[picks] = _solution(problem, picks, self.measure(picks))
                     self.told(known[picks])

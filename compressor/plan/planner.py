@@ -103,12 +103,14 @@ class Planner:
     tables: Tables = field(init=False)  # corrected by plans that were built
     even: Tables = field(init=False)  # those of the board that is always the same
     probes: Probes = field(init=False)
+    unprobed: bool = field(init=False)  # for want of time
     share: float = field(init=False)  # of the time, that the plan's cut is thought to leave
 
     def __post_init__(self) -> None:
         self.plain = self.first = self.tables = build(self.places, self.measured)
         self.even = build(self.places, self.measured.survey.on(even(self.context)))
-        self.probes = recoveries(self.even, self.swapper)
+        found = recoveries(self.even, self.swapper)
+        self.probes, self.unprobed = found or {}, found is None
         self._cut_to(math.sqrt(MILD * SEVERE))
 
     @property
@@ -146,7 +148,7 @@ class Planner:
         for _ in self.context.progress.over(range(ROUNDS), "planning"):
             problem = self.problem(wish)
             solution = chosen.solver.solve(problem)[0]
-            if any(each.solution.picks == solution.picks for each in built):
+            if any(each.solution.picks == solution.picks for each in built) or (built and self.swapper.clock.over()):
                 break
             latest = self.built(problem, solution)
             built.append(latest)
@@ -177,7 +179,8 @@ class Planner:
             return built[picks].costs
 
         start = Exact(seconds=SECONDS).solve(problem)[0].picks
-        chosen = choose_solver(problem, EVOLUTION, measure=measure, seed=self.context.seed, starts=(start,))
+        over, seed = self.swapper.clock.over, self.context.seed
+        chosen = choose_solver(problem, EVOLUTION, measure=measure, seed=seed, starts=(start,), over=over)
         chosen.solver.solve(problem)
         best = min(built.values(), key=lambda each: each.rank)
         return Plan(best, tuple(built.values()), chosen.name, chosen.reason, self.tables, self.measured)

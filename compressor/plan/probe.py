@@ -71,26 +71,29 @@ def _between(mild: float, severe: float, share: float) -> float:
     return exp(log(mild) + max(way, 0.0) * (log(severe) - log(mild)))
 
 
-def recoveries(tables: Tables, swapper: Swapper) -> Probes:
-    """For those that take structure away; nothing without data to train on. `tables` are those of the even board."""
+def recoveries(tables: Tables, swapper: Swapper) -> Probes | None:
+    """For those that take structure away; nothing without data to train on. None where the time is over before all are
+    probed, for one that is not would be held to more. `tables` are those of the even board."""
     context = swapper.making
     if not context.training or swapper.judge is None:
         return {}
     names = list(dict.fromkeys(place.means.name for place in tables.places if place.means.structural))
     found = {}
     for name in context.progress.over(names, "probing recovery"):
-        mild = _kept(name, MILD, tables, swapper)
-        found[name] = Probed(mild, _kept(name, SEVERE, tables, swapper))
+        mild, severe = (_kept(name, share, tables, swapper) for share in (MILD, SEVERE))
+        if mild is None or severe is None:
+            return None
+        found[name] = Probed(mild, severe)
     return found
 
 
-def _kept(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
-    """What an earlier run saw, or this one does."""
+def _kept(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe | None:
+    """What an earlier run saw, or this one does, while there is time."""
     own = [site for site, place in zip(tables.sites, tables.places, strict=True) if place.means.name == name]
     reads = find_pass(name).reads(swapper.making.target)
     key = f"recovery of a cut {swapper.digest} {name} {STEPS} {share} {own} {reads}"
     probe = swapper.shelf.recall(key, lambda said: Probe(*map(float, said)))
-    if probe is None:
+    if probe is None and not swapper.clock.over():
         probe = _probe(name, share, tables, swapper)
         swapper.shelf.keep(key, [probe.said, probe.before, probe.after])
     return probe

@@ -7,6 +7,7 @@ gradient   what is larger                                    time grows with the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
@@ -51,17 +52,18 @@ class Chosen:
 
 def choose_solver(
     problem: Problem, name: str = "auto", *, measure: Measure | None = None, seed: int = 0,
-    starts: tuple[Picks, ...] = (), rough: bool = False,
+    starts: tuple[Picks, ...] = (), rough: bool = False, over: Callable[[], bool] = lambda: False,
 ) -> Chosen:  # fmt: skip
     """The one of that name, or what the space's size asks for; `starts` are plans that evolution begins with, `rough`
-    asks for plans near the best, of which many are wanted. Raises InputError for a name that is none."""
+    asks for plans near the best, of which many are wanted; nothing is measured once the time is `over`. Raises
+    InputError for a name that is none."""
     check_solver(name)
     if not problem.sites:
         return Chosen("exact", Settled(), "there is nothing to choose")
     entries, space = _entries(problem), _told(problem)
     if name == EVOLUTION or (name == "auto" and measure is not None):
         why = "plans are measured as wholes" if measure is not None else f"asked for; {space}"
-        return Chosen(EVOLUTION, Evolutionary(measure=measure, seed=seed, starts=starts), why)
+        return Chosen(EVOLUTION, Evolutionary(measure=measure, seed=seed, starts=starts, over=over), why)
     if name == "exact" or (name == "auto" and entries <= ENTRIES):
         solver, why = (Exact(gap=ROUGH), "come near the best") if rough else (Exact(), "prove the best")
         return Chosen("exact", solver, f"{space} in {entries:,} numbers: few enough to {why}")

@@ -12,7 +12,6 @@ planning goes on where it was stopped, and neither another budget nor another bo
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.reading.samples import limited
 from compressor.passes.recover.judge import Judge, parted
+from compressor.plan.clock import WEIGHING, Clock
 from compressor.plan.common import common
 from compressor.plan.differences import Differences
 from compressor.plan.edges import edges
@@ -110,6 +110,7 @@ class Swapper:
     program: Program
     context: Context
     shelf: Shelf
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         fitted, apart = parted(self.program, self.context.calibration)
@@ -123,26 +124,23 @@ class Swapper:
         self.settled: dict[tuple[str, str], Mapping[str, Setting]] = {}  # by pass and level, at all sites
         self.ran = False  # whether anything had to be measured that an earlier run had not kept
 
-    def measure(self, places: Sequence[Place], seconds: float | None = None) -> Measured:
+    def measure(self, places: Sequence[Place]) -> Measured:
         """Every place, what is cheapest to lose first, until the time is over: what was kept costs none, nor does what
         another run measures meanwhile, which is looked at last."""
         found, self.settled = Survey(self.sketch, edges=edges(self.program, self.known)), {}
-        end = None if seconds is None else time.monotonic() + seconds
         ordered, elsewhere = sorted(places, key=lambda place: -place.means.order), list[Place]()
         for place in self.context.progress.over(ordered, "weighing options"):
-            if not self._measure(place, found, ordered, end):
+            if not self._measure(place, found, ordered):
                 elsewhere.append(place)
         for place in elsewhere:
-            self._measure(place, found, ordered, end, wait=True)
+            self._measure(place, found, ordered, wait=True)
         found.levels = dict(self._levels(places, found))
         return found.on(self.context)
 
-    def _measure(
-        self, place: Place, found: Survey, places: Sequence[Place], end: float | None, *, wait: bool = False
-    ) -> bool:
+    def _measure(self, place: Place, found: Survey, places: Sequence[Place], *, wait: bool = False) -> bool:
         """One place of all; False where another run is at it, which is waited for with `wait`."""
         seen = self._kept(place)
-        if seen is None and end is not None and time.monotonic() > end:
+        if seen is None and self.clock.over(WEIGHING):
             found.left.append(Skip(place.name, "there was no time to weigh it"))
             return True
         if seen is None:

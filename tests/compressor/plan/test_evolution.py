@@ -63,6 +63,19 @@ def test_measurements_lead_where_tables_mislead() -> None:
     assert not found.overruns
 
 
+def test_when_the_time_is_over_what_was_measured_is_all() -> None:
+    problem, asked = random_problem(8, 3, seed=7), list[Picks]()
+
+    def measure(picks: Picks) -> Mapping[Axis, float]:
+        asked.append(picks)
+        return problem.costs(picks)
+
+    found = Evolutionary(measure=measure, each=10, over=lambda: len(asked) >= 4).solve(problem, count=9)
+    assert len(found) == len(asked) == 4
+    asked.clear()
+    assert len(Evolutionary(measure=measure, over=lambda: True).solve(problem, count=9)) == 1, "never nothing"
+
+
 def test_the_seed_decides() -> None:
     problem = random_problem(20, 4, seed=1)
     assert Evolutionary(seed=3).solve(problem)[0] == Evolutionary(seed=3).solve(problem)[0]

@@ -35,6 +35,6 @@ def test_none_is_better_in_everything(found: list[Solution]) -> None:
 
 def test_without_time_to_weigh_anything_there_is_the_original() -> None:
     known = weighed()
-    nothing = known.swapper.measure([], seconds=0.0)
+    nothing = known.swapper.measure([])
     (only,) = front(build([], nothing), Exact(), most=0.5)
     assert only.costs["latency"] == pytest.approx(nothing.base.latency_ms)

@@ -8,12 +8,14 @@ import pytest
 from weighed import weighed
 
 from compressor.plan import solvers
+from compressor.plan.clock import Clock
 from compressor.plan.evolution import Evolutionary
 from compressor.plan.exact import Exact
 from compressor.plan.parts import parts_of
 from compressor.plan.planner import Planner, Wish
 from compressor.plan.probe import MILD, SEVERE
 from compressor.plan.realize import realize
+from compressor.plan.swap import Swapper
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,17 @@ def test_evolution_builds_what_it_chooses_from_and_starts_where_the_tables_say(
     by_tables = Exact().solve(planner.problem(wish))[0].picks
     assert plan.built[0].solution.picks == by_tables
     assert plan.best.rank == min(each.rank for each in plan.built)
+
+
+@pytest.mark.parametrize("solver", ["auto", "evolution"])
+def test_when_the_time_is_over_one_plan_is_built(solver: str) -> None:
+    known = weighed()
+    hasty = Swapper(known.program, known.context, known.swapper.shelf, Clock(0.0))
+    planner = Planner(hasty, known.places, hasty.measure(known.places))
+    assert not planner.unprobed, "what an earlier run kept costs no time"
+    plan = planner.plan(Wish({"latency": 0.5 * planner.base.latency_ms}, solver))
+    assert plan.built == (plan.best,)
+    assert any(plan.best.solution.picks)
 
 
 @pytest.mark.parametrize("solver", ["auto", "evolution"])

@@ -11,6 +11,7 @@ from weighed import weighed
 
 from compressor.cache import Cache, Shelf
 from compressor.plan import probe
+from compressor.plan.clock import Clock
 from compressor.plan.probe import MILD, SEVERE, Probe, Probed, recoveries
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import build
@@ -22,6 +23,7 @@ def test_every_pass_that_cuts_is_probed_once(tmp_path: Path, monkeypatch: pytest
     tables = build(known.places, known.measured)
     swapper = Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"))
     found = recoveries(tables, swapper)
+    assert found is not None
     assert set(found) >= {"prune", "factorize"}
     assert "quantize" not in found
     for share in (MILD, SEVERE):
@@ -38,6 +40,15 @@ def test_without_anything_to_train_on_nothing_is_probed() -> None:
     blind = replace(known.context, training=())
     swapper = Swapper(known.program, blind, known.swapper.shelf)
     assert recoveries(build(known.places, known.measured), swapper) == {}
+
+
+def test_without_the_time_for_all_none_counts_and_what_was_kept_costs_none(tmp_path: Path) -> None:
+    known = weighed()
+    tables, over = build(known.places, known.measured), Clock(0.0)
+    assert recoveries(tables, Swapper(known.program, known.context, Shelf(Cache(tmp_path), "test"), over)) is None
+    kept = recoveries(tables, known.swapper)
+    assert kept
+    assert recoveries(tables, Swapper(known.program, known.context, known.swapper.shelf, over)) == kept
 
 
 def test_what_is_left() -> None:

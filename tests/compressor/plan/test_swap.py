@@ -16,6 +16,7 @@ from weighed import weighed
 
 from compressor.cache import Cache, Shelf
 from compressor.graph.cost import Roofline
+from compressor.plan.clock import Clock
 from compressor.plan.menu import Place
 from compressor.plan.swap import Swapper, carried_out
 from compressor.targets import Figure, load_target
@@ -92,7 +93,7 @@ def test_what_another_run_measures_is_taken_from_it(tmp_path: Path, monkeypatch:
 def test_without_time_places_are_left_and_said() -> None:
     known = weighed()
     shelf = Shelf(Cache(None), "test")
-    found = Swapper(known.program, known.context, shelf).measure(known.places, seconds=-1.0)
+    found = Swapper(known.program, known.context, shelf, Clock(-1.0)).measure(known.places)
     assert not found.effects
     assert {skip.site for skip in found.left} == {place.name for place in known.places}
 
