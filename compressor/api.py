@@ -15,6 +15,7 @@ from compressor.assemble import write
 from compressor.board import reach
 from compressor.cache import Cache, default_folder
 from compressor.checking import Checked, checked
+from compressor.clocking import clocks_of
 from compressor.crew import announcing, help_out
 from compressor.devices.latency.lookup import identity, latency_model
 from compressor.entries import makes_entries
@@ -32,7 +33,7 @@ from compressor.making import Ledger
 from compressor.outcome import Outcome
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
-from compressor.planning import dry_plan, planned, start
+from compressor.planning import dry_plan, planned
 from compressor.prepare import Prepared, prepare
 from compressor.ranking import Ranks, inspect_ranks
 from compressor.recipe import Recipe
@@ -41,6 +42,7 @@ from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import select
 from compressor.sensing import Sensitivities, inspect_sensitivity
+from compressor.starting import start
 from compressor.targets import load_target
 from compressor.targets.kernels import CUSTOM_OP
 from compressor.targets.tvm import with_runtime
@@ -161,7 +163,11 @@ def _made(
     request, context = asked.request, pipeline.context
     only_predicted = out is None or request.front
     original_ms = None if only_predicted or not request.plans else workshop.original_ms(gate)
-    begun = start(request, prepared, pipeline, gate, original_ms) if request.plans else None
+    clocks = clocks_of(workshop, only_kept=only_predicted) if request.plans else None
+    begun = start(request, prepared, pipeline, gate, clocks, original_ms) if request.plans else None
+    if begun is not None and begun.bent is not None:
+        pipeline = workshop.pipeline = pipeline.priced_by(begun.bent, str(begun.bent.calibration))
+        context = pipeline.context
     if begun is not None and request.front:
         return find_front(out, request, prepared, begun)
     if begun is not None and out is None:

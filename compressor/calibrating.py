@@ -6,6 +6,7 @@ draw ─ capture, quantize, lower for the target ─ time on the device ─ bend
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,14 +79,14 @@ def calibrate_target(
     if len(good) < 3:
         raise DeviceError(f"{len(good)} of {len(jobs)} networks ran undisturbed, 3 are the least", where=device.url)
     usable = {name: [listed[index] for index in good] for name, listed in estimates.items()}
-    base, factors, spread = calibrate(usable, [timed[index].median_ms for index in good])
+    found = calibrate(usable, [timed[index].median_ms for index in good])
     cpu = measured_processor(target, device.url, description.cpu)
     about = {
         "device": device.url, "cpu": cpu, "onnxruntime": description.runtimes.get("onnxruntime", ""),
         "threads": count, "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }  # fmt: skip
     measured = {subjects[index].name: timed[index].median_ms for index in good}
-    found = Calibration(base, factors, spread, measured, about)
+    found = replace(found, measured=measured, about=about)
     _keep(target, found)
     return found
 

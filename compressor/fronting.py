@@ -27,11 +27,12 @@ from compressor.plan.problem import Axis, Solution
 from compressor.plan.realize import specs_of
 from compressor.plan.reasons import with_reasons
 from compressor.plan.solvers import choose_solver
-from compressor.planning import DAMAGE, Start
+from compressor.planning import DAMAGE
 from compressor.prepare import Prepared
 from compressor.recipe import Recipe, dump_recipe
 from compressor.report.front import Point, page
 from compressor.request import Request
+from compressor.starting import Start
 
 __all__ = ["Front", "find_front"]
 

@@ -123,9 +123,13 @@ class Workshop:
             target = self.prepared.target
             compiled = target.runtime.name == TVM
             self._built[id(program)] = (
-                self._compiled(program, folder, target) if compiled else self._lowered(program, folder)
+                self._compiled(program, folder, target) if compiled else self._whole(program, folder)
             )
         return self._built[id(program)]
+
+    def _whole(self, program: Program, folder: Path) -> Artifact:
+        self.progress.say(f"lowering to ONNX ({self._which(program)})")
+        return self.lowered(program, folder, self.prepared.evaluation)
 
     def beside(self, program: Program) -> Artifact | None:
         """The library beside the model, where one is asked for. Raises as `build`."""
@@ -141,8 +145,8 @@ class Workshop:
             self._beside[id(program)] = self._compiled(program, folder, self.besides)
         return self._beside[id(program)]
 
-    def _lowered(self, program: Program, folder: Path) -> Artifact:
-        self.progress.say(f"lowering to ONNX ({self._which(program)})")
+    def lowered(self, program: Program, folder: Path, evaluation: Sequence[Batch]) -> Artifact:
+        """As ONNX in the folder, held to PyTorch on these batches. Raises as `build`."""
         path = folder / "model.onnx"
         target = self.prepared.target
         packed = packed_for(program, target) if self.own_kernels else program
@@ -159,7 +163,7 @@ class Workshop:
             agreement = self._tried(program, operators, trial)
             made = (files, placement, agreement, target.arch == "x86_64")
             return Artifact(program, path, *made, operators=operators, own=own, elsewhere=not trial.is_here)
-        agreement = check(program, path, self.prepared.evaluation)
+        agreement = check(program, path, evaluation)
         smaller = pack_model(path) if self.pack and len(files) == 1 else None
         files, parts = (files, ()) if smaller is None else ((smaller,), tuple(packed_parts(smaller)))
         return Artifact(program, path, files, placement, agreement, target.arch == "x86_64", parts)

@@ -24,6 +24,7 @@ from compressor.errors import CompressError, PassError, RecipeError
 from compressor.gate import Gate
 from compressor.graph import storage
 from compressor.graph.contract import Batch, Context, Pass, PassResult, Skip, Value
+from compressor.graph.cost import LatencyModel
 from compressor.graph.entries import Entry
 from compressor.graph.program import Program
 from compressor.holding import skipped_sites
@@ -69,6 +70,11 @@ class Pipeline:
     announce: Announce | None = None  # tells other processes of a pass that all run together
     ledger: Ledger | None = None  # counts what stages take
     weighed: str = ""
+
+    def priced_by(self, latency: LatencyModel, identity: str) -> Pipeline:
+        """The same with another latency model, which `identity` stands for in the cache's keys."""
+        context = replace(self.context, latency=latency)
+        return replace(self, context=context, fingerprint=self.cache.key(self.fingerprint, identity))
 
     def run(self, program: Program, specs: Sequence[PassSpec]) -> list[Stage]:
         """One stage a pass, in order; a reverted one carries the program from before it.

@@ -22,31 +22,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compressor.accounting import power_of
-from compressor.cache import Shelf
 from compressor.devices.local import Measurement
-from compressor.errors import InputError
 from compressor.gate import Budget, BudgetAxis, Gate, show
 from compressor.graph.contract import Context
 from compressor.held import Held
 from compressor.judging import Artifact, Workshop
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
-from compressor.plan.clock import Clock
-from compressor.plan.menu import collect
-from compressor.plan.parts import Parts, parts_of
-from compressor.plan.planner import UNIT, Built, Plan, Planner, Wish
+from compressor.plan.parts import parts_of
+from compressor.plan.planner import UNIT, Built, Plan, Wish
+from compressor.plan.playoff import played_off
 from compressor.plan.problem import Axis
 from compressor.plan.realize import realize
 from compressor.plan.reasons import with_reasons
-from compressor.plan.swap import Swapper
 from compressor.prepare import Prepared
 from compressor.recovering import NONE, QUANTIZE, split_recovery, trained_as_rounded, with_recovery
 from compressor.report.model import Report
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import Selection, select
+from compressor.starting import Start, own_axis
 
-__all__ = ["DAMAGE", "Planned", "Start", "dry_plan", "planned", "start"]
+__all__ = ["DAMAGE", "Planned", "dry_plan", "planned"]
 
 SPARE = 0.1  # of the time that a budget allows, left over: less is no other plan
 CORRECTIONS = 3  # times that a plan is solved again because what was measured differs
@@ -55,7 +52,6 @@ LEAST, MOST = 0.05, 0.7  # of a plan's damage, that the next may do where the me
 TRAINED = "300steps"  # of recovery, where --recover does not say
 WIDER, NEAR = 3.0, 1.2  # times the damage that was allowed, where the metric bore it; less more is no other plan
 MARGIN = 0.01  # of a limit that is left when it is corrected
-FOLD = PassSpec("fold", {}, {}, "planner")
 
 
 @dataclass(frozen=True)
@@ -98,45 +94,6 @@ class Planned:
     notes: tuple[str, ...]
 
 
-@dataclass
-class Start:
-    """A planner for the folded original, and the budgets as limits in its units."""
-
-    planner: Planner
-    limits: dict[Axis, float]
-    factor: float  # of the latency model: its milliseconds by those of parts
-    fold: PassSpec  # as it was done
-    original: tuple[float, float] | None = None  # milliseconds of the original, predicted and measured
-
-    @property
-    def off(self) -> float:
-        """How many times what was predicted of the original it takes."""
-        return 1.0 if self.original is None else self.original[1] / self.original[0]
-
-
-def start(
-    request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate, original_ms: float | None = None
-) -> Start:  # fmt: skip
-    """Fold, and measure every option, until `--time` is over. `original_ms` is what the original was measured to take:
-    what is predicted is multiplied by what it was off there."""
-    stages = pipeline.run(prepared.program, [FOLD])
-    folded, context = stages[-1].program, pipeline.context
-    original = parts_of(prepared.program, context)
-    estimate = None if context.latency is None else context.latency.predict(prepared.program, context.target)
-    factor = 1.0 if estimate is None else estimate.factor
-    both = None
-    if original_ms is not None and original.latency_ms > 0:
-        both = factor * original.latency_ms, original_ms
-        factor = original_ms / original.latency_ms
-    limits = dict(_limits(gate.budgets, original, factor, request, prepared))
-    axes = {*limits, gate.objective} - {"damage"}
-    shelf = Shelf(pipeline.cache, pipeline.weighed)
-    swapper = Swapper(folded, context, shelf, Clock(request.planning_seconds()))
-    places = collect(folded, context, axes, pipeline.keep, shelf)
-    measured = swapper.measure(places)
-    return Start(Planner(swapper, places, measured), limits, factor, stages[-1].spec, both)
-
-
 def planned(
     begun: Start, request: Request, prepared: Prepared, pipeline: Pipeline, workshop: Workshop, gate: Gate
 ) -> Planned:  # fmt: skip
@@ -146,7 +103,8 @@ def planned(
     watts = None if power is None else power.value
     limits: dict[Axis, float] = {"damage": DAMAGE, **begun.limits}
     for _ in range(1 + CORRECTIONS):
-        plan = begun.planner.plan(Wish(limits, request.solver))
+        wish = Wish(limits, request.solver)
+        plan = begun.planner.plan(wish) if attempts else played_off(begun.planner, wish)
         if any(plan.best.solution.picks == each.plan.best.solution.picks for each in attempts):
             break
         specs = _specs(begun.fold, plan, request, prepared)
@@ -164,36 +122,12 @@ def planned(
 
 def dry_plan(begun: Start, request: Request, prepared: Prepared, context: Context) -> Report:
     """The plan with its predicted figures; nothing but it was made."""
-    plan = begun.planner.plan(Wish({"damage": DAMAGE, **begun.limits}, request.solver))
+    plan = played_off(begun.planner, Wish({"damage": DAMAGE, **begun.limits}, request.solver))
     folded, picks = begun.planner.program, plan.best.solution.picks
     specs, program = _specs(begun.fold, plan, request, prepared), realize(plan.tables, picks, folded, context).program
     attempt = Attempt(plan, None, {})
     report = dry_report(request, prepared, specs, context, program)
     return replace(report, notes=(*report.notes, *_notes(attempt, [attempt], begun)))
-
-
-def _limits(
-    budgets: Sequence[Budget], original: Parts, factor: float, request: Request, prepared: Prepared
-) -> Iterator[tuple[Axis, float]]:
-    """Of parts, whose milliseconds are without the latency model's `factor`. Energy is the latency's, times what the
-    board draws: its limit is one of latency."""
-    now = factor * original.latency_ms
-    latency = [budget.limit(now) / factor for budget in budgets if budget.axis == "latency"]
-    power = power_of(prepared.target, request.threads)
-    for budget in budgets:
-        if budget.axis == "size":
-            yield "size", budget.limit(original.bytes)
-        elif budget.axis == "memory":
-            yield "memory", budget.limit(original.memory)
-        elif budget.axis == "energy":
-            if power is None:
-                raise InputError(
-                    f"{prepared.target.name} does not declare its power", where="--energy",
-                    way_out="Give --latency, or the target's TOML a [power].",
-                )  # fmt: skip
-            latency.append(budget.limit(power.value * 1e-3 * now) / power.value * 1e3 / factor)
-    if latency:
-        yield "latency", min(latency)
 
 
 def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> list[PassSpec]:
@@ -258,7 +192,7 @@ def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dic
         return found if found["damage"] > NEAR * limits["damage"] else None
     elif latest.overruns:
         for axis, over in latest.overruns.items():
-            own: Axis = "latency" if axis == "energy" else axis
+            own = own_axis(axis)
             found[own] = min((1 - MARGIN) * _predicted(best)[own] / (1 + over), found.get(own, math.inf))
     elif "latency" in limits and latest.spare > SPARE:  # it may do less damage, and still keep the budget
         found["latency"] = max(_milder(attempts), limits["latency"])
@@ -295,6 +229,8 @@ def _notes(best: Attempt, attempts: Sequence[Attempt], begun: Start) -> Iterator
         f"planned with the {plan.solver} solver ({plan.reason}): predicted {' to '.join(times)}, {' to '.join(sizes)}, "
         f"damage {built.raw:.3g} before recovery"
     )
+    if begun.bent is not None:
+        yield f"times are {begun.bent.source}"
     if begun.original is not None:
         predicted, measured = (show("latency", each) for each in begun.original)
         yield f"the original takes {measured} where {predicted} was predicted: what was planned is in its units"

@@ -1,13 +1,14 @@
 """Tables brought to what a plan was seen to cost as a whole.
 
-    ln t_l(c) += κ_l · Σ_{s<s'} a_s(c_s) · a_s'(c_s')     a_s(o) = ln ρ_{s,l}(o); s, s': sites that the plan changes
+    ln t_l(c) += κ_l · Σ_{s<s'} a_s(c_s) · a_s'(c_s')     a_s(o) = min(ln ρ_{s,l}(o), 0); s, s': sites that it changes
     added(c) = α · added(c)                               α = (seen − Σ_l t_l(c)) / added(c)
     what is left of the difference goes to every plan alike
     damage(c) = β · damage(c) of the first tables         β = seen / predicted by these
 
 An option alone costs what was measured of it; what a plan costs besides comes from options that meet in a layer (a
 kernel in eight bits has more of what does not shrink with its width, and a layer in two factors more still). κ_l is
-what the plan says of that, and options that meet in the same way are corrected by as much as they do.
+what the plan says of that, and options that meet in the same way are corrected by as much as they do. What makes a
+layer slower takes no part in it: with a saving it would look the cheaper, the more the two cost.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _meeting(first: Term, picks: Picks) -> Floats:
         if picks[site] == 0:
             continue
         alone = first.table[tuple(slice(None) if each == axis else 0 for each in range(len(first.scope)))]
-        strength = np.log(np.maximum(alone / alone[0], LEAST))
+        strength = np.log(np.clip(alone / alone[0], LEAST, 1.0))
         shape = [-1 if each == axis else 1 for each in range(len(first.scope))]
         total = total + strength.reshape(shape)
         squares = squares + strength.reshape(shape) ** 2

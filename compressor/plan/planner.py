@@ -98,6 +98,7 @@ class Planner:
     swapper: Swapper
     places: Sequence[Place]
     measured: Measured
+    barred: frozenset[str] = frozenset()  # passes that plans do without
     plain: Tables = field(init=False)  # options as each is alone
     first: Tables = field(init=False)  # with what many add up to
     tables: Tables = field(init=False)  # corrected by plans that were built
@@ -134,7 +135,15 @@ class Planner:
         """What the solvers are asked."""
         units = {axis: self._unit(axis) for axis in ("damage", *wish.axes)}
         weights = {axis: UNGIVEN for axis in wish.axes if axis not in wish.limits}
-        return self.weighed.problem(wish.limits, {"damage": 1.0, **weights}, units)
+        means = enumerate(place.means.name for place in self.tables.places)
+        allowed = [index for index, name in means if name not in self.barred]
+        return self.weighed.only(allowed).problem(wish.limits, {"damage": 1.0, **weights}, units)
+
+    def bits_damage(self, picks: Picks) -> float:
+        """Of what takes nothing away, as each option has it alone."""
+        pairs = zip(picks, self.plain.places, strict=True)
+        kept = tuple(0 if place.means.structural else pick for pick, place in pairs)
+        return self.plain.problem({}, {}, {}).costs(kept).get("damage", 0.0)
 
     def plan(self, wish: Wish) -> Plan:
         """The best plan that was found within the limits; where there is none, the one that breaks them least."""

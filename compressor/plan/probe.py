@@ -24,7 +24,7 @@ from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
-__all__ = ["MILD", "SEVERE", "Probe", "Probed", "Probes", "recoveries"]
+__all__ = ["MILD", "SEVERE", "STEPS", "Probe", "Probed", "Probes", "alone", "recoveries"]
 
 STEPS = "40steps"
 MILD, SEVERE = 0.75, 0.35  # of the time that a probe's cut leaves
@@ -101,7 +101,7 @@ def _kept(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe | 
 
 def _probe(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
     """Cut by one pass alone, and train."""
-    solution = choose_solver(problem := _alone(name, share, tables)).solver.solve(problem)[0]
+    solution = choose_solver(problem := alone(name, share, tables)).solver.solve(problem)[0]
     said = solution.costs.get("damage", 0.0)
     cut = realize(tables, solution.picks, swapper.program, swapper.making).program
     before = swapper.damage(cut) or 0.0
@@ -111,7 +111,7 @@ def _probe(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
     return Probe(said, before, swapper.damage(trained.program) or 0.0)
 
 
-def _alone(name: str, share: float, tables: Tables) -> Problem:
+def alone(name: str, share: float, tables: Tables) -> Problem:
     """The least damage at a share of the time, with the options of one pass; where it does not go that far, as far as
     it goes."""
     only = tables.only([index for index, place in enumerate(tables.places) if place.means.name == name])

@@ -20,6 +20,7 @@ from typing import Any
 from compressor.cache import Shelf
 from compressor.errors import CompressError
 from compressor.graph.contract import Context, Setting, Skip
+from compressor.graph.cost import LatencyModel
 from compressor.graph.program import Program
 from compressor.passes.fold import Fold
 from compressor.passes.reading.samples import limited
@@ -155,6 +156,11 @@ class Swapper:
     def damage(self, program: Program) -> float | None:
         """Of any program that stands in for the original; None without data."""
         return None if self.judge is None else self.judge.damage(program)
+
+    def priced_by(self, latency: LatencyModel) -> None:
+        """Price by another model from now on; what was measured is the same."""
+        self.context = replace(self.context, latency=latency)
+        self.base = priced(self.sketch, self.context)
 
     def parts(self, sketch: Sketch) -> Parts:
         """Of what stands in for the original, on this board."""

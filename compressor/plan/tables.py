@@ -205,7 +205,7 @@ def _shared(measured: Measured, known: Sequence[_Known]) -> dict[tuple[str, str]
             for each in known if each.place.means.name == name
             for at, effect in zip(each.levels, each.effects, strict=True) if at == level
         ]  # fmt: skip
-        own = {layer for effect in effects for layer in effect.layers}
+        own = dict.fromkeys(layer for effect in effects for layer in effect.layers)  # in their order: sums are the same
         changed = sum(parts.latency.get(layer, 0.0) - measured.base.latency.get(layer, 0.0) for layer in own)
         found[name, level] = (parts.latency_ms - measured.base.latency_ms - changed) / max(len(effects), 1)
     return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from weighed import weighed
 
 from compressor.plan.correct import corrected
-from compressor.plan.parts import parts_of
+from compressor.plan.parts import REST, Parts, parts_of
+from compressor.plan.problem import Site, Term
 from compressor.plan.realize import realize
-from compressor.plan.tables import build
+from compressor.plan.tables import BY_LAYER, Tables, build
 
 
 def _severe() -> tuple[int, ...]:
@@ -60,3 +62,15 @@ def test_an_option_alone_costs_what_was_measured_of_it() -> None:
             assert after[alone] == pytest.approx(before[alone])
         apart = max(apart, float(abs(after - before).max()) / float(before.max()))
     assert apart > 0.05
+
+
+def test_what_is_slower_alone_does_not_become_cheap_beside_a_saving() -> None:
+    halves, slower = np.array([1.0, 0.5]), np.array([1.0, 3.0])
+    layer = halves[:, None, None] * slower[None, :, None] * halves[None, None, :]
+    rest = [Term(axis, (), np.array(0.0)) for axis in BY_LAYER]
+    sites = tuple(Site(name, ("as it is", "changed")) for name in "abc")
+    tables = Tables((), (), sites, (Term("latency", (0, 1, 2), layer), *rest), ("layer", *[REST] * len(rest)))
+    found = corrected(tables, tables, (1, 1, 1), Parts({"layer": 1.2}, {}, 0.0), None).terms[0].table
+    assert found[1, 1, 1] == pytest.approx(1.2)
+    assert (found[:, 1] >= 2.9 * found[:, 0]).all()
+    assert found[1, 0, 1] > layer[1, 0, 1], "savings that meet are corrected"

@@ -1,0 +1,108 @@
+"""Where planning begins: the folded original, every option weighed, a latency model that fits it, budgets as limits.
+
+fold ─ weigh options ─ bend the latency model to the network's own cuts, where something tells times ─ limits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from compressor.accounting import power_of
+from compressor.cache import Shelf
+from compressor.devices.latency.calibration import Calibrated
+from compressor.errors import InputError
+from compressor.gate import Budget, BudgetAxis, Gate
+from compressor.passlist import PassSpec
+from compressor.pipeline import Pipeline
+from compressor.plan.clock import Clock
+from compressor.plan.cuts import Clocks, bent_model
+from compressor.plan.even import even
+from compressor.plan.menu import collect
+from compressor.plan.parts import Parts, parts_of
+from compressor.plan.planner import Planner
+from compressor.plan.problem import Axis
+from compressor.plan.swap import Swapper
+from compressor.plan.tables import build
+from compressor.prepare import Prepared
+from compressor.request import Request
+
+__all__ = ["Start", "own_axis", "start"]
+
+FOLD = PassSpec("fold", {}, {}, "planner")
+
+
+@dataclass
+class Start:
+    """A planner for the folded original, and the budgets as limits in its units."""
+
+    planner: Planner
+    limits: dict[Axis, float]
+    factor: float  # of the latency model: its milliseconds by those of parts
+    fold: PassSpec  # as it was done
+    original: tuple[float, float] | None = None  # milliseconds of the original, predicted and measured
+    bent: Calibrated | None = None  # the latency model as it is for this network on the board
+
+    @property
+    def off(self) -> float:
+        """How many times what was predicted of the original it takes."""
+        return 1.0 if self.original is None else self.original[1] / self.original[0]
+
+
+def start(
+    request: Request, prepared: Prepared, pipeline: Pipeline, gate: Gate, clocks: Clocks | None = None,
+    original_ms: float | None = None,
+) -> Start:  # fmt: skip
+    """Fold, and measure every option, until `--time` is over. Where `clocks` tell times, the latency model is bent to
+    the network's own cuts; `original_ms` is what the original was measured to take: what is predicted is multiplied by
+    what it was off there."""
+    stages = pipeline.run(prepared.program, [FOLD])
+    folded, context = stages[-1].program, pipeline.context
+    axes: set[Axis] = {own_axis(budget.axis) for budget in gate.budgets} | {gate.objective}
+    shelf = Shelf(pipeline.cache, pipeline.weighed)
+    swapper = Swapper(folded, context, shelf, Clock(request.planning_seconds()))
+    places = collect(folded, context, axes, pipeline.keep, shelf)
+    measured, bent = swapper.measure(places), None
+    if clocks is not None and "latency" in axes:
+        bent = bent_model(build(places, measured.survey.on(even(context))), swapper, clocks)
+    if bent is not None:
+        swapper.priced_by(bent)
+        context, measured = swapper.context, measured.survey.on(swapper.context)
+    original = parts_of(prepared.program, context)
+    estimate = None if context.latency is None else context.latency.predict(prepared.program, context.target)
+    factor = 1.0 if estimate is None else estimate.factor
+    both = None
+    if original_ms is not None and original.latency_ms > 0:
+        both = factor * original.latency_ms, original_ms
+        factor = original_ms / original.latency_ms
+    limits = dict(_limits(gate.budgets, original, factor, request, prepared))
+    return Start(Planner(swapper, places, measured), limits, factor, stages[-1].spec, both, bent)
+
+
+def own_axis(axis: BudgetAxis | Axis) -> Axis:
+    """What the planner reckons a budget in: energy is the time's, times what the board draws."""
+    return "latency" if axis == "energy" else axis
+
+
+def _limits(
+    budgets: Sequence[Budget], original: Parts, factor: float, request: Request, prepared: Prepared
+) -> Iterator[tuple[Axis, float]]:
+    """Of parts, whose milliseconds are without the latency model's `factor`. Energy is the latency's, times what the
+    board draws: its limit is one of latency."""
+    now = factor * original.latency_ms
+    latency = [budget.limit(now) / factor for budget in budgets if budget.axis == "latency"]
+    power = power_of(prepared.target, request.threads)
+    for budget in budgets:
+        if budget.axis == "size":
+            yield "size", budget.limit(original.bytes)
+        elif budget.axis == "memory":
+            yield "memory", budget.limit(original.memory)
+        elif budget.axis == "energy":
+            if power is None:
+                raise InputError(
+                    f"{prepared.target.name} does not declare its power", where="--energy",
+                    way_out="Give --latency, or the target's TOML a [power].",
+                )  # fmt: skip
+            latency.append(budget.limit(power.value * 1e-3 * now) / power.value * 1e3 / factor)
+    if latency:
+        yield "latency", min(latency)
