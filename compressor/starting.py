@@ -17,13 +17,11 @@ from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
 from compressor.plan.clock import Clock
 from compressor.plan.cuts import Clocks, bent_model
-from compressor.plan.even import even
 from compressor.plan.menu import collect
 from compressor.plan.parts import Parts, parts_of
 from compressor.plan.planner import Planner
 from compressor.plan.problem import Axis
 from compressor.plan.swap import Swapper
-from compressor.plan.tables import build
 from compressor.prepare import Prepared
 from compressor.request import Request
 
@@ -62,12 +60,11 @@ def start(
     shelf = Shelf(pipeline.cache, pipeline.weighed)
     swapper = Swapper(folded, context, shelf, Clock(request.planning_seconds()))
     places = collect(folded, context, axes, pipeline.keep, shelf)
-    measured, bent = swapper.measure(places), None
-    if clocks is not None and "latency" in axes:
-        bent = bent_model(build(places, measured.survey.on(even(context))), swapper, clocks)
+    planner = Planner(swapper, places, swapper.measure(places))
+    bent = None if clocks is None or "latency" not in axes else bent_model(planner.even, swapper, clocks)
     if bent is not None:
-        swapper.priced_by(bent)
-        context, measured = swapper.context, measured.survey.on(swapper.context)
+        planner.priced_by(bent)
+        context = planner.context
     original = parts_of(prepared.program, context)
     estimate = None if context.latency is None else context.latency.predict(prepared.program, context.target)
     factor = 1.0 if estimate is None else estimate.factor
@@ -76,7 +73,7 @@ def start(
         both = factor * original.latency_ms, original_ms
         factor = original_ms / original.latency_ms
     limits = dict(_limits(gate.budgets, original, factor, request, prepared))
-    return Start(Planner(swapper, places, measured), limits, factor, stages[-1].spec, both, bent)
+    return Start(planner, limits, factor, stages[-1].spec, both, bent)
 
 
 def own_axis(axis: BudgetAxis | Axis) -> Axis:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compressor.graph.contract import Context
+from compressor.graph.cost import LatencyModel
 from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.plan.correct import corrected
@@ -113,6 +114,13 @@ class Planner:
         found = recoveries(self.even, self.swapper)
         self.probes, self.unprobed = found or {}, found is None
         self._cut_to(math.sqrt(MILD * SEVERE))
+
+    def priced_by(self, latency: LatencyModel) -> None:
+        """Go on with another latency model; what plans taught of the old one's prices is left behind."""
+        self.swapper.priced_by(latency)
+        self.measured = self.measured.survey.on(self.context)
+        self.plain = self.first = self.tables = build(self.places, self.measured)
+        self._cut_to(self.share)
 
     @property
     def program(self) -> Program:

@@ -9,12 +9,13 @@ away together heal worse than each by itself is in neither: it is measured here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from compressor.passes import find_pass
 from compressor.plan.planner import UNIT, Built, Plan, Planner, Wish
-from compressor.plan.probe import STEPS
+from compressor.plan.probe import STEPS, trained_damage
 from compressor.plan.realize import realize, specs_of
+from compressor.plan.whole import plan_key
 
 __all__ = ["played_off"]
 
@@ -25,8 +26,11 @@ GAIN = 0.05  # of the damage: less is no reason to bar a pass
 def played_off(planner: Planner, wish: Wish) -> Plan:
     """The best plan, and the planner left with those passes barred that it does better without. Where nothing can be
     trained, or the time is over, the plan of all passes."""
-    standing = _entrant("", planner, planner.plan(wish))
-    while planner.probes and len(names := _structural(standing.plan.best)) > 1:
+    plan = planner.plan(wish)
+    if not planner.probes or len(_structural(plan.best)) < 2 or planner.swapper.clock.over():
+        return plan
+    standing = _Entrant("", plan, _trained(planner, plan.best))
+    while len(names := _structural(standing.plan.best)) > 1:
         rivals = []
         for name in planner.context.progress.over(names, "playing off"):
             if planner.swapper.clock.over():
@@ -59,17 +63,13 @@ def _cost(entrant: _Entrant) -> float:
     return entrant.cost
 
 
-def _entrant(without: str, planner: Planner, plan: Plan) -> _Entrant:
-    return _Entrant(without, plan, _trained(planner, plan.best) if planner.probes else plan.best.damage)
-
-
 def _rival(name: str, planner: Planner, wish: Wish) -> _Entrant:
     """The best plan without one more pass."""
     before = planner.barred
     planner.barred = before | {name}
-    found = _entrant(name, planner, planner.plan(wish))
+    plan = planner.plan(wish)
     planner.barred = before
-    return found
+    return _Entrant(name, plan, _trained(planner, plan.best))
 
 
 def _structural(built: Built) -> list[str]:
@@ -84,13 +84,9 @@ def _trained(planner: Planner, built: Built) -> float:
     """Its damage after a short recovery, read from an earlier run or found in this one."""
     swapper, picks = planner.swapper, built.solution.picks
     cut = tuple(pick if place.means.structural else 0 for pick, place in zip(picks, planner.tables.places, strict=True))
-    asked = [(spec.name, sorted(spec.sites.items(), key=str)) for spec in specs_of(planner.tables, cut)]
-    key = f"playoff {swapper.digest} {STEPS} {asked}"
+    key = f"trained for {STEPS} {plan_key(specs_of(planner.tables, cut), swapper)}"
     found = swapper.shelf.recall(key, lambda said: float(said["damage"]))
     if found is None:
-        program = realize(planner.tables, cut, swapper.program, swapper.making).program
-        means = find_pass("recover")(budget=STEPS)  # type: ignore[call-arg]
-        trained = means.run(program, replace(swapper.making, checkpoint=None)).program if any(cut) else program
-        found = swapper.damage(trained) or 0.0
+        found = trained_damage(realize(planner.tables, cut, swapper.program, swapper.making).program, swapper)
         swapper.shelf.keep(key, {"damage": found})
     return found + planner.bits_damage(picks)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp, log
 
+from compressor.graph.program import Program
 from compressor.passes import find_pass
 from compressor.plan.problem import Problem
 from compressor.plan.realize import realize
@@ -24,7 +25,7 @@ from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
-__all__ = ["MILD", "SEVERE", "STEPS", "Probe", "Probed", "Probes", "alone", "recoveries"]
+__all__ = ["MILD", "SEVERE", "STEPS", "Probe", "Probed", "Probes", "alone", "recoveries", "trained_damage"]
 
 STEPS = "40steps"
 MILD, SEVERE = 0.75, 0.35  # of the time that a probe's cut leaves
@@ -107,8 +108,13 @@ def _probe(name: str, share: float, tables: Tables, swapper: Swapper) -> Probe:
     before = swapper.damage(cut) or 0.0
     if before <= 0:
         return Probe(said, before, before)
+    return Probe(said, before, trained_damage(cut, swapper))
+
+
+def trained_damage(cut: Program, swapper: Swapper) -> float:
+    """Of a program after the steps."""
     trained = find_pass("recover")(budget=STEPS).run(cut, replace(swapper.making, checkpoint=None))  # type: ignore[call-arg]
-    return Probe(said, before, swapper.damage(trained.program) or 0.0)
+    return swapper.damage(trained.program) or 0.0
 
 
 def alone(name: str, share: float, tables: Tables) -> Problem:

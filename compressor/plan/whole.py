@@ -13,7 +13,7 @@ from compressor.plan.realize import realize, specs_of
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
 
-__all__ = ["Whole", "recalled", "whole"]
+__all__ = ["Whole", "plan_key", "recalled", "whole"]
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,19 @@ def whole(tables: Tables, picks: Picks, swapper: Swapper) -> Whole:
     )  # fmt: skip
     asked = specs_of(tables, picks)
     said = {"sketch": swapper.differences.written(sketch), "damage": damage, "done": done}
-    swapper.shelf.keep(_key(asked, swapper), said)
+    swapper.shelf.keep(plan_key(asked, swapper), said)
     return _whole(asked, sketch, damage, done, swapper)
 
 
 def recalled(tables: Tables, picks: Picks, swapper: Swapper) -> Whole | None:
     """What an earlier run made of the same plan, for whatever board."""
     asked = specs_of(tables, picks)
-    found = swapper.shelf.recall(_key(asked, swapper), lambda said: _read(said, swapper))
+    found = swapper.shelf.recall(plan_key(asked, swapper), lambda said: _read(said, swapper))
     return None if found is None else _whole(asked, *found, swapper)
 
 
-def _key(asked: Sequence[PassSpec], swapper: Swapper) -> str:
+def plan_key(asked: Sequence[PassSpec], swapper: Swapper) -> str:
+    """What a plan of the swapper's program is called on its shelf."""
     settings = [
         (spec.name, sorted((site, sorted(said.items())) for site, said in spec.sites.items())) for spec in asked
     ]

@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 from weighed import weighed
 
+from compressor.devices.latency.calibration import KINDS, Calibrated, Calibration
+from compressor.graph.cost import Roofline
 from compressor.plan import solvers
 from compressor.plan.clock import Clock
 from compressor.plan.evolution import Evolutionary
@@ -84,6 +86,21 @@ def test_evolution_builds_what_it_chooses_from_and_starts_where_the_tables_say(
     by_tables = Exact().solve(planner.problem(wish))[0].picks
     assert plan.built[0].solution.picks == by_tables
     assert plan.best.rank == min(each.rank for each in plan.built)
+
+
+def test_another_latency_model_prices_everything_anew_and_measures_nothing() -> None:
+    known = weighed()
+    fresh = Planner(known.swapper, known.places, known.measured)
+    dear = Calibrated(Roofline(), Calibration("", dict.fromkeys(KINDS, 3.0), 0.1), "a test")
+    swapper = Swapper(known.program, known.context, known.swapper.shelf)
+    other = Planner(swapper, known.places, known.measured)
+    other.priced_by(dear)
+    assert other.base.latency_ms == pytest.approx(3 * fresh.base.latency_ms)
+    picks = tuple(min(1, len(site.options) - 1) for site in other.tables.sites)
+    before, after = (each.tables.problem({}, {}, {}).costs(picks) for each in (fresh, other))
+    assert after["latency"] == pytest.approx(3 * before["latency"])
+    assert after["damage"] == pytest.approx(before["damage"])
+    assert other.probes == fresh.probes
 
 
 @pytest.mark.parametrize("solver", ["auto", "evolution"])

@@ -74,7 +74,7 @@ def test_trained_damage_is_found_once(tmp_path: Path, monkeypatch: pytest.Monkey
     planner.swapper.shelf = Shelf(Cache(tmp_path), "test")
     found = playoff._trained(planner, built)
     assert 0 < found < 3 * built.raw
-    monkeypatch.setattr(playoff, "find_pass", None)  # it would be called
+    monkeypatch.setattr(playoff, "trained_damage", None)  # it would be called
     assert playoff._trained(planner, built) == found
 
 
