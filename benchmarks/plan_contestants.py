@@ -21,14 +21,15 @@ import torch
 from artifact import Artifact
 from quantizers import ROWS, Job
 from quantizers.own import made
-from subjects import Subject
+from subjects import Subject, stacked
 
+from compressor.errors import ExportError
 from compressor.export.onnx import to_onnx
 from compressor.graph.contract import Batch, Context
 from compressor.passlist import PassSpec, parse_passes
 from compressor.recovering import RECOVER, with_recovery
 
-__all__ = ["LADDERS", "Workbench", "stacked", "steps_of"]
+__all__ = ["LADDERS", "Workbench", "steps_of"]
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LADDERS: Mapping[str, tuple[str, ...]] = {
@@ -107,11 +108,14 @@ class Workbench:
         return file
 
     def peer(self, row: str) -> Path:
-        """The file that another tool makes of the fp32 one."""
+        """The file that another tool makes of the fp32 one. Raises ExportError where the tool fails in any way."""
         file = self.folder / f"{row}.onnx"
         if not file.exists():
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-                ROWS[row].make(Job(self.subject, self.context, self.plain), Path(folder) / "model.onnx")
+                try:
+                    ROWS[row].make(Job(self.subject, self.context, self.plain), Path(folder) / "model.onnx")
+                except Exception as error:  # whatever another tool raises is a figure of it
+                    raise ExportError(f"{type(error).__name__}: {error}", where=row) from error
                 (Path(folder) / "model.onnx").rename(file)
         return file
 
@@ -128,18 +132,3 @@ def steps_of(specs: Sequence[PassSpec], steps: int) -> list[PassSpec]:
     found = with_recovery(specs, f"{steps}steps", teacher=False)
     assert any(spec.name == RECOVER for spec in found)
     return found
-
-
-def stacked(batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
-    """All samples, with zeros up to the longest."""
-    found = {}
-    for name in batches[0]:
-        longest = max(batch[name].shape[1:] for batch in batches)
-        found[name] = torch.cat([_padded(batch[name], longest) for batch in batches])
-    return found
-
-
-def _padded(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """With zeros up to the shape of a sample."""
-    missing = [(0, size - have) for size, have in zip(reversed(shape), reversed(value.shape[1:]), strict=True)]
-    return torch.nn.functional.pad(value, [each for pair in missing for each in pair])

@@ -26,8 +26,8 @@ import torch
 from cells import Cell, Cells, arguments
 from models import fashion, text
 from models.gpt import CONTEXT
-from plan_contestants import LADDERS, Workbench, stacked
-from subjects import SUBJECTS, Subject
+from plan_contestants import LADDERS, Workbench
+from subjects import SUBJECTS, Subject, stacked
 
 from compressor.devices.latency.lookup import latency_model
 from compressor.devices.local import compare

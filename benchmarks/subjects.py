@@ -24,7 +24,7 @@ from compressor.graph.capture import capture
 from compressor.graph.contract import Batch
 from compressor.graph.program import Program
 
-__all__ = ["SUBJECTS", "Runs", "Subject", "spread"]
+__all__ = ["SUBJECTS", "Runs", "Subject", "spread", "stacked"]
 
 SENTENCE = 64  # tokens at most
 
@@ -168,3 +168,18 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
     return mean, math.sqrt(variance / len(values))
+
+
+def stacked(batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """All samples, with zeros up to the longest."""
+    found = {}
+    for name in batches[0]:
+        longest = max(batch[name].shape[1:] for batch in batches)
+        found[name] = torch.cat([_padded(batch[name], longest) for batch in batches])
+    return found
+
+
+def _padded(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """With zeros up to the shape of a sample."""
+    missing = [(0, size - have) for size, have in zip(reversed(shape), reversed(value.shape[1:]), strict=True)]
+    return functional.pad(value, [each for pair in missing for each in pair])

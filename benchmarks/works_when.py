@@ -42,7 +42,7 @@ def report(claim: Claim, cells: Mapping[str, Cell], seeds: int) -> bool:
     """Prints every goal with its figure; whether all hold."""
 
     def figures(name: str) -> dict[int, float]:
-        arm, figure = name.split(".")
+        arm, figure = name.split(".", 1)  # a figure may be of a share, as 0.5
         found = {seed: cells.get(f"{claim.name} {arm} seed {seed}") for seed in range(seeds)}
         return {seed: cell[figure] for seed, cell in found.items() if cell is not None}
 

@@ -19,6 +19,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization import matmul_nbits_quantizer as nbits
 from onnxruntime.quantization.calibrate import CalibrationDataReader
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from subjects import stacked
 
 from compressor.graph.contract import Batch
 
@@ -36,20 +37,29 @@ def feeds(batches: Sequence[Batch], names: Sequence[str]) -> Iterator[dict[str, 
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """The calibration batches, once. It is copied by the tool, so it holds no iterator."""
+    """The calibration batches, once. It is copied by the tool, so it holds no iterator. `even`: all of one shape, as
+    the tool's histograms want them."""
 
-    def __init__(self, job: Job) -> None:
-        self.left = list(feeds(job.context.calibration, [value.name for value in job.subject.program.inputs]))
+    def __init__(self, job: Job, even: bool = False) -> None:
+        batches = _even(job.context.calibration) if even else job.context.calibration
+        self.left = list(feeds(batches, [value.name for value in job.subject.program.inputs]))
 
     def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
         return self.left.pop(0) if self.left else None
 
 
+def _even(batches: Sequence[Batch]) -> list[Batch]:
+    """With zeros up to the longest sample, and without the samples that do not fill a batch."""
+    every, size = stacked(batches), len(next(iter(batches[0].values())))
+    count = len(next(iter(every.values())))
+    return [{name: value[i : i + size] for name, value in every.items()} for i in range(0, count - size + 1, size)]
+
+
 def _static(method: CalibrationMethod, layers: bool, job: Job, path: Path) -> None:
-    prepared = path.with_suffix(".prepared.onnx")
+    prepared, reader = path.with_suffix(".prepared.onnx"), _Reader(job, even=method != CalibrationMethod.MinMax)
     quant_pre_process(job.plain, prepared, skip_symbolic_shape=True)
     quantize_static(
-        prepared, path, _Reader(job), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
+        prepared, path, reader, quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=method,
         op_types_to_quantize=["Conv", "Gemm", "MatMul"] if layers else None,
         nodes_to_exclude=_products_of_activations(prepared) if layers else None,
