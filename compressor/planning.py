@@ -10,9 +10,9 @@ its budget gets a limit that is as much lower as the prediction was too low. A p
 some of the time gets a limit of time as much higher: less damage will do. Where an earlier plan was over the budget,
 and this one leaves some of it, the limit is where the line through both meets the budget: p₁ + (p₂ − p₁) · (1 − m₁) /
 (m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far, the damage allowed falls as much
-below that of the plan; where it did not, and the damage allowed was what kept the budgets from being met, it rises. Of
-all attempts the one that breaks budgets least is kept, and of those that keep them the one whose artifact loses least
-of the metric: there is always one.
+below that of the plan; where it did not, and the damage allowed was what kept the budgets from being met, it rises;
+once both were seen, it is the geometric mean of the nearest two. Of all attempts the one that breaks budgets least is
+kept, and of those that keep them the one whose artifact loses least of the metric: there is always one.
 """
 
 from __future__ import annotations
@@ -185,7 +185,9 @@ def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dic
     found, latest = dict(limits), attempts[-1]
     best = latest.plan.best
     if latest.fell:
-        found["damage"] = best.damage * min(max(latest.allowed, LEAST), MOST)
+        short = [each.plan.best.damage for each in attempts if each.short and each.plan.best.damage < best.damage]
+        least = math.sqrt(max(short) * best.damage) if short else 0.0  # a plan of less misses the budgets
+        found["damage"] = max(best.damage * min(max(latest.allowed, LEAST), MOST), least)
     elif latest.short:  # the damage allowed stood in the way, and the metric bears more
         fallen = [each.plan.best.damage for each in attempts if each.fell]
         found["damage"] = math.sqrt(limits["damage"] * min(fallen)) if fallen else WIDER * limits["damage"]

@@ -233,6 +233,16 @@ def test_more_damage_is_allowed_while_the_metric_bears_it() -> None:
     assert planning._corrected(limits, [_attempt(0.6, fell=True), _attempt(0.5, short=1.0)]) is None
 
 
+def test_less_damage_than_missed_the_budgets_is_not_tried_again() -> None:
+    """0.9 was too much, 0.1 too little, and 0.4 too much by far: what is left lies between 0.1 and 0.4."""
+    limits: dict[Axis, float] = {"damage": 0.4, "latency": 2.0}
+    tried = [_attempt(0.9, fell=True), _attempt(0.1, short=0.2), _attempt(0.4, fell=True, allowed=0.06)]
+    assert planning._corrected(limits, tried) == {"damage": pytest.approx(0.2), "latency": 2.0}
+    assert planning._corrected(limits, [tried[0], tried[2]]) == {"damage": pytest.approx(0.024), "latency": 2.0}
+    mild = [tried[0], tried[1], replace(tried[2], allowed=0.6)]
+    assert planning._corrected(limits, mild) == {"damage": pytest.approx(0.24), "latency": 2.0}
+
+
 def test_of_plans_that_keep_the_budgets_the_one_that_loses_least_is_kept() -> None:
     """Damage is what is thought to be left; what the artifact lost is known."""
     severe, mild = replace(_attempt(0.02), lost=0.03), replace(_attempt(0.1), lost=0.01)
