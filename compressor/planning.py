@@ -41,7 +41,7 @@ from compressor.report.model import Report
 from compressor.reporting import dry_report
 from compressor.request import Request
 from compressor.selecting import Selection, select
-from compressor.starting import Start, own_axis
+from compressor.starting import FOLD, Start, own_axis
 
 __all__ = ["DAMAGE", "Planned", "dry_plan", "planned"]
 
@@ -133,12 +133,20 @@ def dry_plan(begun: Start, request: Request, prepared: Prepared, context: Contex
 def _specs(fold: PassSpec, plan: Plan, request: Request, prepared: Prepared) -> list[PassSpec]:
     """The plan's passes; where there is something to learn from, recovery after structure goes, and after bits."""
     best = plan.best
-    specs = [fold, *with_reasons(best.specs, best.solution.picks, plan.tables, plan.measured)]
+    specs = [fold, *_merged(with_reasons(best.specs, best.solution.picks, plan.tables, plan.measured))]
     cut = any(spec.build().structural for spec in specs)
     budget = request.recover or (TRAINED if cut and prepared.training else NONE)
     before, after = split_recovery(budget, cut=cut, bits=any(spec.name == QUANTIZE for spec in specs))
     recovered = with_recovery(specs, before, teacher=False, has_data=bool(prepared.training))
     return [replace(trained_as_rounded(spec, after), chosen_by="planner") for spec in recovered]
+
+
+def _merged(specs: Sequence[PassSpec]) -> Iterator[PassSpec]:
+    """What only prepares with the fold that it is for, as the planner has carried it out."""
+    for spec in specs:
+        yield spec
+        if spec.build().prepares:
+            yield FOLD
 
 
 def _attempt(

@@ -25,7 +25,7 @@ from compressor.plan.swap import Swapper
 from compressor.prepare import Prepared
 from compressor.request import Request
 
-__all__ = ["Start", "own_axis", "start"]
+__all__ = ["FOLD", "Start", "own_axis", "start"]
 
 FOLD = PassSpec("fold", {}, {}, "planner")
 

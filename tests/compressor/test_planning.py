@@ -20,6 +20,7 @@ from compressor.devices.bench import Limits
 from compressor.devices.device import Description
 from compressor.devices.local import Measurement
 from compressor.held import Held
+from compressor.passlist import PassSpec
 from compressor.plan.parts import Parts
 from compressor.plan.problem import Axis
 
@@ -182,6 +183,13 @@ def _attempt(
     return planning.Attempt(
         SimpleNamespace(best=best), selection, {"latency": over} if over else {}, allowed  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def test_what_only_prepares_is_followed_by_what_it_is_for() -> None:
+    """As the planner carries it out, whose figures are of merged layers."""
+    specs = [PassSpec("linearize", {}, {"up": {"through": "down"}}, "planner"), PassSpec("prune", {}, {}, "planner")]
+    assert [spec.name for spec in planning._merged(specs)] == ["linearize", "fold", "prune"]
+    assert [spec.name for spec in planning._merged(specs[1:])] == ["prune"]
 
 
 def test_what_was_measured_corrects_the_limits() -> None:

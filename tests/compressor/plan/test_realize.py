@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from blocks import transformer
+from boards import board
 from weighed import weighed
 
+from compressor.graph.contract import Context, Pass
+from compressor.graph.cost import Roofline
+from compressor.passes.drop import Drop
+from compressor.passes.linearize import Linearize
 from compressor.plan.realize import realize
 from compressor.plan.tables import AS_IT_IS, Tables, build
 
@@ -34,3 +40,20 @@ def test_nothing_chosen_is_nothing_done() -> None:
     found = realize(tables, (0,) * len(tables.sites), known.program, known.context)
     assert found.program is known.program
     assert not found.specs
+
+
+def test_blocks_go_before_layers_in_others_merge() -> None:
+    """Blocks are known by being alike: once layers of one have merged, none would be found."""
+    program = transformer(4)
+    asked: list[Pass] = [
+        Linearize(train="none", sites={"layers.2.mlp.0": {"through": "layers.2.mlp.2"}}),
+        Drop(sites={"layers.1": {"unit": "block"}}),
+    ]
+    for each in sorted(asked, key=lambda means: means.order):
+        result = each.run(program, Context(board(), latency=Roofline()))
+        assert result.changed, each.name
+        assert not result.skipped
+        program = result.program
+    names = set(program.tensors())
+    assert not any(name.startswith("layers.1.") for name in names)
+    assert any(name.startswith("layers.2.mlp.") for name in names)
