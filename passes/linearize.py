@@ -49,7 +49,7 @@ class Linearize(Pass):
     name: ClassVar[str] = "linearize"
     main: ClassVar[str] = "amount"
     structural: ClassVar[bool] = True
-    order: ClassVar[int] = 15  # after `drop`, which knows blocks by being alike
+    order: ClassVar[int] = 15  # after `drop`, which knows blocks by what repeats
     prepares: ClassVar[bool] = True
     amount: float = 0.5
     by: Literal["auto", "gates", "greedy"] = "auto"
