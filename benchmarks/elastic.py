@@ -3,7 +3,7 @@
     python benchmarks/elastic.py [--only bignas ...] [--seeds 3] [--steps 300] [--images 12000] [--epochs 6]
 
 Finished cells are kept in `results/elastic.json` under the numbers of steps and images, and a later run goes on from
-there. A seed takes about 70 minutes on a busy core, 20 of them for `bignas`. Seconds are the process's own on the
+there. A seed takes about half an hour on a core of its own. Seconds are the process's own on the
 processor, so that neighbours count little; `OMP_NUM_THREADS=1` keeps them comparable.
 """
 

@@ -38,10 +38,14 @@ def test_a_budget_of_time_holds_for_the_program_that_is_built(planner: Planner, 
 
 
 def test_a_wider_budget_does_no_more_damage(planner: Planner) -> None:
-    damages = [
-        planner.plan(Wish({"latency": share * planner.base.latency_ms})).best.damage for share in (0.3, 0.5, 0.9)
-    ]
-    assert damages[0] >= damages[1] >= damages[2] < damages[0]
+    """But for what a few rounds, each corrected by what was built, leave to chance; bytes count for nothing."""
+    severe, middle, mild = (
+        planner.plan(Wish({"latency": share * planner.base.latency_ms}, axes=("latency",))).best.damage
+        for share in (0.3, 0.5, 0.9)
+    )
+    assert 1.01 * severe >= middle
+    assert 1.01 * middle >= mild
+    assert severe > mild
 
 
 def test_damage_is_weighed_by_what_was_probed_of_cuts_as_deep(planner: Planner) -> None:
