@@ -4,15 +4,16 @@
        ▲                                         │
        └── corrected by what was measured ◀──────┘      three times at most
 
-Artifacts are measured on the board of `--device`, or here where this machine is the target. Where time has a budget the
-original is measured first, and predictions are multiplied by what its own was off. An axis whose measured cost is over
-its budget gets a limit that is as much lower as the prediction was too low. A plan that keeps its budgets and leaves
-some of the time gets a limit of time as much higher: less damage will do. Where an earlier plan was over the budget,
-and this one leaves some of it, the limit is where the line through both meets the budget: p₁ + (p₂ − p₁) · (1 − m₁) /
-(m₂ − m₁), p predicted and m measured, by the budget. Where the metric fell too far, the damage allowed falls as much
-below that of the plan; where it did not, and the damage allowed was what kept the budgets from being met, it rises;
-once both were seen, it is the geometric mean of the nearest two. Of all attempts the one that breaks budgets least is
-kept, and of those that keep them the one whose artifact loses least of the metric: there is always one.
+Artifacts are measured on the board of `--device`, or here where this machine is the target. Where time has a budget
+the original is measured first, and predictions are multiplied by what its own was off. What an artifact takes bends
+the latency model (`plan/cuts.py`) before the next plan. An axis whose measured cost is over its budget gets a limit
+that is as much lower as the prediction was too low. A plan that keeps its budgets and leaves some of the time gets a
+limit of time as much higher: less damage will do. Where an earlier plan was over the budget, and this one leaves some
+of it, the limit is where the line through both meets the budget: p₁ + (p₂ − p₁) · (1 − m₁) / (m₂ − m₁), p predicted
+and m measured, by the budget. Where the metric fell too far, the damage allowed falls as much below that of the plan;
+where it did not, and the damage allowed was what kept the budgets from being met, it rises; once both were seen, it
+is the geometric mean of the nearest two. Of all attempts the one that breaks budgets least is kept, and of those that
+keep them the one whose artifact loses least of the metric: there is always one.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Attempt:
     held: Held | None = None
     spare: float = 0.0
     lost: float = 0.0
+    share: float | None = None  # of the original's time, measured beside it
 
     @property
     def fell(self) -> bool:
@@ -105,16 +107,16 @@ def planned(
     for _ in range(1 + CORRECTIONS):
         wish = Wish(limits, request.solver)
         plan = begun.planner.plan(wish) if attempts else played_off(begun.planner, wish)
-        if any(plan.best.solution.picks == each.plan.best.solution.picks for each in attempts):
+        if any(plan.best.specs == each.plan.best.specs for each in attempts):
             break
         specs = _specs(begun.fold, plan, request, prepared)
         stages = pipeline.run(prepared.program, specs)
         selection = select(prepared.program, stages, workshop, gate)
         attempts.append(_attempt(plan, selection, gate.budgets, workshop, watts, begun.off))
-        tighter = _corrected(limits, attempts)
-        if tighter is None:
+        if _corrected(limits, attempts) is None:
             break
-        limits = tighter
+        limits, attempts = _learnt(limits, attempts, begun)
+        limits = _corrected(limits, attempts) or limits
     best = min(attempts, key=lambda attempt: attempt.rank)
     assert best.selection is not None
     return Planned(best.selection, tuple(_notes(best, attempts, begun)))
@@ -170,7 +172,8 @@ def _attempt(
     allowed = 1.0 if selection.rejected is None else workshop.allowed(selection.rejected)
     held = workshop.held(kept, times.get("1"))
     lost = workshop.prepared.metric.drop(workshop.metric(original), workshop.metric(kept))
-    return Attempt(plan, selection, over, allowed, held, -max(timed, default=0.0), max(lost, 0.0))
+    taken = times["1"].p50 / times["0"].p50 if times else None
+    return Attempt(plan, selection, over, allowed, held, -max(timed, default=0.0), max(lost, 0.0), taken)
 
 
 def _costs(
@@ -186,6 +189,18 @@ def _costs(
     if watts is not None and "latency" in found:
         found["energy"] = watts * 1e-3 * found["latency"]
     return found
+
+
+def _learnt(
+    limits: dict[Axis, float], attempts: list[Attempt], begun: Start
+) -> tuple[dict[Axis, float], list[Attempt]]:  # fmt: skip
+    """The limits and what was tried as the latency model has it that the latest artifact's time has bent."""
+    latest = attempts[-1]
+    if latest.share is None or latest.selection is None:
+        return limits, attempts
+    grown = begun.learn(latest.selection.kept.program, latest.share)
+    limits = {axis: limit * (grown if axis == "latency" else 1.0) for axis, limit in limits.items()}
+    return limits, [replace(each, plan=begun.planner.repriced(each.plan)) for each in attempts]
 
 
 def _corrected(limits: Mapping[Axis, float], attempts: Sequence[Attempt]) -> dict[Axis, float] | None:

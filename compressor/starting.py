@@ -13,10 +13,11 @@ from compressor.cache import Shelf
 from compressor.devices.latency.calibration import Calibrated
 from compressor.errors import InputError
 from compressor.gate import Budget, BudgetAxis, Gate
+from compressor.graph.program import Program
 from compressor.passlist import PassSpec
 from compressor.pipeline import Pipeline
 from compressor.plan.clock import Clock
-from compressor.plan.cuts import Clocks, bent_model
+from compressor.plan.cuts import Bending, Clocks, bending
 from compressor.plan.menu import collect
 from compressor.plan.parts import Parts, parts_of
 from compressor.plan.planner import Planner
@@ -40,11 +41,26 @@ class Start:
     fold: PassSpec  # as it was done
     original: tuple[float, float] | None = None  # milliseconds of the original, predicted and measured
     bent: Calibrated | None = None  # the latency model as it is for this network on the board
+    bending: Bending | None = None  # what it was bent to
 
     @property
     def off(self) -> float:
         """How many times what was predicted of the original it takes."""
         return 1.0 if self.original is None else self.original[1] / self.original[0]
+
+    def learn(self, program: Program, share: float) -> float:
+        """Bend the latency model to a plan, too, that took `share` of the original's time beside it. How many times the
+        original's milliseconds, in the planner's units, are now what they were."""
+        further = None if self.bending is None else self.bending.and_of(program, share)
+        bent = None if further is None else further.model()
+        if bent is None:
+            return 1.0
+        before = self.planner.base.latency_ms
+        self.planner.priced_by(bent)
+        self.bent, self.bending = bent, further
+        grown = self.planner.base.latency_ms / before
+        self.factor /= grown
+        return grown
 
 
 def start(
@@ -61,7 +77,8 @@ def start(
     swapper = Swapper(folded, context, shelf, Clock(request.planning_seconds()))
     places = collect(folded, context, axes, pipeline.keep, shelf)
     planner = Planner(swapper, places, swapper.measure(places))
-    bent = None if clocks is None or "latency" not in axes else bent_model(planner.even, swapper, clocks)
+    timed = None if clocks is None or "latency" not in axes else bending(planner.even, swapper, clocks)
+    bent = None if timed is None else timed.model()
     if bent is not None:
         planner.priced_by(bent)
         context = planner.context
@@ -73,7 +90,7 @@ def start(
         both = factor * original.latency_ms, original_ms
         factor = original_ms / original.latency_ms
     limits = dict(_limits(gate.budgets, original, factor, request, prepared))
-    return Start(planner, limits, factor, stages[-1].spec, both, bent)
+    return Start(planner, limits, factor, stages[-1].spec, both, bent, None if bent is None else timed)
 
 
 def own_axis(axis: BudgetAxis | Axis) -> Axis:

@@ -5,7 +5,8 @@
 A model that was fitted to other networks, or on another machine of the kind, may be right of the original and wrong of
 what saves time there: where a call costs less than it says, narrow layers are faster than that, and dropped ones save
 less. The fit is that of `devices/latency/calibration.py`. Cuts are decided on the board that is always the same
-(`even.py`): they are those that recovery is probed with. Their times are kept for the board that they are of.
+(`even.py`): they are those that recovery is probed with. Their times are kept for the board that they are of. A plan
+whose artifact was measured is a further cut: what many options make together is in none of the others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from compressor.devices.latency.calibration import LEAST, Calibrated, calibrate
 from compressor.devices.latency.corrected import Corrected
+from compressor.graph.cost import LatencyModel
 from compressor.graph.program import Program
 from compressor.plan.menu import Place
 from compressor.plan.parts import Sketch, sketched
@@ -24,8 +26,9 @@ from compressor.plan.realize import realize
 from compressor.plan.solvers import choose_solver
 from compressor.plan.swap import Swapper
 from compressor.plan.tables import Tables
+from compressor.targets.target import Target
 
-__all__ = ["Clocks", "bent_model"]
+__all__ = ["Bending", "Clocks", "bending"]
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,41 @@ class _Cut:
     ms: float
 
 
-def bent_model(tables: Tables, swapper: Swapper, clocks: Clocks) -> Calibrated | None:
-    """The swapper's latency model as it is for this network on that board; None without one, and where too few of its
-    cuts were timed. `tables` are those of the even board."""
+@dataclass(frozen=True)
+class Bending:
+    """Times of the original and of its cuts on a board, in that order, and the latency model that is bent to them."""
+
+    base: LatencyModel
+    target: Target
+    where: str
+    cuts: tuple[_Cut, ...]
+
+    def and_of(self, program: Program, share: float) -> Bending:
+        """With a further cut, which took that share of the original's time beside it."""
+        return replace(self, cuts=(*self.cuts, _Cut(sketched(program), share * self.cuts[0].ms)))
+
+    def model(self) -> Calibrated | None:
+        """None where too few cuts were timed, or one takes no time by the base."""
+        if len(self.cuts) < LEAST:
+            return None
+        estimates = [self.base.price(cut.sketch.outline, self.target) for cut in self.cuts]
+        if not all(estimate.latency_ms > 0 for estimate in estimates):
+            return None
+        found = calibrate({"": estimates}, [cut.ms for cut in self.cuts])
+        told = f"bent to {len(self.cuts)} cuts of this network on {self.where}"
+        source = f"{estimates[0].source.partition(';')[0]}, {told}"
+        return Calibrated(self.base, replace(found, base=source, measured={"original": self.cuts[0].ms}), source)
+
+
+def bending(tables: Tables, swapper: Swapper, clocks: Clocks) -> Bending | None:
+    """What the swapper's latency model is to be bent to for this network on that board; None without a model, and where
+    nothing was timed. `tables` are those of the even board."""
     latency = swapper.context.latency
     if latency is None or not tables.sites:
         return None
-    base = latency.base if isinstance(latency, Corrected) else latency
     cuts = _kept(tables, swapper, clocks)
-    if len(cuts) < LEAST:
-        return None
-    estimates = [base.price(cut.sketch.outline, swapper.context.target) for cut in cuts]
-    if not all(estimate.latency_ms > 0 for estimate in estimates):
-        return None
-    found = calibrate({"": estimates}, [cut.ms for cut in cuts])
-    source = f"{estimates[0].source.partition(';')[0]}, bent to {len(cuts)} cuts of this network on {clocks.where}"
-    return Calibrated(base, replace(found, base=source, measured={"original": cuts[0].ms}), source)
+    base = latency.base if isinstance(latency, Corrected) else latency
+    return Bending(base, swapper.context.target, clocks.where, tuple(cuts)) if cuts else None
 
 
 def _kept(tables: Tables, swapper: Swapper, clocks: Clocks) -> list[_Cut]:

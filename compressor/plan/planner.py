@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compressor.graph.contract import Context
 from compressor.graph.cost import LatencyModel
@@ -235,6 +235,11 @@ class Planner:
     def built(self, problem: Problem, solution: Solution) -> Built:
         """A solution carried out, or read from an earlier run."""
         return self._built(whole(self.tables, solution.picks, self.swapper), problem, solution)
+
+    def repriced(self, plan: Plan) -> Plan:
+        """A plan that an earlier latency model priced, with what its best costs by this one."""
+        found = whole(plan.tables, plan.best.solution.picks, self.swapper)
+        return replace(plan, best=replace(plan.best, parts=found.parts))
 
     def recalled(self, problem: Problem, solution: Solution) -> Built | None:
         """A solution that an earlier run has carried out."""

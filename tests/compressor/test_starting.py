@@ -85,3 +85,20 @@ def test_the_model_is_bent_to_what_cuts_take_there(digits: Path, monkeypatch: py
     assert bent.planner.base.latency_ms == pytest.approx(truth, rel=0.1)
     assert plain.planner.base.latency_ms > 1.2 * truth
     assert bent.limits["latency"] == pytest.approx(0.5 * bent.planner.base.latency_ms, rel=0.02)
+
+
+def test_what_a_plan_takes_is_learnt(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds of the planner may change what they are, and those that users are told stay."""
+    target = load_target(PI)
+
+    def times(programs: Sequence[Program]) -> list[float | None]:
+        return [latency_model(target).predict(each, target).latency_ms for each in programs]
+
+    begun = _begun(digits, monkeypatch, Clocks("a test", "test_starting learns", times), latency="0.5x")
+    before, told = begun.planner.base.latency_ms, begun.factor * begun.planner.base.latency_ms
+    grown = begun.learn(begun.planner.program, 1.5)
+    assert begun.planner.base.latency_ms == pytest.approx(grown * before)
+    assert begun.factor * begun.planner.base.latency_ms == pytest.approx(told)
+    assert grown > 1.0
+    blind = _begun(digits, monkeypatch, latency="0.5x")
+    assert blind.learn(blind.planner.program, 1.5) == 1.0
