@@ -9,6 +9,7 @@ The other axis is reported and never grounds for reverting: on wasm compression 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "BudgetAxis", "Gate", "parse_budget", "show"]
 
 BudgetAxis = Literal["latency", "size", "memory", "energy"]
+LEAST = "min"  # a budget: as little as --max-drop allows
 _EXAMPLES = {"latency": "8ms", "size": "2MB", "memory": "30MB", "energy": "5mJ"}
 _BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS: dict[BudgetAxis, dict[str, float]] = {
@@ -36,7 +38,8 @@ _JUDGED: tuple[Objective, ...] = ("latency", "size")
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper bound on one axis: absolute (milliseconds, bytes or joules), or relative to the uncompressed model."""
+    """An upper bound on one axis: absolute (milliseconds, bytes or joules), or relative to the uncompressed model;
+    infinite of one that is to be as little as `--max-drop` allows."""
 
     axis: BudgetAxis
     value: float
@@ -45,6 +48,11 @@ class Budget:
 
     def limit(self, original: float) -> float:
         return self.value * original if self.relative else self.value
+
+    @property
+    def least(self) -> bool:
+        """Whether it bounds nothing: as little as the metric allows."""
+        return math.isinf(self.value)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,9 @@ def _words(axis: Objective) -> str:
 
 
 def parse_budget(axis: BudgetAxis, text: str) -> Budget:
-    """`8ms`, `2MB`, or `0.6x` of the uncompressed model. Raises InputError."""
+    """`8ms`, `2MB`, `0.6x` of the uncompressed model, or `min`. Raises InputError."""
+    if text.strip() == LEAST:
+        return Budget(axis, math.inf, False, LEAST)
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]+)", text.strip())
     units = _UNITS[axis]
     if match and float(match[1]) > 0:
@@ -101,5 +111,5 @@ def parse_budget(axis: BudgetAxis, text: str) -> Budget:
     raise InputError(
         f"{text!r} is not a budget",
         where=f"--{axis}",
-        way_out=f"Write a number with x or {', '.join(units)}: 0.5x, {_EXAMPLES[axis]}.",
+        way_out=f"Write a number with x or {', '.join(units)}: 0.5x, {_EXAMPLES[axis]}; or {LEAST}.",
     )

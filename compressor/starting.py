@@ -103,7 +103,7 @@ def _limits(
 ) -> Iterator[tuple[Axis, float]]:
     """Of parts, whose milliseconds are without the latency model's `factor`. Energy is the latency's, times what the
     board draws: its limit is one of latency."""
-    now = factor * original.latency_ms
+    now, budgets = factor * original.latency_ms, [budget for budget in budgets if not budget.least]
     latency = [budget.limit(now) / factor for budget in budgets if budget.axis == "latency"]
     power = power_of(prepared.target, request.threads)
     for budget in budgets:

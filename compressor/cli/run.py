@@ -39,10 +39,14 @@ __all__ = ["run"]
 @click.option("--teacher", metavar="FILE", help="Another network to learn from; MODEL is the student.")
 @click.option("--train", metavar="file.py:fn", help="For prune:how=dhspg. fn(model) yields the loss of each step.")
 @click.option("--max-drop", default="1%", show_default=True, help="Largest fall of the metric: 1% of it, or 1pt.")
-@click.option("--latency", metavar="8ms|0.6x", help="Latency budget. With a budget and no --passes, a plan is made.")
-@click.option("--size", metavar="2MB|0.25x", help="Size budget.")
-@click.option("--memory", metavar="30MB|0.5x", help="Budget of weights and activations together.")
-@click.option("--energy", metavar="5mJ|0.5x", help="Budget of an inference, where the target declares its power.")
+@click.option(
+    "--latency",
+    metavar="8ms|0.6x|min",
+    help="Latency budget; min: what --max-drop allows. With a budget and no --passes, a plan is made.",
+)
+@click.option("--size", metavar="2MB|0.25x|min", help="Size budget.")
+@click.option("--memory", metavar="30MB|0.5x|min", help="Budget of weights and activations together.")
+@click.option("--energy", metavar="5mJ|0.5x|min", help="Budget of an inference, where the target declares its power.")
 @click.option("--time", metavar="10min", help="What planning may spend on weighing what could be done.")
 @click.option("--front", is_flag=True, help="All plans worth a thought, as recipes, a table and a plot.")
 @click.option("--solver", default="auto", show_default=True, metavar="exact|evolution|gradient", help="What plans.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from compressor.errors import InputError
@@ -59,3 +61,10 @@ def test_budgets(axis: str, text: str, original: float, limit: float) -> None:
 def test_malformed_budgets_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="is not a budget"):
         parse_budget("latency", text)
+
+
+def test_the_least_is_no_bound() -> None:
+    least = parse_budget("size", "min")
+    assert least.least
+    assert least.limit(5.0) == math.inf
+    assert not parse_budget("size", "0.5x").least
